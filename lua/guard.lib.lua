@@ -1,0 +1,306 @@
+-- The guard: what the C handlers act through, and the running policy of every host.
+-- It may know Prosody; it decides nothing.
+
+local st = require "util.stanza";
+local filters = require "util.filters";
+local errors = require "util.error";
+local async = require "util.async";
+local timer = require "util.timer";
+local jid_host = require "util.jid".host;
+
+local hosts = prosody.hosts;
+
+local xmlns_tls = "urn:ietf:params:xml:ns:xmpp-tls";
+local xmlns_sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
+local xmlns_dialback_feature = "urn:xmpp:features:dialback";
+local xmlns_bidi_feature = "urn:xmpp:features:bidi";
+
+local function new_guard(native, latch)
+	local act = {};
+	local guard = {
+		act = act;
+		policies = {}; -- host -> policy userdata; a host without one refuses everything
+		hosts = hosts;
+		native = native;
+	};
+	local options = module:require "options";
+	local report = module:require "report" (native);
+	local commit = module:require "commit" (native, options, report);
+
+	-- Actions run in a runner of their own: closing a stream bounces its queue, and whoever gets those bounces may wait.
+	local function detached(action)
+		async.runner(action, {
+			error = function (_, err)
+				module:log("error", "Error while refusing: %s", err);
+			end;
+		}):run(true);
+	end
+
+	local function close_stream(session, condition, text, bounce)
+		if session.destroyed then return; end
+		detached(function ()
+			if session.close then
+				session:close({ condition = condition, text = text }, nil, bounce);
+			end
+		end);
+	end
+
+	-- The primary domain of the partner, or "unlisted": what strangers send must not grow any table.
+	local function partner_label(host, remote)
+		local policy = guard.policies[host];
+		return policy and remote and policy:label(remote) or "unlisted";
+	end
+
+	--- What C asks for after it has decided
+
+	function act.close(session, reason, condition, rule)
+		local row = native.reasons[reason];
+		report.stream_refused(session, reason, rule);
+		close_stream(session, condition, ("%s (%s)"):format(row.peer_text, reason), errors.new({
+			type = row.stanza_type;
+			condition = row.stanza_condition;
+			text = row.user_text;
+		}));
+	end
+
+	-- COMPAT 0.12.3, 13.0: no event tells of the header of a stream before XMPP 1.0, to which no features are sent. Our answer
+	-- to it does; what is to be done waits until core is through with the header.
+	function act.watch_header(session)
+		local open_stream = session.open_stream;
+		function session.open_stream(...)
+			if (session.version or 0) < 1 then
+				timer.add_task(0, function ()
+					if not session.destroyed then
+						prosody.events.fire_event("s2s-partners-header", { session = session });
+					end
+				end);
+			end
+			return open_stream(...);
+		end
+	end
+
+	function act.established(session)
+		report.stream_established(session);
+	end
+
+	-- XEP-0220 2.5: the request is refused, the stream goes on.
+	function act.dialback_error(session, stanza, reason)
+		report.element_refused(session, reason);
+		session.sends2s(st.stanza("db:result", { from = stanza.attr.to, to = stanza.attr.from, type = "error", id = stanza.attr.id })
+			:tag("error", { type = "cancel" })
+				:tag("not-acceptable", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" }));
+	end
+
+	-- A stanza in the namespace of clients: no stanza of this stream at all.
+	function act.drop_element(session, reason)
+		report.element_refused(session, reason);
+	end
+
+	-- Nothing in a refusal tells a stranger why.
+	function act.refuse_stanza(origin, stanza, reason, rule)
+		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
+		report.stanza_refused("in", partner_label(host, remote), remote, host, reason, rule);
+		local kind = stanza.attr.type;
+		if stanza.name == "message" and kind ~= "error" or stanza.name == "iq" and (kind == "get" or kind == "set") then
+			local reply = st.error_reply(stanza, "cancel", "service-unavailable");
+			detached(function () origin.send(reply); end);
+		end
+	end
+
+	-- Whether the sender of a stanza is to hear that it could not go out. Core notes whom a session has sent presence to.
+	local function deserves_answer(stanza, origin)
+		local kind = stanza.attr.type;
+		if stanza.name == "message" then
+			return kind ~= "error";
+		elseif stanza.name == "iq" then
+			return kind == "get" or kind == "set";
+		elseif stanza.name == "presence" then
+			return kind == "subscribe" or kind == nil and origin and origin.directed and origin.directed[stanza.attr.to];
+		end
+	end
+
+	function act.refuse_route(event, reason, rule, session)
+		local stanza, from_host = event.stanza, event.from_host;
+		report.stanza_refused("out", partner_label(from_host, event.to_host), event.to_host, from_host, reason, rule);
+		if session then
+			act.close(session, reason, native.reasons[reason].stream_condition, rule);
+		end
+		if hosts[from_host] and deserves_answer(stanza, event.origin) then
+			local row = native.reasons[reason];
+			local reply = st.error_reply(stanza, row.stanza_type, row.stanza_condition, row.user_text);
+			detached(function () prosody.core_route_stanza(hosts[from_host], reply); end);
+		end
+	end
+
+	-- Core answers a stanza over the stream it came on. Where the answer is from another of our hosts, or for another domain,
+	-- than that stream's, it has to take its own way.
+	function act.reroute(event)
+		local stanza = event.stanza;
+		local from_host = jid_host(stanza.attr.from) or event.from_host;
+		local to_host = jid_host(stanza.attr.to) or event.to_host;
+		if not hosts[from_host] or hosts[to_host] then
+			act.refuse_route(event, "wrong-domain", "routed by other addresses than its own");
+		else
+			hosts[from_host].events.fire_event("route/remote", {
+				origin = event.origin; from_host = from_host; to_host = to_host; stanza = stanza;
+			});
+		end
+	end
+
+	--- Small reads and writes on Prosody's objects
+
+	local function is(tag, name, xmlns)
+		return tag.name == name and tag.attr.xmlns == xmlns;
+	end
+
+	-- Cuts a <stream:features/> down to what `offer` allows.
+	function guard.trim_features(features, offer)
+		features:maptags(function (tag)
+			if is(tag, "starttls", xmlns_tls) then
+				if not offer.starttls then return nil; end
+				-- Core shares one element among all streams: never change it in place.
+				local starttls = st.stanza("starttls", { xmlns = xmlns_tls });
+				return offer.starttls_required and starttls:tag("required"):up() or starttls;
+			elseif is(tag, "mechanisms", xmlns_sasl) and not offer.sasl
+				or is(tag, "dialback", xmlns_dialback_feature) and not offer.dialback
+				or is(tag, "bidi", xmlns_bidi_feature) and not offer.bidi then
+				return nil;
+			end
+			return tag;
+		end);
+	end
+
+	-- What a peer's <stream:features/> offers: starttls, required, EXTERNAL, dialback.
+	function guard.read_features(features)
+		local starttls = features:get_child("starttls", xmlns_tls);
+		local mechanisms = features:get_child("mechanisms", xmlns_sasl);
+		local external = false;
+		for mechanism in (mechanisms or st.stanza("none")):childtags("mechanism") do
+			external = external or mechanism:get_text() == "EXTERNAL";
+		end
+		return starttls ~= nil, starttls ~= nil and starttls:get_child("required") ~= nil, external,
+			features:get_child("dialback", xmlns_dialback_feature) ~= nil;
+	end
+
+	function guard.send_starttls_failure(session)
+		session.sends2s(st.stanza("failure", { xmlns = xmlns_tls }));
+	end
+
+	function guard.send_sasl_failure(session)
+		session.sends2s(st.stanza("failure", { xmlns = xmlns_sasl }):tag("not-authorized"));
+	end
+
+	-- A handler has failed. Whatever it was about goes no further.
+	function guard.internal_error(event, err, name)
+		module:log("error", "Error while handling %s, refused: %s", name, err);
+		local session = event.origin or event.session;
+		if event.to_host and event.from_host then
+			act.refuse_route(event, "internal-error", "an error in the handler");
+		elseif session and type(session.type) == "string" and session.type:sub(1, 3) == "s2s" then
+			act.close(session, "internal-error", "policy-violation", "an error in the handler");
+		end
+	end
+
+	--- Policies
+
+	-- Streams that no longer conform are closed; those opened before the module was loaded have no record and go as well.
+	local function rejudge_streams()
+		latch.each_stream(function (session)
+			local verdict, reason, rule = native.rejudge(guard, session);
+			if verdict == "none" then
+				reason, rule = "policy-changed", "opened while mod_s2s_partners was not guarding";
+			end
+			if verdict ~= "allow" then
+				act.close(session, reason, native.reasons[reason].stream_condition, rule);
+			end
+		end);
+	end
+
+	local function adopt(policies)
+		for host in pairs(guard.policies) do
+			guard.policies[host] = nil;
+		end
+		for host, policy in pairs(policies) do
+			guard.policies[host] = policy;
+		end
+		rejudge_streams();
+	end
+
+	local function apply_configuration()
+		local policies = commit.compile_all();
+		if policies then
+			adopt(policies);
+		end
+		return policies ~= nil;
+	end
+
+	-- Virtual hosts and components alike: core hands global modules on to no component.
+	local installed = {};
+	local function guard_host(host)
+		local events = hosts[host] and hosts[host].events;
+		if not events or installed[host] == events then return; end
+		installed[host] = events;
+		native.install_host(guard, module:context(host), host);
+	end
+
+	local function on_host_activated(host)
+		guard_host(host);
+		if guard.policies[host] == nil and guard.running then
+			guard.policies[host] = commit.compile_host(host);
+		end
+	end
+
+	local function add_filter(session)
+		if type(session.type) == "string" and session.type:sub(1, 3) == "s2s" then
+			filters.add_filter(session, "stanzas/in", guard.filter, 1000);
+		end
+	end
+
+	function guard.save()
+		return { policies = guard.running and guard.policies or nil; state = commit.state };
+	end
+
+	function guard.start(saved)
+		native.install_global(guard, module);
+		for host in pairs(hosts) do
+			guard_host(host);
+		end
+		module:hook_global("host-activated", on_host_activated, 1000);
+		module:hook_global("host-deactivated", function (host)
+			installed[host] = nil;
+		end);
+		guard.filter = native.stanza_filter(guard);
+		filters.add_filter_hook(add_filter);
+		latch.each_stream(function (session)
+			if session.filter then add_filter(session); end
+		end);
+		local function run()
+			local applied = apply_configuration();
+			guard.running = guard.running or applied;
+			report.committed(commit.state, guard.running);
+		end
+		if saved and saved.policies then
+			guard.running = true;
+			for host, policy in pairs(saved.policies) do
+				guard.policies[host] = policy;
+			end
+		end
+		run();
+		if not guard.running then
+			rejudge_streams();
+		end
+		module:hook_global("config-reloaded", run);
+		module:require "console" (guard, native, commit, latch);
+	end
+
+	function guard.stop()
+		filters.remove_filter_hook(add_filter);
+		latch.each_stream(function (session)
+			if session.filters then filters.remove_filter(session, "stanzas/in", guard.filter); end
+		end);
+	end
+
+	return guard;
+end
+
+return new_guard;

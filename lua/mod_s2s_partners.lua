@@ -1,0 +1,202 @@
+-- mod_s2s_partners: who may federate with this server, and how.
+--
+-- This file is small on purpose. It holds the deny latch and loads everything else under its protection: whatever fails to
+-- load, or fails while it starts, leaves every server-to-server stream and every remote route refused.
+
+module:set_global();
+
+local hosts = prosody.hosts;
+local st = require "util.stanza";
+local filters = require "util.filters";
+
+--- The deny latch
+-- Registered on the events objects themselves, not through module:hook, so that it outlives this module when it is unloaded.
+-- It is installed only while it is needed: a guarded server pays nothing for it.
+
+local latch = module:shared("latch");
+prosody.s2s_partners_latch = latch; -- shared tables are weak; this one must live as long as the server
+
+local HIGHEST = math.huge;
+local DENIED_TEXT = "Federation is not available at the moment (%s)";
+
+local function is_stream(session)
+	return session and not session.dummy and type(session.type) == "string" and session.type:sub(1, 3) == "s2s";
+end
+
+local function deny_stream(session)
+	if is_stream(session) and session.close then
+		session:close({ condition = "policy-violation", text = DENIED_TEXT:format(latch.reason or "internal-error") });
+	end
+end
+
+local function deny_stream_event(event)
+	local session = event.origin or event.session;
+	if is_stream(session) then
+		deny_stream(session);
+		return true;
+	end
+end
+
+local function deny_stream_check(event)
+	deny_stream(event.session);
+	return false; -- what core takes for a refusal in these events
+end
+
+local function deny_route(event)
+	local stanza = event.stanza;
+	local kind = stanza.attr.type;
+	if hosts[event.from_host] and (stanza.name == "message" and kind ~= "error"
+		or stanza.name == "iq" and (kind == "get" or kind == "set")
+		or stanza.name == "presence" and kind == "subscribe") then
+		prosody.core_route_stanza(hosts[event.from_host], st.error_reply(stanza, "wait", "internal-server-error",
+			"Messages to and from other servers are suspended on this server; tell its administrator"));
+	end
+	return true;
+end
+
+local host_events = {
+	["route/remote"] = deny_route;
+	["s2s-stream-features"] = deny_stream_event;
+	["s2sout-created"] = deny_stream_event;
+	["s2sout-authenticate-legacy"] = deny_stream_event;
+	["s2s-authenticated"] = deny_stream_check;
+	["stanza/urn:ietf:params:xml:ns:xmpp-tls:starttls"] = deny_stream_event;
+	["stanza/urn:ietf:params:xml:ns:xmpp-sasl:auth"] = deny_stream_event;
+	["stanza/urn:ietf:params:xml:ns:xmpp-sasl:success"] = deny_stream_event;
+	["stanza/jabber:server:dialback:result"] = deny_stream_event;
+	["stanza/jabber:server:dialback:verify"] = deny_stream_event;
+	["stanza/http://etherx.jabber.org/streams:features"] = deny_stream_event;
+};
+for _, name in ipairs({ "message", "presence", "iq" }) do
+	for _, target in ipairs({ "bare", "full", "host" }) do
+		host_events[name.."/"..target] = deny_stream_event;
+	end
+end
+
+local global_events = {
+	["s2s-check-certificate"] = deny_stream_check;
+	["s2sin-established"] = deny_stream_event;
+	["s2sout-established"] = deny_stream_event;
+};
+
+local function deny_element(_, session)
+	deny_stream(session);
+	return nil;
+end
+
+local function deny_elements_of(session)
+	if is_stream(session) then
+		filters.add_filter(session, "stanzas/in", deny_element, 10000);
+	end
+end
+
+local function install(events, handlers)
+	for event, handler in pairs(handlers) do
+		events.add_handler(event, handler, HIGHEST);
+		table.insert(latch.installed, { events = events, event = event, handler = handler });
+	end
+end
+
+local function deny_host(host)
+	if hosts[host] then
+		install(hosts[host].events, host_events);
+	end
+end
+
+-- Every live stream, connected or not. The table of sessions belongs to mod_s2s.
+local function each_stream(visit)
+	local streams = {};
+	for _, session in pairs(module:shared("/*/s2s/sessions")) do
+		streams[session] = true;
+	end
+	for _, host in pairs(hosts) do
+		for _, session in pairs(host.s2sout or {}) do
+			streams[session] = true;
+		end
+	end
+	for session in pairs(streams) do
+		visit(session);
+	end
+end
+
+local function deny_all_streams()
+	each_stream(function (session)
+		local ok, err = pcall(deny_stream, session);
+		if not ok then
+			module:log("error", "Could not close stream %s: %s", session.id or "?", err);
+		end
+	end);
+end
+
+local function arm(reason, text)
+	latch.reason = reason;
+	module:log("error", "Federation is refused in both directions: %s", text);
+	if latch.armed then return; end
+	latch.armed = true;
+	latch.installed = {};
+	for host in pairs(hosts) do
+		deny_host(host);
+	end
+	install(prosody.events, global_events);
+	install(prosody.events, { ["host-activated"] = deny_host });
+	latch.filter_hook = deny_elements_of;
+	filters.add_filter_hook(deny_elements_of);
+end
+
+local function disarm()
+	if not latch.armed then return; end
+	latch.armed = nil;
+	for _, entry in ipairs(latch.installed) do
+		entry.events.remove_handler(entry.event, entry.handler);
+	end
+	latch.installed = nil;
+	filters.remove_filter_hook(latch.filter_hook);
+	latch.filter_hook = nil;
+end
+
+--- Loading
+
+local guard;
+
+local function load_native()
+	local folder = module.path and module.path:match("^(.*)[/\\][^/\\]*$") or ".";
+	local path = folder.."/s2s_partners.so";
+	local open, err = package.loadlib(path, "luaopen_s2s_partners");
+	if not open then
+		error(("the shared object %s cannot be loaded: %s"):format(path, err), 0);
+	end
+	return open();
+end
+
+local function start()
+	local native = load_native();
+	local new_guard = module:require "guard";
+	guard = new_guard(native, { each_stream = each_stream });
+	guard.start(module.saved_state);
+end
+
+function module.save()
+	return guard and guard.save() or {};
+end
+
+function module.unload()
+	local reloading = module.reloading;
+	if guard then
+		guard.stop();
+	end
+	if reloading then
+		arm("internal-error", "mod_s2s_partners is being reloaded");
+	else
+		arm("internal-error", "mod_s2s_partners has been unloaded while the server runs; load it again or restart the server");
+		deny_all_streams();
+	end
+end
+
+local ok, err = xpcall(start, debug.traceback);
+if ok then
+	disarm();
+else
+	guard = nil;
+	arm("internal-error", ("mod_s2s_partners could not start: %s"):format(err));
+	deny_all_streams();
+end

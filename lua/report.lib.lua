@@ -1,0 +1,115 @@
+-- What the administrator reads in the log. One line for each refused and each established stream; refused stanzas at debug,
+-- summed up at most once a minute a partner. Never a message body, never a status text.
+
+local SUMMARY_INTERVAL = 60; -- seconds
+
+local method_names = { sasl = "SASL EXTERNAL"; tls_dialback = "TLS dialback"; tcp_dialback = "TCP dialback" };
+
+local function new_report(native)
+	local report = {};
+
+	local function tls_version(session)
+		local conn = session.conn;
+		local info = conn and conn.ssl_info and conn:ssl_info();
+		if not info and conn and conn.socket then
+			local sock = conn:socket();
+			info = sock and sock.info and sock:info();
+		end
+		return type(info) == "table" and info.protocol or nil;
+	end
+	report.tls_version = tls_version;
+
+	local function names_of(session)
+		local outgoing = session.direction == "outgoing";
+		local remote = outgoing and session.to_host or session.from_host;
+		local host = outgoing and session.from_host or session.to_host;
+		return outgoing and "to" or "from", remote or "(unknown domain)", host or "(unknown host)";
+	end
+
+	function report.stream_refused(session, reason, rule)
+		if session.destroyed then return; end
+		local preposition, remote, host = names_of(session);
+		local view = native.stream_view(session);
+		module:log("info", "Refused stream %s %s (host %s%s%s): %s: %s", preposition, remote, host,
+			session.ip and (", address "..session.ip) or "",
+			view and view.certificate ~= "unknown" and (", certificate "..view.certificate) or "",
+			reason, rule);
+	end
+
+	function report.stream_established(session)
+		local preposition, remote, host = names_of(session);
+		local view = native.stream_view(session);
+		module:log("info", "Established stream %s %s (host %s, partner %s): %s, %s, certificate %s", preposition, remote, host,
+			view.partner or "?", method_names[view.method] or view.method, tls_version(session) or "no TLS",
+			view.tls and view.certificate or "not asked for");
+	end
+
+	function report.element_refused(session, reason)
+		local preposition, remote, host = names_of(session);
+		module:log("debug", "Refused a handshake element on the stream %s %s (host %s): %s", preposition, remote, host, reason);
+	end
+
+	-- partner label -> direction -> reason -> count; bounded by the partner list, since strangers share one label
+	local refused = {};
+
+	local function summarise()
+		local any = false;
+		for label, directions in pairs(refused) do
+			for direction, reasons in pairs(directions) do
+				local parts = {};
+				for reason, count in pairs(reasons) do
+					parts[#parts+1] = ("%s %d"):format(reason, count);
+				end
+				table.sort(parts);
+				module:log("info", "Refused stanzas %s %s in the last minute: %s",
+					direction == "in" and "from" or "to", label, table.concat(parts, ", "));
+			end
+			refused[label] = nil;
+			any = true;
+		end
+		return any;
+	end
+
+	local timer_runs = false;
+
+	function report.stanza_refused(direction, label, remote, host, reason, rule)
+		module:log("debug", "Refused a stanza %s %s (host %s): %s: %s", direction == "in" and "from" or "to",
+			remote or "(unknown domain)", host or "(unknown host)", reason, rule);
+		local directions = refused[label];
+		if not directions then
+			directions = {};
+			refused[label] = directions;
+		end
+		local reasons = directions[direction];
+		if not reasons then
+			reasons = {};
+			directions[direction] = reasons;
+		end
+		reasons[reason] = (reasons[reason] or 0) + 1;
+		if not timer_runs then
+			timer_runs = true;
+			module:add_timer(SUMMARY_INTERVAL, function ()
+				timer_runs = summarise();
+				return timer_runs and SUMMARY_INTERVAL or nil;
+			end);
+		end
+	end
+
+	-- The outcome of reading the configuration.
+	function report.committed(state, running)
+		for _, issue in ipairs(state.issues) do
+			module:log(issue.severity == "error" and "error" or "warn", "%s", issue.message);
+		end
+		if state.applied then
+			module:log("info", "Partner configuration applied: %d partners", state.partner_count);
+		elseif running then
+			module:log("error", "The partner configuration has errors and was not applied; the one before stays in force until they are mended");
+		else
+			module:log("error", "The partner configuration has errors and none was in force before: every stream with another server is refused until they are mended (config-invalid)");
+		end
+	end
+
+	return report;
+end
+
+return new_report;

@@ -1,0 +1,233 @@
+#include "config.h"
+
+#include "config_build.h"
+
+struct s2sp_config *s2sp_config_new(const struct s2sp_allocator *allocator, s2sp_domain_to_ascii *to_ascii,
+                                    const unsigned char seed[16]) {
+	struct s2sp_config *config = allocator->reallocate(allocator->owner, NULL, sizeof(*config));
+	if (config == NULL)
+		return NULL;
+	memset(config, 0, sizeof(*config));
+	config->allocator = *allocator;
+	config->to_ascii = to_ascii;
+	s2sp_issues_begin(&config->issues, allocator);
+	config->table = s2sp_partner_table_new(allocator, seed);
+	config->policy = s2sp_policy_new(allocator, seed);
+	if (config->table == NULL || config->policy == NULL) {
+		s2sp_config_free(config);
+		return NULL;
+	}
+	config->policy->access_allowed = true;
+	s2sp_config_limits_begin(&config->policy->limits);
+	return config;
+}
+
+static void drop(struct s2sp_config *config, void *block) {
+	if (block != NULL)
+		config->allocator.reallocate(config->allocator.owner, block, 0);
+}
+
+/* Everything but the issues. */
+static void consume(struct s2sp_config *config) {
+	s2sp_partner_table_free(config->table);
+	s2sp_policy_free(config->policy);
+	drop(config, config->draft.additional);
+	drop(config, config->draft.pins);
+	config->table = NULL;
+	config->policy = NULL;
+	memset(&config->draft, 0, sizeof(config->draft));
+}
+
+void s2sp_config_free(struct s2sp_config *config) {
+	if (config == NULL)
+		return;
+	consume(config);
+	s2sp_issues_end(&config->issues);
+	drop(config, config);
+}
+
+enum s2sp_status s2sp_config_local_domain(struct s2sp_config *config, struct s2sp_text domain) {
+	struct s2sp_domain parsed;
+	if (s2sp_domain_parse(domain, config->to_ascii, &parsed) != S2SP_DOMAIN_OK)
+		return S2SP_STATUS_OK;
+	struct s2sp_text name = { parsed.bytes, parsed.length };
+	if (s2sp_index_find(&config->table->domains, S2SP_NAME_EXACT, name) != S2SP_INDEX_NONE)
+		return S2SP_STATUS_OK;
+	enum s2sp_status status = s2sp_arena_copy(&config->table->arena, name, &name);
+	if (status != S2SP_STATUS_OK)
+		return status;
+	return s2sp_index_add(&config->table->domains, S2SP_NAME_EXACT, name, S2SP_PARTNER_LOCAL);
+}
+
+/* Ends what was begun and starts `section` at the path `option`. */
+static enum s2sp_status begin(struct s2sp_config *config, enum s2sp_section section, const char *option) {
+	enum s2sp_status status = s2sp_config_close_list(config);
+	if (status == S2SP_STATUS_OK && (config->section == S2SP_SECTION_PARTNER || config->section == S2SP_SECTION_DEFAULT))
+		status = s2sp_config_draft_finish(config);
+	config->section = section;
+	config->follows = S2SP_CONTENTS_NONE;
+	s2sp_line_begin(&config->path);
+	s2sp_line_add(&config->path, option);
+	return status;
+}
+
+/* Starts a section of keys; what is no table is told `expected`. */
+static enum s2sp_status begin_keys(struct s2sp_config *config, enum s2sp_section section, const char *option,
+                                   const struct s2sp_value *value, const char *expected) {
+	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, option);
+	if (status != S2SP_STATUS_OK || value->kind == S2SP_VALUE_NIL)
+		return status;
+	if (value->kind != S2SP_VALUE_TABLE) {
+		return s2sp_config_report(
+			config,
+			&(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
+	}
+	config->section = section;
+	config->follows = S2SP_CONTENTS_KEYS;
+	return S2SP_STATUS_OK;
+}
+
+enum s2sp_status s2sp_config_begin_list(struct s2sp_config *config, struct s2sp_text place, const struct s2sp_value *value) {
+	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, "");
+	if (status == S2SP_STATUS_OK)
+		status = s2sp_arena_copy(&config->table->arena, place, &config->place);
+	if (status != S2SP_STATUS_OK)
+		return status;
+	config->braces_told = false;
+	s2sp_line_add_escaped(&config->path, place, 4 * S2SP_QUOTED_MAX);
+	if (value->kind != S2SP_VALUE_TABLE) {
+		return s2sp_config_report(config, &(struct s2sp_finding){
+											  .code = "wrong-type",
+											  .value = value,
+											  .typed = true,
+											  .expected = "must be a list of partners: { { domain = ... }; ... }",
+										  });
+	}
+	config->section = S2SP_SECTION_LIST;
+	config->follows = S2SP_CONTENTS_PARTNERS;
+	return S2SP_STATUS_OK;
+}
+
+static enum s2sp_status begin_draft(struct s2sp_config *config, size_t index, struct s2sp_text name) {
+	s2sp_line_add_escaped(&config->path, config->place, 4 * S2SP_QUOTED_MAX);
+	s2sp_line_add(&config->path, "[");
+	s2sp_line_add_number(&config->path, index);
+	s2sp_line_add(&config->path, "]");
+	s2sp_config_draft_begin(config);
+	enum s2sp_status status =
+		s2sp_arena_copy(&config->table->arena, s2sp_line_text(&config->path), &config->draft.partner.place);
+	if (name.length > 0) {
+		s2sp_line_add(&config->path, " (");
+		s2sp_line_add_quoted(&config->path, name);
+		s2sp_line_add(&config->path, ")");
+	}
+	return status;
+}
+
+enum s2sp_status s2sp_config_begin_partner(struct s2sp_config *config, size_t index, const struct s2sp_value *value,
+                                           struct s2sp_text name) {
+	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, "");
+	if (status == S2SP_STATUS_OK)
+		status = begin_draft(config, index, name);
+	if (status != S2SP_STATUS_OK)
+		return status;
+	if (value->kind != S2SP_VALUE_TABLE) {
+		return s2sp_config_report(config, &(struct s2sp_finding){
+											  .code = "not-a-table",
+											  .value = value,
+											  .typed = true,
+											  .expected = "a partner must be a table: { domain = ...; partner_type = ... }",
+										  });
+	}
+	config->section = S2SP_SECTION_PARTNER;
+	config->follows = S2SP_CONTENTS_KEYS;
+	return S2SP_STATUS_OK;
+}
+
+enum s2sp_status s2sp_config_begin_default(struct s2sp_config *config, const struct s2sp_value *value) {
+	static const char *const words[] = { "refuse", NULL };
+	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, S2SP_OPTION_DEFAULT);
+	if (status != S2SP_STATUS_OK || value->kind == S2SP_VALUE_NIL ||
+	    (value->kind == S2SP_VALUE_STRING && s2sp_text_equal(value->string, S2SP_TEXT("refuse"))))
+		return status;
+	if (value->kind != S2SP_VALUE_TABLE) {
+		bool string = value->kind == S2SP_VALUE_STRING;
+		return s2sp_config_report(config, &(struct s2sp_finding){
+											  .code = string ? "unknown-value" : "wrong-type",
+											  .value = value,
+											  .typed = !string,
+											  .expected = "must be \"refuse\" or a table of settings for unlisted domains",
+											  .nearest = string ? s2sp_nearest(value->string, words) : NULL,
+										  });
+	}
+	s2sp_config_draft_begin(config);
+	config->draft.partner.name = S2SP_TEXT("unlisted");
+	config->draft.partner.place = S2SP_TEXT(S2SP_OPTION_DEFAULT);
+	config->section = S2SP_SECTION_DEFAULT;
+	config->follows = S2SP_CONTENTS_KEYS;
+	return S2SP_STATUS_OK;
+}
+
+enum s2sp_status s2sp_config_begin_limits(struct s2sp_config *config, const struct s2sp_value *value) {
+	return begin_keys(config, S2SP_SECTION_LIMITS, S2SP_OPTION_LIMITS, value,
+	                  "must be a table of limits: { connections = 1000; ... }");
+}
+
+enum s2sp_status s2sp_config_begin_external_access(struct s2sp_config *config, const struct s2sp_value *value) {
+	return begin_keys(config, S2SP_SECTION_ACCESS, S2SP_OPTION_ACCESS, value,
+	                  "must be a table: { default = \"allow\"; users = { [\"name\"] = \"deny\" } }");
+}
+
+enum s2sp_contents s2sp_config_follows(const struct s2sp_config *config) {
+	return config->follows;
+}
+
+enum s2sp_status s2sp_config_seal_table(struct s2sp_config *config, struct s2sp_partner_table **table) {
+	*table = NULL;
+	if (config->table == NULL)
+		return S2SP_STATUS_FAILED;
+	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, "");
+	if (status == S2SP_STATUS_OK && s2sp_issues_has_error(&config->issues))
+		status = S2SP_STATUS_INVALID;
+	if (status == S2SP_STATUS_OK) {
+		*table = config->table;
+		config->table = NULL;
+		s2sp_partner_table_shrink(*table);
+	}
+	consume(config);
+	return status;
+}
+
+enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struct s2sp_partner_table *table,
+                                         const struct s2sp_host_options *options, struct s2sp_policy **policy) {
+	*policy = NULL;
+	if (config->policy == NULL)
+		return S2SP_STATUS_FAILED;
+	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, "");
+	if (status == S2SP_STATUS_OK)
+		status = s2sp_config_limits_finish(config);
+	config->policy->table = table;
+	if (status == S2SP_STATUS_OK)
+		status = s2sp_config_judge_host(config, options);
+	if (status == S2SP_STATUS_OK && s2sp_issues_has_error(&config->issues))
+		status = S2SP_STATUS_INVALID;
+	if (status == S2SP_STATUS_OK) {
+		*policy = config->policy;
+		config->policy = NULL;
+		s2sp_index_shrink(&(*policy)->users);
+	}
+	consume(config);
+	return status;
+}
+
+size_t s2sp_config_issue_count(const struct s2sp_config *config) {
+	return s2sp_issues_count(&config->issues);
+}
+
+const struct s2sp_issue *s2sp_config_issue_at(const struct s2sp_config *config, size_t index) {
+	return s2sp_issues_at(&config->issues, index);
+}
+
+bool s2sp_config_has_error(const struct s2sp_config *config) {
+	return s2sp_issues_has_error(&config->issues);
+}

@@ -1,0 +1,151 @@
+/* The insides of the configuration builder, shared by config*.c only. */
+#ifndef S2SP_CONFIG_BUILD_H
+#define S2SP_CONFIG_BUILD_H
+
+#include "config.h"
+#include "line.h"
+#include "nearest.h"
+#include "sealed.h"
+
+#define S2SP_COUNT_MAX 1000000000u
+#define S2SP_PROXY_PORT 5269 /* RFC 6120 14.7 */
+
+#define S2SP_OPTION_DEFAULT "s2s_partners_default"
+#define S2SP_OPTION_LIMITS "s2s_partners_limits"
+#define S2SP_OPTION_ACCESS "s2s_partners_external_access"
+
+enum s2sp_section {
+	S2SP_SECTION_NONE = 0,
+	S2SP_SECTION_LIST,
+	S2SP_SECTION_PARTNER,
+	S2SP_SECTION_DEFAULT,
+	S2SP_SECTION_LIMITS,
+	S2SP_SECTION_ACCESS,
+};
+
+/* The keys of a partner, in the order in which messages list them. */
+enum s2sp_partner_key {
+	S2SP_KEY_DOMAIN = 0,
+	S2SP_KEY_ADDITIONAL_DOMAINS,
+	S2SP_KEY_DESCRIPTION, /* from here on also keys of the default policy */
+	S2SP_KEY_PARTNER_TYPE,
+	S2SP_KEY_TLS,
+	S2SP_KEY_SASL,
+	S2SP_KEY_DIALBACK,
+	S2SP_KEY_TRUST_ANCHORS,
+	S2SP_KEY_PINNED_KEYS,
+	S2SP_KEY_CONNECTION_LIMIT,
+	S2SP_KEY_KEEPALIVE,
+	S2SP_KEY_PROXY,
+	S2SP_KEY_PRESENCE_AUTHORIZATION,
+	S2SP_KEY_GROUP_CHAT,
+	S2SP_KEY_COUNT,
+};
+
+/* The list or map that is being fed. */
+enum s2sp_open {
+	S2SP_OPEN_NOTHING = 0,
+	S2SP_OPEN_ADDITIONAL_DOMAINS,
+	S2SP_OPEN_PINNED_KEYS,
+	S2SP_OPEN_USERS,
+};
+
+/* The partner (or default policy) that is being written. Strings are in the arena of the table (policy) already. */
+struct s2sp_draft {
+	struct s2sp_partner partner;
+	enum s2sp_requirement tls;
+	enum s2sp_requirement sasl;
+	bool dialback;
+	uint32_t given;  /* bits by enum s2sp_partner_key */
+	uint32_t faulty; /* of those, the ones that were refused */
+	/* Reused from partner to partner. */
+	struct s2sp_text *additional;
+	size_t additional_capacity;
+	struct s2sp_pin *pins;
+	size_t pin_capacity;
+};
+
+struct s2sp_config {
+	struct s2sp_allocator allocator;
+	s2sp_domain_to_ascii *to_ascii;
+	struct s2sp_issues issues;
+	struct s2sp_partner_table *table;
+	struct s2sp_policy *policy;
+	enum s2sp_section section;
+	enum s2sp_contents follows;
+	enum s2sp_open open;
+	size_t open_items;     /* of the open list or map, refused ones included */
+	struct s2sp_text place; /* of the list, in the table's arena */
+	bool braces_told;      /* the list has been told about its missing braces */
+	struct s2sp_line path; /* of what was begun */
+	/* What is being set or added; borrowed, valid during the call. */
+	struct s2sp_text key;
+	size_t item;
+	struct s2sp_text item_name;
+	struct s2sp_draft draft;
+};
+
+/* One issue about the current key, or about `key`. */
+struct s2sp_finding {
+	enum s2sp_severity severity;
+	const char *code;
+	const char *key;                /* NULL: what is being set */
+	const struct s2sp_value *value; /* NULL: nothing was written */
+	bool typed;                     /* the type is what is wrong with it */
+	const char *expected;
+	const char *nearest; /* NULL: none */
+};
+/* OK or NO_MEMORY, as everything below. */
+enum s2sp_status s2sp_config_report(struct s2sp_config *config, const struct s2sp_finding *finding);
+/* An error about the current key. */
+enum s2sp_status s2sp_config_refuse(struct s2sp_config *config, const char *code, const struct s2sp_value *value,
+                                    const char *expected);
+
+/*
+ * Values of one type; what is refused has become an issue, and *taken is false. Integers are 1 to S2SP_COUNT_MAX;
+ * `words` ends in NULL and *word is an index into it.
+ */
+enum s2sp_status s2sp_config_word(struct s2sp_config *config, const struct s2sp_value *value, const char *const *words,
+                                  size_t *word, bool *taken);
+enum s2sp_status s2sp_config_boolean(struct s2sp_config *config, const struct s2sp_value *value, bool *boolean, bool *taken);
+enum s2sp_status s2sp_config_integer(struct s2sp_config *config, const struct s2sp_value *value, uint32_t *number,
+                                     bool *taken);
+/* `what` completes "must be ...". */
+enum s2sp_status s2sp_config_string(struct s2sp_config *config, const struct s2sp_value *value, const char *what, bool *taken);
+enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struct s2sp_value *value, const char *const *keys);
+
+/* Ends the list or map at hand: an empty one is an issue, and known to be one only now. */
+enum s2sp_status s2sp_config_close_list(struct s2sp_config *config);
+
+/* Appends `.key`, `["odd key"]` or `[1]`. */
+void s2sp_config_path_key(struct s2sp_line *path, struct s2sp_text key);
+
+/* The table or policy that owns what the draft points to. */
+struct s2sp_arena *s2sp_config_arena(struct s2sp_config *config);
+
+/* The sections' keys. */
+enum s2sp_status s2sp_config_set_partner(struct s2sp_config *config, const struct s2sp_value *value);
+enum s2sp_status s2sp_config_set_limit(struct s2sp_config *config, const struct s2sp_value *value);
+enum s2sp_status s2sp_config_set_access(struct s2sp_config *config, const struct s2sp_value *value);
+/* Items of the open list or map. */
+enum s2sp_status s2sp_config_add_domain(struct s2sp_config *config, const struct s2sp_value *value);
+enum s2sp_status s2sp_config_add_pin(struct s2sp_config *config, const struct s2sp_value *value);
+enum s2sp_status s2sp_config_add_user(struct s2sp_config *config, const struct s2sp_value *value);
+
+enum s2sp_status s2sp_config_set_domain(struct s2sp_config *config, const struct s2sp_value *value, bool *taken);
+enum s2sp_status s2sp_config_set_proxy(struct s2sp_config *config, const struct s2sp_value *value, bool *taken);
+
+bool s2sp_config_is_partner_key(struct s2sp_text key);
+
+/* Opens and closes the draft: what is missing, the row, what contradicts. */
+void s2sp_config_draft_begin(struct s2sp_config *config);
+enum s2sp_status s2sp_config_draft_finish(struct s2sp_config *config);
+
+/* s2sp_limits before anything is set, and what the two limits of connections say of each other. */
+void s2sp_config_limits_begin(struct s2sp_limits *limits);
+enum s2sp_status s2sp_config_limits_finish(struct s2sp_config *config);
+
+/* The host's own options against every row; fills in the methods of the policy. */
+enum s2sp_status s2sp_config_judge_host(struct s2sp_config *config, const struct s2sp_host_options *options);
+
+#endif

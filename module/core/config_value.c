@@ -1,0 +1,202 @@
+/* Single values: is it of the right type, how is it shown, what is said when it is not. */
+#include "config_build.h"
+
+static bool is_identifier(struct s2sp_text key) {
+	for (size_t i = 0; i < key.length; i++) {
+		char c = key.bytes[i];
+		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+		if (!letter && !(i > 0 && c >= '0' && c <= '9'))
+			return false;
+	}
+	return key.length > 0 && key.length <= S2SP_QUOTED_MAX;
+}
+
+static bool is_digits(struct s2sp_text key) {
+	for (size_t i = 0; i < key.length; i++) {
+		if (key.bytes[i] < '0' || key.bytes[i] > '9')
+			return false;
+	}
+	return key.length > 0 && key.length <= 20;
+}
+
+void s2sp_config_path_key(struct s2sp_line *path, struct s2sp_text key) {
+	if (is_identifier(key)) {
+		s2sp_line_add(path, ".");
+		s2sp_line_add_text(path, key);
+		return;
+	}
+	s2sp_line_add(path, "[");
+	if (is_digits(key))
+		s2sp_line_add_text(path, key);
+	else
+		s2sp_line_add_quoted(path, key);
+	s2sp_line_add(path, "]");
+}
+
+static void show_path(const struct s2sp_config *config, const char *key, struct s2sp_line *path) {
+	*path = config->path;
+	if (key != NULL || config->key.length > 0)
+		s2sp_config_path_key(path, key != NULL ? s2sp_text_from(key) : config->key);
+	if (key != NULL)
+		return;
+	if (config->item > 0) {
+		s2sp_line_add(path, "[");
+		s2sp_line_add_number(path, config->item);
+		s2sp_line_add(path, "]");
+	} else if (config->item_name.length > 0) {
+		s2sp_line_add(path, "[");
+		s2sp_line_add_quoted(path, config->item_name);
+		s2sp_line_add(path, "]");
+	}
+}
+
+static void show_value(struct s2sp_line *line, const struct s2sp_value *value, bool typed) {
+	const char *type = "";
+	switch (value->kind) {
+	case S2SP_VALUE_OTHER:
+		s2sp_line_add_escaped(line, value->string, S2SP_QUOTED_MAX);
+		break;
+	case S2SP_VALUE_NIL:
+		s2sp_line_add(line, "nil");
+		break;
+	case S2SP_VALUE_TABLE:
+		s2sp_line_add(line, "a table");
+		break;
+	case S2SP_VALUE_BOOLEAN:
+		s2sp_line_add(line, value->boolean ? "true" : "false");
+		type = " (a boolean)";
+		break;
+	case S2SP_VALUE_NUMBER:
+		s2sp_line_add_double(line, value->number);
+		type = " (a number)";
+		break;
+	case S2SP_VALUE_STRING:
+		s2sp_line_add_quoted(line, value->string);
+		type = " (a string)";
+		break;
+	}
+	if (typed)
+		s2sp_line_add(line, type);
+}
+
+enum s2sp_status s2sp_config_report(struct s2sp_config *config, const struct s2sp_finding *finding) {
+	struct s2sp_line path, got;
+	show_path(config, finding->key, &path);
+	s2sp_line_begin(&got);
+	if (finding->value != NULL)
+		show_value(&got, finding->value, finding->typed);
+	struct s2sp_issue_parts parts = {
+		.severity = finding->severity,
+		.code = finding->code,
+		.path = s2sp_line_text(&path),
+		.got = s2sp_line_text(&got),
+		.expected = s2sp_text_from(finding->expected),
+		.nearest = finding->nearest,
+	};
+	return s2sp_issues_add(&config->issues, &parts);
+}
+
+enum s2sp_status s2sp_config_refuse(struct s2sp_config *config, const char *code, const struct s2sp_value *value,
+                                    const char *expected) {
+	return s2sp_config_report(config, &(struct s2sp_finding){ .code = code, .value = value, .expected = expected });
+}
+
+static enum s2sp_status refuse_type(struct s2sp_config *config, const struct s2sp_value *value, const char *expected) {
+	return s2sp_config_report(
+		config,
+		&(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
+}
+
+/* `"a", "b" or "c"` */
+static void list_words(struct s2sp_line *line, const char *const *words) {
+	for (size_t i = 0; words[i] != NULL; i++) {
+		if (i > 0)
+			s2sp_line_add(line, words[i + 1] == NULL ? " or " : ", ");
+		s2sp_line_add_quoted(line, s2sp_text_from(words[i]));
+	}
+}
+
+enum s2sp_status s2sp_config_word(struct s2sp_config *config, const struct s2sp_value *value, const char *const *words,
+                                  size_t *word, bool *taken) {
+	struct s2sp_line expected;
+	*taken = false;
+	s2sp_line_begin(&expected);
+	s2sp_line_add(&expected, "must be ");
+	list_words(&expected, words);
+	if (value->kind != S2SP_VALUE_STRING)
+		return refuse_type(config, value, expected.bytes);
+	for (size_t i = 0; words[i] != NULL; i++) {
+		if (!s2sp_text_equal(value->string, s2sp_text_from(words[i])))
+			continue;
+		*word = i;
+		*taken = true;
+		return S2SP_STATUS_OK;
+	}
+	return s2sp_config_report(config, &(struct s2sp_finding){
+										  .code = "unknown-value",
+										  .value = value,
+										  .expected = expected.bytes,
+										  .nearest = s2sp_nearest(value->string, words),
+									  });
+}
+
+enum s2sp_status s2sp_config_boolean(struct s2sp_config *config, const struct s2sp_value *value, bool *boolean,
+                                     bool *taken) {
+	*taken = value->kind == S2SP_VALUE_BOOLEAN;
+	if (!*taken)
+		return refuse_type(config, value,
+		                   value->kind == S2SP_VALUE_STRING ? "must be true or false, without quotes" :
+		                                                      "must be true or false");
+	*boolean = value->boolean;
+	return S2SP_STATUS_OK;
+}
+
+enum s2sp_status s2sp_config_integer(struct s2sp_config *config, const struct s2sp_value *value, uint32_t *number,
+                                     bool *taken) {
+	static const char range[] = "must be a whole number from 1 to 1000000000";
+	*taken = false;
+	if (value->kind == S2SP_VALUE_STRING)
+		return refuse_type(config, value, "must be a whole number from 1 to 1000000000, without quotes");
+	if (value->kind != S2SP_VALUE_NUMBER)
+		return refuse_type(config, value, range);
+	/* Also false for NaN; the cast is defined only inside of the range. */
+	if (!(value->number >= 1 && value->number <= S2SP_COUNT_MAX) || (double)(uint32_t)value->number != value->number)
+		return s2sp_config_refuse(config, "out-of-range", value, range);
+	*number = (uint32_t)value->number;
+	*taken = true;
+	return S2SP_STATUS_OK;
+}
+
+enum s2sp_status s2sp_config_string(struct s2sp_config *config, const struct s2sp_value *value, const char *what,
+                                    bool *taken) {
+	struct s2sp_line expected;
+	*taken = value->kind == S2SP_VALUE_STRING;
+	if (*taken)
+		return S2SP_STATUS_OK;
+	s2sp_line_begin(&expected);
+	s2sp_line_add(&expected, "must be ");
+	s2sp_line_add(&expected, what);
+	return refuse_type(config, value, expected.bytes);
+}
+
+enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struct s2sp_value *value,
+                                         const char *const *keys) {
+	struct s2sp_line expected;
+	const char *nearest = s2sp_nearest(config->key, keys);
+	s2sp_line_begin(&expected);
+	s2sp_line_add(&expected, "unknown key");
+	if (is_digits(config->key)) {
+		s2sp_line_add(&expected, value->kind == S2SP_VALUE_TABLE ?
+			                         "; a table stands inside a table here: remove one pair of braces" :
+			                         "; every value needs its key in front: key = value");
+	} else if (nearest == NULL) {
+		s2sp_line_add(&expected, "; the keys are ");
+		for (size_t i = 0; keys[i] != NULL; i++) {
+			s2sp_line_add(&expected, i == 0 ? "" : keys[i + 1] == NULL ? " and " : ", ");
+			s2sp_line_add(&expected, keys[i]);
+		}
+	}
+	return s2sp_config_report(
+		config, &(struct s2sp_finding){
+					.code = "unknown-key", .value = value, .expected = expected.bytes, .nearest = nearest });
+}

@@ -1,0 +1,131 @@
+#include "partner.h"
+
+#include "sealed.h"
+
+#define FIRST_CAPACITY 8
+
+struct s2sp_partner_table *s2sp_partner_table_new(const struct s2sp_allocator *allocator, const unsigned char seed[16]) {
+	struct s2sp_partner_table *table = allocator->reallocate(allocator->owner, NULL, sizeof(*table));
+	if (table == NULL)
+		return NULL;
+	memset(table, 0, sizeof(*table));
+	table->allocator = *allocator;
+	s2sp_arena_begin(&table->arena, allocator);
+	s2sp_index_begin(&table->domains, allocator, seed);
+	return table;
+}
+
+void s2sp_partner_table_free(struct s2sp_partner_table *table) {
+	if (table == NULL)
+		return;
+	struct s2sp_allocator allocator = table->allocator;
+	s2sp_index_end(&table->domains);
+	s2sp_arena_end(&table->arena);
+	if (table->partners != NULL)
+		allocator.reallocate(allocator.owner, table->partners, 0);
+	allocator.reallocate(allocator.owner, table, 0);
+}
+
+static enum s2sp_status resize(struct s2sp_partner_table *table, size_t capacity) {
+	struct s2sp_partner *partners =
+		table->allocator.reallocate(table->allocator.owner, table->partners, capacity * sizeof(*partners));
+	if (partners == NULL)
+		return S2SP_STATUS_NO_MEMORY;
+	table->partners = partners;
+	table->capacity = capacity;
+	return S2SP_STATUS_OK;
+}
+
+enum s2sp_status s2sp_partner_table_append(struct s2sp_partner_table *table, const struct s2sp_partner *partner) {
+	if (table->count >= S2SP_PARTNER_LOCAL)
+		return S2SP_STATUS_NO_MEMORY;
+	if (table->count == table->capacity &&
+	    resize(table, table->capacity == 0 ? FIRST_CAPACITY : table->capacity * 2) != S2SP_STATUS_OK)
+		return S2SP_STATUS_NO_MEMORY;
+	table->partners[table->count] = *partner;
+	table->partners[table->count].index = (uint32_t)table->count;
+	table->count++;
+	return S2SP_STATUS_OK;
+}
+
+void s2sp_partner_table_shrink(struct s2sp_partner_table *table) {
+	if (table->count > 0 && table->count < table->capacity)
+		(void)resize(table, table->count); /* failing to shrink loses nothing */
+	s2sp_index_shrink(&table->domains);
+}
+
+size_t s2sp_partner_table_count(const struct s2sp_partner_table *table) {
+	return table->count;
+}
+
+const struct s2sp_partner *s2sp_partner_table_at(const struct s2sp_partner_table *table, size_t index) {
+	return index < table->count ? &table->partners[index] : NULL;
+}
+
+static const struct s2sp_partner *find_exact(const struct s2sp_partner_table *table, uint32_t value,
+                                             struct s2sp_text domain, enum s2sp_match *match) {
+	if (value >= table->count)
+		return NULL; /* local */
+	const struct s2sp_partner *partner = &table->partners[value];
+	*match = s2sp_text_equal(partner->name, domain) ? S2SP_MATCH_PRIMARY : S2SP_MATCH_ADDITIONAL;
+	return partner;
+}
+
+static const struct s2sp_partner *find_wildcard(const struct s2sp_partner_table *table, struct s2sp_text domain,
+                                                enum s2sp_match *match) {
+	struct s2sp_text parent = s2sp_domain_parent(domain);
+	for (; parent.length > 0; parent = s2sp_domain_parent(parent)) {
+		if (parent.length > table->wildcard_length_max)
+			continue;
+		uint32_t value = s2sp_index_find(&table->domains, S2SP_NAME_WILDCARD, parent);
+		if (value < table->count) {
+			*match = S2SP_MATCH_WILDCARD;
+			return &table->partners[value];
+		}
+	}
+	return NULL;
+}
+
+const struct s2sp_partner *s2sp_partner_table_find(const struct s2sp_partner_table *table, struct s2sp_text domain,
+                                                   enum s2sp_match *match) {
+	enum s2sp_match ignored;
+	if (match == NULL)
+		match = &ignored;
+	*match = S2SP_MATCH_NONE;
+	if (domain.length == 0 || domain.length > S2SP_DOMAIN_LENGTH_MAX)
+		return NULL;
+	uint32_t value = s2sp_index_find(&table->domains, S2SP_NAME_EXACT, domain);
+	if (value != S2SP_INDEX_NONE)
+		return find_exact(table, value, domain, match);
+	return table->wildcard_length_max == 0 ? NULL : find_wildcard(table, domain, match);
+}
+
+bool s2sp_partner_table_is_local(const struct s2sp_partner_table *table, struct s2sp_text domain) {
+	return s2sp_index_find(&table->domains, S2SP_NAME_EXACT, domain) == S2SP_PARTNER_LOCAL;
+}
+
+const char *s2sp_partner_type_token(enum s2sp_partner_type type) {
+	switch (type) {
+	case S2SP_PUBLIC_UNVERIFIED:
+		return "public_unverified";
+	case S2SP_PUBLIC_VERIFIED:
+		return "public_verified";
+	case S2SP_FEDERATED:
+		return "federated";
+	}
+	return "public_unverified";
+}
+
+const char *s2sp_match_token(enum s2sp_match match) {
+	switch (match) {
+	case S2SP_MATCH_NONE:
+		return "none";
+	case S2SP_MATCH_PRIMARY:
+		return "primary";
+	case S2SP_MATCH_ADDITIONAL:
+		return "additional";
+	case S2SP_MATCH_WILDCARD:
+		return "wildcard";
+	}
+	return "none";
+}

@@ -1,0 +1,57 @@
+#include "policy.h"
+
+#include "sealed.h"
+
+struct s2sp_policy *s2sp_policy_new(const struct s2sp_allocator *allocator, const unsigned char seed[16]) {
+	struct s2sp_policy *policy = allocator->reallocate(allocator->owner, NULL, sizeof(*policy));
+	if (policy == NULL)
+		return NULL;
+	memset(policy, 0, sizeof(*policy));
+	policy->allocator = *allocator;
+	s2sp_arena_begin(&policy->arena, allocator);
+	s2sp_index_begin(&policy->users, allocator, seed);
+	return policy;
+}
+
+void s2sp_policy_free(struct s2sp_policy *policy) {
+	if (policy == NULL)
+		return;
+	struct s2sp_allocator allocator = policy->allocator;
+	s2sp_index_end(&policy->users);
+	s2sp_arena_end(&policy->arena);
+	if (policy->methods != NULL)
+		allocator.reallocate(allocator.owner, policy->methods, 0);
+	allocator.reallocate(allocator.owner, policy, 0);
+}
+
+const struct s2sp_partner_table *s2sp_policy_table(const struct s2sp_policy *policy) {
+	return policy->table;
+}
+
+const struct s2sp_partner *s2sp_policy_default(const struct s2sp_policy *policy) {
+	return policy->has_default ? &policy->default_partner : NULL;
+}
+
+const struct s2sp_limits *s2sp_policy_limits(const struct s2sp_policy *policy) {
+	return &policy->limits;
+}
+
+const struct s2sp_partner *s2sp_policy_find(const struct s2sp_policy *policy, struct s2sp_text domain, enum s2sp_match *match) {
+	const struct s2sp_partner *partner = s2sp_partner_table_find(policy->table, domain, match);
+	if (partner != NULL || domain.length == 0 || s2sp_partner_table_is_local(policy->table, domain))
+		return partner;
+	return s2sp_policy_default(policy);
+}
+
+unsigned s2sp_policy_methods(const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+	if (partner == &policy->default_partner)
+		return policy->default_methods;
+	if (partner != s2sp_partner_table_at(policy->table, partner->index))
+		return S2SP_METHOD_NONE;
+	return policy->methods[partner->index];
+}
+
+bool s2sp_policy_external_access(const struct s2sp_policy *policy, struct s2sp_text user) {
+	uint32_t access = s2sp_index_find(&policy->users, 0, user);
+	return access == S2SP_INDEX_NONE ? policy->access_allowed : access == 1;
+}

@@ -1,0 +1,15 @@
+/* The one header adapters include. */
+#ifndef S2SP_H
+#define S2SP_H
+
+#include "config.h"
+#include "domain.h"
+#include "negotiation.h"
+#include "partner.h"
+#include "policy.h"
+#include "reason.h"
+#include "status.h"
+#include "stream.h"
+#include "text.h"
+
+#endif

@@ -1,0 +1,55 @@
+/* The insides of the sealed table and policy: for the files that build and read them, config*.c, partner.c and policy.c. */
+#ifndef S2SP_SEALED_H
+#define S2SP_SEALED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "index.h"
+#include "partner.h"
+#include "policy.h"
+
+/* Kinds of names in the index of domains. */
+enum {
+	S2SP_NAME_EXACT = 0,
+	S2SP_NAME_WILDCARD = 1, /* the name is what follows "*." */
+};
+
+/* The value of a domain the server serves itself; partners are counted below it. */
+#define S2SP_PARTNER_LOCAL (UINT32_MAX - 1)
+
+struct s2sp_partner_table {
+	struct s2sp_allocator allocator;
+	struct s2sp_arena arena; /* every string and array that partners point to */
+	struct s2sp_partner *partners;
+	size_t count;
+	size_t capacity;
+	struct s2sp_index domains;
+	size_t wildcard_length_max; /* the longest name of kind wildcard; 0: none */
+};
+
+struct s2sp_policy {
+	struct s2sp_allocator allocator;
+	struct s2sp_arena arena; /* what the default policy and the users point to */
+	const struct s2sp_partner_table *table;
+	struct s2sp_partner default_partner;
+	bool has_default;
+	bool access_allowed; /* of users that are not named */
+	uint8_t default_methods;
+	uint8_t *methods; /* by index of the partner */
+	struct s2sp_limits limits;
+	struct s2sp_index users; /* value 1: allow, 0: deny */
+};
+
+/* Empty ones. NULL when out of memory. */
+struct s2sp_partner_table *s2sp_partner_table_new(const struct s2sp_allocator *allocator, const unsigned char seed[16]);
+struct s2sp_policy *s2sp_policy_new(const struct s2sp_allocator *allocator, const unsigned char seed[16]);
+
+/* Room for one more partner, zeroed, at the end. OK or NO_MEMORY. */
+enum s2sp_status s2sp_partner_table_append(struct s2sp_partner_table *table, const struct s2sp_partner *partner);
+/* Gives back what was kept for growth. Pointers to partners are stable from here on. */
+void s2sp_partner_table_shrink(struct s2sp_partner_table *table);
+
+#endif

@@ -1,0 +1,160 @@
+/*
+ * The record of one S2S stream: who authenticated how, under which policy. The one truth that the handshake, the audit
+ * at establishment and every stanza consult. A state machine over plain values; whoever holds it feeds it facts and acts on
+ * the decision it gives back. Nothing here allocates.
+ */
+#ifndef S2SP_STREAM_H
+#define S2SP_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "negotiation.h"
+#include "policy.h"
+#include "reason.h"
+
+enum s2sp_verdict {
+	S2SP_VERDICT_REFUSE = 0, /* zero is the safe value */
+	S2SP_VERDICT_WAIT,       /* this step is not taken (the element is ignored), the stream goes on */
+	S2SP_VERDICT_ALLOW,
+};
+
+struct s2sp_decision {
+	enum s2sp_verdict verdict;
+	enum s2sp_reason reason; /* NONE only with ALLOW */
+	const char *rule;        /* what decided, in words for the operator; static */
+};
+
+enum s2sp_direction { S2SP_INCOMING = 0, S2SP_OUTGOING };
+
+/* Section 4's verdicts; the order is that of the reason codes. */
+enum s2sp_certificate_verdict {
+	S2SP_CERTIFICATE_UNKNOWN = 0, /* not judged (yet): never counts as valid */
+	S2SP_CERTIFICATE_VALID,
+	S2SP_CERTIFICATE_NO_CERTIFICATE,
+	S2SP_CERTIFICATE_UNTRUSTED,
+	S2SP_CERTIFICATE_EXPIRED,
+	S2SP_CERTIFICATE_NOT_YET_VALID,
+	S2SP_CERTIFICATE_IDENTITY_MISMATCH,
+	S2SP_CERTIFICATE_PIN_MISMATCH,
+	S2SP_CERTIFICATE_MALFORMED,
+};
+
+/* "valid", "no-certificate", ...; "unknown". Static. */
+const char *s2sp_certificate_verdict_token(enum s2sp_certificate_verdict verdict);
+/* The reason that refuses for `verdict`; INTERNAL_ERROR for UNKNOWN, NONE for VALID. */
+enum s2sp_reason s2sp_certificate_verdict_reason(enum s2sp_certificate_verdict verdict);
+
+/* Only ever forward, but for REFUSED, which is final. */
+enum s2sp_stage {
+	S2SP_STAGE_REFUSED = 0,
+	S2SP_STAGE_OPEN,          /* the peer's domain is not known */
+	S2SP_STAGE_IDENTIFIED,    /* the domain is known and may go on, nothing is proven */
+	S2SP_STAGE_AUTHENTICATED, /* by `method` */
+	S2SP_STAGE_ESTABLISHED,   /* audited: stanzas may move */
+};
+
+struct s2sp_stream {
+	const struct s2sp_policy *policy;   /* NULL: no running policy, everything is refused */
+	const struct s2sp_partner *partner; /* NULL until IDENTIFIED */
+	uint8_t direction;   /* enum s2sp_direction */
+	uint8_t stage;       /* enum s2sp_stage */
+	uint8_t method;      /* enum s2sp_method, NONE until AUTHENTICATED */
+	uint8_t certificate; /* enum s2sp_certificate_verdict */
+	bool tls;            /* the connection itself reports TLS */
+	bool sasl_offered;   /* incoming: EXTERNAL was advertised; outgoing: <auth/> may be sent */
+	bool dialback_offered; /* outgoing: we may send a key; incoming: we advertised it */
+	uint8_t reason;      /* enum s2sp_reason of the refusal */
+};
+
+/* A record at stage OPEN. `policy` may be NULL. */
+void s2sp_stream_begin(struct s2sp_stream *stream, enum s2sp_direction direction, const struct s2sp_policy *policy);
+
+/* Final refusal for `reason` from outside (a limit, an internal error). */
+struct s2sp_decision s2sp_stream_refuse(struct s2sp_stream *stream, enum s2sp_reason reason, const char *rule);
+
+/*
+ * The peer's domain (canonical; empty when the name is no domain) has become known, or is repeated. A second, different
+ * partner is refused.
+ */
+struct s2sp_decision s2sp_stream_identify(struct s2sp_stream *stream, struct s2sp_text domain);
+
+/* The facts as the connection reports them now; TLS never goes away again. */
+void s2sp_stream_observe(struct s2sp_stream *stream, bool tls, enum s2sp_certificate_verdict certificate);
+
+/* What an incoming stream is offered now (RFC 6120 4.3.2). */
+struct s2sp_offer {
+	bool starttls;
+	bool starttls_required;
+	bool sasl;     /* EXTERNAL, XEP-0178 */
+	bool dialback; /* XEP-0220 2.2 */
+	bool bidi;     /* XEP-0288 */
+};
+/* REFUSE when no method could succeed any more. */
+struct s2sp_decision s2sp_stream_offer(struct s2sp_stream *stream, struct s2sp_offer *offer);
+
+/* The peer sends <starttls/> on an incoming stream. */
+struct s2sp_decision s2sp_stream_starttls(struct s2sp_stream *stream);
+
+/* The peer sends <auth mechanism='EXTERNAL'/> on an incoming stream. */
+struct s2sp_decision s2sp_stream_auth(struct s2sp_stream *stream);
+
+/* The peer sends a db:result with a key on an incoming stream (its own domain pair, checked by the caller). */
+struct s2sp_decision s2sp_stream_dialback(struct s2sp_stream *stream);
+
+/* The peer asks us to verify a key (db:verify without type) on an incoming stream. Opens no right of its own. */
+struct s2sp_decision s2sp_stream_verify(struct s2sp_stream *stream);
+
+/* What the peer of an outgoing stream advertised, as bits, and what we make of it. */
+struct s2sp_peer_features {
+	bool starttls;
+	bool starttls_required;
+	bool sasl_external;
+	bool dialback;
+};
+struct s2sp_plan {
+	bool starttls; /* go on with STARTTLS */
+	bool sasl;     /* leave EXTERNAL in */
+	bool dialback; /* a key may be sent */
+};
+/* REFUSE when what the peer offers leaves no method. `features` NULL: a pre-1.0 peer, which sends none. */
+struct s2sp_decision s2sp_stream_plan(struct s2sp_stream *stream, const struct s2sp_peer_features *features,
+                                      struct s2sp_plan *plan);
+
+/* The peer of an outgoing stream answered <auth/> with <failure/>: ALLOW means that dialback may be tried. */
+struct s2sp_decision s2sp_stream_sasl_failed(struct s2sp_stream *stream);
+
+/* The peer of an outgoing stream says that our key is valid. `key_sent`: we did send one. */
+struct s2sp_decision s2sp_stream_dialback_answer(struct s2sp_stream *stream, bool key_sent, bool sasl_pending);
+
+/* The host is about to take the stream for authenticated: by SASL EXTERNAL or by dialback. Judged on the facts observed. */
+struct s2sp_decision s2sp_stream_authenticated(struct s2sp_stream *stream, bool by_sasl);
+
+/*
+ * A stanza came in before the stream is authenticated: always a refusal, for the first reason that applies. The stream
+ * error is not-authorized whatever the reason (RFC 6120 4.9.3.12).
+ */
+struct s2sp_decision s2sp_stream_premature(struct s2sp_stream *stream);
+
+/* The audit before stanzas move. */
+struct s2sp_decision s2sp_stream_established(struct s2sp_stream *stream);
+
+/*
+ * A stanza on an established stream, judged under `policy` of the local host it is for or from (NULL: that host has none).
+ * The caller has checked that its domain is the stream's.
+ */
+struct s2sp_decision s2sp_stream_stanza(const struct s2sp_stream *stream, const struct s2sp_policy *policy,
+                                        struct s2sp_text domain);
+
+/*
+ * A new policy: the record moves over to it (its partner is looked up again by `domain`, the stream's canonical remote
+ * domain, empty when unknown) and is judged again. REFUSE policy-changed names the rule that failed.
+ */
+struct s2sp_decision s2sp_stream_rejudge(struct s2sp_stream *stream, const struct s2sp_policy *policy,
+                                         struct s2sp_text domain);
+
+/* A domain nobody has opened a stream with yet: may we route to it at all? */
+struct s2sp_decision s2sp_decide_route(const struct s2sp_policy *policy, struct s2sp_text domain, bool dialback_verify,
+                                       const struct s2sp_partner **partner);
+
+#endif

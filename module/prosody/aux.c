@@ -1,0 +1,49 @@
+#include "aux.h"
+
+#include "../ident/idna.h"
+
+int s2sp_lua_field(lua_State *L, int index, const char *name) {
+	if (lua_type(L, index) == LUA_TTABLE)
+		return lua_getfield(L, index, name);
+	lua_pushnil(L);
+	return LUA_TNIL;
+}
+
+struct s2sp_text s2sp_lua_text(lua_State *L, int index) {
+	struct s2sp_text text = { NULL, 0 };
+	if (lua_type(L, index) == LUA_TSTRING)
+		text.bytes = lua_tolstring(L, index, &text.length);
+	return text;
+}
+
+struct s2sp_text s2sp_lua_text_field(lua_State *L, int index, const char *name) {
+	s2sp_lua_field(L, index, name);
+	struct s2sp_text text = s2sp_lua_text(L, -1);
+	lua_pop(L, 1);
+	return text;
+}
+
+bool s2sp_lua_field_is(lua_State *L, int index, const char *name, const char *literal) {
+	return s2sp_text_equal(s2sp_lua_text_field(L, index, name), s2sp_text_from(literal));
+}
+
+bool s2sp_lua_is_s2s(lua_State *L, int index) {
+	struct s2sp_text type = s2sp_lua_text_field(L, index, "type");
+	return type.length >= 3 && memcmp(type.bytes, "s2s", 3) == 0;
+}
+
+struct s2sp_text s2sp_jid_domain(struct s2sp_text jid) {
+	if (jid.length == 0)
+		return jid;
+	const char *slash = memchr(jid.bytes, '/', jid.length);
+	size_t bare = slash == NULL ? jid.length : (size_t)(slash - jid.bytes);
+	const char *at = bare == 0 ? NULL : memchr(jid.bytes, '@', bare);
+	if (at == NULL)
+		return (struct s2sp_text){ jid.bytes, bare };
+	return (struct s2sp_text){ at + 1, bare - (size_t)(at + 1 - jid.bytes) };
+}
+
+void s2sp_lua_domain(struct s2sp_text name, struct s2sp_domain *domain) {
+	if (name.length == 0 || s2sp_domain_parse(name, s2sp_idna_to_ascii, domain) != S2SP_DOMAIN_OK)
+		domain->length = 0;
+}

@@ -1,0 +1,79 @@
+#include "handler.h"
+
+void s2sp_push_action(lua_State *L, const char *action) {
+	s2sp_lua_field(L, ARG_GUARD, "act");
+	s2sp_lua_field(L, -1, action);
+	lua_remove(L, -2);
+}
+
+int s2sp_act(lua_State *L, bool result, const char *action) {
+	lua_pushboolean(L, result);
+	s2sp_push_action(L, action);
+	return 2;
+}
+
+int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision decision, const char *condition) {
+	const struct s2sp_reason_row *row = s2sp_reason_row(decision.reason);
+	session = lua_absindex(L, session);
+	int pushed = s2sp_act(L, result, "close");
+	lua_pushvalue(L, session);
+	lua_pushstring(L, row->token);
+	lua_pushstring(L, condition == NULL ? row->stream_condition : condition);
+	lua_pushstring(L, decision.rule);
+	return pushed + 4;
+}
+
+/* Nothing passes: act.internal_error(event, error, event name) closes and logs, and the event is stopped. */
+static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
+	lua_insert(L, 2);
+	lua_settop(L, 2); /* the event, the error */
+	if (lua_getfield(L, lua_upvalueindex(1), "internal_error") == LUA_TFUNCTION) {
+		lua_pushvalue(L, 1);
+		lua_pushvalue(L, 2);
+		lua_pushstring(L, handler->event);
+		/* Nothing is left to try should this fail too. */
+		(void)lua_pcall(L, 3, 0, 0);
+	}
+	lua_settop(L, 1);
+	lua_pushboolean(L, handler->stop);
+	return 1;
+}
+
+/* Upvalues: the guard, the host, the static handler. */
+static int handle(lua_State *L) {
+	const struct s2sp_handler *handler = lua_touserdata(L, lua_upvalueindex(3));
+	lua_settop(L, 1);
+	lua_pushcfunction(L, handler->decide);
+	lua_pushvalue(L, 1);
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_pushvalue(L, lua_upvalueindex(2));
+	if (lua_pcall(L, ARG_COUNT, LUA_MULTRET, 0) != LUA_OK)
+		return fail_closed(L, handler);
+	int results = lua_gettop(L) - 1;
+	if (results <= 1)
+		return results;
+	/* event, result, action, arguments */
+	if (lua_pcall(L, results - 2, 0, 0) != LUA_OK)
+		return fail_closed(L, handler);
+	return 1;
+}
+
+void s2sp_handlers_install(lua_State *L, const struct s2sp_handler *handlers, size_t count, int guard, int context, int host) {
+	guard = lua_absindex(L, guard);
+	context = lua_absindex(L, context);
+	host = host == 0 ? 0 : lua_absindex(L, host);
+	for (size_t i = 0; i < count; i++) {
+		lua_getfield(L, context, "hook");
+		lua_pushvalue(L, context);
+		lua_pushstring(L, handlers[i].event);
+		lua_pushvalue(L, guard);
+		if (host == 0)
+			lua_pushboolean(L, false);
+		else
+			lua_pushvalue(L, host);
+		lua_pushlightuserdata(L, (void *)&handlers[i]);
+		lua_pushcclosure(L, handle, 3);
+		lua_pushinteger(L, handlers[i].priority);
+		lua_call(L, 4, 0);
+	}
+}

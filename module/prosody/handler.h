@@ -1,0 +1,51 @@
+/*
+ * Event handlers as C closures. A handler decides, in protected mode; what it returns is acted on afterwards, in one place,
+ * by a function of the guard's `act` table. Actions must not yield: those that could (closing a stream bounces what is queued,
+ * and a bounce is a stanza like any other) run in a runner of their own.
+ */
+#ifndef S2SP_PROSODY_HANDLER_H
+#define S2SP_PROSODY_HANDLER_H
+
+#include "aux.h"
+#include "stream.h"
+
+/* Stack of a deciding function: the event, the guard, the host the handler is installed on (false for global events). */
+enum { ARG_EVENT = 1, ARG_GUARD, ARG_HOST, ARG_COUNT = ARG_HOST };
+
+/*
+ * Returns nothing (the event goes on), one value (given back to the event), or that value, an action and its arguments,
+ * as pushed by s2sp_act.
+ */
+typedef lua_CFunction s2sp_decide;
+
+struct s2sp_handler {
+	const char *event;
+	s2sp_decide decide;
+	int priority;
+	bool stop; /* what is given back to the event when the handler fails: whichever of true and false means handled */
+};
+
+/* Pushes guard.act[action]. */
+void s2sp_push_action(lua_State *L, const char *action);
+
+/* Pushes what the event gets back and guard.act[action]; arguments follow. Returns the number of values pushed (2). */
+int s2sp_act(lua_State *L, bool result, const char *action);
+
+/*
+ * Pushes the refusal of a stream: result, act.close and its arguments (session, reason, condition, rule). `condition` NULL:
+ * the one of the reason's row. Returns the number of values pushed; the deciding function returns it.
+ */
+int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision decision, const char *condition);
+
+/* Installs `count` static handlers through context:hook(event, closure, priority). May throw. */
+void s2sp_handlers_install(lua_State *L, const struct s2sp_handler *handlers, size_t count, int guard, int context, int host);
+
+/* The handlers of this room. Each pushes nothing and may throw. */
+void s2sp_stream_handlers_install(lua_State *L, int guard, int context, int host);
+void s2sp_stanza_handlers_install(lua_State *L, int guard, int context, int host);
+void s2sp_global_handlers_install(lua_State *L, int guard, int context);
+
+/* filter(guard) -> function (stanza, session): for "stanzas/in" of every stream. */
+int s2sp_lua_stanza_filter(lua_State *L);
+
+#endif

@@ -1,0 +1,97 @@
+/* The module's face to Lua. */
+#include "handler.h"
+#include "policy.h"
+#include "stream.h"
+
+/* install_host(guard, context, host): the handlers of a virtual host or component. */
+static int install_host(lua_State *L) {
+	luaL_checktype(L, 1, LUA_TTABLE);
+	luaL_checktype(L, 2, LUA_TTABLE);
+	luaL_checktype(L, 3, LUA_TSTRING);
+	s2sp_stream_handlers_install(L, 1, 2, 3);
+	s2sp_stanza_handlers_install(L, 1, 2, 3);
+	return 0;
+}
+
+/* install_global(guard, context) */
+static int install_global(lua_State *L) {
+	luaL_checktype(L, 1, LUA_TTABLE);
+	luaL_checktype(L, 2, LUA_TTABLE);
+	s2sp_global_handlers_install(L, 1, 2);
+	return 0;
+}
+
+/*
+ * rejudge(guard, session) -> "none" | "allow" | "refuse", reason, rule. "none": no record. The caller closes.
+ */
+static int rejudge(lua_State *L) {
+	static const char *const verdicts[] = {
+		[S2SP_VERDICT_REFUSE] = "refuse", [S2SP_VERDICT_WAIT] = "allow", [S2SP_VERDICT_ALLOW] = "allow"
+	};
+	luaL_checktype(L, 1, LUA_TTABLE);
+	luaL_checktype(L, 2, LUA_TTABLE);
+	lua_settop(L, 2);
+	if (s2sp_lua_stream_get(L, 2) == NULL) {
+		lua_pushliteral(L, "none");
+		return 1;
+	}
+	struct s2sp_decision decision = s2sp_lua_stream_rejudge(L, 2, 3, 1);
+	lua_pushstring(L, verdicts[decision.verdict]);
+	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
+	lua_pushstring(L, decision.rule);
+	return 3;
+}
+
+/* The reason table as { [token] = { stream_condition, stanza_type, stanza_condition, text, peer_text, user_text } }. */
+static int push_reasons(lua_State *L) {
+	lua_createtable(L, 0, S2SP_REASON_COUNT);
+	for (int reason = 0; reason < S2SP_REASON_COUNT; reason++) {
+		const struct s2sp_reason_row *row = s2sp_reason_row((enum s2sp_reason)reason);
+		lua_createtable(L, 0, 6);
+		lua_pushstring(L, row->stream_condition);
+		lua_setfield(L, -2, "stream_condition");
+		lua_pushstring(L, row->stanza_type);
+		lua_setfield(L, -2, "stanza_type");
+		lua_pushstring(L, row->stanza_condition);
+		lua_setfield(L, -2, "stanza_condition");
+		lua_pushstring(L, row->operator_text);
+		lua_setfield(L, -2, "text");
+		lua_pushstring(L, row->peer_text);
+		lua_setfield(L, -2, "peer_text");
+		lua_pushstring(L, row->user_text);
+		lua_setfield(L, -2, "user_text");
+		lua_setfield(L, -2, row->token);
+	}
+	return 1;
+}
+
+/* Moves the functions of the table on top into the one below it. */
+static void merge(lua_State *L) {
+	for (lua_pushnil(L); lua_next(L, -2) != 0;) {
+		lua_pushvalue(L, -2);
+		lua_insert(L, -2);
+		lua_settable(L, -5);
+	}
+	lua_pop(L, 1);
+}
+
+#if defined(__GNUC__)
+__attribute__((visibility("default")))
+#endif
+int luaopen_s2s_partners(lua_State *L);
+
+int luaopen_s2s_partners(lua_State *L) {
+	static const luaL_Reg functions[] = {
+		{ "install_host", install_host }, { "install_global", install_global }, { "rejudge", rejudge },
+		{ "stanza_filter", s2sp_lua_stanza_filter }, { NULL, NULL },
+	};
+	luaL_checkversion(L);
+	luaL_newlib(L, functions);
+	s2sp_lua_open_policy(L);
+	merge(L);
+	s2sp_lua_open_stream(L);
+	merge(L);
+	push_reasons(L);
+	lua_setfield(L, -2, "reasons");
+	return 1;
+}

@@ -1,0 +1,245 @@
+/* Stanza events: what comes in over a stream, what is routed out, and the filter that sees every element first. */
+#include "handler.h"
+
+#include "policy.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+enum { FIRST = 1000 };
+
+static const struct s2sp_decision no_record = {
+	S2SP_VERDICT_REFUSE, S2SP_REASON_INTERNAL_ERROR, "the stream has no record: it was opened while the module was not guarding"
+};
+
+/* The policy of a local host, NULL when it has none. Pushes nothing: the guard keeps it. */
+static const struct s2sp_policy *policy_of(lua_State *L, int guard, int host) {
+	int top = lua_gettop(L);
+	const struct s2sp_policy *policy = NULL;
+	host = lua_absindex(L, host);
+	if (s2sp_lua_field(L, guard, "policies") == LUA_TTABLE && lua_type(L, host) == LUA_TSTRING) {
+		lua_pushvalue(L, host);
+		lua_rawget(L, -2);
+		policy = s2sp_lua_test_policy(L, -1);
+	}
+	lua_settop(L, top);
+	return policy;
+}
+
+/* Whether the domain of a JID is the canonical domain `remote`. */
+static bool jid_is_of(struct s2sp_text jid, struct s2sp_text remote) {
+	struct s2sp_text name = s2sp_jid_domain(jid);
+	if (s2sp_text_equal(name, remote))
+		return remote.length > 0;
+	struct s2sp_domain domain;
+	s2sp_lua_domain(name, &domain);
+	return domain.length > 0 && s2sp_text_equal(s2sp_domain_text(&domain), remote);
+}
+
+static int refuse_stanza(lua_State *L, int origin, int stanza, struct s2sp_decision decision) {
+	int pushed = s2sp_act(L, true, "refuse_stanza");
+	lua_pushvalue(L, origin);
+	lua_pushvalue(L, stanza);
+	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
+	lua_pushstring(L, decision.rule);
+	return pushed + 4;
+}
+
+/* message, presence and iq to any address of the host, whatever the stream they came over (bidi included). */
+static int on_stanza_in(lua_State *L) {
+	s2sp_lua_field(L, ARG_EVENT, "origin");
+	int origin = lua_gettop(L);
+	if (!s2sp_lua_is_s2s(L, origin))
+		return 0;
+	s2sp_lua_field(L, origin, "dummy");
+	if (lua_toboolean(L, -1))
+		return 0; /* core's own bounce of what could not be sent */
+	lua_settop(L, origin);
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, origin);
+	if (stream == NULL)
+		return s2sp_act_refuse(L, true, origin, no_record, NULL);
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, origin + 1);
+	s2sp_lua_field(L, ARG_EVENT, "stanza");
+	int stanza = lua_gettop(L);
+	s2sp_lua_field(L, stanza, "attr");
+	struct s2sp_decision decision;
+	if (!jid_is_of(s2sp_lua_text_field(L, -1, "from"), remote)) {
+		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
+		return s2sp_act_refuse(L, true, origin, decision, "not-authorized");
+	}
+	decision = s2sp_stream_stanza(stream, policy_of(L, ARG_GUARD, ARG_HOST), remote);
+	if (decision.verdict == S2SP_VERDICT_ALLOW)
+		return 0;
+	if (stream->stage != S2SP_STAGE_ESTABLISHED)
+		return s2sp_act_refuse(L, true, origin, s2sp_stream_premature(stream), "not-authorized");
+	return refuse_stanza(L, origin, stanza, decision);
+}
+
+/*
+ * The stream core would use for this route, if there is one already: pushed with its record (or nil). False when there is
+ * none, or none that is taken for authenticated yet (core queues).
+ */
+static bool existing_stream(lua_State *L, struct s2sp_stream **stream) {
+	s2sp_lua_field(L, ARG_GUARD, "hosts");
+	if (!lua_istable(L, -1))
+		return false;
+	lua_pushvalue(L, ARG_HOST);
+	lua_gettable(L, -2);
+	s2sp_lua_field(L, -1, "s2sout");
+	if (!lua_istable(L, -1))
+		return false;
+	s2sp_lua_field(L, ARG_EVENT, "to_host");
+	if (lua_isnil(L, -1) || lua_gettable(L, -2) != LUA_TTABLE)
+		return false;
+	if (!s2sp_lua_field_is(L, -1, "type", "s2sout") && !s2sp_lua_field_is(L, -1, "type", "s2sin"))
+		return false;
+	int session = lua_gettop(L);
+	*stream = s2sp_lua_stream_get(L, session);
+	return true;
+}
+
+/* Whether the stanza's own addresses are those it is routed by: core answers over the stream a request came in on. */
+static bool routed_by_its_addresses(lua_State *L, int attr) {
+	struct s2sp_text from = s2sp_jid_domain(s2sp_lua_text_field(L, attr, "from"));
+	struct s2sp_text to = s2sp_jid_domain(s2sp_lua_text_field(L, attr, "to"));
+	return (from.length == 0 || s2sp_text_equal(from, s2sp_lua_text_field(L, ARG_EVENT, "from_host"))) &&
+	       (to.length == 0 || s2sp_text_equal(to, s2sp_lua_text_field(L, ARG_EVENT, "to_host")));
+}
+
+static int act_on_event(lua_State *L, const char *action, struct s2sp_decision decision) {
+	int pushed = s2sp_act(L, true, action);
+	lua_pushvalue(L, ARG_EVENT);
+	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
+	lua_pushstring(L, decision.rule);
+	return pushed + 3;
+}
+
+/* route/remote: before anything is queued, looked up or dialled. */
+static int on_route(lua_State *L) {
+	s2sp_lua_field(L, ARG_EVENT, "stanza");
+	int stanza = lua_gettop(L);
+	s2sp_lua_field(L, stanza, "attr");
+	if (!routed_by_its_addresses(L, stanza + 1))
+		return act_on_event(L, "reroute", (struct s2sp_decision){ S2SP_VERDICT_REFUSE, S2SP_REASON_WRONG_DOMAIN, "routed by other addresses than its own" });
+	struct s2sp_domain domain;
+	s2sp_lua_domain(s2sp_lua_text_field(L, ARG_EVENT, "to_host"), &domain);
+	const struct s2sp_partner *partner;
+	bool verify = s2sp_lua_field_is(L, stanza, "name", "db:verify");
+	struct s2sp_decision decision =
+		s2sp_decide_route(policy_of(L, ARG_GUARD, ARG_HOST), s2sp_domain_text(&domain), verify, &partner);
+	if (decision.verdict != S2SP_VERDICT_ALLOW)
+		return act_on_event(L, "refuse_route", decision);
+	struct s2sp_stream *stream;
+	if (!existing_stream(L, &stream))
+		return 0;
+	if (stream != NULL && stream->stage >= S2SP_STAGE_AUTHENTICATED && stream->partner == partner)
+		return 0;
+	int pushed = act_on_event(L, "refuse_route", no_record);
+	lua_pushvalue(L, -pushed - 2); /* the session, to be closed */
+	return pushed + 1;
+}
+
+static const struct s2sp_handler stanza_handlers[] = {
+	{ "message/bare", on_stanza_in, FIRST, true },  { "message/full", on_stanza_in, FIRST, true },
+	{ "message/host", on_stanza_in, FIRST, true },  { "presence/bare", on_stanza_in, FIRST, true },
+	{ "presence/full", on_stanza_in, FIRST, true }, { "presence/host", on_stanza_in, FIRST, true },
+	{ "iq/bare", on_stanza_in, FIRST, true },       { "iq/full", on_stanza_in, FIRST, true },
+	{ "iq/host", on_stanza_in, FIRST, true },       { "route/remote", on_route, FIRST, true },
+};
+
+void s2sp_stanza_handlers_install(lua_State *L, int guard, int context, int host) {
+	s2sp_handlers_install(L, stanza_handlers, COUNT(stanza_handlers), guard, context, host);
+}
+
+/* --- the filter --- */
+
+enum { FILTER_STANZA = 1, FILTER_GUARD, FILTER_SESSION };
+
+static bool is_authenticated(lua_State *L, const struct s2sp_stream *stream) {
+	if (stream->stage < S2SP_STAGE_AUTHENTICATED)
+		return false;
+	return s2sp_lua_field_is(L, FILTER_SESSION, "type", "s2sin") || s2sp_lua_field_is(L, FILTER_SESSION, "type", "s2sout");
+}
+
+/*
+ * Every element at the moment it is parsed, before core picks the host whose handlers see it. Two rules need no more than that:
+ * no stanza before authentication (core would drop it in silence), and no handshake element for another host than the stream's
+ * own. It must not conclude that a stream is authenticated already: what was parsed earlier may still be waiting.
+ */
+static int judge_element(lua_State *L) {
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, FILTER_SESSION);
+	int record = lua_gettop(L);
+	if (stream == NULL)
+		return s2sp_act_refuse(L, false, FILTER_SESSION, no_record, NULL);
+	s2sp_lua_field(L, FILTER_STANZA, "attr");
+	int attr = lua_gettop(L);
+	struct s2sp_text xmlns = s2sp_lua_text_field(L, attr, "xmlns");
+	struct s2sp_decision decision;
+	if (xmlns.length == 0 || s2sp_text_equal(xmlns, S2SP_TEXT("jabber:client"))) {
+		if (is_authenticated(L, stream)) {
+			if (xmlns.length == 0)
+				return 0;
+			/* Core would answer it without looking at who it says it is from. */
+			int pushed = s2sp_act(L, false, "drop_element");
+			lua_pushvalue(L, FILTER_SESSION);
+			lua_pushstring(L, s2sp_reason_row(S2SP_REASON_WRONG_DOMAIN)->token);
+			return pushed + 2;
+		}
+		decision = s2sp_lua_stream_refresh(L, FILTER_SESSION, record, FILTER_GUARD);
+		if (decision.verdict == S2SP_VERDICT_ALLOW)
+			decision = s2sp_stream_premature(stream);
+		return s2sp_act_refuse(L, false, FILTER_SESSION, decision, "not-authorized");
+	}
+	if (stream->stage < S2SP_STAGE_AUTHENTICATED) {
+		decision = s2sp_lua_stream_refresh(L, FILTER_SESSION, record, FILTER_GUARD);
+		if (decision.verdict != S2SP_VERDICT_ALLOW)
+			return s2sp_act_refuse(L, false, FILTER_SESSION, decision, NULL);
+	}
+	struct s2sp_text to = s2sp_lua_text_field(L, attr, "to");
+	struct s2sp_text local = s2sp_lua_stream_local(L, record);
+	if (local.length > 0) {
+		struct s2sp_domain domain;
+		s2sp_lua_domain(local, &domain);
+		if (to.length == 0 || s2sp_text_equal(to, local) || jid_is_of(to, s2sp_domain_text(&domain)))
+			return 0;
+		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a handshake element for another host than the stream's own");
+	} else {
+		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "the stream does not say which host it is for");
+	}
+	return s2sp_act_refuse(L, false, FILTER_SESSION, decision, NULL);
+}
+
+/* Upvalue: the guard. Called by util.filters with (stanza, session); nil drops the stanza. */
+static int filter(lua_State *L) {
+	lua_settop(L, 2);
+	lua_pushcfunction(L, judge_element);
+	lua_pushvalue(L, 1);
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_pushvalue(L, 2);
+	if (lua_pcall(L, 3, LUA_MULTRET, 0) == LUA_OK) {
+		int results = lua_gettop(L) - 2;
+		if (results == 0) {
+			lua_settop(L, 1);
+			return 1;
+		}
+		/* stanza, session, result (unused), action, arguments */
+		if (lua_pcall(L, results - 2, 0, 0) == LUA_OK)
+			return 0;
+	}
+	/* The error is on top. */
+	if (lua_getfield(L, lua_upvalueindex(1), "internal_error") == LUA_TFUNCTION) {
+		lua_createtable(L, 0, 1);
+		lua_pushvalue(L, 2);
+		lua_setfield(L, -2, "session");
+		lua_pushvalue(L, -3);
+		lua_pushliteral(L, "stanzas/in");
+		(void)lua_pcall(L, 3, 0, 0);
+	}
+	return 0;
+}
+
+int s2sp_lua_stanza_filter(lua_State *L) {
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 1);
+	lua_pushcclosure(L, filter, 1);
+	return 1;
+}

@@ -1,0 +1,238 @@
+#include "stream.h"
+
+#include "policy.h"
+
+#define METATABLE "s2s_partners.stream"
+/* Where a session keeps its record. Core wipes it with everything else when it destroys the session. */
+#define FIELD "s2s_partners_stream"
+
+enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_COUNT = UV_LOCAL };
+
+struct s2sp_stream *s2sp_lua_stream_get(lua_State *L, int session) {
+	s2sp_lua_field(L, session, FIELD);
+	struct s2sp_stream *stream = luaL_testudata(L, -1, METATABLE);
+	if (stream == NULL) {
+		lua_pop(L, 1);
+		lua_pushnil(L);
+	}
+	return stream;
+}
+
+struct s2sp_stream *s2sp_lua_stream_need(lua_State *L, int session) {
+	session = lua_absindex(L, session);
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, session);
+	if (stream != NULL)
+		return stream;
+	lua_pop(L, 1);
+	stream = lua_newuserdatauv(L, sizeof *stream, UV_COUNT);
+	s2sp_stream_begin(stream, s2sp_lua_field_is(L, session, "direction", "outgoing") ? S2SP_OUTGOING : S2SP_INCOMING, NULL);
+	luaL_setmetatable(L, METATABLE);
+	lua_pushvalue(L, -1);
+	lua_setfield(L, session, FIELD);
+	return stream;
+}
+
+static struct s2sp_text user_text(lua_State *L, int record, int slot) {
+	lua_getiuservalue(L, record, slot);
+	struct s2sp_text text = s2sp_lua_text(L, -1);
+	lua_pop(L, 1);
+	return text;
+}
+
+struct s2sp_text s2sp_lua_stream_remote(lua_State *L, int record) {
+	return user_text(L, record, UV_REMOTE);
+}
+
+struct s2sp_text s2sp_lua_stream_local(lua_State *L, int record) {
+	return user_text(L, record, UV_LOCAL);
+}
+
+/* The policy that `host` has now becomes the record's; NULL (refuse everything) when it has none. */
+static const struct s2sp_policy *adopt_policy(lua_State *L, int record, int guard, struct s2sp_text host) {
+	const struct s2sp_policy *policy = NULL;
+	s2sp_lua_field(L, guard, "policies");
+	if (lua_istable(L, -1) && host.length > 0) {
+		lua_pushlstring(L, host.bytes, host.length);
+		lua_rawget(L, -2);
+		policy = s2sp_lua_test_policy(L, -1);
+		if (policy == NULL) {
+			lua_pop(L, 1);
+			lua_pushnil(L);
+		}
+		lua_setiuservalue(L, record, UV_POLICY);
+	}
+	lua_pop(L, 1);
+	return policy;
+}
+
+/* Calls object:method() and leaves its first result on the stack; pushes nil when there is no such method. */
+static void call_method(lua_State *L, int object, const char *method) {
+	object = lua_absindex(L, object);
+	int kind = lua_type(L, object);
+	if (kind != LUA_TTABLE && kind != LUA_TUSERDATA) {
+		lua_pushnil(L);
+		return;
+	}
+	if (lua_getfield(L, object, method) != LUA_TFUNCTION) {
+		lua_pop(L, 1);
+		lua_pushnil(L);
+		return;
+	}
+	lua_pushvalue(L, object);
+	lua_call(L, 1, 1);
+}
+
+/* Whether the value on top is LuaSec's description of a finished handshake. */
+static bool describes_tls(lua_State *L) {
+	return lua_istable(L, -1) && s2sp_lua_text_field(L, -1, "protocol").length > 0;
+}
+
+/*
+ * Whether the connection itself reports a TLS session. session.secure is not asked: a second stream header in clear after
+ * <starttls/> makes core set it (0.12.3 and 13.0.1).
+ */
+static bool connection_tls(lua_State *L, int session) {
+	int top = lua_gettop(L);
+	bool tls = false;
+	s2sp_lua_field(L, session, "conn");
+	if (!lua_isnil(L, -1)) {
+		call_method(L, -1, "ssl_info"); /* Prosody 13 */
+		tls = describes_tls(L);
+		if (!tls) {
+			call_method(L, top + 1, "socket");
+			call_method(L, -1, "info"); /* 0.12: the LuaSec object; a plain socket has no such method */
+			tls = describes_tls(L);
+		}
+	}
+	lua_settop(L, top);
+	return tls;
+}
+
+/* Core's final verdict on the peer's certificate. */
+static enum s2sp_certificate_verdict core_verdict(lua_State *L, int session) {
+	if (s2sp_lua_text_field(L, session, "cert_chain_status").length == 0)
+		return S2SP_CERTIFICATE_NO_CERTIFICATE;
+	if (!s2sp_lua_field_is(L, session, "cert_chain_status", "valid"))
+		return S2SP_CERTIFICATE_UNTRUSTED;
+	if (!s2sp_lua_field_is(L, session, "cert_identity_status", "valid"))
+		return S2SP_CERTIFICATE_IDENTITY_MISMATCH;
+	return S2SP_CERTIFICATE_VALID;
+}
+
+static void observe(lua_State *L, int session, int record, struct s2sp_stream *stream) {
+	bool tls = stream->tls || connection_tls(L, session);
+	enum s2sp_certificate_verdict verdict = (enum s2sp_certificate_verdict)stream->certificate;
+	if (tls && stream->stage < S2SP_STAGE_AUTHENTICATED && s2sp_lua_stream_remote(L, record).length > 0)
+		verdict = core_verdict(L, session);
+	s2sp_stream_observe(stream, tls, verdict);
+}
+
+struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record, struct s2sp_text name) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
+	struct s2sp_domain domain;
+	s2sp_lua_domain(name, &domain);
+	if (remote.length > 0 && !s2sp_text_equal(remote, s2sp_domain_text(&domain)))
+		return s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "one stream carries one domain pair");
+	if (remote.length == 0 && domain.length > 0) {
+		lua_pushlstring(L, domain.bytes, domain.length);
+		lua_setiuservalue(L, record, UV_REMOTE);
+		observe(L, session, record, stream);
+	}
+	return s2sp_stream_identify(stream, s2sp_domain_text(&domain));
+}
+
+/* The local host, once known, never changes; with it comes the policy. */
+static bool bind_local(lua_State *L, int session, int record, int guard, struct s2sp_stream *stream) {
+	struct s2sp_text now =
+		s2sp_lua_text_field(L, session, stream->direction == S2SP_INCOMING ? "to_host" : "from_host");
+	struct s2sp_text local = s2sp_lua_stream_local(L, record);
+	if (local.length > 0)
+		return s2sp_text_equal(local, now);
+	if (now.length == 0)
+		return true;
+	lua_pushlstring(L, now.bytes, now.length);
+	lua_setiuservalue(L, record, UV_LOCAL);
+	stream->policy = adopt_policy(L, record, guard, now);
+	return true;
+}
+
+struct s2sp_decision s2sp_lua_stream_refresh(lua_State *L, int session, int record, int guard) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	session = lua_absindex(L, session);
+	record = lua_absindex(L, record);
+	if (!bind_local(L, session, record, guard, stream))
+		return s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "the stream's local host has changed");
+	observe(L, session, record, stream);
+	struct s2sp_text name =
+		s2sp_lua_text_field(L, session, stream->direction == S2SP_INCOMING ? "from_host" : "to_host");
+	if (name.length > 0)
+		return s2sp_lua_stream_name(L, session, record, name);
+	if (stream->stage == S2SP_STAGE_REFUSED)
+		return s2sp_stream_refuse(stream, (enum s2sp_reason)stream->reason, "the stream has been refused already");
+	return (struct s2sp_decision){ S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its domain yet" };
+}
+
+struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	(void)session;
+	struct s2sp_text local = s2sp_lua_stream_local(L, record);
+	if (local.length == 0)
+		return (struct s2sp_decision){ S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its host yet" };
+	const struct s2sp_policy *policy = adopt_policy(L, record, guard, local);
+	return s2sp_stream_rejudge(stream, policy, s2sp_lua_stream_remote(L, record));
+}
+
+static const char *stage_token(enum s2sp_stage stage) {
+	switch (stage) {
+	case S2SP_STAGE_OPEN: return "open";
+	case S2SP_STAGE_IDENTIFIED: return "identified";
+	case S2SP_STAGE_AUTHENTICATED: return "authenticated";
+	case S2SP_STAGE_ESTABLISHED: return "established";
+	case S2SP_STAGE_REFUSED: break;
+	}
+	return "refused";
+}
+
+static void set_text(lua_State *L, const char *name, struct s2sp_text text) {
+	if (text.length == 0)
+		return;
+	lua_pushlstring(L, text.bytes, text.length);
+	lua_setfield(L, -2, name);
+}
+
+/* view(session) -> what the record says, for the console and the log; nil when there is no record. */
+static int stream_view(lua_State *L) {
+	lua_settop(L, 1);
+	const struct s2sp_stream *stream = s2sp_lua_stream_get(L, 1);
+	if (stream == NULL)
+		return 1;
+	lua_createtable(L, 0, 9);
+	set_text(L, "direction", s2sp_text_from(stream->direction == S2SP_OUTGOING ? "out" : "in"));
+	set_text(L, "stage", s2sp_text_from(stage_token((enum s2sp_stage)stream->stage)));
+	set_text(L, "method", s2sp_text_from(s2sp_method_token((enum s2sp_method)stream->method)));
+	set_text(L, "certificate",
+	         s2sp_text_from(s2sp_certificate_verdict_token((enum s2sp_certificate_verdict)stream->certificate)));
+	set_text(L, "remote", s2sp_lua_stream_remote(L, 2));
+	set_text(L, "local_host", s2sp_lua_stream_local(L, 2));
+	if (stream->partner != NULL)
+		set_text(L, "partner", stream->partner->name);
+	if (stream->stage == S2SP_STAGE_REFUSED)
+		set_text(L, "reason", s2sp_text_from(s2sp_reason_row((enum s2sp_reason)stream->reason)->token));
+	lua_pushboolean(L, stream->tls);
+	lua_setfield(L, -2, "tls");
+	return 1;
+}
+
+int s2sp_lua_open_stream(lua_State *L) {
+	static const luaL_Reg functions[] = { { "stream_view", stream_view }, { NULL, NULL } };
+	luaL_newmetatable(L, METATABLE);
+	lua_pushliteral(L, METATABLE);
+	lua_setfield(L, -2, "__name");
+	/* A record is not to be tampered with from Lua. */
+	lua_pushliteral(L, "s2s_partners.stream");
+	lua_setfield(L, -2, "__metatable");
+	lua_pop(L, 1);
+	luaL_newlib(L, functions);
+	return 1;
+}

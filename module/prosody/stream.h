@@ -1,0 +1,35 @@
+/* The stream record as a Lua userdata, kept in the session it belongs to. */
+#ifndef S2SP_PROSODY_STREAM_H
+#define S2SP_PROSODY_STREAM_H
+
+#include "aux.h"
+
+/*
+ * The record of the session at `index`, pushed as a userdata (nil and NULL when it has none). The pointer is good as long as
+ * the userdata is reachable. The record keeps its policy, its local host and its remote domain alive by user values.
+ */
+struct s2sp_stream *s2sp_lua_stream_get(lua_State *L, int session);
+
+/* Gives the session a record at stage OPEN if it has none; pushes and returns as get does. May throw for want of memory. */
+struct s2sp_stream *s2sp_lua_stream_need(lua_State *L, int session);
+
+/*
+ * Brings the record up to date with what the session and its connection say now: local host (and so the policy), TLS,
+ * the remote domain, the certificate. REFUSE when that already refuses the stream. Leaves the stack as it was.
+ */
+struct s2sp_decision s2sp_lua_stream_refresh(lua_State *L, int session, int record, int guard);
+
+/* A domain named by a handshake element on a stream that has none yet. As refresh. */
+struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record, struct s2sp_text domain);
+
+/* The stream's canonical remote domain and its local host, empty when not known. Live as long as the record. */
+struct s2sp_text s2sp_lua_stream_remote(lua_State *L, int record);
+struct s2sp_text s2sp_lua_stream_local(lua_State *L, int record);
+
+/* Moves the record to the policy its local host has now and judges it again (s2sp_stream_rejudge). */
+struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard);
+
+/* Pushes a function table: view(session). Registers the metatable. */
+int s2sp_lua_open_stream(lua_State *L);
+
+#endif

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Holds the walls between the rooms: forbidden includes, forbidden symbols, files nobody builds.
+
+    fence.py --source ROOT --core LIBRARY --ident LIBRARY
+
+Knowledge points inward only: prosody -> ident -> core, and core knows nobody. A second host will use core and ident
+unchanged; what this script lets through is what that host has to live with. Output is TAP.
+"""
+
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.MULTILINE)
+COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*', re.DOTALL)
+STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
+
+CORE_SYSTEM = {"string.h", "stdint.h", "stdbool.h", "stddef.h", "limits.h"}
+# A header's beginning, and the files that may know it, in words and as an expression. The public header of either noun
+# is not among them: who includes it must not need the library.
+LIBRARY = [
+    ("openssl/", "module/ident/certificate.c and its private parts",
+     re.compile(r"^module/ident/(certificate(_\w+)?\.c|certificate_\w+\.h)$")),
+    ("idn2.h", "module/ident/idna.c", re.compile(r"^module/ident/idna\.c$")),
+]
+LUA_HEADERS = {"lua.h", "lauxlib.h", "lualib.h", "luaconf.h", "lua.hpp"}
+FORBIDDEN_IN_IDENT = {"syslog.h", "sys/socket.h", "netdb.h", "pthread.h", "signal.h"}
+
+# What a core object may leave to others: its own functions, what a freestanding compiler may call, what instruments it.
+CORE_SYMBOL = re.compile(r"^(s2sp_\w+|bcmp|mem(cpy|move|set|cmp|chr)|str(len|cmp|ncmp|chr|rchr|spn|cspn|pbrk|str|nlen)"
+                         r"|__(mem|str)\w+_chk|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_"
+                         r"|__(asan|ubsan|sanitizer|sancov|gcov|llvm)_?\w*|__start_\w+|__stop_\w+|_Unwind_Resume|__gcc_personality_v0)$")
+IDENT_FORBIDDEN_SYMBOL = re.compile(r"^(lua_|luaL_|luaopen_|(v?printf|puts|putchar|syslog|socket|connect|getaddrinfo)$)")
+# No global state in the core: nothing writable, named or not.
+WRITABLE = set("BbDdCGgSs")
+INSTRUMENTATION = re.compile(r"^(__|\.L|\.?asan|_?\.str|l?___unnamed|DW\.ref)")
+
+
+def includes(text):
+    """The headers a C text includes, each with whether it stands in angle brackets."""
+    for match in INCLUDE.finditer(COMMENT.sub(" ", text)):
+        yield match.group(2), match.group(1) == "<"
+
+
+def basename(header):
+    return header.rsplit("/", 1)[-1]
+
+
+def include_faults(path, text, own):
+    """What is wrong with the includes of `path` (relative to the root); `own` is what own_headers() gives."""
+    room = path.split("/")[1]
+    may_use = {"core": ["core"], "ident": ["ident", "core"], "prosody": ["prosody", "ident", "core"]}[room]
+    for header, system in includes(text):
+        name = basename(header)
+        for beginning, words, owner in LIBRARY:
+            through = any(h.startswith(beginning) for h in own.get("libraries", {}).get(name, ())) and not system
+            if (header.startswith(beginning) or through) and not owner.match(path):
+                yield "<%s> belongs to %s alone" % (header, words)
+        if name in LUA_HEADERS and room != "prosody":
+            yield "<%s> belongs to module/prosody alone" % header
+        if not system:
+            if not any(name in own[other] for other in may_use):
+                yield '"%s" is not a header of %s' % (header, " or ".join(may_use))
+        elif room == "core" and header not in CORE_SYSTEM:
+            yield "<%s>: the core includes only %s" % (header, ", ".join("<%s>" % h for h in sorted(CORE_SYSTEM)))
+        elif room == "ident" and header in FORBIDDEN_IN_IDENT:
+            yield "<%s>: ident reads certificates and names, it logs nothing and dials nobody" % header
+        elif any(name in own[other] for other in may_use):
+            yield "<%s>: own headers stand in quotes" % header
+
+
+def switch_faults(text):
+    """Switches over our enums name every value; the one `default` over a foreign int says so in a comment."""
+    for match in re.finditer(r"^\s*default\s*:(.*)$", text, re.MULTILINE):
+        if "/*" not in match.group(1):
+            yield "a switch has a default: name every value, or say in a comment on its line what foreign int this is"
+
+
+def symbols(library):
+    """(symbol, type, section) of every symbol of the objects of `library`, as nm has them."""
+    listing = subprocess.run(["nm", "--format=sysv", library], check=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, universal_newlines=True).stdout
+    for line in listing.splitlines():
+        fields = [field.strip() for field in line.split("|")]
+        if len(fields) == 7 and fields[0] != "Name":
+            yield fields[0], fields[2], fields[6]
+
+
+def core_symbol_faults(listing):
+    listing = list(listing)
+    defined = {symbol for symbol, kind, _ in listing if kind not in "Uw"}
+    for symbol, kind, section in listing:
+        if kind in "Uw" and symbol not in defined and not CORE_SYMBOL.match(symbol):
+            yield "uses %s" % symbol
+        # Constant tables with pointers are relocated once, then read-only: .data.rel.ro. A D there is still const.
+        if kind in WRITABLE and not section.startswith((".data.rel.ro", "asan_", ".init_array", ".fini_array")) \
+                and not INSTRUMENTATION.match(symbol):
+            yield "has writable state: %s" % symbol
+        if kind in "TDBRC" and not symbol.startswith("s2sp_") and not INSTRUMENTATION.match(symbol):
+            yield "gives out %s, which has not the prefix s2sp_" % symbol
+
+
+def ident_symbol_faults(listing):
+    for symbol, kind, _ in listing:
+        if kind in "Uw" and IDENT_FORBIDDEN_SYMBOL.match(symbol):
+            yield "uses %s" % symbol
+        if kind in "TDBRC" and not symbol.startswith("s2sp_") and not INSTRUMENTATION.match(symbol):
+            yield "gives out %s, which has not the prefix s2sp_" % symbol
+
+
+def forgotten(root):
+    """Source and test files that no inventory names: nobody would build or run them."""
+    # folder, files, how the inventory names one: 'NAME'
+    kinds = [
+        ("module/core", "*.c", "module/core", ""), ("module/ident", "*.c", "module/ident", ""),
+        ("module/prosody", "*.c", "module/prosody", ""), ("lua", "*.lua", "lua", ""),
+        ("spec/core", "*_test.c", "spec/core", "_test.c"), ("spec/ident", "*_test.c", "spec/ident", "_test.c"),
+        ("spec/prosody", "*_test.c", "spec/prosody", "_test.c"), ("spec", "*_spec.lua", "spec/prosody", "_spec.lua"),
+    ]
+    for folder, pattern, inventory, suffix in kinds:
+        build = root / inventory / "meson.build"
+        names = re.sub(r"#[^\n]*", "", build.read_text(encoding="utf-8")) if build.exists() else ""
+        for path in sorted((root / folder).glob(pattern)):
+            stem = path.name[:-len(suffix)] if suffix else path.name
+            if "'%s'" % stem not in names and "'%s'" % path.name not in names:
+                yield "%s is not in %s/meson.build" % (path.relative_to(root), inventory)
+
+
+def sources(root):
+    for room in ("core", "ident", "prosody"):
+        for path in sorted((root / "module" / room).glob("*.[ch]")):
+            yield str(path.relative_to(root)), path.read_text(encoding="utf-8")
+
+
+def own_headers(root):
+    """Each room's headers by name, and under "libraries" what foreign headers each of them brings along."""
+    rooms = ("core", "ident", "prosody")
+    own = {room: {path.name for path in (root / "module" / room).glob("*.h")} for room in rooms}
+    own["libraries"] = {basename(path): {header for header, system in includes(text) if system}
+                        for path, text in sources(root) if path.endswith(".h")}
+    return own
+
+
+class Tap:
+    def __init__(self):
+        self.count = 0
+        self.failed = False
+
+    def case(self, name, faults):
+        faults = list(faults)
+        self.count += 1
+        print("%s %d - %s" % ("not ok" if faults else "ok", self.count, name))
+        for fault in faults:
+            print("# %s" % fault)
+        self.failed = self.failed or bool(faults)
+
+    def end(self):
+        print("1..%d" % self.count)
+        return 1 if self.failed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--source", type=pathlib.Path, required=True)
+    parser.add_argument("--core", required=True)
+    parser.add_argument("--ident", required=True)
+    arguments = parser.parse_args()
+
+    tap = Tap()
+    own = own_headers(arguments.source)
+    for path, text in sources(arguments.source):
+        tap.case("includes of " + path, include_faults(path, text, own))
+        if path.endswith(".c"):
+            tap.case("switches of " + path, switch_faults(text))
+    tap.case("symbols of the core", core_symbol_faults(symbols(arguments.core)))
+    tap.case("symbols of ident", ident_symbol_faults(symbols(arguments.ident)))
+    tap.case("every file is in an inventory", forgotten(arguments.source))
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

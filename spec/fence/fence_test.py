@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""Shows that the fence holds: each forbidden thing, fed to it, is caught; the allowed ones are not.
+
+    fence_test.py FENCE COMPILER...
+"""
+
+import importlib.util
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+specification = importlib.util.spec_from_file_location("fence", sys.argv[1])
+fence = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(fence)
+compiler = sys.argv[2:]
+
+OWN = {"core": {"domain.h", "text.h"}, "ident": {"idna.h", "certificate.h", "certificate_private.h"}, "prosody": {"aux.h"},
+       "libraries": {"certificate_private.h": {"openssl/x509.h"}, "aux.h": {"lua.h"}}}
+
+# file, its text, whether the fence must object
+INCLUDES = [
+    ("module/core/a.c", '#include "domain.h"\n#include <string.h>\n', False),
+    ("module/core/a.c", "#include <stdio.h>\n", True),
+    ("module/core/a.c", "#include <stdlib.h>\n", True),
+    ("module/core/a.c", "#include <time.h>\n", True),
+    ("module/core/a.c", "#  include <lua.h>\n", True),
+    ("module/core/a.c", "#include <openssl/x509.h>\n", True),
+    ("module/core/a.c", "#include <idn2.h>\n", True),
+    ("module/core/a.c", '#include "idna.h"\n', True),
+    ("module/core/a.c", '#include "../ident/idna.h"\n', True),
+    ("module/core/a.c", '#include "aux.h"\n', True),
+    ("module/core/a.c", '#include "nobody.h"\n', True),
+    ("module/core/a.c", "/* #include <stdio.h> */\n", False),
+    ("module/core/a.c", "int a; /* x */ \n#include <stdio.h>\n", True),
+    ("module/core/a.h", "#include <lua5.4/lua.h>\n", True),
+    ("module/ident/idna.c", '#include "idna.h"\n#include "domain.h"\n#include <idn2.h>\n#include <stdlib.h>\n', False),
+    ("module/ident/idna.c", "#include <openssl/evp.h>\n", True),
+    ("module/ident/idna.h", "#include <idn2.h>\n", True),
+    ("module/ident/certificate.c", "#include <openssl/x509v3.h>\n", False),
+    ("module/ident/certificate.h", "#include <openssl/x509v3.h>\n", True),
+    ("module/ident/certificate_names.c", '#include <openssl/asn1.h>\n#include "certificate_private.h"\n', False),
+    ("module/ident/certificate_private.h", "#include <openssl/asn1.h>\n", False),
+    ("module/ident/certificates.c", "#include <openssl/asn1.h>\n", True),
+    ("module/ident/certificate.h", '#include "certificate_private.h"\n', True),
+    ("module/prosody/aux.c", '#include "certificate_private.h"\n', True),
+    ("module/prosody/aux.c", '#include "certificate.h"\n', False),
+    ("module/ident/certificate.c", "#include <idn2.h>\n", True),
+    ("module/ident/certificate.c", "#include <lauxlib.h>\n", True),
+    ("module/ident/certificate.c", '#include "aux.h"\n', True),
+    ("module/ident/certificate.c", "#include <stdio.h>\n", False),
+    ("module/ident/certificate.c", "#include <sys/socket.h>\n", True),
+    ("module/prosody/aux.c", '#include <lua.h>\n#include "idna.h"\n#include "domain.h"\n#include "aux.h"\n', False),
+    ("module/prosody/aux.c", "#include <openssl/ssl.h>\n", True),
+    ("module/prosody/aux.c", "#include <idn2.h>\n", True),
+    ("module/prosody/aux.c", "#include <domain.h>\n", True),
+]
+
+SWITCHES = [
+    ("switch (a) {\n\tcase A:\n\t\tbreak;\n}\n", False),
+    ("switch (a) {\n\tdefault:\n\t\tbreak;\n}\n", True),
+    ("switch (a) {\n\tdefault: /* of libidn2's int */\n\t\tbreak;\n}\n", False),
+]
+
+# room, C text, whether the fence must object
+OBJECTS = [
+    ("core", '#include <string.h>\nsize_t s2sp_a(const char *s) { return strlen(s); }\n', False),
+    ("core", "int s2sp_b(void);\nint s2sp_a(void) { return s2sp_b(); }\n", False),
+    ("core", "static const char *const names[] = { \"a\", \"b\" };\n"
+             "const char *s2sp_a(unsigned i) { return names[i & 1]; }\n", False),
+    ("core", "#include <stdlib.h>\nvoid *s2sp_a(void) { return malloc(8); }\n", True),
+    ("core", "#include <stdio.h>\nvoid s2sp_a(int i) { printf(\"%d\", i); }\n", True),
+    ("core", "#include <time.h>\ntime_t s2sp_a(void) { return time(NULL); }\n", True),
+    ("core", "void lua_settop(void *, int);\nvoid s2sp_a(void *l) { lua_settop(l, 0); }\n", True),
+    ("core", "static int calls;\nint s2sp_a(void) { return ++calls; }\n", True),
+    ("core", "int s2sp_limit = 3;\n", True),
+    ("core", "static const char *name = \"a\";\nconst char *s2sp_a(void) { return name; }\n"
+             "void s2sp_b(const char *to) { name = to; }\n", True),
+    ("core", "const int table[] = { 1 };\n", True),
+    ("core", "int helper(void) { return 1; }\n", True),
+    ("ident", "#include <stdlib.h>\nvoid *s2sp_a(void) { return malloc(8); }\n", False),
+    ("ident", "#include <stdio.h>\nvoid s2sp_a(void) { puts(\"a\"); }\n", True),
+    ("ident", "void lua_settop(void *, int);\nvoid s2sp_a(void *l) { lua_settop(l, 0); }\n", True),
+    ("ident", "void luaL_error(void *, int);\nvoid s2sp_a(void *l) { luaL_error(l, 0); }\n", True),
+    ("ident", "int helper(void) { return 1; }\n", True),
+]
+
+
+def outcome(faults, must_object):
+    faults = list(faults)
+    if must_object:
+        return [] if faults else ["was let through"]
+    return ["was caught: " + fault for fault in faults]
+
+
+def object_faults(room, text, folder):
+    source, object_file = folder / "a.c", folder / "a.o"
+    source.write_text(text, encoding="utf-8")
+    subprocess.run(compiler + ["-std=c11", "-O1", "-fPIC", "-c", str(source), "-o", str(object_file)], check=True)
+    check = fence.core_symbol_faults if room == "core" else fence.ident_symbol_faults
+    return list(check(fence.symbols(str(object_file))))
+
+
+def tree(folder):
+    """A small project in which one file of each kind is in no inventory."""
+    for path, text in {
+            "module/core/meson.build": "core_sources = files(\n  'domain.c',\n  # 'commented.c',\n)\n",
+            "module/core/domain.c": "", "module/core/commented.c": "", "module/ident/forgotten.c": "",
+            "spec/core/meson.build": "core_tests = [\n  'domain',\n]\n",
+            "spec/core/domain_test.c": "", "spec/core/forgotten_test.c": "",
+            "spec/prosody/meson.build": "specs = [\n  'shown',\n]\n",
+            "spec/shown_spec.lua": "", "spec/forgotten_spec.lua": "", "lua/forgotten.lib.lua": ""}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    return folder
+
+
+def main():
+    tap = fence.Tap()
+    for path, text, must_object in INCLUDES:
+        name = "%s with %s" % (path, " ".join(text.split()).replace("#", ""))
+        tap.case(name, outcome(fence.include_faults(path, text, OWN), must_object))
+    for text, must_object in SWITCHES:
+        tap.case(" ".join(text.split()), outcome(fence.switch_faults(text), must_object))
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for room, text, must_object in OBJECTS:
+            tap.case("%s object of %s" % (room, " ".join(text.split()).replace("#", "")),
+                     outcome(object_faults(room, text, folder), must_object))
+        found = sorted(fault.split()[0] for fault in fence.forgotten(tree(folder)))
+        expected = ["lua/forgotten.lib.lua", "module/core/commented.c", "module/ident/forgotten.c",
+                    "spec/core/forgotten_test.c", "spec/forgotten_spec.lua"]
+        tap.case("files in no inventory", [] if found == expected else ["found " + " ".join(found)])
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
