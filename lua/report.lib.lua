@@ -105,7 +105,8 @@ local function new_report(native)
 		elseif running then
 			module:log("error", "The partner configuration has errors and was not applied; the one before stays in force until they are mended");
 		else
-			module:log("error", "The partner configuration has errors and none was in force before: every stream with another server is refused until they are mended (config-invalid)");
+			module:log("error", "The partner configuration has errors and none was in force before: every stream with "
+				.."another server is refused until they are mended (config-invalid)");
 		end
 	end
 

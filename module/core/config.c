@@ -3,7 +3,7 @@
 #include "config_build.h"
 
 struct s2sp_config *s2sp_config_new(const struct s2sp_allocator *allocator, s2sp_domain_to_ascii *to_ascii,
-                                    const unsigned char seed[16]) {
+									const unsigned char seed[16]) {
 	struct s2sp_config *config = allocator->reallocate(allocator->owner, NULL, sizeof(*config));
 	if (config == NULL)
 		return NULL;
@@ -27,27 +27,21 @@ static void drop(struct s2sp_config *config, void *block) {
 		config->allocator.reallocate(config->allocator.owner, block, 0);
 }
 
-/* Everything but the issues. */
-static void consume(struct s2sp_config *config) {
+void s2sp_config_free(struct s2sp_config *config) {
+	if (config == NULL)
+		return;
 	s2sp_partner_table_free(config->table);
 	s2sp_policy_free(config->policy);
 	drop(config, config->draft.additional);
 	drop(config, config->draft.pins);
-	config->table = NULL;
-	config->policy = NULL;
-	memset(&config->draft, 0, sizeof(config->draft));
-}
-
-void s2sp_config_free(struct s2sp_config *config) {
-	if (config == NULL)
-		return;
-	consume(config);
 	s2sp_issues_end(&config->issues);
 	drop(config, config);
 }
 
 enum s2sp_status s2sp_config_local_domain(struct s2sp_config *config, struct s2sp_text domain) {
 	struct s2sp_domain parsed;
+	if (config->table == NULL)
+		return S2SP_STATUS_FAILED;
 	if (s2sp_domain_parse(domain, config->to_ascii, &parsed) != S2SP_DOMAIN_OK)
 		return S2SP_STATUS_OK;
 	struct s2sp_text name = { parsed.bytes, parsed.length };
@@ -73,14 +67,15 @@ static enum s2sp_status begin(struct s2sp_config *config, enum s2sp_section sect
 
 /* Starts a section of keys; what is no table is told `expected`. */
 static enum s2sp_status begin_keys(struct s2sp_config *config, enum s2sp_section section, const char *option,
-                                   const struct s2sp_value *value, const char *expected) {
+								   const struct s2sp_value *value, const char *expected) {
+	if (config->policy == NULL)
+		return S2SP_STATUS_FAILED;
 	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, option);
 	if (status != S2SP_STATUS_OK || value->kind == S2SP_VALUE_NIL)
 		return status;
 	if (value->kind != S2SP_VALUE_TABLE) {
 		return s2sp_config_report(
-			config,
-			&(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
+			config, &(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
 	}
 	config->section = section;
 	config->follows = S2SP_CONTENTS_KEYS;
@@ -88,6 +83,8 @@ static enum s2sp_status begin_keys(struct s2sp_config *config, enum s2sp_section
 }
 
 enum s2sp_status s2sp_config_begin_list(struct s2sp_config *config, struct s2sp_text place, const struct s2sp_value *value) {
+	if (config->table == NULL)
+		return S2SP_STATUS_FAILED;
 	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, "");
 	if (status == S2SP_STATUS_OK)
 		status = s2sp_arena_copy(&config->table->arena, place, &config->place);
@@ -108,14 +105,28 @@ enum s2sp_status s2sp_config_begin_list(struct s2sp_config *config, struct s2sp_
 	return S2SP_STATUS_OK;
 }
 
+/* Back from an entry to the list it stands in. */
+static void return_to_list(struct s2sp_config *config) {
+	config->section = S2SP_SECTION_LIST;
+	s2sp_line_begin(&config->path);
+	s2sp_line_add_escaped(&config->path, config->place, 4 * S2SP_QUOTED_MAX);
+}
+
+enum s2sp_status s2sp_config_end(struct s2sp_config *config) {
+	if (config->open != S2SP_OPEN_NOTHING || config->section != S2SP_SECTION_PARTNER)
+		return s2sp_config_close_list(config);
+	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, "");
+	return_to_list(config);
+	return status;
+}
+
 static enum s2sp_status begin_draft(struct s2sp_config *config, size_t index, struct s2sp_text name) {
 	s2sp_line_add_escaped(&config->path, config->place, 4 * S2SP_QUOTED_MAX);
 	s2sp_line_add(&config->path, "[");
 	s2sp_line_add_number(&config->path, index);
 	s2sp_line_add(&config->path, "]");
 	s2sp_config_draft_begin(config);
-	enum s2sp_status status =
-		s2sp_arena_copy(&config->table->arena, s2sp_line_text(&config->path), &config->draft.partner.place);
+	enum s2sp_status status = s2sp_arena_copy(&config->table->arena, s2sp_line_text(&config->path), &config->draft.partner.place);
 	if (name.length > 0) {
 		s2sp_line_add(&config->path, " (");
 		s2sp_line_add_quoted(&config->path, name);
@@ -125,19 +136,23 @@ static enum s2sp_status begin_draft(struct s2sp_config *config, size_t index, st
 }
 
 enum s2sp_status s2sp_config_begin_partner(struct s2sp_config *config, size_t index, const struct s2sp_value *value,
-                                           struct s2sp_text name) {
+										   struct s2sp_text name) {
+	if (config->table == NULL)
+		return S2SP_STATUS_FAILED;
 	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, "");
 	if (status == S2SP_STATUS_OK)
 		status = begin_draft(config, index, name);
 	if (status != S2SP_STATUS_OK)
 		return status;
 	if (value->kind != S2SP_VALUE_TABLE) {
-		return s2sp_config_report(config, &(struct s2sp_finding){
-											  .code = "not-a-table",
-											  .value = value,
-											  .typed = true,
-											  .expected = "a partner must be a table: { domain = ...; partner_type = ... }",
-										  });
+		status = s2sp_config_report(config, &(struct s2sp_finding){
+												.code = "not-a-table",
+												.value = value,
+												.typed = true,
+												.expected = "a partner must be a table: { domain = ...; partner_type = ... }",
+											});
+		return_to_list(config);
+		return status;
 	}
 	config->section = S2SP_SECTION_PARTNER;
 	config->follows = S2SP_CONTENTS_KEYS;
@@ -146,9 +161,11 @@ enum s2sp_status s2sp_config_begin_partner(struct s2sp_config *config, size_t in
 
 enum s2sp_status s2sp_config_begin_default(struct s2sp_config *config, const struct s2sp_value *value) {
 	static const char *const words[] = { "refuse", NULL };
+	if (config->policy == NULL)
+		return S2SP_STATUS_FAILED;
 	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, S2SP_OPTION_DEFAULT);
 	if (status != S2SP_STATUS_OK || value->kind == S2SP_VALUE_NIL ||
-	    (value->kind == S2SP_VALUE_STRING && s2sp_text_equal(value->string, S2SP_TEXT("refuse"))))
+		(value->kind == S2SP_VALUE_STRING && s2sp_text_equal(value->string, S2SP_TEXT("refuse"))))
 		return status;
 	if (value->kind != S2SP_VALUE_TABLE) {
 		bool string = value->kind == S2SP_VALUE_STRING;
@@ -170,12 +187,12 @@ enum s2sp_status s2sp_config_begin_default(struct s2sp_config *config, const str
 
 enum s2sp_status s2sp_config_begin_limits(struct s2sp_config *config, const struct s2sp_value *value) {
 	return begin_keys(config, S2SP_SECTION_LIMITS, S2SP_OPTION_LIMITS, value,
-	                  "must be a table of limits: { connections = 1000; ... }");
+					  "must be a table of limits: { connections = 1000; ... }");
 }
 
 enum s2sp_status s2sp_config_begin_external_access(struct s2sp_config *config, const struct s2sp_value *value) {
 	return begin_keys(config, S2SP_SECTION_ACCESS, S2SP_OPTION_ACCESS, value,
-	                  "must be a table: { default = \"allow\"; users = { [\"name\"] = \"deny\" } }");
+					  "must be a table: { default = \"allow\"; users = { [\"name\"] = \"deny\" } }");
 }
 
 enum s2sp_contents s2sp_config_follows(const struct s2sp_config *config) {
@@ -191,15 +208,16 @@ enum s2sp_status s2sp_config_seal_table(struct s2sp_config *config, struct s2sp_
 		status = S2SP_STATUS_INVALID;
 	if (status == S2SP_STATUS_OK) {
 		*table = config->table;
-		config->table = NULL;
 		s2sp_partner_table_shrink(*table);
+	} else {
+		s2sp_partner_table_free(config->table);
 	}
-	consume(config);
+	config->table = NULL;
 	return status;
 }
 
 enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struct s2sp_partner_table *table,
-                                         const struct s2sp_host_options *options, struct s2sp_policy **policy) {
+										 const struct s2sp_host_options *options, struct s2sp_policy **policy) {
 	*policy = NULL;
 	if (config->policy == NULL)
 		return S2SP_STATUS_FAILED;
@@ -213,10 +231,11 @@ enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struc
 		status = S2SP_STATUS_INVALID;
 	if (status == S2SP_STATUS_OK) {
 		*policy = config->policy;
-		config->policy = NULL;
 		s2sp_index_shrink(&(*policy)->users);
+	} else {
+		s2sp_policy_free(config->policy);
 	}
-	consume(config);
+	config->policy = NULL;
 	return status;
 }
 

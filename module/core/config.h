@@ -40,13 +40,13 @@ struct s2sp_config;
  * `seed` keys the hashes (16 random bytes, copied).
  */
 struct s2sp_config *s2sp_config_new(const struct s2sp_allocator *allocator, s2sp_domain_to_ascii *to_ascii,
-                                    const unsigned char seed[16]);
+									const unsigned char seed[16]);
 /* NULL is allowed. Sealed tables and policies live on. */
 void s2sp_config_free(struct s2sp_config *config);
 
 /*
  * All functions that take what was written return OK, whatever was wrong with it (that becomes an issue), or NO_MEMORY,
- * after which the config can only be freed.
+ * after which the config can only be freed. FAILED: what this would belong to has been sealed already.
  */
 
 /* A domain this server serves itself. To be told before the partners; a name that is no domain is kept out silently. */
@@ -62,7 +62,7 @@ enum s2sp_status s2sp_config_begin_list(struct s2sp_config *config, struct s2sp_
  * there is none.
  */
 enum s2sp_status s2sp_config_begin_partner(struct s2sp_config *config, size_t index, const struct s2sp_value *value,
-                                           struct s2sp_text name);
+										   struct s2sp_text name);
 
 /* s2s_partners_default ("refuse" or a table), s2s_partners_limits, s2s_partners_external_access; nil stands for absent. */
 enum s2sp_status s2sp_config_begin_default(struct s2sp_config *config, const struct s2sp_value *value);
@@ -72,18 +72,19 @@ enum s2sp_status s2sp_config_begin_external_access(struct s2sp_config *config, c
 /* What the adapter shall feed after the last begin or set. */
 enum s2sp_contents {
 	S2SP_CONTENTS_NONE = 0,
-	S2SP_CONTENTS_KEYS,     /* s2sp_config_set for each key */
+	S2SP_CONTENTS_KEYS,     /* s2sp_config_set for each key, then s2sp_config_end */
 	S2SP_CONTENTS_PARTNERS, /* s2sp_config_begin_partner for each index, s2sp_config_stray, s2sp_config_gap */
-	S2SP_CONTENTS_LIST,     /* s2sp_config_add for each index, s2sp_config_stray, s2sp_config_gap; then go on with set */
-	S2SP_CONTENTS_MAP,      /* s2sp_config_add for each string key, s2sp_config_stray for others; then go on with set */
+	S2SP_CONTENTS_LIST,     /* s2sp_config_add for each index, s2sp_config_stray, s2sp_config_gap, then s2sp_config_end */
+	S2SP_CONTENTS_MAP,      /* s2sp_config_add for each string key, s2sp_config_stray for others, then s2sp_config_end */
 };
 enum s2sp_contents s2sp_config_follows(const struct s2sp_config *config);
 
 /* One key of what was begun, in any order. A key that is not a string is given as it prints ("1", "true", "a table"). */
 enum s2sp_status s2sp_config_set(struct s2sp_config *config, struct s2sp_text key, const struct s2sp_value *value);
 /* One item of the list (by its 1-based index) or map (by its name) that was set last. */
-enum s2sp_status s2sp_config_add(struct s2sp_config *config, size_t index, struct s2sp_text name,
-                                 const struct s2sp_value *value);
+enum s2sp_status s2sp_config_add(struct s2sp_config *config, size_t index, struct s2sp_text name, const struct s2sp_value *value);
+/* Ends the list or map of a key, else the partner: what comes next is for what it stands in. */
+enum s2sp_status s2sp_config_end(struct s2sp_config *config);
 /* A key that has no place in the list or map at hand. */
 enum s2sp_status s2sp_config_stray(struct s2sp_config *config, struct s2sp_text key, const struct s2sp_value *value);
 /* The list at hand has entries beyond `last`, but none at `first` to `last`. */
@@ -91,21 +92,22 @@ enum s2sp_status s2sp_config_gap(struct s2sp_config *config, size_t first, size_
 
 /* An issue that only the adapter can find (a file that does not load). Texts are copied, unprintable bytes escaped. */
 enum s2sp_status s2sp_config_issue(struct s2sp_config *config, enum s2sp_severity severity, const char *code,
-                                   struct s2sp_text path, struct s2sp_text got, struct s2sp_text expected);
+								   struct s2sp_text path, struct s2sp_text got, struct s2sp_text expected);
 
 /*
- * Gives out the table; *table is NULL unless OK. INVALID: there is at least one error. The config's own copy is consumed;
- * only issues can be read afterwards.
+ * Gives out the table; *table is NULL unless OK. INVALID: there is at least one error so far. Either way the partners are
+ * consumed and no more can be told (FAILED); a policy can still be sealed by the same config, and issues be read.
  */
 enum s2sp_status s2sp_config_seal_table(struct s2sp_config *config, struct s2sp_partner_table **table);
 
 /*
  * The policy of a host over a sealed table: default policy, limits and external access as told to this config, conflicts
  * of the host's own options (s2s_require_encryption and its kin) with each partner's row judged against `options`.
- * The policy refers to `table`, which must outlive it. *policy is NULL unless OK; otherwise as s2sp_config_seal_table.
+ * The policy refers to `table`, which must outlive it. *policy is NULL unless OK; otherwise as s2sp_config_seal_table,
+ * and in any order with it.
  */
 enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struct s2sp_partner_table *table,
-                                         const struct s2sp_host_options *options, struct s2sp_policy **policy);
+										 const struct s2sp_host_options *options, struct s2sp_policy **policy);
 
 /* Issues in the order of what was fed; at most S2SP_ISSUES_KEPT of each severity and one that counts the rest. */
 size_t s2sp_config_issue_count(const struct s2sp_config *config);

@@ -74,14 +74,15 @@ struct s2sp_config {
 	enum s2sp_section section;
 	enum s2sp_contents follows;
 	enum s2sp_open open;
-	size_t open_items;     /* of the open list or map, refused ones included */
+	size_t open_items;      /* of the open list or map, refused ones included */
 	struct s2sp_text place; /* of the list, in the table's arena */
-	bool braces_told;      /* the list has been told about its missing braces */
-	struct s2sp_line path; /* of what was begun */
+	bool braces_told;       /* the list has been told about its missing braces */
+	struct s2sp_line path;  /* of what was begun */
 	/* What is being set or added; borrowed, valid during the call. */
 	struct s2sp_text key;
 	size_t item;
 	struct s2sp_text item_name;
+	bool stray; /* item_name is a key that has no place there */
 	struct s2sp_draft draft;
 };
 
@@ -99,17 +100,16 @@ struct s2sp_finding {
 enum s2sp_status s2sp_config_report(struct s2sp_config *config, const struct s2sp_finding *finding);
 /* An error about the current key. */
 enum s2sp_status s2sp_config_refuse(struct s2sp_config *config, const char *code, const struct s2sp_value *value,
-                                    const char *expected);
+									const char *expected);
 
 /*
  * Values of one type; what is refused has become an issue, and *taken is false. Integers are 1 to S2SP_COUNT_MAX;
  * `words` ends in NULL and *word is an index into it.
  */
 enum s2sp_status s2sp_config_word(struct s2sp_config *config, const struct s2sp_value *value, const char *const *words,
-                                  size_t *word, bool *taken);
+								  size_t *word, bool *taken);
 enum s2sp_status s2sp_config_boolean(struct s2sp_config *config, const struct s2sp_value *value, bool *boolean, bool *taken);
-enum s2sp_status s2sp_config_integer(struct s2sp_config *config, const struct s2sp_value *value, uint32_t *number,
-                                     bool *taken);
+enum s2sp_status s2sp_config_integer(struct s2sp_config *config, const struct s2sp_value *value, uint32_t *number, bool *taken);
 /* `what` completes "must be ...". */
 enum s2sp_status s2sp_config_string(struct s2sp_config *config, const struct s2sp_value *value, const char *what, bool *taken);
 enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struct s2sp_value *value, const char *const *keys);

@@ -3,8 +3,7 @@
 
 #define ITEMS_FIRST 4
 
-static enum s2sp_status refuse_fault(struct s2sp_config *config, const struct s2sp_value *value,
-                                     enum s2sp_domain_fault fault) {
+static enum s2sp_status refuse_fault(struct s2sp_config *config, const struct s2sp_value *value, enum s2sp_domain_fault fault) {
 	struct s2sp_line expected;
 	s2sp_line_begin(&expected);
 	s2sp_line_add(&expected, "this ");
@@ -13,11 +12,10 @@ static enum s2sp_status refuse_fault(struct s2sp_config *config, const struct s2
 	return s2sp_config_refuse(config, "bad-domain", value, expected.bytes);
 }
 
-static enum s2sp_status refuse_duplicate(struct s2sp_config *config, const struct s2sp_value *value,
-                                         struct s2sp_text canonical, uint32_t owner) {
+static enum s2sp_status refuse_duplicate(struct s2sp_config *config, const struct s2sp_value *value, struct s2sp_text canonical,
+										 uint32_t owner) {
 	struct s2sp_line expected;
-	const struct s2sp_partner *first =
-		owner == config->table->count ? &config->draft.partner : &config->table->partners[owner];
+	const struct s2sp_partner *first = owner == config->table->count ? &config->draft.partner : &config->table->partners[owner];
 	s2sp_line_begin(&expected);
 	s2sp_line_add(&expected, "listed already");
 	if (!s2sp_text_equal(value->string, canonical)) {
@@ -40,7 +38,7 @@ static enum s2sp_status refuse_duplicate(struct s2sp_config *config, const struc
 
 /* Enters a domain for the draft, whose number is the next one. `name` is in the arena. */
 static enum s2sp_status enter(struct s2sp_config *config, const struct s2sp_value *value, struct s2sp_text name,
-                              struct s2sp_text *kept, bool *taken) {
+							  struct s2sp_text *kept, bool *taken) {
 	bool wildcard = name.bytes[0] == '*';
 	struct s2sp_partner_table *table = config->table;
 	struct s2sp_text key = wildcard ? (struct s2sp_text){ name.bytes + 2, name.length - 2 } : name;
@@ -49,7 +47,7 @@ static enum s2sp_status enter(struct s2sp_config *config, const struct s2sp_valu
 	*taken = false;
 	if (owner == S2SP_PARTNER_LOCAL)
 		return s2sp_config_refuse(config, "local-domain", value,
-		                          "this server serves the domain itself, so it cannot be a partner's; remove it");
+								  "this server serves the domain itself, so it cannot be a partner's; remove it");
 	if (owner != S2SP_INDEX_NONE)
 		return refuse_duplicate(config, value, name, owner);
 	enum s2sp_status status = s2sp_arena_copy(&table->arena, name, kept);
@@ -71,8 +69,8 @@ enum s2sp_status s2sp_config_set_domain(struct s2sp_config *config, const struct
 	*taken = false;
 	if (value->string.length > 0 && value->string.bytes[0] == '*')
 		return s2sp_config_refuse(config, "wildcard-not-here", value,
-		                          "a wildcard may stand in additional_domains only; must be a domain such as "
-		                          "\"fabrikam.com\"");
+								  "a wildcard may stand in additional_domains only; must be a domain such as "
+								  "\"fabrikam.com\"");
 	enum s2sp_domain_fault fault = s2sp_domain_parse(value->string, config->to_ascii, &domain);
 	if (fault != S2SP_DOMAIN_OK)
 		return refuse_fault(config, value, fault);
@@ -97,8 +95,7 @@ static enum s2sp_status add_text(struct s2sp_config *config, const struct s2sp_v
 			return S2SP_STATUS_NO_MEMORY;
 		draft->additional = grown;
 	}
-	enum s2sp_status status =
-		enter(config, value, name, &draft->additional[draft->partner.additional_count], &taken);
+	enum s2sp_status status = enter(config, value, name, &draft->additional[draft->partner.additional_count], &taken);
 	if (taken)
 		draft->partner.additional_count++;
 	return status;
@@ -171,7 +168,7 @@ enum s2sp_status s2sp_config_add_pin(struct s2sp_config *config, const struct s2
 		return status;
 	if (!decode_pin(value->string, &pin))
 		return s2sp_config_refuse(config, "bad-pin", value,
-		                          "must be \"sha256//\" and the base64 of 32 bytes (44 characters, the last one \"=\")");
+								  "must be \"sha256//\" and the base64 of 32 bytes (44 characters, the last one \"=\")");
 	for (size_t i = 0; i < draft->partner.pin_count; i++) {
 		if (memcmp(&draft->pins[i], &pin, sizeof(pin)) == 0)
 			return s2sp_config_report(config, &(struct s2sp_finding){

@@ -46,14 +46,14 @@ static const char *row_mend(const struct s2sp_negotiation_row *row, const char *
 			*key = "dialback";
 			return "; remove it, or set sasl = \"optional\"";
 		}
-		return row->dialback ? "; set tls = \"required\" to rule that out" :
-		                       "; set tls = \"required\", or dialback = true to let them in";
+		return row->dialback ? "; set tls = \"required\" to rule that out"
+							 : "; set tls = \"required\", or dialback = true to let them in";
 	}
 	if (row->sasl != S2SP_NOT_SUPPORTED)
 		return "; set tls = \"required\", or sasl = \"not_supported\" and dialback = true";
 	*key = "sasl";
-	return row->tls == S2SP_NOT_SUPPORTED ? "; set dialback = true, or both tls and sasl to \"required\"" :
-	                                        "; set sasl = \"required\" or dialback = true";
+	return row->tls == S2SP_NOT_SUPPORTED ? "; set dialback = true, or both tls and sasl to \"required\""
+										  : "; set sasl = \"required\" or dialback = true";
 }
 
 static enum s2sp_status check_row(struct s2sp_config *config) {
@@ -73,14 +73,14 @@ static enum s2sp_status check_row(struct s2sp_config *config) {
 	struct s2sp_value value = { .kind = S2SP_VALUE_STRING, .string = s2sp_text_from(s2sp_requirement_token(requirement)) };
 	if (key[0] == 'd')
 		value = (struct s2sp_value){ .kind = S2SP_VALUE_BOOLEAN, .boolean = true };
-	return s2sp_config_report(
-		config, &(struct s2sp_finding){
-					.severity = row->verdict == S2SP_ROW_ERROR ? S2SP_SEVERITY_ERROR : S2SP_SEVERITY_WARNING,
-					.code = row->verdict == S2SP_ROW_ERROR ? "impossible-negotiation" : "dubious-negotiation",
-					.key = key,
-					.value = &value,
-					.expected = expected.bytes,
-				});
+	return s2sp_config_report(config,
+							  &(struct s2sp_finding){
+								  .severity = row->verdict == S2SP_ROW_ERROR ? S2SP_SEVERITY_ERROR : S2SP_SEVERITY_WARNING,
+								  .code = row->verdict == S2SP_ROW_ERROR ? "impossible-negotiation" : "dubious-negotiation",
+								  .key = key,
+								  .value = &value,
+								  .expected = expected.bytes,
+							  });
 }
 
 /* Anchors and pins demand a certificate, which only TLS shows. */
@@ -93,7 +93,7 @@ static enum s2sp_status check_certificates(struct s2sp_config *config, enum s2sp
 											  .code = "certificate-without-tls",
 											  .key = name,
 											  .expected = "no certificate is ever seen with tls = \"not_supported\"; "
-		                                                  "remove it, or set tls = \"required\"",
+														  "remove it, or set tls = \"required\"",
 										  });
 	if ((draft->partner.row->methods & S2SP_METHOD_TCP_DIALBACK) == 0)
 		return S2SP_STATUS_OK;
@@ -102,7 +102,7 @@ static enum s2sp_status check_certificates(struct s2sp_config *config, enum s2sp
 										  .code = "certificate-not-always",
 										  .key = name,
 										  .expected = "TCP dialback remains possible and shows no certificate; "
-	                                                  "set tls = \"required\" to rule that out",
+													  "set tls = \"required\" to rule that out",
 									  });
 }
 

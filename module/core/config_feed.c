@@ -5,6 +5,7 @@ static void speak_of(struct s2sp_config *config, struct s2sp_text key) {
 	config->key = key;
 	config->item = 0;
 	config->item_name = (struct s2sp_text){ NULL, 0 };
+	config->stray = false;
 }
 
 enum s2sp_status s2sp_config_close_list(struct s2sp_config *config) {
@@ -15,13 +16,12 @@ enum s2sp_status s2sp_config_close_list(struct s2sp_config *config) {
 	if (config->open_items > 0 || open == S2SP_OPEN_NOTHING || open == S2SP_OPEN_USERS)
 		return S2SP_STATUS_OK;
 	config->draft.faulty |= 1u << (pins ? S2SP_KEY_PINNED_KEYS : S2SP_KEY_ADDITIONAL_DOMAINS);
-	return s2sp_config_report(config,
-	                          &(struct s2sp_finding){
-								  .code = "empty-list",
-								  .key = pins ? "pinned_keys" : "additional_domains",
-								  .expected = pins ? "the list is empty; name at least one pin or remove the key" :
-	                                                 "the list is empty; name at least one domain or remove the key",
-							  });
+	return s2sp_config_report(config, &(struct s2sp_finding){
+										  .code = "empty-list",
+										  .key = pins ? "pinned_keys" : "additional_domains",
+										  .expected = pins ? "the list is empty; name at least one pin or remove the key"
+														   : "the list is empty; name at least one domain or remove the key",
+									  });
 }
 
 enum s2sp_status s2sp_config_set(struct s2sp_config *config, struct s2sp_text key, const struct s2sp_value *value) {
@@ -60,10 +60,11 @@ static struct s2sp_text list_key(const struct s2sp_config *config) {
 }
 
 enum s2sp_status s2sp_config_add(struct s2sp_config *config, size_t index, struct s2sp_text name,
-                                 const struct s2sp_value *value) {
+								 const struct s2sp_value *value) {
 	config->key = list_key(config);
 	config->item = index;
 	config->item_name = name;
+	config->stray = false;
 	config->open_items++;
 	switch (config->open) {
 	case S2SP_OPEN_ADDITIONAL_DOMAINS:
@@ -87,8 +88,8 @@ static enum s2sp_status stray_partner(struct s2sp_config *config, struct s2sp_te
 		return S2SP_STATUS_OK;
 	config->braces_told = true;
 	return s2sp_config_refuse(config, "missing-braces", value,
-	                          "one partner stands where a list of partners must be; put it in braces of its own: "
-	                          "{ { domain = ...; partner_type = ... } }");
+							  "one partner stands where a list of partners must be; put it in braces of its own: "
+							  "{ { domain = ...; partner_type = ... } }");
 }
 
 enum s2sp_status s2sp_config_stray(struct s2sp_config *config, struct s2sp_text key, const struct s2sp_value *value) {
@@ -96,11 +97,12 @@ enum s2sp_status s2sp_config_stray(struct s2sp_config *config, struct s2sp_text 
 		return stray_partner(config, key, value);
 	speak_of(config, list_key(config));
 	config->item_name = key;
+	config->stray = true;
 	config->open_items++;
 	return s2sp_config_refuse(config, "stray-key", value,
-	                          config->open == S2SP_OPEN_USERS ?
-	                              "every user is a key with \"allow\" or \"deny\": users = { [\"name\"] = \"deny\" }" :
-	                              "a list has no keys; write its items one after the other: { \"first\", \"second\" }");
+							  config->open == S2SP_OPEN_USERS
+								  ? "every user is a key with \"allow\" or \"deny\": users = { [\"name\"] = \"deny\" }"
+								  : "a list has no keys; write its items one after the other: { \"first\", \"second\" }");
 }
 
 enum s2sp_status s2sp_config_gap(struct s2sp_config *config, size_t first, size_t last) {
@@ -116,16 +118,11 @@ enum s2sp_status s2sp_config_gap(struct s2sp_config *config, size_t first, size_
 		s2sp_line_add(&expected, "]");
 	}
 	s2sp_line_add(&expected, ", but a list must have no holes; move the later entries up");
-	if (config->open == S2SP_OPEN_NOTHING) {
-		/* The path of a section of partners is that of the entry begun last. */
-		s2sp_line_begin(&config->path);
-		s2sp_line_add_escaped(&config->path, config->place, 4 * S2SP_QUOTED_MAX);
-	}
 	return s2sp_config_refuse(config, "hole", NULL, expected.bytes);
 }
 
 enum s2sp_status s2sp_config_issue(struct s2sp_config *config, enum s2sp_severity severity, const char *code,
-                                   struct s2sp_text path, struct s2sp_text got, struct s2sp_text expected) {
+								   struct s2sp_text path, struct s2sp_text got, struct s2sp_text expected) {
 	struct s2sp_line lines[3];
 	const struct s2sp_text texts[3] = { path, got, expected };
 	for (size_t i = 0; i < 3; i++) {

@@ -35,8 +35,8 @@ struct judgement {
 	size_t without_method;
 };
 
-static enum s2sp_status read_domains(struct judgement *judgement, struct s2sp_index *index,
-                                     const struct s2sp_text *domains, size_t count) {
+static enum s2sp_status read_domains(struct judgement *judgement, struct s2sp_index *index, const struct s2sp_text *domains,
+									 size_t count) {
 	for (size_t i = 0; i < count; i++) {
 		struct s2sp_domain parsed;
 		if (s2sp_domain_parse(domains[i], judgement->config->to_ascii, &parsed) != S2SP_DOMAIN_OK)
@@ -73,8 +73,7 @@ static struct domain_rules rules_for(const struct judgement *judgement, struct s
 	};
 }
 
-static unsigned methods_under(const struct judgement *judgement, const struct s2sp_partner *partner,
-                              struct domain_rules rules) {
+static unsigned methods_under(const struct judgement *judgement, const struct s2sp_partner *partner, struct domain_rules rules) {
 	unsigned methods = partner->row->methods;
 	if (!judgement->options->allow_encryption)
 		methods &= ~(unsigned)S2SP_METHODS_OVER_TLS;
@@ -83,19 +82,18 @@ static unsigned methods_under(const struct judgement *judgement, const struct s2
 	return methods;
 }
 
-static unsigned losses_under(const struct judgement *judgement, const struct s2sp_partner *partner,
-                             struct domain_rules rules, unsigned methods) {
+static unsigned losses_under(const struct judgement *judgement, const struct s2sp_partner *partner, struct domain_rules rules,
+							 unsigned methods) {
 	unsigned losses = 0;
 	bool certified = partner->trust_anchors.length > 0 || partner->pin_count > 0;
 	if (partner->row->methods & ~methods & S2SP_METHODS_OVER_TLS)
 		losses |= 1u << LOSS_TLS;
 	if (partner->row->methods & ~methods & S2SP_METHOD_TCP_DIALBACK)
-		losses |= 1u << (rules.require     ? LOSS_TCP_REQUIRE_ENCRYPTION :
-		                 rules.secure_auth ? LOSS_TCP_SECURE_AUTH :
-		                                     LOSS_TCP_SECURE_DOMAINS);
+		losses |= 1u << (rules.require       ? LOSS_TCP_REQUIRE_ENCRYPTION
+						 : rules.secure_auth ? LOSS_TCP_SECURE_AUTH
+											 : LOSS_TCP_SECURE_DOMAINS);
 	if (rules.certificate && !certified && (methods & S2SP_METHOD_TLS_DIALBACK))
-		losses |= 1u << (judgement->options->secure_auth ? LOSS_CERTIFICATE_SECURE_AUTH :
-		                                                   LOSS_CERTIFICATE_SECURE_DOMAINS);
+		losses |= 1u << (judgement->options->secure_auth ? LOSS_CERTIFICATE_SECURE_AUTH : LOSS_CERTIFICATE_SECURE_DOMAINS);
 	return losses;
 }
 
@@ -139,8 +137,8 @@ static bool is_default(const struct judgement *judgement, const struct s2sp_part
 	return partner == &judgement->config->policy->default_partner;
 }
 
-static enum s2sp_status refuse_partner(struct judgement *judgement, const struct s2sp_partner *partner,
-                                       struct domain_rules rules, struct s2sp_text domain) {
+static enum s2sp_status refuse_partner(struct judgement *judgement, const struct s2sp_partner *partner, struct domain_rules rules,
+									   struct s2sp_text domain) {
 	struct s2sp_config *config = judgement->config;
 	struct s2sp_line expected;
 	if (judgement->without_method++ >= ERRORS_TOLD)
@@ -155,17 +153,15 @@ static enum s2sp_status refuse_partner(struct judgement *judgement, const struct
 	s2sp_line_begin(&expected);
 	if (partner->row->methods & S2SP_METHODS_OVER_TLS) {
 		s2sp_line_add(&expected, "needs TLS, which s2s_allow_encryption = false switches off; "
-		                         "set s2s_allow_encryption = true");
+								 "set s2s_allow_encryption = true");
 	} else {
 		explain_tcp(&expected, rules, domain);
 		if (judgement->options->allow_encryption)
 			s2sp_line_add(&expected, ", or tls = \"required\" here");
 	}
-	struct s2sp_value value = { .kind = S2SP_VALUE_STRING,
-		                        .string = s2sp_text_from(s2sp_requirement_token(partner->row->tls)) };
+	struct s2sp_value value = { .kind = S2SP_VALUE_STRING, .string = s2sp_text_from(s2sp_requirement_token(partner->row->tls)) };
 	return s2sp_config_report(
-		config, &(struct s2sp_finding){
-					.code = "no-method-left", .key = "tls", .value = &value, .expected = expected.bytes });
+		config, &(struct s2sp_finding){ .code = "no-method-left", .key = "tls", .value = &value, .expected = expected.bytes });
 }
 
 static void tally(struct judgement *judgement, const struct s2sp_partner *partner, unsigned losses) {
@@ -174,8 +170,7 @@ static void tally(struct judgement *judgement, const struct s2sp_partner *partne
 		if (!(losses & 1u << i))
 			continue;
 		if (loss->count < NAMES_TOLD)
-			loss->names[loss->count] =
-				is_default(judgement, partner) ? S2SP_TEXT(S2SP_OPTION_DEFAULT) : partner->name;
+			loss->names[loss->count] = is_default(judgement, partner) ? S2SP_TEXT(S2SP_OPTION_DEFAULT) : partner->name;
 		loss->count++;
 	}
 }
@@ -226,18 +221,17 @@ struct loss_text {
 
 static const struct loss_text loss_texts[LOSS_COUNT] = {
 	[LOSS_TCP_REQUIRE_ENCRYPTION] = { "s2s_require_encryption", true, "takes TCP dialback away from ",
-	                                  "; set it to false, or tls = \"required\" for them" },
+									  "; set it to false, or tls = \"required\" for them" },
 	[LOSS_TCP_SECURE_AUTH] = { "s2s_secure_auth", true, "takes TCP dialback away from ",
-	                           "; name their domains in s2s_insecure_domains, or set tls = \"required\" for them" },
+							   "; name their domains in s2s_insecure_domains, or set tls = \"required\" for them" },
 	[LOSS_TCP_SECURE_DOMAINS] = { "s2s_secure_domains", false, "takes TCP dialback away from ",
-	                              "; remove their domains from it, or set tls = \"required\" for them" },
+								  "; remove their domains from it, or set tls = \"required\" for them" },
 	[LOSS_CERTIFICATE_SECURE_AUTH] = { "s2s_secure_auth", true, "allows TLS dialback only with a valid certificate to ",
-	                                   "; name their domains in s2s_insecure_domains where dialback alone must do" },
-	[LOSS_CERTIFICATE_SECURE_DOMAINS] = { "s2s_secure_domains", false,
-	                                      "allows TLS dialback only with a valid certificate to ",
-	                                      "; remove their domains from it where dialback alone must do" },
+									   "; name their domains in s2s_insecure_domains where dialback alone must do" },
+	[LOSS_CERTIFICATE_SECURE_DOMAINS] = { "s2s_secure_domains", false, "allows TLS dialback only with a valid certificate to ",
+										  "; remove their domains from it where dialback alone must do" },
 	[LOSS_TLS] = { "s2s_allow_encryption", false, "leaves only TCP dialback to ",
-	               "; set it to true, or tls = \"not_supported\" for them" },
+				   "; set it to true, or tls = \"not_supported\" for them" },
 };
 
 static void add_names(struct s2sp_line *line, const struct loss_tally *loss) {
@@ -251,13 +245,12 @@ static void add_names(struct s2sp_line *line, const struct loss_tally *loss) {
 }
 
 /* A warning about an option of the host. */
-static enum s2sp_status warn(struct s2sp_config *config, const char *code, const char *option,
-                             const struct s2sp_value *value, const char *expected) {
+static enum s2sp_status warn(struct s2sp_config *config, const char *code, const char *option, const struct s2sp_value *value,
+							 const char *expected) {
 	s2sp_line_begin(&config->path);
 	s2sp_line_add(&config->path, option);
 	return s2sp_config_report(
-		config, &(struct s2sp_finding){
-					.severity = S2SP_SEVERITY_WARNING, .code = code, .value = value, .expected = expected });
+		config, &(struct s2sp_finding){ .severity = S2SP_SEVERITY_WARNING, .code = code, .value = value, .expected = expected });
 }
 
 static enum s2sp_status tell_losses(struct judgement *judgement) {
@@ -301,7 +294,7 @@ static enum s2sp_status judge_options(struct judgement *judgement) {
 	enum s2sp_status status = S2SP_STATUS_OK;
 	if (!judgement->options->require_encryption)
 		status = warn(config, "encryption-not-required", "s2s_require_encryption", &off,
-		              "streams without TLS are then kept out by this module alone; remove it unless a partner has no TLS");
+					  "streams without TLS are then kept out by this module alone; remove it unless a partner has no TLS");
 	if (status != S2SP_STATUS_OK || timeout == 0 || timeout >= needed)
 		return status;
 	struct s2sp_value value = { .kind = S2SP_VALUE_NUMBER, .number = timeout };
@@ -319,8 +312,7 @@ enum s2sp_status s2sp_config_judge_host(struct s2sp_config *config, const struct
 	s2sp_arena_begin(&judgement.arena, &config->allocator);
 	s2sp_index_begin(&judgement.secure, &config->allocator, unkeyed);
 	s2sp_index_begin(&judgement.insecure, &config->allocator, unkeyed);
-	enum s2sp_status status =
-		read_domains(&judgement, &judgement.secure, options->secure_domains, options->secure_domain_count);
+	enum s2sp_status status = read_domains(&judgement, &judgement.secure, options->secure_domains, options->secure_domain_count);
 	if (status == S2SP_STATUS_OK)
 		status = read_domains(&judgement, &judgement.insecure, options->insecure_domains, options->insecure_domain_count);
 	if (status == S2SP_STATUS_OK)

@@ -2,7 +2,7 @@
 #include "config_build.h"
 
 static const char *const limit_keys[] = { "connections",        "partner_connections", "establishment_timeout",
-	                                      "inactivity_timeout", "keepalive_interval",  NULL };
+										  "inactivity_timeout", "keepalive_interval",  NULL };
 
 void s2sp_config_limits_begin(struct s2sp_limits *limits) {
 	*limits = (struct s2sp_limits){
@@ -17,7 +17,7 @@ void s2sp_config_limits_begin(struct s2sp_limits *limits) {
 enum s2sp_status s2sp_config_set_limit(struct s2sp_config *config, const struct s2sp_value *value) {
 	struct s2sp_limits *limits = &config->policy->limits;
 	uint32_t *const numbers[] = { &limits->connections, &limits->partner_connections, &limits->establishment_timeout,
-		                          &limits->inactivity_timeout, &limits->keepalive_interval };
+								  &limits->inactivity_timeout, &limits->keepalive_interval };
 	bool taken;
 	for (size_t i = 0; limit_keys[i] != NULL; i++) {
 		if (s2sp_text_equal(config->key, s2sp_text_from(limit_keys[i])))
@@ -63,13 +63,12 @@ enum s2sp_status s2sp_config_set_access(struct s2sp_config *config, const struct
 	if (!s2sp_text_equal(config->key, S2SP_TEXT("users")))
 		return s2sp_config_unknown_key(config, value, keys);
 	if (value->kind != S2SP_VALUE_TABLE) {
-		return s2sp_config_report(
-			config, &(struct s2sp_finding){
-						.code = "wrong-type",
-						.value = value,
-						.typed = true,
-						.expected = "must be a table of user names: { [\"name\"] = \"deny\" }",
-					});
+		return s2sp_config_report(config, &(struct s2sp_finding){
+											  .code = "wrong-type",
+											  .value = value,
+											  .typed = true,
+											  .expected = "must be a table of user names: { [\"name\"] = \"deny\" }",
+										  });
 	}
 	config->open = S2SP_OPEN_USERS;
 	config->open_items = 0;
@@ -101,8 +100,8 @@ enum s2sp_status s2sp_config_add_user(struct s2sp_config *config, const struct s
 	if (!is_localpart(name)) {
 		bool jid = name.length > 0 && memchr(name.bytes, '@', name.length) != NULL;
 		return s2sp_config_refuse(config, "bad-user", value,
-		                          jid ? "must be the name of a local user, without \"@\" and domain" :
-		                                "must be the name of a local user");
+								  jid ? "must be the name of a local user, without \"@\" and domain"
+									  : "must be the name of a local user");
 	}
 	enum s2sp_status status = s2sp_config_word(config, value, access_words, &word, &taken);
 	if (!taken)
@@ -112,7 +111,7 @@ enum s2sp_status s2sp_config_add_user(struct s2sp_config *config, const struct s
 	name.bytes = folded;
 	if (s2sp_index_find(&config->policy->users, 0, name) != S2SP_INDEX_NONE)
 		return s2sp_config_refuse(config, "duplicate-user", value,
-		                          "this user is named already, case does not count; remove one of the two");
+								  "this user is named already, case does not count; remove one of the two");
 	status = s2sp_arena_copy(&config->policy->arena, name, &name);
 	if (status != S2SP_STATUS_OK)
 		return status;

@@ -45,7 +45,7 @@ static enum s2sp_status set_partner_type(struct s2sp_config *config, const struc
 }
 
 static enum s2sp_status set_requirement(struct s2sp_config *config, const struct s2sp_value *value,
-                                        enum s2sp_requirement *requirement, bool *taken) {
+										enum s2sp_requirement *requirement, bool *taken) {
 	static const char *const words[] = { "required", "optional", "not_supported", NULL };
 	static const enum s2sp_requirement requirements[] = { S2SP_REQUIRED, S2SP_OPTIONAL, S2SP_NOT_SUPPORTED };
 	size_t word;
@@ -57,7 +57,7 @@ static enum s2sp_status set_requirement(struct s2sp_config *config, const struct
 
 /* One of two words; the first one means true. */
 static enum s2sp_status set_choice(struct s2sp_config *config, const struct s2sp_value *value, const char *const *words,
-                                   bool *choice, bool *taken) {
+								   bool *choice, bool *taken) {
 	size_t word;
 	enum s2sp_status status = s2sp_config_word(config, value, words, &word, taken);
 	if (*taken)
@@ -82,8 +82,7 @@ static enum s2sp_status set_description(struct s2sp_config *config, const struct
 		return status;
 	*taken = is_clean(value->string);
 	if (!*taken)
-		return s2sp_config_refuse(config, "bad-text", value,
-		                          "must be one line of UTF-8 without control or invisible characters");
+		return s2sp_config_refuse(config, "bad-text", value, "must be one line of UTF-8 without control or invisible characters");
 	return s2sp_arena_copy(s2sp_config_arena(config), value->string, &config->draft.partner.description);
 }
 
@@ -99,12 +98,11 @@ static enum s2sp_status set_trust_anchors(struct s2sp_config *config, const stru
 
 /* Announces a list; its items come through s2sp_config_add. */
 static enum s2sp_status open_list(struct s2sp_config *config, const struct s2sp_value *value, enum s2sp_open open,
-                                  const char *expected, bool *taken) {
+								  const char *expected, bool *taken) {
 	*taken = value->kind == S2SP_VALUE_TABLE;
 	if (!*taken) {
 		return s2sp_config_report(
-			config,
-			&(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
+			config, &(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
 	}
 	config->open = open;
 	config->open_items = 0;
@@ -113,7 +111,7 @@ static enum s2sp_status open_list(struct s2sp_config *config, const struct s2sp_
 }
 
 static enum s2sp_status set_key(struct s2sp_config *config, enum s2sp_partner_key key, const struct s2sp_value *value,
-                                bool *taken) {
+								bool *taken) {
 	static const char *const automatic_or_user[] = { "automatic", "user", NULL };
 	static const char *const allow_or_refuse[] = { "allow", "refuse", NULL };
 	struct s2sp_draft *draft = &config->draft;
@@ -124,7 +122,7 @@ static enum s2sp_status set_key(struct s2sp_config *config, enum s2sp_partner_ke
 		return set_description(config, value, taken);
 	case S2SP_KEY_ADDITIONAL_DOMAINS:
 		return open_list(config, value, S2SP_OPEN_ADDITIONAL_DOMAINS,
-		                 "must be a list of domains: { \"corp.fabrikam.com\", \"*.it.fabrikam.com\" }", taken);
+						 "must be a list of domains: { \"corp.fabrikam.com\", \"*.it.fabrikam.com\" }", taken);
 	case S2SP_KEY_PARTNER_TYPE:
 		return set_partner_type(config, value, taken);
 	case S2SP_KEY_TLS:
@@ -161,8 +159,8 @@ enum s2sp_status s2sp_config_set_partner(struct s2sp_config *config, const struc
 		return s2sp_config_unknown_key(config, value, of_default ? keys + S2SP_KEY_DESCRIPTION : keys);
 	if (of_default && (key == S2SP_KEY_DOMAIN || key == S2SP_KEY_ADDITIONAL_DOMAINS))
 		return s2sp_config_refuse(config, "domain-in-default", value,
-		                          "the policy for unlisted domains names none; remove the key, or list the domain in "
-		                          "s2s_partners");
+								  "the policy for unlisted domains names none; remove the key, or list the domain in "
+								  "s2s_partners");
 	bool taken = false;
 	enum s2sp_status status = set_key(config, key, value, &taken);
 	config->draft.given |= 1u << key;

@@ -104,15 +104,15 @@ static const char *split(struct s2sp_text text, struct s2sp_text *host, bool *br
 }
 
 static const char *parse_host(const struct s2sp_config *config, struct s2sp_text host, bool brackets,
-                              struct s2sp_domain *parsed) {
+							  struct s2sp_domain *parsed) {
 	if (brackets) {
 		if (host.length > 45 || !is_ipv6(host))
 			return "there is no IPv6 address in the brackets";
 	} else if (!is_ipv4(host)) {
 		enum s2sp_domain_fault fault = s2sp_domain_parse(host, config->to_ascii, parsed);
-		return fault == S2SP_DOMAIN_OK         ? NULL :
-		       fault == S2SP_DOMAIN_IP_LITERAL ? "that is not a complete IP address" :
-		                                         s2sp_domain_fault_text(fault);
+		return fault == S2SP_DOMAIN_OK           ? NULL
+			   : fault == S2SP_DOMAIN_IP_LITERAL ? "that is not a complete IP address"
+												 : s2sp_domain_fault_text(fault);
 	}
 	parsed->length = (unsigned char)host.length;
 	for (size_t i = 0; i < host.length; i++)
@@ -136,7 +136,7 @@ enum s2sp_status s2sp_config_set_proxy(struct s2sp_config *config, const struct 
 	*taken = fault == NULL;
 	if (*taken)
 		return s2sp_arena_copy(s2sp_config_arena(config), (struct s2sp_text){ parsed.bytes, parsed.length },
-		                       &draft->partner.proxy_host);
+							   &draft->partner.proxy_host);
 	struct s2sp_line expected;
 	s2sp_line_begin(&expected);
 	/* The faults of a domain are clauses that want a subject. */

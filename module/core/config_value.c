@@ -43,7 +43,9 @@ static void show_path(const struct s2sp_config *config, const char *key, struct 
 		s2sp_line_add(path, "[");
 		s2sp_line_add_number(path, config->item);
 		s2sp_line_add(path, "]");
-	} else if (config->item_name.length > 0) {
+	} else if (config->stray) {
+		s2sp_config_path_key(path, config->item_name);
+	} else if (config->item_name.bytes != NULL) {
 		s2sp_line_add(path, "[");
 		s2sp_line_add_quoted(path, config->item_name);
 		s2sp_line_add(path, "]");
@@ -97,14 +99,13 @@ enum s2sp_status s2sp_config_report(struct s2sp_config *config, const struct s2s
 }
 
 enum s2sp_status s2sp_config_refuse(struct s2sp_config *config, const char *code, const struct s2sp_value *value,
-                                    const char *expected) {
+									const char *expected) {
 	return s2sp_config_report(config, &(struct s2sp_finding){ .code = code, .value = value, .expected = expected });
 }
 
 static enum s2sp_status refuse_type(struct s2sp_config *config, const struct s2sp_value *value, const char *expected) {
 	return s2sp_config_report(
-		config,
-		&(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
+		config, &(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
 }
 
 /* `"a", "b" or "c"` */
@@ -117,7 +118,7 @@ static void list_words(struct s2sp_line *line, const char *const *words) {
 }
 
 enum s2sp_status s2sp_config_word(struct s2sp_config *config, const struct s2sp_value *value, const char *const *words,
-                                  size_t *word, bool *taken) {
+								  size_t *word, bool *taken) {
 	struct s2sp_line expected;
 	*taken = false;
 	s2sp_line_begin(&expected);
@@ -140,19 +141,16 @@ enum s2sp_status s2sp_config_word(struct s2sp_config *config, const struct s2sp_
 									  });
 }
 
-enum s2sp_status s2sp_config_boolean(struct s2sp_config *config, const struct s2sp_value *value, bool *boolean,
-                                     bool *taken) {
+enum s2sp_status s2sp_config_boolean(struct s2sp_config *config, const struct s2sp_value *value, bool *boolean, bool *taken) {
 	*taken = value->kind == S2SP_VALUE_BOOLEAN;
 	if (!*taken)
 		return refuse_type(config, value,
-		                   value->kind == S2SP_VALUE_STRING ? "must be true or false, without quotes" :
-		                                                      "must be true or false");
+						   value->kind == S2SP_VALUE_STRING ? "must be true or false, without quotes" : "must be true or false");
 	*boolean = value->boolean;
 	return S2SP_STATUS_OK;
 }
 
-enum s2sp_status s2sp_config_integer(struct s2sp_config *config, const struct s2sp_value *value, uint32_t *number,
-                                     bool *taken) {
+enum s2sp_status s2sp_config_integer(struct s2sp_config *config, const struct s2sp_value *value, uint32_t *number, bool *taken) {
 	static const char range[] = "must be a whole number from 1 to 1000000000";
 	*taken = false;
 	if (value->kind == S2SP_VALUE_STRING)
@@ -167,8 +165,7 @@ enum s2sp_status s2sp_config_integer(struct s2sp_config *config, const struct s2
 	return S2SP_STATUS_OK;
 }
 
-enum s2sp_status s2sp_config_string(struct s2sp_config *config, const struct s2sp_value *value, const char *what,
-                                    bool *taken) {
+enum s2sp_status s2sp_config_string(struct s2sp_config *config, const struct s2sp_value *value, const char *what, bool *taken) {
 	struct s2sp_line expected;
 	*taken = value->kind == S2SP_VALUE_STRING;
 	if (*taken)
@@ -179,16 +176,15 @@ enum s2sp_status s2sp_config_string(struct s2sp_config *config, const struct s2s
 	return refuse_type(config, value, expected.bytes);
 }
 
-enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struct s2sp_value *value,
-                                         const char *const *keys) {
+enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struct s2sp_value *value, const char *const *keys) {
 	struct s2sp_line expected;
 	const char *nearest = s2sp_nearest(config->key, keys);
 	s2sp_line_begin(&expected);
 	s2sp_line_add(&expected, "unknown key");
 	if (is_digits(config->key)) {
-		s2sp_line_add(&expected, value->kind == S2SP_VALUE_TABLE ?
-			                         "; a table stands inside a table here: remove one pair of braces" :
-			                         "; every value needs its key in front: key = value");
+		s2sp_line_add(&expected, value->kind == S2SP_VALUE_TABLE
+									 ? "; a table stands inside a table here: remove one pair of braces"
+									 : "; every value needs its key in front: key = value");
 	} else if (nearest == NULL) {
 		s2sp_line_add(&expected, "; the keys are ");
 		for (size_t i = 0; keys[i] != NULL; i++) {
@@ -197,6 +193,5 @@ enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struc
 		}
 	}
 	return s2sp_config_report(
-		config, &(struct s2sp_finding){
-					.code = "unknown-key", .value = value, .expected = expected.bytes, .nearest = nearest });
+		config, &(struct s2sp_finding){ .code = "unknown-key", .value = value, .expected = expected.bytes, .nearest = nearest });
 }

@@ -107,7 +107,7 @@ static enum s2sp_identity_finding match_srv(struct s2sp_text name, struct s2sp_t
 
 /* RFC 6120 13.7.1.4: a JID; only a bare domain names a server. */
 static enum s2sp_identity_finding match_xmpp_addr(struct s2sp_text name, struct s2sp_text reference,
-                                                  s2sp_domain_to_ascii *to_ascii) {
+												  s2sp_domain_to_ascii *to_ascii) {
 	if (name.length == 0)
 		return S2SP_IDENTITY_EMPTY;
 	if (name.length > XMPP_ADDR_LENGTH_MAX)
@@ -141,7 +141,7 @@ static enum s2sp_identity_finding match_xmpp_addr(struct s2sp_text name, struct 
 }
 
 enum s2sp_identity_finding s2sp_identity_match(struct s2sp_identifier presented, struct s2sp_text reference,
-                                               s2sp_domain_to_ascii *to_ascii) {
+											   s2sp_domain_to_ascii *to_ascii) {
 	switch (presented.type) {
 	case S2SP_IDENTIFIER_DNS:
 		return match_dns(presented.value, reference);

@@ -24,15 +24,15 @@ struct s2sp_identifier {
 
 /* What was found out about one identifier. Only MATCH identifies; the others say why not. */
 enum s2sp_identity_finding {
-	S2SP_IDENTITY_UNKNOWN = 0,       /* not judged */
+	S2SP_IDENTITY_UNKNOWN = 0, /* not judged */
 	S2SP_IDENTITY_MATCH,
-	S2SP_IDENTITY_DIFFERENT,         /* a well-formed name of something else */
+	S2SP_IDENTITY_DIFFERENT, /* a well-formed name of something else */
 	/* names that cannot match any domain */
-	S2SP_IDENTITY_TYPE,              /* not a form that names an XMPP domain */
+	S2SP_IDENTITY_TYPE, /* not a form that names an XMPP domain */
 	S2SP_IDENTITY_EMPTY,
 	S2SP_IDENTITY_TOO_LONG,
 	S2SP_IDENTITY_NUL,
-	S2SP_IDENTITY_NOT_ASCII,         /* in an IA5String */
+	S2SP_IDENTITY_NOT_ASCII, /* in an IA5String */
 	S2SP_IDENTITY_TRAILING_DOT,
 	S2SP_IDENTITY_WILDCARD_POSITION, /* "*" elsewhere than as the whole left-most label of a dNSName */
 	S2SP_IDENTITY_WILDCARD_WIDTH,    /* "*" alone or over a single label: "*.com" */
@@ -51,7 +51,7 @@ enum s2sp_identity_finding {
  * forgiven: no CA issues it, and two spellings of one name are an invitation.
  */
 enum s2sp_identity_finding s2sp_identity_match(struct s2sp_identifier presented, struct s2sp_text reference,
-                                               s2sp_domain_to_ascii *to_ascii);
+											   s2sp_domain_to_ascii *to_ascii);
 
 /* "dns", "srv", "xmpp-addr", "other"; "match", "trailing-dot", ... Static, never NULL. */
 const char *s2sp_identifier_type_token(enum s2sp_identifier_type type);

@@ -32,7 +32,7 @@ static void sip_round(uint64_t v[4]) {
 /* SipHash-1-3 (Aumasson, Bernstein), which is what hash tables use of it. */
 static uint32_t hash_name(const struct s2sp_index *index, uint16_t kind, struct s2sp_text name) {
 	uint64_t v[4] = { 0x736f6d6570736575u ^ index->key[0], 0x646f72616e646f6du ^ index->key[1],
-		              0x6c7967656e657261u ^ index->key[0], 0x7465646279746573u ^ index->key[1] ^ kind };
+					  0x6c7967656e657261u ^ index->key[0], 0x7465646279746573u ^ index->key[1] ^ kind };
 	const unsigned char *bytes = (const unsigned char *)name.bytes;
 	size_t whole = name.length & ~(size_t)7;
 	for (size_t i = 0; i < whole; i += 8) {
@@ -79,8 +79,7 @@ static void place(struct s2sp_index_slot *slots, size_t slot_count, uint32_t ent
 }
 
 static enum s2sp_status grow_slots(struct s2sp_index *index, size_t slot_count) {
-	struct s2sp_index_slot *slots =
-		index->allocator.reallocate(index->allocator.owner, NULL, slot_count * sizeof(*slots));
+	struct s2sp_index_slot *slots = index->allocator.reallocate(index->allocator.owner, NULL, slot_count * sizeof(*slots));
 	if (slots == NULL)
 		return S2SP_STATUS_NO_MEMORY;
 	for (size_t i = 0; i < slot_count; i++)
@@ -117,9 +116,8 @@ enum s2sp_status s2sp_index_add(struct s2sp_index *index, uint16_t kind, struct 
 		status = grow_slots(index, index->slot_count == 0 ? FIRST_CAPACITY * 2 : index->slot_count * 2);
 	if (status != S2SP_STATUS_OK)
 		return status;
-	index->entries[index->count] = (struct s2sp_index_entry){
-		.bytes = name.bytes, .value = value, .length = (uint16_t)name.length, .kind = kind
-	};
+	index->entries[index->count] =
+		(struct s2sp_index_entry){ .bytes = name.bytes, .value = value, .length = (uint16_t)name.length, .kind = kind };
 	place(index->slots, index->slot_count, (uint32_t)index->count, hash_name(index, kind, name));
 	index->count++;
 	return S2SP_STATUS_OK;
@@ -127,7 +125,7 @@ enum s2sp_status s2sp_index_add(struct s2sp_index *index, uint16_t kind, struct 
 
 static bool entry_is(const struct s2sp_index_entry *entry, uint16_t kind, struct s2sp_text name) {
 	return entry->kind == kind && entry->length == name.length &&
-	       (name.length == 0 || memcmp(entry->bytes, name.bytes, name.length) == 0);
+		   (name.length == 0 || memcmp(entry->bytes, name.bytes, name.length) == 0);
 }
 
 uint32_t s2sp_index_find(const struct s2sp_index *index, uint16_t kind, struct s2sp_text name) {

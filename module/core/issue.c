@@ -103,8 +103,7 @@ static void tell_more(struct s2sp_issues *issues, enum s2sp_severity severity) {
 
 static enum s2sp_status grow(struct s2sp_issues *issues) {
 	size_t capacity = issues->capacity == 0 ? FIRST_CAPACITY : issues->capacity * 2;
-	struct s2sp_issue **items =
-		issues->allocator.reallocate(issues->allocator.owner, issues->items, capacity * sizeof(*items));
+	struct s2sp_issue **items = issues->allocator.reallocate(issues->allocator.owner, issues->items, capacity * sizeof(*items));
 	if (items == NULL)
 		return S2SP_STATUS_NO_MEMORY;
 	issues->items = items;

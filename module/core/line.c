@@ -103,7 +103,7 @@ size_t s2sp_utf8_character(struct s2sp_text text) {
 	}
 	/* Overlong forms, surrogates, beyond U+10FFFF. */
 	if ((b[0] == 0xe0 && b[1] < 0xa0) || (b[0] == 0xed && b[1] > 0x9f) || (b[0] == 0xf0 && b[1] < 0x90) ||
-	    (b[0] == 0xf4 && b[1] > 0x8f))
+		(b[0] == 0xf4 && b[1] > 0x8f))
 		return 0;
 	return length;
 }
@@ -119,7 +119,7 @@ bool s2sp_utf8_printable(struct s2sp_text text, size_t length) {
 	if (b[0] == 0xe2 && b[1] == 0x80)
 		return !((b[2] >= 0x8b && b[2] <= 0x8f) || (b[2] >= 0xa8 && b[2] <= 0xae)); /* zero width, separators, bidi */
 	if (b[0] == 0xe2 && b[1] == 0x81)
-		return !(b[2] >= 0xa0 && b[2] <= 0xaf); /* invisible operators, isolates */
+		return !(b[2] >= 0xa0 && b[2] <= 0xaf);             /* invisible operators, isolates */
 	return !(b[0] == 0xef && b[1] == 0xbb && b[2] == 0xbf); /* byte order mark */
 }
 

@@ -40,7 +40,7 @@ enum s2sp_status s2sp_partner_table_append(struct s2sp_partner_table *table, con
 	if (table->count >= S2SP_PARTNER_LOCAL)
 		return S2SP_STATUS_NO_MEMORY;
 	if (table->count == table->capacity &&
-	    resize(table, table->capacity == 0 ? FIRST_CAPACITY : table->capacity * 2) != S2SP_STATUS_OK)
+		resize(table, table->capacity == 0 ? FIRST_CAPACITY : table->capacity * 2) != S2SP_STATUS_OK)
 		return S2SP_STATUS_NO_MEMORY;
 	table->partners[table->count] = *partner;
 	table->partners[table->count].index = (uint32_t)table->count;
@@ -62,8 +62,8 @@ const struct s2sp_partner *s2sp_partner_table_at(const struct s2sp_partner_table
 	return index < table->count ? &table->partners[index] : NULL;
 }
 
-static const struct s2sp_partner *find_exact(const struct s2sp_partner_table *table, uint32_t value,
-                                             struct s2sp_text domain, enum s2sp_match *match) {
+static const struct s2sp_partner *find_exact(const struct s2sp_partner_table *table, uint32_t value, struct s2sp_text domain,
+											 enum s2sp_match *match) {
 	if (value >= table->count)
 		return NULL; /* local */
 	const struct s2sp_partner *partner = &table->partners[value];
@@ -72,7 +72,7 @@ static const struct s2sp_partner *find_exact(const struct s2sp_partner_table *ta
 }
 
 static const struct s2sp_partner *find_wildcard(const struct s2sp_partner_table *table, struct s2sp_text domain,
-                                                enum s2sp_match *match) {
+												enum s2sp_match *match) {
 	struct s2sp_text parent = s2sp_domain_parent(domain);
 	for (; parent.length > 0; parent = s2sp_domain_parent(parent)) {
 		if (parent.length > table->wildcard_length_max)
@@ -87,7 +87,7 @@ static const struct s2sp_partner *find_wildcard(const struct s2sp_partner_table 
 }
 
 const struct s2sp_partner *s2sp_partner_table_find(const struct s2sp_partner_table *table, struct s2sp_text domain,
-                                                   enum s2sp_match *match) {
+												   enum s2sp_match *match) {
 	enum s2sp_match ignored;
 	if (match == NULL)
 		match = &ignored;

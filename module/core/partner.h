@@ -73,7 +73,7 @@ enum s2sp_match { S2SP_MATCH_NONE = 0, S2SP_MATCH_PRIMARY, S2SP_MATCH_ADDITIONAL
  * wildcard. `match` may be NULL. Allocates nothing; the hash is keyed.
  */
 const struct s2sp_partner *s2sp_partner_table_find(const struct s2sp_partner_table *table, struct s2sp_text domain,
-                                                   enum s2sp_match *match);
+												   enum s2sp_match *match);
 
 /* Whether the server serves this canonical domain itself, as far as the table was told. */
 bool s2sp_partner_table_is_local(const struct s2sp_partner_table *table, struct s2sp_text domain);

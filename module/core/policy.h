@@ -10,9 +10,9 @@
 
 /* What the host's own options leave possible; read by the adapter, judged at commit and at run time. */
 struct s2sp_host_options {
-	bool require_encryption; /* s2s_require_encryption of the host or of the global section (true when absent) */
-	bool allow_encryption;   /* s2s_allow_encryption, true when absent */
-	bool secure_auth;        /* s2s_secure_auth of the host or of the global section */
+	bool require_encryption;                /* s2s_require_encryption of the host or of the global section (true when absent) */
+	bool allow_encryption;                  /* s2s_allow_encryption, true when absent */
+	bool secure_auth;                       /* s2s_secure_auth of the host or of the global section */
 	const struct s2sp_text *secure_domains; /* as written; s2s_secure_domains */
 	size_t secure_domain_count;
 	const struct s2sp_text *insecure_domains; /* s2s_insecure_domains */

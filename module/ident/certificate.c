@@ -3,11 +3,9 @@
 #include <string.h>
 #include <time.h>
 
-#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/sha.h>
 
 #include "certificate_openssl.h"
 
@@ -38,6 +36,17 @@ bool s2sp_openssl_pin(const X509 *certificate, struct s2sp_pin *pin) {
 void s2sp_pin_text(const struct s2sp_pin *pin, char text[S2SP_PIN_TEXT]) {
 	memcpy(text, "sha256//", 8);
 	EVP_EncodeBlock((unsigned char *)text + 8, pin->sha256, sizeof(pin->sha256));
+}
+
+bool s2sp_pin_from_text(struct s2sp_text text, struct s2sp_pin *pin) {
+	char back[S2SP_PIN_TEXT];
+	unsigned char bytes[33]; /* 44 characters decode to 33 bytes, the last of padding */
+	if (text.length != S2SP_PIN_TEXT - 1 || memcmp(text.bytes, "sha256//", 8) != 0 ||
+		EVP_DecodeBlock(bytes, (const unsigned char *)text.bytes + 8, 44) != (int)sizeof(bytes))
+		return false;
+	memcpy(pin->sha256, bytes, sizeof(pin->sha256));
+	s2sp_pin_text(pin, back); /* EVP_DecodeBlock forgives what this one does not */
+	return memcmp(back, text.bytes, text.length) == 0;
 }
 
 enum s2sp_status s2sp_certificate_from_pem(struct s2sp_text pem, unsigned char *der, size_t capacity, size_t *length) {
@@ -75,18 +84,19 @@ struct judgement {
 	struct s2sp_certificate_report *report; /* may be NULL */
 	X509 *presented[S2SP_CHAIN_LENGTH_MAX];
 	size_t count;
-	STACK_OF(X509) *others; /* presented but for the leaf; borrows them */
+	STACK_OF(X509) * others; /* presented but for the leaf; borrows them */
 	GENERAL_NAMES *names;
 	X509_STORE_CTX *path;
-	STACK_OF(X509) *chain; /* the verified chain, leaf first; belongs to `path` */
+	STACK_OF(X509) * chain; /* the verified chain, leaf first; belongs to `path` */
 	/* what verification found; 0 is X509_V_OK */
 	int fault;
 	bool expired, not_yet_valid;
-	bool verified; /* `chain` is complete and good, but for dates */
+	bool verified;   /* `chain` is complete and good, but for dates */
+	bool identified; /* a name of the leaf is the domain */
 };
 
 static enum s2sp_certificate_verdict conclude(struct judgement *judgement, enum s2sp_certificate_verdict verdict,
-                                              const char *cause, int depth) {
+											  const char *cause, int depth) {
 	if (judgement->report != NULL) {
 		judgement->report->verdict = verdict;
 		judgement->report->cause = cause;
@@ -150,8 +160,8 @@ static int note_fault(int ok, X509_STORE_CTX *path) {
 		return 1;
 	bool date = error == X509_V_ERR_CERT_HAS_EXPIRED || error == X509_V_ERR_CERT_NOT_YET_VALID;
 	/* The worst so far keeps its depth: any other fault, then expired, then not yet valid. */
-	bool worst = !date || (error == X509_V_ERR_CERT_HAS_EXPIRED ? !judgement->expired
-	                                                            : !judgement->expired && !judgement->not_yet_valid);
+	bool worst =
+		!date || (error == X509_V_ERR_CERT_HAS_EXPIRED ? !judgement->expired : !judgement->expired && !judgement->not_yet_valid);
 	if (worst && judgement->report != NULL)
 		judgement->report->fault_depth = X509_STORE_CTX_get_error_depth(path);
 	if (!date) {
@@ -174,7 +184,7 @@ static bool prepare_path(struct judgement *judgement) {
 	}
 	const struct s2sp_trust_store *store = judgement->question->store;
 	if (X509_STORE_CTX_init(judgement->path, store->store, judgement->presented[0], judgement->others) != 1 ||
-	    X509_STORE_CTX_set_app_data(judgement->path, judgement) != 1)
+		X509_STORE_CTX_set_app_data(judgement->path, judgement) != 1)
 		return false;
 	X509_STORE_CTX_set_verify_cb(judgement->path, note_fault);
 
@@ -185,41 +195,24 @@ static bool prepare_path(struct judgement *judgement) {
 	/* Else name constraints would be applied to the common name, which is not a name here. */
 	X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
 	/*
-	 * Not X509_V_FLAG_X509_STRICT: it refuses CAs without keyUsage or key identifiers, as many private ones are. What counts
-	 * of it is in check_issuers.
+	 * Not X509_V_FLAG_X509_STRICT: it refuses CAs without keyUsage or key identifiers, as many private ones are. What the
+	 * specs rely on, basic constraints of intermediates and named curves, OpenSSL 3 demands anyway.
 	 */
 	return !store->anchors || X509_VERIFY_PARAM_set_flags(rules, X509_V_FLAG_PARTIAL_CHAIN) == 1;
 }
 
-static bool has_explicit_curve(const X509 *certificate) {
-	int explicit_curve = 0;
-	const EVP_PKEY *key = X509_get0_pubkey(certificate);
-	return key != NULL &&
-	       EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &explicit_curve) == 1 &&
-	       explicit_curve != 0;
-}
-
-/* What OpenSSL leaves open unless it is strict; NULL when there is nothing to object to. */
-static const char *check_issuers(const struct judgement *judgement, int *depth) {
+/* What OpenSSL leaves to others; NULL when there is nothing to object to. */
+static const char *object(const struct judgement *judgement, int *depth) {
 	/* RFC 5280 4.2.1.3; all ones when there is no such extension. */
 	*depth = 0;
 	if ((X509_get_key_usage(judgement->presented[0]) & KU_DIGITAL_SIGNATURE) == 0)
 		return "the certificate's key usage does not allow digital signatures";
-	int count = sk_X509_num(judgement->chain);
-	for (*depth = 0; *depth < count; ++*depth) {
-		X509 *certificate = sk_X509_value(judgement->chain, *depth);
-		/* RFC 5480 2.1.1: named curves only (CVE-2020-0601). */
-		if (has_explicit_curve(certificate))
-			return "a key has its own elliptic curve instead of a named one";
-		/* RFC 5280 6.1.4 (k). The anchor is trusted as it is, v1 roots included. */
-		if (*depth > 0 && *depth < count - 1 && X509_check_ca(certificate) != 1)
-			return "an issuer is not a CA by its basic constraints";
-	}
 	/*
 	 * Constraints on dNSName bind the domain in whatever form it is presented: OpenSSL knows them for dNSName only, and lets a
 	 * wildcard through whose expansion is excluded.
 	 */
-	for (*depth = 1; *depth < count && judgement->question->domain.length > 0; ++*depth) {
+	int count = sk_X509_num(judgement->chain);
+	for (*depth = 1; *depth < count && judgement->identified; ++*depth) {
 		if (!s2sp_openssl_permits(sk_X509_value(judgement->chain, *depth), judgement->question->domain))
 			return "an issuer's name constraints do not permit the domain";
 	}
@@ -255,13 +248,12 @@ static enum s2sp_certificate_verdict verify(struct judgement *judgement) {
 		return verdict_of_fault(judgement);
 	if (status != 1)
 		return conclude(judgement, memory ? S2SP_CERTIFICATE_UNKNOWN : S2SP_CERTIFICATE_UNTRUSTED,
-		                memory ? "out of memory" : X509_verify_cert_error_string(X509_STORE_CTX_get_error(judgement->path)),
-		                -1);
+						memory ? "out of memory" : X509_verify_cert_error_string(X509_STORE_CTX_get_error(judgement->path)), -1);
 	judgement->chain = X509_STORE_CTX_get0_chain(judgement->path);
 	if (sk_X509_num(judgement->chain) < 1)
 		return conclude(judgement, S2SP_CERTIFICATE_UNKNOWN, "no chain", -1);
 	int depth = 0;
-	const char *objection = check_issuers(judgement, &depth);
+	const char *objection = object(judgement, &depth);
 	if (objection != NULL)
 		return conclude(judgement, S2SP_CERTIFICATE_UNTRUSTED, objection, depth);
 	judgement->verified = true;
@@ -285,7 +277,7 @@ static enum s2sp_certificate_verdict decide(struct judgement *judgement) {
 	enum s2sp_certificate_verdict verdict = read_chain(judgement);
 	if (verdict != S2SP_CERTIFICATE_VALID)
 		return verdict;
-	bool identified = s2sp_openssl_identify(judgement->names, judgement->question, judgement->report);
+	judgement->identified = s2sp_openssl_identify(judgement->names, judgement->question, judgement->report);
 	verdict = verify(judgement);
 	if (verdict != S2SP_CERTIFICATE_VALID)
 		return verdict;
@@ -294,7 +286,7 @@ static enum s2sp_certificate_verdict decide(struct judgement *judgement) {
 		return conclude(judgement, S2SP_CERTIFICATE_EXPIRED, "a certificate of the chain has expired", depth);
 	if (judgement->not_yet_valid)
 		return conclude(judgement, S2SP_CERTIFICATE_NOT_YET_VALID, "a certificate of the chain is not valid yet", depth);
-	if (!identified)
+	if (!judgement->identified)
 		return conclude(judgement, S2SP_CERTIFICATE_IDENTITY_MISMATCH, "no name of the certificate is the domain", 0);
 	if (judgement->question->pin_count > 0 && !is_pinned(judgement))
 		return conclude(judgement, S2SP_CERTIFICATE_PIN_MISMATCH, "no key of the verified chain is a pinned one", -1);
@@ -357,7 +349,7 @@ static void judgement_end(struct judgement *judgement) {
 }
 
 enum s2sp_certificate_verdict s2sp_certificate_judge(const struct s2sp_certificate_question *question,
-                                                     struct s2sp_certificate_report *report) {
+													 struct s2sp_certificate_report *report) {
 	struct judgement judgement = { .question = question, .report = report };
 	if (report != NULL) {
 		memset(report, 0, sizeof(*report));

@@ -57,7 +57,7 @@ struct s2sp_trust_source {
  * cannot be read: a warning, as long as one of them can.
  */
 enum s2sp_status s2sp_trust_store_new(const struct s2sp_trust_source *source, struct s2sp_trust_store **store, char *message,
-                                      size_t size);
+									  size_t size);
 /* NULL is allowed. */
 void s2sp_trust_store_free(struct s2sp_trust_store *store);
 /* Anchors that were read from files; those of a directory are found when needed. */
@@ -78,17 +78,17 @@ struct s2sp_presented_name {
  */
 struct s2sp_certificate_report {
 	enum s2sp_certificate_verdict verdict;
-	const char *cause;    /* why, in words for the operator; static, never NULL */
-	int fault_depth;      /* which certificate of the chain is at fault, 0 the leaf; -1 when that says nothing */
-	size_t presented;     /* certificates the peer sent */
+	const char *cause; /* why, in words for the operator; static, never NULL */
+	int fault_depth;   /* which certificate of the chain is at fault, 0 the leaf; -1 when that says nothing */
+	size_t presented;  /* certificates the peer sent */
 	/* of the leaf; empty and 0 when it could not be read */
 	char subject[S2SP_REPORT_TEXT]; /* RFC 4514 */
 	char issuer[S2SP_REPORT_TEXT];
-	char serial[64];                /* hexadecimal */
-	int64_t not_before, not_after;  /* seconds since the epoch */
+	char serial[64];               /* hexadecimal */
+	int64_t not_before, not_after; /* seconds since the epoch */
 	/* the first of the verified chain to expire, of the presented one when there is no verified chain; 0: unknown */
 	int64_t chain_not_after;
-	size_t name_count;    /* subjectAltName entries, those without room in `names` included */
+	size_t name_count; /* subjectAltName entries, those without room in `names` included */
 	size_t names_kept;
 	struct s2sp_presented_name names[S2SP_REPORT_NAMES];
 	/* public keys: of what the peer sent, the leaf first, then of the verified chain's other certificates (the anchor) */
@@ -102,11 +102,11 @@ struct s2sp_certificate_question {
 	const struct s2sp_text *chain; /* DER, the leaf first, the others in any order; borrowed */
 	size_t chain_length;           /* 0: the peer presented nothing */
 	const struct s2sp_trust_store *store;
-	struct s2sp_text domain;       /* canonical; empty: never matched */
-	const struct s2sp_pin *pins;   /* one must be in the verified chain */
-	size_t pin_count;              /* 0: no pins */
+	struct s2sp_text domain;     /* canonical; empty: never matched */
+	const struct s2sp_pin *pins; /* one must be in the verified chain */
+	size_t pin_count;            /* 0: no pins */
 	s2sp_domain_to_ascii *to_ascii;
-	int64_t now;                   /* seconds since the epoch */
+	int64_t now; /* seconds since the epoch */
 };
 
 /*
@@ -119,7 +119,7 @@ struct s2sp_certificate_question {
  * level 2 (112 bits: RSA 2048, EC 224, SHA-224) are untrusted.
  */
 enum s2sp_certificate_verdict s2sp_certificate_judge(const struct s2sp_certificate_question *question,
-                                                     struct s2sp_certificate_report *report);
+													 struct s2sp_certificate_report *report);
 
 /*
  * The DER in the first certificate of a PEM text. OK: written to `der` of `capacity` bytes, *length says how many.
@@ -129,5 +129,7 @@ enum s2sp_status s2sp_certificate_from_pem(struct s2sp_text pem, unsigned char *
 
 /* "sha256//BASE64=" as pinned_keys spells it. */
 void s2sp_pin_text(const struct s2sp_pin *pin, char text[S2SP_PIN_TEXT]);
+/* The reverse; false unless `text` is exactly that. */
+bool s2sp_pin_from_text(struct s2sp_text text, struct s2sp_pin *pin);
 
 #endif

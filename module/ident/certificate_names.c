@@ -73,8 +73,7 @@ static struct s2sp_identifier other_name(const OTHERNAME *name) {
 		if (nid != forms[i].nid)
 			continue;
 		int type = ASN1_TYPE_get(name->value);
-		if (type == V_ASN1_IA5STRING || type == V_ASN1_UTF8STRING || type == V_ASN1_BMPSTRING ||
-		    type == V_ASN1_PRINTABLESTRING)
+		if (type == V_ASN1_IA5STRING || type == V_ASN1_UTF8STRING || type == V_ASN1_BMPSTRING || type == V_ASN1_PRINTABLESTRING)
 			identifier.value = string_of(name->value->value.asn1_string);
 		if (type == forms[i].string_type)
 			identifier.type = forms[i].type;
@@ -106,7 +105,7 @@ static struct s2sp_identifier identifier_of(const GENERAL_NAME *name) {
 
 /* The last place is kept for a name that matches. */
 static void record(struct s2sp_certificate_report *report, struct s2sp_identifier identifier,
-                   enum s2sp_identity_finding finding) {
+				   enum s2sp_identity_finding finding) {
 	size_t places = finding == S2SP_IDENTITY_MATCH ? S2SP_REPORT_NAMES : S2SP_REPORT_NAMES - 1;
 	size_t room = sizeof(report->bytes) - (finding == S2SP_IDENTITY_MATCH ? 0 : S2SP_REPORT_TEXT);
 	report->name_count++;
@@ -121,7 +120,7 @@ static void record(struct s2sp_certificate_report *report, struct s2sp_identifie
 }
 
 bool s2sp_openssl_identify(const GENERAL_NAMES *names, const struct s2sp_certificate_question *question,
-                           struct s2sp_certificate_report *report) {
+						   struct s2sp_certificate_report *report) {
 	bool found = false;
 	int count = names == NULL ? 0 : sk_GENERAL_NAME_num(names);
 	for (int i = 0; i < count; i++) {
@@ -146,8 +145,7 @@ static bool covers(struct s2sp_text subtree, struct s2sp_text domain) {
 			return false;
 	} else if (domain.length < subtree.length) {
 		return false;
-	} else if (domain.length > subtree.length && subtree.length > 0 &&
-	           domain.bytes[domain.length - subtree.length - 1] != '.') {
+	} else if (domain.length > subtree.length && subtree.length > 0 && domain.bytes[domain.length - subtree.length - 1] != '.') {
 		return false;
 	}
 	const char *end = domain.bytes + (domain.length - subtree.length);
@@ -159,7 +157,7 @@ static bool covers(struct s2sp_text subtree, struct s2sp_text domain) {
 }
 
 /* Whether one of `subtrees` is for dNSNames (*any) and covers `domain`. */
-static bool covered(const STACK_OF(GENERAL_SUBTREE) *subtrees, struct s2sp_text domain, bool *any) {
+static bool covered(const STACK_OF(GENERAL_SUBTREE) * subtrees, struct s2sp_text domain, bool *any) {
 	bool found = false;
 	for (int i = 0; i < sk_GENERAL_SUBTREE_num(subtrees); i++) { /* -1 when there are none */
 		const GENERAL_NAME *base = sk_GENERAL_SUBTREE_value(subtrees, i)->base;

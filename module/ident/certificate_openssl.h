@@ -34,7 +34,7 @@ enum s2sp_status s2sp_openssl_subject_names(const X509 *leaf, GENERAL_NAMES **na
 
 /* Whether one of `names` (may be NULL) is the question's domain; each is recorded in `report`, which may be NULL. */
 bool s2sp_openssl_identify(const GENERAL_NAMES *names, const struct s2sp_certificate_question *question,
-                           struct s2sp_certificate_report *report);
+						   struct s2sp_certificate_report *report);
 
 /* Whether the name constraints of `issuer` allow `domain` as a dNSName (RFC 5280 4.2.1.10); what cannot be read does not. */
 bool s2sp_openssl_permits(const X509 *issuer, struct s2sp_text domain);

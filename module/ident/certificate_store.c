@@ -54,8 +54,7 @@ static void begin_message(struct loader *loader, const char *file, size_t index,
 	say(loader, index > 0 ? " " : ": ");
 }
 
-static enum s2sp_status refuse(struct loader *loader, const char *file, size_t index, const X509 *certificate,
-                               const char *text) {
+static enum s2sp_status refuse(struct loader *loader, const char *file, size_t index, const X509 *certificate, const char *text) {
 	loader->message[0] = '\0'; /* an error leaves no room for warnings */
 	begin_message(loader, file, index, certificate);
 	say(loader, text);
@@ -75,7 +74,7 @@ static enum s2sp_status read_file(struct loader *loader, const char *name, char 
 	if (file == NULL || fstat(fileno(file), &status) != 0) {
 		char reason[160];
 		snprintf(reason, sizeof(reason), "cannot be read (%s); the path starts at the configuration file's directory",
-		         strerror(errno));
+				 strerror(errno));
 		if (file != NULL)
 			fclose(file);
 		return refuse(loader, name, 0, NULL, reason);
@@ -84,7 +83,8 @@ static enum s2sp_status read_file(struct loader *loader, const char *name, char 
 	if (!S_ISREG(status.st_mode)) {
 		result = refuse(loader, name, 0, NULL, "is not a file; name a file in PEM format that holds the CA's certificate");
 	} else if (status.st_size > BUNDLE_SIZE_MAX) {
-		result = refuse(loader, name, 0, NULL, "is larger than 16 MiB; name a file in PEM format that holds the CA's certificate");
+		result =
+			refuse(loader, name, 0, NULL, "is larger than 16 MiB; name a file in PEM format that holds the CA's certificate");
 	} else if ((*bytes = malloc((size_t)status.st_size + 1)) != NULL) {
 		*length = fread(*bytes, 1, (size_t)status.st_size, file);
 		result = ferror(file) ? refuse(loader, name, 0, NULL, "cannot be read (input/output error)") : S2SP_STATUS_OK;
@@ -105,11 +105,11 @@ static enum s2sp_status add_anchor(struct loader *loader, X509 *certificate, siz
 	int ca = X509_check_ca(certificate);
 	if (ca != 1 && ca != 3)
 		return refuse(loader, file, index, certificate,
-		              "is not a CA certificate; give the certificate of the CA that issued it, or pin its key with pinned_keys");
+					  "is not a CA certificate; give the certificate of the CA that issued it, or pin its key with pinned_keys");
 	const EVP_PKEY *key = X509_get0_pubkey(certificate);
 	if (key == NULL || EVP_PKEY_get_security_bits(key) < SECURITY_BITS_MIN)
 		return refuse(loader, file, index, certificate,
-		              "has a key that cannot be used or is too weak (RSA 2048 or elliptic curve 224 bits at least)");
+					  "has a key that cannot be used or is too weak (RSA 2048 or elliptic curve 224 bits at least)");
 
 	time_t now = (time_t)loader->source->now;
 	bool expired = X509_cmp_time(X509_get0_notAfter(certificate), &now) <= 0;
@@ -165,8 +165,8 @@ static enum s2sp_status add_blocks(struct loader *loader, BIO *bio) {
 		return refuse(loader, file, certificates + 1, NULL, "is damaged; get a fresh copy from the partner");
 	if (certificates == 0)
 		return refuse(loader, file, 0, NULL,
-		              others > 0 ? "holds no certificate, only something else; it must be in PEM format"
-		                         : "holds no certificate; it must be in PEM format (-----BEGIN CERTIFICATE-----)");
+					  others > 0 ? "holds no certificate, only something else; it must be in PEM format"
+								 : "holds no certificate; it must be in PEM format (-----BEGIN CERTIFICATE-----)");
 	return S2SP_STATUS_OK;
 }
 
@@ -218,7 +218,7 @@ static enum s2sp_status load_host(struct loader *loader) {
 }
 
 enum s2sp_status s2sp_trust_store_new(const struct s2sp_trust_source *source, struct s2sp_trust_store **store, char *message,
-                                      size_t size) {
+									  size_t size) {
 	struct loader loader = { .source = source, .message = message, .size = size };
 	*store = NULL;
 	message[0] = '\0';

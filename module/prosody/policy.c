@@ -133,8 +133,8 @@ static int policy_unlisted(lua_State *L) {
 		lua_pushliteral(L, "refused");
 	else
 		lua_pushfstring(L, "%s, tls %s, sasl %s, dialback %s", s2sp_partner_type_token((enum s2sp_partner_type)partner->type),
-		                s2sp_requirement_token(partner->row->tls), s2sp_requirement_token(partner->row->sasl),
-		                partner->row->dialback ? "yes" : "no");
+						s2sp_requirement_token(partner->row->tls), s2sp_requirement_token(partner->row->sasl),
+						partner->row->dialback ? "yes" : "no");
 	return 1;
 }
 
@@ -191,10 +191,14 @@ static void new_class(lua_State *L, const char *name, const luaL_Reg *methods, l
 int s2sp_lua_open_policy(lua_State *L) {
 	static const luaL_Reg table_methods[] = { { "count", table_count }, { NULL, NULL } };
 	static const luaL_Reg policy_methods[] = {
-		{ "count", policy_count },       { "table", policy_table },
-		{ "find", policy_find },         { "label", policy_label },
-		{ "partners", policy_partners }, { "default", policy_default },
-		{ "unlisted", policy_unlisted }, { "limits", policy_limits },
+		{ "count", policy_count },
+		{ "table", policy_table },
+		{ "find", policy_find },
+		{ "label", policy_label },
+		{ "partners", policy_partners },
+		{ "default", policy_default },
+		{ "unlisted", policy_unlisted },
+		{ "limits", policy_limits },
 		{ "external_access", policy_external_access },
 		{ NULL, NULL },
 	};

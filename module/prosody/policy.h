@@ -32,7 +32,7 @@ int s2sp_lua_compile_policy(lua_State *L);
 
 /* Pushes a plain table with every effective setting of `partner`. */
 void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const struct s2sp_partner *partner,
-                           enum s2sp_match match);
+						   enum s2sp_match match);
 
 /* Pushes a table of functions for Lua: compile_table, compile_policy, canonical_domain. */
 int s2sp_lua_open_policy(lua_State *L);

@@ -1,13 +1,11 @@
-/*
- * From the administrator's tables to a partner table and a policy. The tables may hold anything: they are only ever read
- * raw, so that no metamethod of theirs runs, and their keys are sorted, so that issues come in a stable order.
- */
+/* From the administrator's tables to a partner table and a policy. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
 #include "../ident/idna.h"
 #include "policy.h"
+#include "policy_feed.h"
 
 #define CONFIG_CLASS "s2s_partners.config"
 
@@ -27,12 +25,6 @@ static int free_config(lua_State *L) {
 	s2sp_config_free(*slot);
 	*slot = NULL;
 	return 0;
-}
-
-/* The functions of the core can only fail for want of memory here; the config is owned by its userdata. */
-static void check(lua_State *L, enum s2sp_status status) {
-	if (status == S2SP_STATUS_NO_MEMORY)
-		luaL_error(L, "not enough memory");
 }
 
 /* A config in a userdata on top of the stack. */
@@ -57,221 +49,189 @@ static struct s2sp_config **new_config(lua_State *L) {
 	return slot;
 }
 
-/* A key of a table, in the order in which keys are looked at. Strings are kept alive by the table. */
-enum key_kind { KEY_INTEGER, KEY_STRING, KEY_FLOAT, KEY_BOOLEAN, KEY_OTHER };
-struct key {
-	enum key_kind kind;
-	lua_Integer integer; /* or the type, or the boolean */
-	lua_Number number;
-	struct s2sp_text string;
-};
-
-static int compare_keys(const void *left, const void *right) {
-	const struct key *a = left, *b = right;
-	if (a->kind != b->kind)
-		return a->kind < b->kind ? -1 : 1;
-	if (a->kind == KEY_FLOAT)
-		return a->number < b->number ? -1 : a->number > b->number;
-	if (a->kind != KEY_STRING)
-		return a->integer < b->integer ? -1 : a->integer > b->integer;
-	size_t common = a->string.length < b->string.length ? a->string.length : b->string.length;
-	int order = common == 0 ? 0 : memcmp(a->string.bytes, b->string.bytes, common);
-	if (order != 0)
-		return order;
-	return a->string.length < b->string.length ? -1 : a->string.length > b->string.length;
+/* A field of a table that our own Lua made. */
+static int field(lua_State *L, int table, const char *name) {
+	return lua_getfield(L, table, name);
 }
 
-static struct key read_key(lua_State *L, int index) {
-	struct key key = { .kind = KEY_OTHER, .integer = lua_type(L, index), .string = { NULL, 0 } };
-	if (lua_isinteger(L, index)) {
-		key.kind = KEY_INTEGER;
-		key.integer = lua_tointeger(L, index);
-	} else if (key.integer == LUA_TNUMBER) {
-		key.kind = KEY_FLOAT;
-		key.number = lua_tonumber(L, index);
-	} else if (key.integer == LUA_TSTRING) {
-		key.kind = KEY_STRING;
-		key.string.bytes = lua_tolstring(L, index, &key.string.length);
-	} else if (key.integer == LUA_TBOOLEAN) {
-		key.kind = KEY_BOOLEAN;
-		key.integer = lua_toboolean(L, index);
-	}
-	return key;
-}
-
-/* The sorted keys of the table at `table`, in a userdata that is pushed. */
-static struct key *sorted_keys(lua_State *L, int table, size_t *count) {
-	size_t room = 0, filled = 0;
-	luaL_checkstack(L, 8, "tables nested too deep");
-	for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1))
-		room++;
-	struct key *keys = lua_newuserdatauv(L, (room + 1) * sizeof(struct key), 0);
-	/* A weak table may have lost some meanwhile, never gained any. */
-	for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
-		if (filled < room)
-			keys[filled++] = read_key(L, -2);
-	}
-	qsort(keys, filled, sizeof(*keys), compare_keys);
-	*count = filled;
-	return keys;
-}
-
-static void push_value(lua_State *L, int table, const struct key *key) {
-	switch (key->kind) {
-	case KEY_INTEGER:
-		lua_rawgeti(L, table, key->integer);
-		return;
-	case KEY_STRING:
-		lua_pushlstring(L, key->string.bytes, key->string.length);
-		break;
-	case KEY_FLOAT:
-		lua_pushnumber(L, key->number);
-		break;
-	case KEY_BOOLEAN:
-		lua_pushboolean(L, key->integer != 0);
-		break;
-	case KEY_OTHER:
-		lua_pushnil(L);
-		return;
-	}
-	lua_rawget(L, table);
-}
-
-/* The key as it prints; pushed, so that the text lives on. */
-static struct s2sp_text push_key_text(lua_State *L, const struct key *key) {
-	struct s2sp_text text;
-	switch (key->kind) {
-	case KEY_INTEGER:
-		lua_pushfstring(L, "%I", (LUAI_UACINT)key->integer);
-		break;
-	case KEY_STRING:
-		lua_pushlstring(L, key->string.bytes, key->string.length);
-		break;
-	case KEY_FLOAT:
-		lua_pushfstring(L, "%f", (LUAI_UACNUMBER)key->number);
-		break;
-	case KEY_BOOLEAN:
-		lua_pushstring(L, key->integer ? "true" : "false");
-		break;
-	case KEY_OTHER:
-		lua_pushfstring(L, "a %s", lua_typename(L, (int)key->integer));
-		break;
-	}
-	text.bytes = lua_tolstring(L, -1, &text.length);
+static struct s2sp_text text_field(lua_State *L, int table, const char *name) {
+	struct s2sp_text text = { NULL, 0 };
+	if (field(L, table, name) == LUA_TSTRING)
+		text.bytes = lua_tolstring(L, -1, &text.length);
+	lua_pop(L, 1); /* the table keeps it */
 	return text;
 }
 
-/* Strings stay the property of the Lua value at `index`. */
-static struct s2sp_value read_value(lua_State *L, int index) {
-	struct s2sp_value value = { .kind = S2SP_VALUE_OTHER };
-	switch (lua_type(L, index)) {
-	case LUA_TNIL:
-	case LUA_TNONE:
-		value.kind = S2SP_VALUE_NIL;
-		break;
-	case LUA_TBOOLEAN:
-		value.kind = S2SP_VALUE_BOOLEAN;
-		value.boolean = lua_toboolean(L, index);
-		break;
-	case LUA_TNUMBER:
-		value.kind = S2SP_VALUE_NUMBER;
-		value.number = (double)lua_tonumber(L, index);
-		break;
-	case LUA_TSTRING:
-		value.kind = S2SP_VALUE_STRING;
-		value.string.bytes = lua_tolstring(L, index, &value.string.length);
-		break;
-	case LUA_TTABLE:
-		value.kind = S2SP_VALUE_TABLE;
-		break;
-	case LUA_TFUNCTION:
-		value.string = S2SP_TEXT("a function");
-		break;
-	case LUA_TTHREAD:
-		value.string = S2SP_TEXT("a thread");
-		break;
-	default:
-		value.string = S2SP_TEXT("a userdata");
-		break;
-	}
-	return value;
-}
-
-static void feed_stray(lua_State *L, struct s2sp_config *config, const struct key *key, const struct s2sp_value *value) {
-	struct s2sp_text text = push_key_text(L, key);
-	check(L, s2sp_config_stray(config, text, value));
-	lua_pop(L, 1);
-}
-
-static void feed_partner(lua_State *L, struct s2sp_config *config, size_t index, int table);
-
-/* The list (or map of users) at `table`; `contents` says what of. */
-static void feed_list(lua_State *L, struct s2sp_config *config, int table, enum s2sp_contents contents) {
-	size_t count, next = 1;
-	struct key *keys = sorted_keys(L, table, &count);
-	for (size_t i = 0; i < count; i++) {
-		push_value(L, table, &keys[i]);
-		struct s2sp_value value = read_value(L, -1);
-		if (contents == S2SP_CONTENTS_MAP && keys[i].kind == KEY_STRING) {
-			check(L, s2sp_config_add(config, 0, keys[i].string, &value));
-		} else if (contents == S2SP_CONTENTS_MAP || keys[i].kind != KEY_INTEGER || keys[i].integer < 1) {
-			feed_stray(L, config, &keys[i], &value);
-		} else {
-			size_t at = (size_t)keys[i].integer;
-			if (at > next)
-				check(L, s2sp_config_gap(config, next, at - 1));
-			next = at + 1;
-			if (contents == S2SP_CONTENTS_PARTNERS)
-				feed_partner(L, config, at, lua_gettop(L));
-			else
-				check(L, s2sp_config_add(config, at, (struct s2sp_text){ NULL, 0 }, &value));
+/* spec.issues: what the caller has found itself. */
+static void feed_issues(lua_State *L, struct s2sp_config *config, int spec) {
+	if (field(L, spec, "issues") == LUA_TTABLE) {
+		for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TTABLE; i++) {
+			int issue = lua_gettop(L);
+			bool warning = s2sp_text_equal(text_field(L, issue, "severity"), S2SP_TEXT("warning"));
+			struct s2sp_text code = text_field(L, issue, "code"); /* Lua's strings end in NUL */
+			s2sp_lua_check_status(L, s2sp_config_issue(config, warning ? S2SP_SEVERITY_WARNING : S2SP_SEVERITY_ERROR,
+													   code.length == 0 ? "option" : code.bytes, text_field(L, issue, "path"),
+													   text_field(L, issue, "got"), text_field(L, issue, "expected")));
+			lua_pop(L, 1);
 		}
 		lua_pop(L, 1);
 	}
 	lua_pop(L, 1);
 }
 
-static void feed_key(lua_State *L, struct s2sp_config *config, int table, const struct key *key) {
-	push_value(L, table, key);
-	struct s2sp_value value = read_value(L, -1);
-	struct s2sp_text text = push_key_text(L, key);
-	check(L, s2sp_config_set(config, text, &value));
-	enum s2sp_contents contents = s2sp_config_follows(config);
-	if (contents != S2SP_CONTENTS_NONE)
-		feed_list(L, config, lua_gettop(L) - 1, contents);
-	lua_pop(L, 2);
-}
-
-static bool is_domain_key(const struct key *key) {
-	return key->kind == KEY_STRING && s2sp_text_equal(key->string, S2SP_TEXT("domain"));
-}
-
-/* The keys of the table at `table`, the domain before all others: they refer to it. */
-static void feed_keys(lua_State *L, struct s2sp_config *config, int table) {
-	size_t count;
-	struct key *keys = sorted_keys(L, table, &count);
+static void push_issues(lua_State *L, const struct s2sp_config *config) {
+	size_t count = s2sp_config_issue_count(config);
+	lua_createtable(L, (int)count, 0); /* capped by the core */
 	for (size_t i = 0; i < count; i++) {
-		if (is_domain_key(&keys[i]))
-			feed_key(L, config, table, &keys[i]);
+		const struct s2sp_issue *issue = s2sp_config_issue_at(config, i);
+		lua_createtable(L, 0, 7);
+		lua_pushstring(L, issue->severity == S2SP_SEVERITY_ERROR ? "error" : "warning");
+		lua_setfield(L, -2, "severity");
+		lua_pushstring(L, issue->code);
+		lua_setfield(L, -2, "code");
+		lua_pushstring(L, issue->path);
+		lua_setfield(L, -2, "path");
+		lua_pushstring(L, issue->got);
+		lua_setfield(L, -2, "got");
+		lua_pushstring(L, issue->expected);
+		lua_setfield(L, -2, "expected");
+		lua_pushstring(L, issue->nearest);
+		lua_setfield(L, -2, "nearest");
+		lua_pushstring(L, issue->message);
+		lua_setfield(L, -2, "message");
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
-	for (size_t i = 0; i < count; i++) {
-		if (!is_domain_key(&keys[i]))
-			feed_key(L, config, table, &keys[i]);
+}
+
+/* The result at `result` (nil instead unless OK) and the issues. The config has nothing more to say. */
+static int give_back(lua_State *L, struct s2sp_config **config, enum s2sp_status status, int result) {
+	s2sp_lua_check_status(L, status);
+	if (status == S2SP_STATUS_OK)
+		lua_pushvalue(L, result);
+	else
+		lua_pushnil(L);
+	push_issues(L, *config);
+	s2sp_config_free(*config);
+	*config = NULL;
+	return 2;
+}
+
+static void feed_local_domains(lua_State *L, struct s2sp_config *config, int spec) {
+	if (field(L, spec, "local_domains") == LUA_TTABLE) {
+		for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
+			struct s2sp_value value = s2sp_lua_value(L, -1);
+			if (value.kind == S2SP_VALUE_STRING)
+				s2sp_lua_check_status(L, s2sp_config_local_domain(config, value.string));
+			lua_pop(L, 1);
+		}
+		lua_pop(L, 1);
 	}
 	lua_pop(L, 1);
 }
 
-static void feed_partner(lua_State *L, struct s2sp_config *config, size_t index, int table) {
-	struct s2sp_value value = read_value(L, table);
-	struct s2sp_text name = { NULL, 0 };
-	luaL_checkstack(L, 8, NULL);
-	if (value.kind == S2SP_VALUE_TABLE) {
-		lua_pushliteral(L, "domain");
-		if (lua_rawget(L, table) == LUA_TSTRING)
-			name.bytes = lua_tolstring(L, -1, &name.length);
+static void feed_lists(lua_State *L, struct s2sp_config *config, int spec) {
+	if (field(L, spec, "lists") == LUA_TTABLE) {
+		for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TTABLE; i++) {
+			struct s2sp_text place = text_field(L, lua_gettop(L), "place");
+			field(L, lua_gettop(L), "list");
+			struct s2sp_value value = s2sp_lua_value(L, -1);
+			s2sp_lua_check_status(L, s2sp_config_begin_list(config, place, &value));
+			s2sp_lua_feed(L, config, -1);
+			lua_pop(L, 2);
+		}
 		lua_pop(L, 1);
 	}
-	check(L, s2sp_config_begin_partner(config, index, &value, name));
-	if (s2sp_config_follows(config) == S2SP_CONTENTS_KEYS)
-		feed_keys(L, config, table);
+	lua_pop(L, 1);
+}
+
+/*
+ * compile_table{ lists = { { place = "s2s_partners", list = ANY }, ... }, local_domains = { ... }, issues = { ... } }
+ * -> partner table or nil, issues. An issue has severity, code, path, got, expected, nearest and message.
+ */
+int s2sp_lua_compile_table(lua_State *L) {
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 1);
+	struct s2sp_config **config = new_config(L);
+	struct s2sp_partner_table **table = s2sp_lua_new_table(L);
+	feed_local_domains(L, *config, 1);
+	feed_issues(L, *config, 1);
+	feed_lists(L, *config, 1);
+	return give_back(L, config, s2sp_config_seal_table(*config, table), 3);
+}
+
+static bool boolean_field(lua_State *L, int table, const char *name, bool otherwise) {
+	bool value = field(L, table, name) == LUA_TBOOLEAN ? lua_toboolean(L, -1) : otherwise;
+	lua_pop(L, 1);
+	return value;
+}
+
+/* The strings of a list, in a userdata that is pushed; they are kept alive by the list. */
+static struct s2sp_text *text_list(lua_State *L, int table, const char *name, size_t *count) {
+	*count = 0;
+	if (field(L, table, name) != LUA_TTABLE)
+		return NULL;
+	size_t length = (size_t)lua_rawlen(L, -1);
+	struct s2sp_text *texts = lua_newuserdatauv(L, (length + 1) * sizeof(*texts), 0);
+	for (size_t i = 1; i <= length; i++) {
+		lua_rawgeti(L, -2, (lua_Integer)i);
+		struct s2sp_value value = s2sp_lua_value(L, -1);
+		if (value.kind == S2SP_VALUE_STRING)
+			texts[(*count)++] = value.string;
+		lua_pop(L, 1);
+	}
+	return texts;
+}
+
+/* Whole seconds; 0 (unknown) for what is no time. */
+static uint32_t seconds_field(lua_State *L, int table, const char *name) {
+	lua_Number number = field(L, table, name) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+	lua_pop(L, 1);
+	if (!(number > 0))
+		return 0;
+	return number >= UINT32_MAX ? UINT32_MAX : (uint32_t)number;
+}
+
+/* What is pushed here must stay on the stack while the options are in use. */
+static struct s2sp_host_options read_options(lua_State *L, int spec) {
+	struct s2sp_host_options options = { .require_encryption = true, .allow_encryption = true };
+	if (field(L, spec, "options") != LUA_TTABLE)
+		return options;
+	int table = lua_gettop(L);
+	options.require_encryption = boolean_field(L, table, "require_encryption", true);
+	options.allow_encryption = boolean_field(L, table, "allow_encryption", true);
+	options.secure_auth = boolean_field(L, table, "secure_auth", false);
+	options.s2s_timeout = seconds_field(L, table, "s2s_timeout");
+	options.secure_domains = text_list(L, table, "secure_domains", &options.secure_domain_count);
+	options.insecure_domains = text_list(L, table, "insecure_domains", &options.insecure_domain_count);
+	return options;
+}
+
+typedef enum s2sp_status begin_function(struct s2sp_config *config, const struct s2sp_value *value);
+
+static void feed_section(lua_State *L, struct s2sp_config *config, int spec, const char *name, begin_function *begin) {
+	field(L, spec, name);
+	struct s2sp_value value = s2sp_lua_value(L, -1);
+	s2sp_lua_check_status(L, begin(config, &value));
+	s2sp_lua_feed(L, config, -1);
+	lua_pop(L, 1);
+}
+
+/*
+ * compile_policy{ table = TABLE, default = ANY, limits = ANY, external_access = ANY, options = { require_encryption,
+ * allow_encryption, secure_auth, secure_domains, insecure_domains, s2s_timeout }, issues = { ... } } -> policy or nil, issues.
+ */
+int s2sp_lua_compile_policy(lua_State *L) {
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 1);
+	struct s2sp_config **config = new_config(L);
+	struct s2sp_policy **policy = s2sp_lua_new_policy(L);
+	field(L, 1, "table");
+	const struct s2sp_partner_table *table = s2sp_lua_check_table(L, 4);
+	lua_setiuservalue(L, 3, 1);
+	feed_issues(L, *config, 1);
+	feed_section(L, *config, 1, "default", s2sp_config_begin_default);
+	feed_section(L, *config, 1, "limits", s2sp_config_begin_limits);
+	feed_section(L, *config, 1, "external_access", s2sp_config_begin_external_access);
+	struct s2sp_host_options options = read_options(L, 1);
+	return give_back(L, config, s2sp_config_seal_policy(*config, table, &options, policy), 3);
 }

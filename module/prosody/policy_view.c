@@ -97,7 +97,7 @@ static void set_given(lua_State *L, const struct s2sp_partner *partner) {
 }
 
 void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const struct s2sp_partner *partner,
-                           enum s2sp_match match) {
+						   enum s2sp_match match) {
 	uint32_t limit = partner->connection_limit;
 	luaL_checkstack(L, 8, NULL);
 	lua_createtable(L, 0, 24);

@@ -22,8 +22,10 @@ static enum s2sp_domain_fault to_ascii(struct s2sp_text name, struct s2sp_domain
 	static const struct {
 		const char *name, *ascii;
 	} known[] = {
-		{ "bücher.com", "xn--bcher-kva.com" },        { "BÜCHER.com", "xn--bcher-kva.com" },
-		{ "xn--bcher-kva.com", "xn--bcher-kva.com" }, { "fabrіkam.com", "xn--fabrkam-cuf.com" },
+		{ "bücher.com", "xn--bcher-kva.com" },
+		{ "BÜCHER.com", "xn--bcher-kva.com" },
+		{ "xn--bcher-kva.com", "xn--bcher-kva.com" },
+		{ "fabrіkam.com", "xn--fabrkam-cuf.com" },
 	};
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 		if (s2sp_text_equal(name, s2sp_text_from(known[i].name))) {
@@ -106,7 +108,7 @@ static void every_row_of_the_fixture(void **state) {
 			s2sp_identity_match((struct s2sp_identifier){ type_of(field[0]), presented }, reference, to_ascii);
 		if (strcmp(s2sp_identity_finding_token(finding), field[3]) != 0) {
 			print_error("line %d: %s \"%s\" against \"%s\" is %s, not %s\n", number, field[0], field[1], field[2],
-			            s2sp_identity_finding_token(finding), field[3]);
+						s2sp_identity_finding_token(finding), field[3]);
 			wrong++;
 		}
 		free((char *)presented.bytes);
@@ -169,12 +171,9 @@ static void zero_is_no_match(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_row_of_the_fixture),
-		cmocka_unit_test(without_a_converter_u_labels_match_nothing),
-		cmocka_unit_test(a_value_need_not_end_in_nul),
-		cmocka_unit_test(nothing_presented_is_no_crash),
-		cmocka_unit_test(an_enormous_value_is_too_long),
-		cmocka_unit_test(zero_is_no_match),
+		cmocka_unit_test(every_row_of_the_fixture),      cmocka_unit_test(without_a_converter_u_labels_match_nothing),
+		cmocka_unit_test(a_value_need_not_end_in_nul),   cmocka_unit_test(nothing_presented_is_no_crash),
+		cmocka_unit_test(an_enormous_value_is_too_long), cmocka_unit_test(zero_is_no_match),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,6 +52,10 @@ static void add_partner(struct s2sp_config *config, size_t index, const char *do
 	}
 }
 
+static bool row_is_valid(enum s2sp_requirement tls, enum s2sp_requirement sasl, bool dialback) {
+	return s2sp_negotiation_row(tls, sasl, dialback)->verdict != S2SP_ROW_ERROR;
+}
+
 static bool build(struct fixture *fixture, enum s2sp_requirement tls, enum s2sp_requirement sasl, bool dialback,
                   bool with_litware, const char *pin) {
 	struct s2sp_host_options options = { .require_encryption = false, .allow_encryption = true };
@@ -62,8 +66,17 @@ static bool build(struct fixture *fixture, enum s2sp_requirement tls, enum s2sp_
 	add_partner(config, 1, "fabrikam.test", tls, sasl, dialback, pin);
 	if (with_litware)
 		add_partner(config, 2, "litware.test", S2SP_REQUIRED, S2SP_REQUIRED, false, NULL);
-	bool ok = s2sp_config_seal_table(config, &fixture->table) == S2SP_STATUS_OK &&
-	          s2sp_config_seal_policy(config, fixture->table, &options, &fixture->policy) == S2SP_STATUS_OK;
+	bool ok = s2sp_config_seal_table(config, &fixture->table) == S2SP_STATUS_OK;
+	if (ok) {
+		struct s2sp_config *host = s2sp_config_new(&allocator, NULL, seed);
+		assert_non_null(host);
+		ok = s2sp_config_seal_policy(host, fixture->table, &options, &fixture->policy) == S2SP_STATUS_OK;
+		s2sp_config_free(host);
+	}
+	if (!ok && row_is_valid(tls, sasl, dialback)) {
+		for (size_t i = 0; i < s2sp_config_issue_count(config); i++)
+			print_error("%s\n", s2sp_config_issue_at(config, i)->message);
+	}
 	s2sp_config_free(config);
 	return ok;
 }
@@ -424,6 +437,17 @@ static void random_step(struct s2sp_stream *stream) {
 	}
 }
 
+/* Every other step leads on, or hardly any sequence would get anywhere. */
+static void likely_step(struct s2sp_stream *stream) {
+	switch ((enum s2sp_stage)stream->stage) {
+	case S2SP_STAGE_OPEN: s2sp_stream_identify(stream, fabrikam); break;
+	case S2SP_STAGE_IDENTIFIED: s2sp_stream_authenticated(stream, stream->tls && pick(2)); break;
+	case S2SP_STAGE_AUTHENTICATED:
+	case S2SP_STAGE_ESTABLISHED:
+	case S2SP_STAGE_REFUSED: s2sp_stream_established(stream); break;
+	}
+}
+
 static void random_sequences(const struct s2sp_negotiation_row *row, struct fixture *fixture) {
 	unsigned reached = 0;
 	for (int sequence = 0; sequence < 20000; sequence++) {
@@ -431,7 +455,10 @@ static void random_sequences(const struct s2sp_negotiation_row *row, struct fixt
 		s2sp_stream_begin(&stream, pick(2) ? S2SP_INCOMING : S2SP_OUTGOING, fixture->policy);
 		for (int step = 0; step < 12; step++) {
 			bool was_refused = stream.stage == S2SP_STAGE_REFUSED;
-			random_step(&stream);
+			if (pick(2))
+				likely_step(&stream);
+			else
+				random_step(&stream);
 			if (stream.partner != NULL && s2sp_text_equal(stream.partner->name, fabrikam))
 				check_invariants(&stream, row, was_refused);
 		}

@@ -106,7 +106,7 @@ const struct made *maker_make(struct recipe recipe) {
 	X509_NAME *name = X509_get_subject_name(certificate);
 	need(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)subject, -1, -1, 0), "subject");
 	need(X509_set_issuer_name(certificate, recipe.issuer == NULL ? name : X509_get_subject_name(recipe.issuer->certificate)),
-	     "issuer");
+		 "issuer");
 	if (recipe.from == 0 && recipe.to == 0) {
 		recipe.from = -10;
 		recipe.to = 10;
@@ -127,8 +127,12 @@ const struct made *maker_make(struct recipe recipe) {
 }
 
 const struct made *maker_ca(const char *subject, const struct made *issuer) {
-	return maker_make((struct recipe){ .subject = subject, .issuer = issuer, .basic = "critical,CA:TRUE",
-	                                   .usage = "critical,keyCertSign,cRLSign", .from = -100, .to = 100 });
+	return maker_make((struct recipe){ .subject = subject,
+									   .issuer = issuer,
+									   .basic = "critical,CA:TRUE",
+									   .usage = "critical,keyCertSign,cRLSign",
+									   .from = -100,
+									   .to = 100 });
 }
 
 void maker_clean(void) {

@@ -23,17 +23,17 @@ struct made {
 
 /* Zeros make an ordinary end entity, valid now, signed with SHA-256. */
 struct recipe {
-	const char *subject;      /* common name; NULL: "leaf" */
+	const char *subject;       /* common name; NULL: "leaf" */
 	const struct made *issuer; /* NULL: self-signed */
 	enum maker_key key;
-	const char *digest;       /* NULL: "SHA256" */
-	int from, to;             /* days from MAKER_NOW; both 0: -10 and 10 */
-	const char *basic;        /* basicConstraints; NULL: "critical,CA:FALSE"; "": none */
-	const char *usage;        /* keyUsage; NULL or "": none */
-	const char *names;        /* subjectAltName as openssl.cnf has it; NULL: none */
+	const char *digest;             /* NULL: "SHA256" */
+	int from, to;                   /* days from MAKER_NOW; both 0: -10 and 10 */
+	const char *basic;              /* basicConstraints; NULL: "critical,CA:FALSE"; "": none */
+	const char *usage;              /* keyUsage; NULL or "": none */
+	const char *names;              /* subjectAltName as openssl.cnf has it; NULL: none */
 	const GENERAL_NAMES *name_list; /* instead of `names` */
 	struct s2sp_text names_der;     /* instead of `names`: the extension's bytes as they are */
-	const char *constraints;  /* nameConstraints */
+	const char *constraints;        /* nameConstraints */
 	const char *extended_usage;
 	const char *unknown_critical; /* any text: adds a critical extension that nobody knows */
 	int names_twice;

@@ -48,6 +48,7 @@ class Prosody:
     options      more of the global section, after everything else (an option set twice
                  keeps its last value)
     modules      more global modules; plugins: more plugin paths
+    under_test   a directory with mod_s2s_partners/ to take instead of the built one
     certificates {domain: kind or Leaf}; "good" if absent, None for a host without any
     direct_tls   also listens on port 5270 for XEP-0368
     register     tell the lab's DNS about its hosts and components"""
@@ -55,7 +56,7 @@ class Prosody:
     def __init__(self, lab, name, hosts, components=None, users=(), preset=None, partners=None,
                  options="", modules=(), plugins=(), certificates=None, direct_tls=False,
                  version=None, address=None, s2s_timeout=10, log_level="debug", env=None,
-                 register=True, trust=None):
+                 register=True, trust=None, under_test=None):
         self.lab, self.name, self.version = lab, name, version or lab.version
         self.hosts = dict(hosts) if isinstance(hosts, dict) else {host: "" for host in hosts}
         self.components = dict(components or {})
@@ -69,8 +70,9 @@ class Prosody:
             # A sanitizer's runtime must come first, and only into what loads the module.
             self.env["LD_PRELOAD"] = os.environ["S2S_PARTNERS_PRELOAD"]
         self.trust = trust or lab.certificates.trust
+        self.under_test = under_test
         self.directory = lab.directory / name
-        (self.directory / "certs").mkdir(parents=True)   
+        (self.directory / "certs").mkdir(parents=True)
         self.config_file = self.directory / "prosody.cfg.lua"
         self.log_file = self.directory / "prosody.log"
         self.process = None
@@ -95,7 +97,7 @@ class Prosody:
                 modules.append("dialback")
                 options = GATEKEEPER_OPTIONS
             modules.append("s2s_partners")
-            plugins.insert(0, plugins_under_test())
+            plugins.insert(0, self.under_test or plugins_under_test())
             options += "\n" + self.partners
         text = _TEMPLATE.substitute(
             directory=self.directory, address=self.address, log_level=self.log_level,

@@ -1,0 +1,102 @@
+-- Commit: reads the configuration of every host and compiles all of it, or nothing.
+
+local function new_commit(native, options)
+	local commit = {
+		-- The outcome of the last attempt: what is on disk may not be what is in force.
+		state = { applied = false; issues = {}; partner_count = 0 };
+	};
+
+	local function require_either(name)
+		local ok, library = pcall(require, "prosody."..name);
+		-- COMPAT Prosody 0.12: no prefix
+		return ok and library or require(name);
+	end
+	local configmanager = require_either "core.configmanager";
+
+	-- Every host that is or may become active: one that is activated later must find its policy.
+	local function all_hosts()
+		local names = {};
+		for name in pairs(prosody.hosts) do
+			names[name] = true;
+		end
+		for name, section in pairs(configmanager.getconfig()) do
+			if name ~= "*" and section.enabled ~= false then names[name] = true; end
+		end
+		local list = {};
+		for name in pairs(names) do
+			list[#list+1] = name;
+		end
+		table.sort(list);
+		return list;
+	end
+
+	-- What hosts share is compiled once, and its issues are told once.
+	local function compile(hosts)
+		local run = options.begin();
+		local tables, by_key, policies = {}, {}, {};
+		local issues, failed, seen = {}, false, {};
+		local function add_issues(new, host)
+			for _, issue in ipairs(new or {}) do
+				if not seen[issue.message] then
+					seen[issue.message] = true;
+					issue.host = host;
+					issues[#issues+1] = issue;
+				end
+				failed = failed or issue.severity == "error";
+			end
+		end
+		for _, host in ipairs(hosts) do
+			local spec = options.collect(host, run);
+			if by_key[spec.policy_key] == nil then
+				local compiled = tables[spec.table_key];
+				if compiled == nil then
+					local new;
+					compiled, new = native.compile_table(spec.table());
+					compiled = compiled or false;
+					tables[spec.table_key] = compiled;
+					add_issues(new, host);
+				end
+				local policy = false;
+				if compiled then
+					local new;
+					spec.policy.table = compiled;
+					policy, new = native.compile_policy(spec.policy);
+					policy = policy or false;
+					add_issues(new, host);
+				end
+				by_key[spec.policy_key] = policy;
+			end
+			policies[host] = by_key[spec.policy_key] or nil;
+			failed = failed or policies[host] == nil;
+		end
+		local count = 0;
+		for _, compiled in pairs(tables) do
+			count = count + (compiled and compiled:count() or 0);
+		end
+		return not failed and policies or nil, issues, count;
+	end
+
+	-- host -> policy for all hosts, or nil when there is any error; commit.state tells which.
+	function commit.compile_all()
+		local policies, issues, count = compile(all_hosts());
+		commit.state = { applied = policies ~= nil; issues = issues; partner_count = count };
+		return policies;
+	end
+
+	-- The policy of one host that has appeared since; nil (refuse everything) when its configuration has errors.
+	function commit.compile_host(host)
+		local policies, issues = compile({ host });
+		for _, issue in ipairs(issues) do
+			module:log(issue.severity == "error" and "error" or "warn", "%s: %s", host, issue.message);
+		end
+		if not policies then
+			module:log("error", "The partner configuration for %s has errors: every stream with another server is refused "
+				.."there until they are mended", host);
+		end
+		return policies and policies[host];
+	end
+
+	return commit;
+end
+
+return new_commit;

@@ -1,0 +1,339 @@
+-- What the administrator wrote, as it stands: the options of a host, the files they name, and what core's own options say.
+-- Nothing is judged here but what only this side can see: files and folders.
+
+local lfs = require "lfs";
+
+local function require_either(name)
+	local ok, library = pcall(require, "prosody."..name);
+	-- COMPAT Prosody 0.12: no prefix
+	return ok and library or require(name);
+end
+
+local configmanager = require_either "core.configmanager";
+local nodeprep = require_either "util.encodings".stringprep.nodeprep;
+
+local known_options = {
+	s2s_partners = true; s2s_partners_files = true; s2s_partners_default = true;
+	s2s_partners_limits = true; s2s_partners_external_access = true;
+};
+local known_options_text =
+	"s2s_partners, s2s_partners_files, s2s_partners_default, s2s_partners_limits and s2s_partners_external_access";
+
+local function quote(text)
+	return ('"%s"'):format(#text > 60 and text:sub(1, 57).."..." or text);
+end
+
+local function show(value)
+	if type(value) == "string" then
+		return quote(value);
+	elseif type(value) == "table" or type(value) == "function" or type(value) == "userdata" then
+		return "a "..type(value);
+	end
+	return ("%s (a %s)"):format(tostring(value), type(value));
+end
+
+local function add_issue(issues, severity, code, path, got, expected)
+	table.insert(issues, { severity = severity; code = code; path = path; got = got; expected = expected });
+end
+
+--- Files
+
+local function is_absolute(path)
+	return path:sub(1, 1) == "/";
+end
+
+local function join(folder, name)
+	if folder == "" or is_absolute(name) then return name; end
+	return folder:sub(-1) == "/" and folder..name or folder.."/"..name;
+end
+
+local function has_wildcard(text)
+	return text:find("[*?]") ~= nil;
+end
+
+local function glob_to_pattern(glob)
+	return "^"..glob:gsub("%p", function (c)
+		return c == "*" and ".*" or c == "?" and "." or "%"..c;
+	end).."$";
+end
+
+-- The names in a folder that a glob matches, sorted; hidden ones only if it asks for them.
+local function matching_names(folder, glob)
+	local names = {};
+	local pattern = glob_to_pattern(glob);
+	local ok, iterate, state = pcall(lfs.dir, folder == "" and "." or folder);
+	if not ok then return names; end
+	for name in iterate, state do
+		if name ~= "." and name ~= ".." and name:match(pattern) and (name:sub(1, 1) ~= "." or glob:sub(1, 1) == ".") then
+			table.insert(names, name);
+		end
+	end
+	table.sort(names);
+	return names;
+end
+
+-- The files a pattern means, as written (relative to `base` unless absolute), in a stable order.
+local function expand(base, pattern)
+	local found = { is_absolute(pattern) and "/" or "" };
+	local parts = {};
+	for part in pattern:gmatch("[^/]+") do
+		table.insert(parts, part);
+	end
+	for i, part in ipairs(parts) do
+		local next_found = {};
+		for _, folder in ipairs(found) do
+			for _, name in ipairs(has_wildcard(part) and matching_names(join(base, folder), part) or { part }) do
+				local path = join(folder, name);
+				local mode = lfs.attributes(join(base, path), "mode");
+				if mode == "directory" and i < #parts or mode == "file" and i == #parts then
+					table.insert(next_found, path);
+				end
+			end
+		end
+		found = next_found;
+	end
+	return #parts > 0 and found or {};
+end
+
+-- Runs a partner file, which may use nothing but its own text. Returns what it returns, or nil and what went wrong.
+local function load_file(path)
+	local file, err = io.open(path, "rb");
+	if not file then return nil, err; end
+	local content, read_err = file:read("a");
+	file:close();
+	if not content then return nil, read_err or "cannot be read"; end
+	local chunk, load_err = load(content, "=file", "t", {});
+	if not chunk then return nil, load_err; end
+	local ok, result = pcall(chunk);
+	if not ok then return nil, tostring(result); end
+	return result;
+end
+
+local function read_file(issues, lists, base, name)
+	local path = join(base, name);
+	local list, err = load_file(path);
+	if err then
+		local line, text = err:match("^file:(%d+): (.*)$");
+		text = text or err;
+		if text:sub(1, #path + 2) == path..": " then
+			text = text:sub(#path + 3);
+		end
+		add_issue(issues, "error", "bad-file", line and name..":"..line or name, "", text.."; mend the file");
+	elseif list == nil then
+		add_issue(issues, "error", "bad-file", name, "", "returns nothing; must return a list of partners: return { { domain = ... } }");
+	else
+		table.insert(lists, { place = name; list = list });
+	end
+end
+
+local function read_pattern(issues, lists, seen, base, place, pattern)
+	if type(pattern) ~= "string" or pattern == "" then
+		add_issue(issues, "error", "wrong-type", place, show(pattern), "must be the name of a file or a pattern such as \"partners.d/*.cfg.lua\"");
+		return;
+	end
+	local names = expand(base, pattern);
+	if #names == 0 then
+		if has_wildcard(pattern) then
+			add_issue(issues, "warning", "no-match", place, quote(pattern), "no file matches");
+		else
+			add_issue(issues, "error", "no-file", place, quote(pattern), "there is no such file; create it or remove its name");
+		end
+	end
+	for _, name in ipairs(names) do
+		-- A file that two patterns match is read once.
+		if not seen[join(base, name)] then
+			seen[join(base, name)] = true;
+			read_file(issues, lists, base, name);
+		end
+	end
+end
+
+local function read_files(issues, lists, base, patterns)
+	if patterns == nil then return; end
+	if type(patterns) ~= "table" then
+		add_issue(issues, "error", "wrong-type", "s2s_partners_files", show(patterns), "must be a list of files or patterns: { \"partners.d/*.cfg.lua\" }");
+		return;
+	end
+	local count, last = 0, 0;
+	for key in next, patterns do
+		if math.type(key) == "integer" and key >= 1 then
+			count, last = count + 1, math.max(last, key);
+		else
+			add_issue(issues, "error", "stray-key", "s2s_partners_files", show(key), "a list has no keys; write its items one after the other");
+		end
+	end
+	if count ~= last then
+		add_issue(issues, "error", "hole", "s2s_partners_files", "", "a list must have no holes");
+		return;
+	end
+	local seen = {};
+	for i = 1, last do
+		read_pattern(issues, lists, seen, base, ("s2s_partners_files[%d]"):format(i), rawget(patterns, i));
+	end
+end
+
+--- The configuration around it
+
+local function local_domains()
+	local names = {};
+	for name in pairs(configmanager.getconfig()) do
+		if name ~= "*" then names[name] = true; end
+	end
+	for name in pairs(prosody.hosts) do
+		names[name] = true;
+	end
+	local list = {};
+	for name in pairs(names) do
+		table.insert(list, name);
+	end
+	table.sort(list);
+	return list;
+end
+
+-- An option that is nearly one of ours would be ignored by everybody.
+local function find_unknown_options(issues, section)
+	local names = {};
+	for name in pairs(rawget(configmanager.getconfig(), section) or {}) do
+		if type(name) == "string" and name:match("^s2s_partner") and not known_options[name] then
+			table.insert(names, name);
+		end
+	end
+	table.sort(names);
+	for _, name in ipairs(names) do
+		add_issue(issues, "error", "unknown-option", name, "", "unknown option; the options are "..known_options_text);
+	end
+end
+
+-- User names are compared as core prepares them (RFC 6122); ASCII is folded by the validator itself.
+local function prepare_access(issues, access)
+	local users = type(access) == "table" and rawget(access, "users");
+	if type(users) ~= "table" then return access; end
+	local prepared, changed = {}, false;
+	for name, value in next, users do
+		local new_name = name;
+		if type(name) == "string" and name:find("[\128-\255]") then
+			new_name = nodeprep(name) or name;
+			changed = true;
+		end
+		if prepared[new_name] ~= nil then
+			add_issue(issues, "error", "duplicate-user", ("s2s_partners_external_access.users[%s]"):format(quote(tostring(new_name))), "",
+				"this user is named twice, in different spellings; remove one of the two");
+		end
+		prepared[new_name] = value;
+	end
+	if not changed then return access; end
+	local copy = {};
+	for key, value in next, access do
+		copy[key] = value;
+	end
+	copy.users = prepared;
+	return copy;
+end
+
+-- A list of domains as core reads it: one string is a list of one.
+local function read_domains(context, name)
+	local value = context:get_option(name);
+	if type(value) == "string" then return { value }; end
+	if type(value) ~= "table" then return {}; end
+	local list = {};
+	for _, domain in ipairs(value) do
+		if type(domain) == "string" then table.insert(list, domain); end
+	end
+	return list;
+end
+
+-- mod_s2s reads its options globally, mod_tls those of the host: the stricter one counts.
+local function core_options(global, context)
+	local timeout = global.get_option_period and global:get_option_period("s2s_timeout", 90)
+		or not global.get_option_period and global:get_option_number("s2s_timeout", 90);
+	return {
+		require_encryption = global:get_option_boolean("s2s_require_encryption", true) ~= false
+			or context:get_option_boolean("s2s_require_encryption", true) ~= false;
+		allow_encryption = context:get_option_boolean("s2s_allow_encryption", true) ~= false;
+		secure_auth = global:get_option_boolean("s2s_secure_auth", false) == true
+			or context:get_option_boolean("s2s_secure_auth", false) == true;
+		secure_domains = read_domains(global, "s2s_secure_domains");
+		insecure_domains = read_domains(global, "s2s_insecure_domains");
+		s2s_timeout = type(timeout) == "number" and timeout or nil;
+	};
+end
+
+--- Keys: two hosts that were told the same have the same one
+
+-- Tables are told apart by identity: hosts that inherit one share it. Keys are good within one run.
+local function identify(run, value)
+	local kind = type(value);
+	if kind == "string" or kind == "number" or kind == "boolean" or kind == "nil" then
+		return ("%s:%q"):format(kind, tostring(value));
+	end
+	if not run.ids[value] then
+		run.next_id = run.next_id + 1;
+		run.ids[value] = run.next_id;
+	end
+	return "#"..run.ids[value];
+end
+
+local function option_key(run, options)
+	local secure, insecure = {}, {};
+	for i, domain in ipairs(options.secure_domains) do secure[i] = ("%q"):format(domain); end
+	for i, domain in ipairs(options.insecure_domains) do insecure[i] = ("%q"):format(domain); end
+	return table.concat({
+		identify(run, options.require_encryption), identify(run, options.allow_encryption), identify(run, options.secure_auth),
+		identify(run, options.s2s_timeout), table.concat(secure, ","), table.concat(insecure, ","),
+	}, "|");
+end
+
+--- For others
+
+-- A run is one look at the whole configuration; what the hosts have in common is looked at once.
+local function begin()
+	return { ids = {}; next_id = 0; local_domains = local_domains() };
+end
+
+--[[
+What the configuration says for `host`:
+	table_key   the same string for hosts that share one partner table (within one run)
+	table       function that returns the spec for native.compile_table; it reads the files, so call it once a key and let
+	            go of the spec when it is compiled
+	policy_key  the same string for hosts that share the whole policy (within one run)
+	policy      the spec for native.compile_policy, but for its `table`
+]]
+local function collect(host, run)
+	run = run or begin();
+	local global, context = module:context("*"), module:context(host);
+	local partners = context:get_option("s2s_partners");
+	local files = context:get_option("s2s_partners_files");
+	local default = context:get_option("s2s_partners_default");
+	local limits = context:get_option("s2s_partners_limits");
+	local access = context:get_option("s2s_partners_external_access");
+	local options = core_options(global, context);
+	local issues = {};
+	if host ~= "*" then
+		find_unknown_options(issues, host);
+	end
+
+	local table_key = identify(run, partners).."|"..identify(run, files);
+	local policy_key = table.concat({ table_key, identify(run, default), identify(run, limits), identify(run, access),
+		option_key(run, options), #issues > 0 and host or "" }, "|");
+
+	local function table_spec()
+		local spec = { lists = {}; issues = {}; local_domains = run.local_domains };
+		find_unknown_options(spec.issues, "*");
+		if partners ~= nil then
+			table.insert(spec.lists, { place = "s2s_partners"; list = partners });
+		end
+		read_files(spec.issues, spec.lists, prosody.paths.config or ".", files);
+		return spec;
+	end
+
+	return {
+		table_key = table_key; table = table_spec;
+		policy_key = policy_key;
+		policy = {
+			default = default; limits = limits; external_access = prepare_access(issues, access);
+			options = options; issues = issues;
+		};
+	};
+end
+
+return { begin = begin; collect = collect };

@@ -1,0 +1,45 @@
+/* Peer certificates and trust stores as Lua values. */
+#ifndef S2SP_PROSODY_CERTIFICATE_H
+#define S2SP_PROSODY_CERTIFICATE_H
+
+#include <time.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "../core/s2sp.h"
+#include "../ident/certificate.h"
+
+#define S2SP_LUA_TRUST_STORE "s2s_partners.trust_store"
+
+/*
+ * The trust store at `index`, which lives as long as its userdata. `check` raises an error when there is none there, `test`
+ * returns NULL.
+ */
+struct s2sp_trust_store *s2sp_lua_check_trust_store(lua_State *L, int index);
+struct s2sp_trust_store *s2sp_lua_test_trust_store(lua_State *L, int index);
+
+/*
+ * Pushes what the peer of the session at `session` presented, as the connection holds it now: a list of PEM texts, the
+ * certificate of its key first; empty when it presented none; nil when the connection has no finished TLS handshake or is
+ * gone. No more than S2SP_CHAIN_LENGTH_MAX + 1 are fetched. May throw (the methods of the connection are called).
+ */
+void s2sp_lua_push_peer_chain(lua_State *L, int session);
+
+/*
+ * The verdict on the chain at `chain_index`: a list of PEM or DER texts; an empty one and nil mean that nothing was presented. `domain` is
+ * canonical. UNKNOWN for a value that is no list, and for want of memory. Leaves the stack as it was. May throw for want of
+ * memory only, and holds nothing when it does.
+ */
+enum s2sp_certificate_verdict s2sp_lua_judge_peer(lua_State *L, int chain_index, struct s2sp_trust_store *store,
+												  struct s2sp_text domain, const struct s2sp_pin *pins, size_t pin_count,
+												  time_t now);
+/* The same, and pushes a table for the operator: see push_report. */
+enum s2sp_certificate_verdict s2sp_lua_judge_peer_report(lua_State *L, int chain_index, struct s2sp_trust_store *store,
+														 struct s2sp_text domain, const struct s2sp_pin *pins, size_t pin_count,
+														 time_t now);
+
+/* Pushes a table of functions for Lua: trust_store, judge_certificate, peer_chain. */
+int s2sp_lua_open_certificate(lua_State *L);
+
+#endif

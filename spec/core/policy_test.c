@@ -1,0 +1,241 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "allocator.h"
+#include "feed.h"
+
+static struct counting counting;
+static struct s2sp_allocator allocator = { counting_reallocate, &counting };
+
+static struct s2sp_config *new_config(void) {
+	struct s2sp_config *config = s2sp_config_new(&allocator, test_to_ascii, test_seed);
+	assert_non_null(config);
+	return config;
+}
+
+static void negotiate(struct s2sp_config *config, const char *tls, const char *sasl, bool dialback) {
+	set_word(config, "tls", tls);
+	set_word(config, "sasl", sasl);
+	set(config, "dialback", boolean_value(dialback));
+	s2sp_config_end(config);
+}
+
+/* 0: SASL only; 1: all three; 2: TCP dialback only; 3: both dialbacks, over two domains. */
+static struct s2sp_partner_table *sample_table(void) {
+	struct s2sp_partner_table *table;
+	struct s2sp_config *config = new_config();
+	s2sp_config_local_domain(config, TEXT("contoso.com"));
+	begin_list(config);
+	partner(config, 1, "sasl.example");
+	negotiate(config, "required", "required", false);
+	partner(config, 2, "all.example");
+	negotiate(config, "optional", "optional", true);
+	partner(config, 3, "tcp.example");
+	negotiate(config, "not_supported", "not_supported", true);
+	partner(config, 4, "dialback.example");
+	set(config, "additional_domains", table_value());
+	add(config, 1, "exempt.example");
+	s2sp_config_end(config);
+	negotiate(config, "optional", "not_supported", true);
+	assert_int_equal(s2sp_config_seal_table(config, &table), S2SP_STATUS_OK);
+	s2sp_config_free(config);
+	return table;
+}
+
+static struct s2sp_policy *seal(struct s2sp_config *config, const struct s2sp_partner_table *table,
+								const struct s2sp_host_options *options) {
+	struct s2sp_policy *policy;
+	enum s2sp_status status = s2sp_config_seal_policy(config, table, options, &policy);
+	assert_true((status == S2SP_STATUS_OK) == (policy != NULL));
+	return policy;
+}
+
+static unsigned methods_of(const struct s2sp_policy *policy, const char *domain) {
+	return s2sp_policy_methods(policy, s2sp_policy_find(policy, TEXT(domain), NULL));
+}
+
+static void assert_message(const struct s2sp_config *config, size_t index, const char *message) {
+	const struct s2sp_issue *issue = s2sp_config_issue_at(config, index);
+	assert_non_null(issue);
+	assert_string_equal(issue->message, message);
+}
+
+static const struct s2sp_host_options open_options = { .allow_encryption = true };
+
+static void test_an_open_host_takes_nothing_away(void **state) {
+	(void)state;
+	struct s2sp_partner_table *table = sample_table();
+	struct s2sp_config *config = new_config();
+	struct s2sp_policy *policy = seal(config, table, &open_options);
+	assert_int_equal(methods_of(policy, "sasl.example"), S2SP_METHOD_SASL);
+	assert_int_equal(methods_of(policy, "all.example"), 7);
+	assert_int_equal(methods_of(policy, "tcp.example"), S2SP_METHOD_TCP_DIALBACK);
+	assert_int_equal(methods_of(policy, "dialback.example"), S2SP_METHODS_DIALBACK);
+	assert_int_equal(s2sp_config_issue_count(config), 1); /* s2s_require_encryption */
+	assert_int_equal(s2sp_policy_limits(policy)->connections, 1000);
+	assert_int_equal(s2sp_policy_limits(policy)->partner_connections, 20);
+	assert_int_equal(s2sp_policy_limits(policy)->establishment_timeout, 60);
+	assert_int_equal(s2sp_policy_limits(policy)->inactivity_timeout, 600);
+	assert_int_equal(s2sp_policy_limits(policy)->keepalive_interval, 300);
+	s2sp_policy_free(policy);
+	s2sp_config_free(config);
+	s2sp_partner_table_free(table);
+	assert_int_equal(counting.blocks, 0);
+}
+
+static void test_what_core_refuses_is_no_method(void **state) {
+	const struct s2sp_host_options closed = { .require_encryption = true, .allow_encryption = true };
+	(void)state;
+	struct s2sp_partner_table *table = sample_table();
+	struct s2sp_config *config = new_config();
+	assert_null(seal(config, table, &closed));
+	assert_int_equal(s2sp_config_issue_count(config), 2);
+	assert_message(config, 0,
+				   "s2s_partners[3] (\"tcp.example\").tls: got \"not_supported\"; leaves only TCP dialback, which "
+				   "s2s_require_encryption = true (its default) forbids; set s2s_require_encryption = false, or tls = "
+				   "\"required\" here");
+	assert_message(config, 1,
+				   "s2s_require_encryption: got true; takes TCP dialback away from 2 partners (\"all.example\", "
+				   "\"dialback.example\"); set it to false, or tls = \"required\" for them");
+	s2sp_config_free(config);
+	s2sp_partner_table_free(table);
+}
+
+/* The domains of one partner may fare differently; what one of them may do stays a method of the partner. */
+static void test_exempt_domains(void **state) {
+	const struct s2sp_text exempt[] = { S2SP_TEXT("TCP.example"), S2SP_TEXT("exempt.example") };
+	const struct s2sp_host_options options = {
+		.allow_encryption = true, .secure_auth = true, .insecure_domains = exempt, .insecure_domain_count = 2
+	};
+	(void)state;
+	struct s2sp_partner_table *table = sample_table();
+	struct s2sp_config *config = new_config();
+	struct s2sp_policy *policy = seal(config, table, &options);
+	assert_int_equal(methods_of(policy, "sasl.example"), S2SP_METHOD_SASL);
+	assert_int_equal(methods_of(policy, "all.example"), S2SP_METHODS_OVER_TLS);
+	assert_int_equal(methods_of(policy, "tcp.example"), S2SP_METHOD_TCP_DIALBACK);
+	assert_int_equal(methods_of(policy, "dialback.example"), S2SP_METHODS_DIALBACK);
+	s2sp_policy_free(policy);
+	s2sp_config_free(config);
+	s2sp_partner_table_free(table);
+}
+
+static void test_unlisted_domains(void **state) {
+	struct s2sp_value defaults = table_value();
+	(void)state;
+	struct s2sp_partner_table *table = sample_table();
+	struct s2sp_config *config = new_config();
+	enum s2sp_match match;
+	struct s2sp_policy *policy = seal(config, table, &open_options);
+	assert_null(s2sp_policy_default(policy));
+	assert_null(s2sp_policy_find(policy, TEXT("stranger.example"), &match));
+	s2sp_policy_free(policy);
+	s2sp_config_free(config);
+
+	config = new_config();
+	s2sp_config_begin_default(config, &defaults);
+	set_word(config, "partner_type", "public_unverified");
+	policy = seal(config, table, &open_options);
+	const struct s2sp_partner *unlisted = s2sp_policy_default(policy);
+	assert_string_equal(unlisted->name.bytes, "unlisted");
+	assert_false(unlisted->group_chat);
+	assert_ptr_equal(s2sp_policy_find(policy, TEXT("stranger.example"), &match), unlisted);
+	assert_int_equal(match, S2SP_MATCH_NONE);
+	assert_int_equal(s2sp_policy_methods(policy, unlisted), S2SP_METHOD_SASL);
+	/* Neither is no name at all, nor is our own. */
+	assert_null(s2sp_policy_find(policy, TEXT(""), NULL));
+	assert_null(s2sp_policy_find(policy, TEXT("contoso.com"), NULL));
+	assert_ptr_equal(s2sp_policy_find(policy, TEXT("sasl.example"), NULL), s2sp_partner_table_at(table, 0));
+	s2sp_policy_free(policy);
+	s2sp_config_free(config);
+	s2sp_partner_table_free(table);
+}
+
+static void test_a_partner_of_another_policy_gets_nothing(void **state) {
+	(void)state;
+	struct s2sp_partner_table *table = sample_table(), *other = sample_table();
+	struct s2sp_config *config = new_config();
+	struct s2sp_policy *policy = seal(config, table, &open_options);
+	assert_int_equal(s2sp_policy_methods(policy, s2sp_partner_table_at(other, 0)), S2SP_METHOD_NONE);
+	s2sp_policy_free(policy);
+	s2sp_config_free(config);
+	s2sp_partner_table_free(other);
+	s2sp_partner_table_free(table);
+}
+
+static void test_external_access(void **state) {
+	struct s2sp_value access = table_value();
+	(void)state;
+	struct s2sp_partner_table *table = sample_table();
+	struct s2sp_config *config = new_config();
+	s2sp_config_begin_external_access(config, &access);
+	set_word(config, "default", "deny");
+	set(config, "users", table_value());
+	assert_int_equal(s2sp_config_follows(config), S2SP_CONTENTS_MAP);
+	add_user(config, "Alice", "allow");
+	add_user(config, "bob", "deny");
+	struct s2sp_policy *policy = seal(config, table, &open_options);
+	assert_true(s2sp_policy_external_access(policy, TEXT("alice")));
+	assert_false(s2sp_policy_external_access(policy, TEXT("bob")));
+	assert_false(s2sp_policy_external_access(policy, TEXT("carol")));
+	assert_false(s2sp_policy_external_access(policy, TEXT("")));
+	s2sp_policy_free(policy);
+	s2sp_config_free(config);
+
+	config = new_config();
+	policy = seal(config, table, &open_options);
+	assert_true(s2sp_policy_external_access(policy, TEXT("anybody")));
+	s2sp_policy_free(policy);
+	s2sp_config_free(config);
+	s2sp_partner_table_free(table);
+}
+
+/* One global option, 10 000 partners: errors up to a cap, one warning for all. */
+static void test_conflicts_are_summed_up(void **state) {
+	const struct s2sp_host_options closed = { .require_encryption = true, .allow_encryption = true };
+	struct s2sp_partner_table *table;
+	char domain[32];
+	(void)state;
+	struct s2sp_config *config = new_config();
+	begin_list(config);
+	for (size_t i = 1; i <= 10000; i++) {
+		snprintf(domain, sizeof(domain), "p%zu.example", i);
+		partner(config, i, domain);
+		if (i % 2 == 0)
+			negotiate(config, "not_supported", "not_supported", true);
+		else
+			negotiate(config, "optional", "not_supported", true);
+	}
+	assert_int_equal(s2sp_config_seal_table(config, &table), S2SP_STATUS_OK);
+	s2sp_config_free(config);
+	config = new_config();
+	assert_null(seal(config, table, &closed));
+	assert_int_equal(s2sp_config_issue_count(config), 52);
+	assert_message(config, 50, "s2s_partners: and 4950 more without a method for reasons like these");
+	assert_message(config, 51,
+				   "s2s_require_encryption: got true; takes TCP dialback away from 5000 partners (\"p1.example\", "
+				   "\"p3.example\", \"p5.example\", ...); set it to false, or tls = \"required\" for them");
+	s2sp_config_free(config);
+	s2sp_partner_table_free(table);
+	assert_int_equal(counting.blocks, 0);
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_an_open_host_takes_nothing_away),
+		cmocka_unit_test(test_what_core_refuses_is_no_method),
+		cmocka_unit_test(test_exempt_domains),
+		cmocka_unit_test(test_unlisted_domains),
+		cmocka_unit_test(test_a_partner_of_another_policy_gets_nothing),
+		cmocka_unit_test(test_external_access),
+		cmocka_unit_test(test_conflicts_are_summed_up),
+	};
+	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
+}

@@ -1,0 +1,517 @@
+"""Start, reload, unload: which policy is in force, and what becomes of live streams.
+
+Each scenario has an edge of its own; partners are probes (in) and scripted remotes (out)."""
+
+import itertools
+import re
+import signal
+
+from fedlab.client import Client
+from fedlab.probe import Probe
+from fedlab.remote import Remote
+from fedlab.waiting import wait_until
+
+from scenarios._edge import (ALICE, HOST, any_method, assert_not_established, configuration, edge_server, established,
+                             lua, outbound_error, partner, refused, tls_dialback)
+
+TIMEOUT = 60
+FABRIKAM, NORTHWIND = "fabrikam.test", "northwind.test"
+GOOD = configuration(partner(FABRIKAM), partner(NORTHWIND))
+WITHOUT_FABRIKAM = configuration(partner(NORTHWIND))
+BAD = configuration(partner(FABRIKAM, tls="requried"), partner(NORTHWIND))
+NOT_APPLIED = r"partner configuration has errors and was not applied"
+NAMES = (f"edge{number}" for number in itertools.count())
+
+
+class Scene:
+    """with Scene(lab, partners) as scene: an edge with alice logged in."""
+
+    def __init__(self, lab, partners, **more):
+        self.lab = lab
+        self.edge = edge_server(lab, partners, name=next(NAMES), register=False, **more).start()
+        self.alice = Client(ALICE, self.edge.address)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.alice.close()
+        self.edge.stop()
+
+    def probe(self, domain=FABRIKAM, to=HOST, **more):
+        return Probe(self.edge.address, from_=domain, to=to, leaf=self.lab.certificates.leaf(domain), **more)
+
+    def authenticated(self, domain=FABRIKAM, to=HOST):
+        probe, mark = self.probe(domain, to), self.edge.mark()
+        probe.authenticate()
+        established(self.edge, "from", domain, mark)
+        return probe
+
+    def remote(self, domain, **more):
+        """A server for the domain, with one live stream to it."""
+        remote = Remote(self.lab, [domain], leaf=self.lab.certificates.leaf(domain), **more)
+        self.send_out(remote, domain)
+        return remote
+
+    def send_out(self, remote, domain):
+        body = self.alice.new_id()
+        self.alice.send_message(f"eve@{domain}", body)
+        remote.wait_element(lambda element: element.name == "message" and element.find("body").text == body)
+
+    def send_in(self, probe, domain):
+        body = self.alice.new_id()
+        probe.message(f"eve@{domain}", ALICE, body)
+        self.alice.wait_message(body)
+
+    def reload(self, partners):
+        """The mark of the log before it."""
+        mark = self.edge.mark()
+        self.edge.partners = partners
+        self.edge.reload()
+        return mark
+
+    def assert_all_refused(self, reason, domain=FABRIKAM):
+        with self.probe(domain) as probe:
+            probe.open()
+            refused(probe, reason)
+        mark = self.lab.dns.mark()
+        condition, text, kind = outbound_error(self.alice, f"bob@{domain}")
+        assert (condition, kind) == ("internal-server-error", "wait") and text, (condition, kind, text)
+        assert not self.lab.dns.asked(domain, mark)
+
+
+def first_line(edge):
+    """Of what partners:list() prints."""
+    return next(line for line in edge.shell("partners:list()").splitlines() if line.strip())
+
+
+def remote_error(remote, condition, text):
+    """The stream error that the edge has sent on the remote's last connection."""
+    connection = remote.connections[-1]
+    wait_until(lambda: connection.error is not None, 5, "stream error at the remote")
+    assert connection.error.condition == condition and re.search(text, connection.error.error_text), connection.error
+
+
+# Start and reload
+
+def scenario_start_with_errors(lab):
+    with Scene(lab, BAD) as scene:
+        scene.edge.wait_log(r"error.*tls.*requried.*did you mean \"?required")
+        scene.assert_all_refused("config-invalid")
+        scene.assert_all_refused("config-invalid", NORTHWIND)
+        assert "NOT in force" in first_line(scene.edge)
+        scene.reload(GOOD)
+        with scene.authenticated() as probe:
+            scene.send_in(probe, FABRIKAM)
+        assert "NOT in force" not in scene.edge.shell("partners:list()")
+
+
+def scenario_start_without_any_list(lab):
+    """No option at all: nobody is listed."""
+    with Scene(lab, "") as scene:
+        with scene.probe() as probe:
+            probe.open()
+            assert "(unlisted-domain)" in probe.read_close("policy-violation").error_text
+        assert outbound_error(scene.alice, f"bob@{FABRIKAM}")[0] == "not-allowed"
+
+
+def scenario_all_errors_are_reported(lab):
+    entries = [partner(FABRIKAM, tls="requried"), partner(NORTHWIND, partner_typ="federated"), partner(FABRIKAM),
+               partner("a..b"), partner("192.0.2.1")]
+    with Scene(lab, configuration(*entries)) as scene:
+        for pattern in (r"requried", r"partner_typ\b.*partner_type", r"fabrikam\.test.*(twice|already|before|also)",
+                        r"a\.\.b", r"192\.0\.2\.1"):
+            scene.edge.wait_log(rf"error.*{pattern}", 3)
+
+
+def scenario_reload_to_errors(lab):
+    """The old policy stays, live streams too, and the log and the console say so until it is mended."""
+    with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
+        remote = scene.remote("northwind.test")
+        mark = scene.reload(BAD)
+        scene.edge.wait_log(NOT_APPLIED, 5, mark)
+        scene.edge.wait_log(r"error.*requried", 5, mark)
+        scene.send_in(probe, FABRIKAM)
+        scene.send_out(remote, NORTHWIND)
+        assert len(remote.connections) == 1
+        with scene.authenticated(NORTHWIND):
+            pass
+        with scene.probe("evil.test") as evil:
+            evil.open()
+            refused(evil, "unlisted-domain")
+        assert "NOT in force" in first_line(scene.edge)
+        mark = scene.reload(GOOD)
+        assert "NOT in force" not in scene.edge.shell("partners:list()")
+        scene.send_in(probe, FABRIKAM)
+        assert not re.search(NOT_APPLIED, scene.edge.log_since(mark))
+
+
+def scenario_reload_with_a_broken_file(lab):
+    """The configuration file itself cannot be read as Lua: Prosody keeps what it has, and so does the module."""
+    with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
+        scene.edge.partners = GOOD + "\n this is = not Lua ="
+        scene.edge.write_config()
+        mark = scene.edge.mark()
+        scene.edge.process.signal(signal.SIGHUP)
+        scene.edge.wait_log("Received SIGHUP", 5, mark)
+        scene.send_in(probe, FABRIKAM)
+
+
+def scenario_reload_without_a_partner(lab):
+    """Its streams are closed, both directions, and nobody else's."""
+    with Scene(lab, GOOD) as scene, scene.authenticated() as gone, scene.authenticated(NORTHWIND) as stays:
+        remote_gone, remote_stays = scene.remote(FABRIKAM), scene.remote(NORTHWIND)
+        mark = scene.reload(WITHOUT_FABRIKAM)
+        refused(gone, "policy-changed")
+        remote_error(remote_gone, "policy-violation", r"\(policy-changed\)")
+        scene.edge.wait_log(rf"Refused stream from {FABRIKAM} .*: policy-changed: ", 5, mark)
+        scene.edge.wait_log(rf"Refused stream to {FABRIKAM} .*: policy-changed: ", 5, mark)
+        scene.send_in(stays, NORTHWIND)
+        scene.send_out(remote_stays, NORTHWIND)
+        assert len(remote_stays.connections) == 1
+        with scene.probe() as probe:
+            probe.open()
+            refused(probe, "unlisted-domain")
+        assert outbound_error(scene.alice, f"bob@{FABRIKAM}")[0] == "not-allowed"
+
+
+def scenario_reload_with_other_words(lab):
+    """A change that does not concern the method leaves the stream alone."""
+    with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
+        scene.reload(configuration(any_method(FABRIKAM, description="as before", connection_limit=3)))
+        scene.send_in(probe, FABRIKAM)
+
+
+def scenario_reload_takes_sasl_away(lab):
+    with Scene(lab, GOOD) as scene, scene.authenticated() as gone, scene.authenticated(NORTHWIND) as stays:
+        remote = scene.remote(FABRIKAM)
+        scene.reload(configuration(tls_dialback(FABRIKAM), any_method(NORTHWIND)))
+        refused(gone, "policy-changed")
+        remote_error(remote, "policy-violation", r"\(policy-changed\)")
+        scene.send_in(stays, NORTHWIND)
+
+
+def scenario_reload_takes_dialback_away(lab):
+    with Scene(lab, configuration(any_method(FABRIKAM), any_method(NORTHWIND))) as scene:
+        remote = Remote(lab, [FABRIKAM, NORTHWIND], leaf=lab.certificates.leaf(FABRIKAM, also=[NORTHWIND]), offer=["dialback"])
+        with scene.probe() as plain, scene.probe(NORTHWIND) as tls:
+            plain.features()
+            assert plain.dialback() == "valid"
+            tls.secure()
+            assert tls.dialback() == "valid"
+            scene.send_in(plain, FABRIKAM)
+            scene.send_in(tls, NORTHWIND)
+            scene.reload(configuration(tls_dialback(FABRIKAM), tls_dialback(NORTHWIND)))
+            refused(plain, "policy-changed")
+            scene.send_in(tls, NORTHWIND)
+            scene.reload(GOOD)
+            refused(tls, "policy-changed")
+        assert not remote.failures
+
+
+def scenario_reload_in_mid_handshake(lab):
+    """A stream that has not got to the end is judged anew as well (attack 35)."""
+    with Scene(lab, GOOD) as scene, scene.probe() as early, scene.probe() as late, scene.probe(NORTHWIND) as stays:
+        early.features()
+        late.secure()
+        stays.secure()
+        scene.reload(WITHOUT_FABRIKAM)
+        refused(early, "policy-changed")
+        refused(late, "policy-changed")
+        assert stays.external().name == "success"
+
+
+def scenario_reload_with_stanzas_queued(lab):
+    """What waits for a partner that has been removed is returned, never sent."""
+    with Scene(lab, GOOD) as scene:
+        remote = Remote(lab, [FABRIKAM], leaf=lab.certificates.leaf(FABRIKAM), external="ignore")
+        id_ = scene.alice.send_message(f"bob@{FABRIKAM}", "queued")
+        remote.wait_element("auth")
+        scene.reload(WITHOUT_FABRIKAM)
+        condition, text, kind = scene.alice.wait_error(id_)
+        assert (condition, kind) == ("not-allowed", "cancel") and text, (condition, kind, text)
+        assert not remote.elements("message")
+
+
+# Files of partners
+
+def partner_file(scene, name, *entries, text=None):
+    folder = scene.edge.directory / "partners.d"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"return {lua(entries)}\n" if text is None else text)
+
+
+FILES = GOOD + 's2s_partners_files = { "partners.d/*.cfg.lua" }\n'
+
+
+def assert_listed(scene, domain, listed=True):
+    with scene.probe(domain) as probe:
+        probe.open()
+        if listed:
+            probe.read_until("features")
+        else:
+            refused(probe, "unlisted-domain")
+
+
+def scenario_files(lab):
+    with Scene(lab, FILES) as scene:
+        # A pattern without a match is a warning.
+        scene.edge.wait_log(r"warn.*partners\.d/\*\.cfg\.lua")
+        partner_file(scene, "a.cfg.lua", partner("wingtip.test"), partner("adatum.test"))
+        partner_file(scene, "b.cfg.lua", partner("proseware.test"))
+        partner_file(scene, "ignored.lua", partner("ignored.test"))
+        scene.edge.reload()
+        for domain in (FABRIKAM, "wingtip.test", "adatum.test", "proseware.test"):
+            assert_listed(scene, domain)
+        assert_listed(scene, "ignored.test", False)
+
+
+def scenario_file_replaced(lab):
+    with Scene(lab, FILES) as scene:
+        partner_file(scene, "a.cfg.lua", partner("wingtip.test"))
+        scene.edge.reload()
+        with scene.authenticated("wingtip.test") as gone, scene.authenticated() as stays:
+            partner_file(scene, "a.cfg.lua", partner("adatum.test"))
+            scene.edge.reload()
+            refused(gone, "policy-changed")
+            scene.send_in(stays, FABRIKAM)
+            assert_listed(scene, "adatum.test")
+            assert_listed(scene, "wingtip.test", False)
+
+
+def scenario_file_removed(lab):
+    with Scene(lab, FILES) as scene:
+        partner_file(scene, "a.cfg.lua", partner("wingtip.test"))
+        partner_file(scene, "b.cfg.lua", partner("adatum.test"))
+        scene.edge.reload()
+        assert_listed(scene, "wingtip.test")
+        (scene.edge.directory / "partners.d" / "a.cfg.lua").unlink()
+        scene.edge.reload()
+        assert_listed(scene, "wingtip.test", False)
+        assert_listed(scene, "adatum.test")
+
+
+BROKEN_FILES = {
+    "syntax": "return { { domain = \n",
+    "raises": 'error("no")\n',
+    "no_list": 'return "wingtip.test"\n',
+    "nothing": "\n",
+    "bad_entry": 'return { { domain = "wingtip.test"; partner_type = "friend" } }\n',
+    "listed_twice": 'return { { domain = "fabrikam.test"; partner_type = "federated" } }\n',
+}
+
+
+def broken_file(name):
+    def scenario(lab):
+        with Scene(lab, FILES) as scene, scene.authenticated() as probe:
+            partner_file(scene, "a.cfg.lua", partner("adatum.test"))
+            scene.edge.reload()
+            partner_file(scene, "b.cfg.lua", text=BROKEN_FILES[name])
+            mark = scene.edge.mark()
+            scene.edge.reload()
+            scene.edge.wait_log(NOT_APPLIED, 5, mark)
+            scene.edge.wait_log(r"error.*b\.cfg\.lua", 5, mark)
+            scene.send_in(probe, FABRIKAM)
+            assert_listed(scene, "adatum.test")
+            assert_listed(scene, "wingtip.test", False)
+            assert "NOT in force" in first_line(scene.edge)
+    return scenario
+
+
+def scenario_file_named_outright_is_missing(lab):
+    with Scene(lab, GOOD + 's2s_partners_files = { "partners.d/absent.cfg.lua" }\n') as scene:
+        scene.edge.wait_log(r"error.*absent\.cfg\.lua")
+        scene.assert_all_refused("config-invalid")
+
+
+# The module itself
+
+def module_command(scene, command):
+    mark = scene.edge.mark()
+    print_out = scene.edge.shell(f'module:{command}("s2s_partners")')
+    return mark, print_out
+
+
+def scenario_module_reload(lab):
+    """The policy and the live streams survive."""
+    with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
+        remote = scene.remote(NORTHWIND)
+        for _ in range(2):
+            module_command(scene, "reload")
+            scene.send_in(probe, FABRIKAM)
+            scene.send_out(remote, NORTHWIND)
+        assert len(remote.connections) == 1
+        with scene.authenticated(NORTHWIND) as other:
+            scene.send_in(other, NORTHWIND)
+        with scene.probe("evil.test") as evil:
+            evil.open()
+            refused(evil, "unlisted-domain")
+        probe.message("eve@evil.test", ALICE, "still watched")
+        refused(probe, "wrong-domain", "not-authorized")
+
+
+def scenario_module_reload_in_mid_handshake(lab):
+    with Scene(lab, GOOD) as scene, scene.probe() as clear, scene.probe() as secure:
+        clear.features()
+        secure.secure()
+        module_command(scene, "reload")
+        assert secure.external().name == "success"
+        secure.features()
+        scene.send_in(secure, FABRIKAM)
+        clear.send_result()
+        refused(clear, "tls-required")
+
+
+def scenario_module_reload_with_another_policy(lab):
+    with Scene(lab, GOOD) as scene, scene.authenticated() as gone, scene.authenticated(NORTHWIND) as stays:
+        scene.edge.partners = WITHOUT_FABRIKAM
+        scene.edge.write_config()
+        # Core reads the file only when told to.
+        scene.edge.shell("config:reload()")
+        module_command(scene, "reload")
+        refused(gone, "policy-changed")
+        scene.send_in(stays, NORTHWIND)
+
+
+def scenario_module_reload_with_errors(lab):
+    """Errors on disk: policy and streams survive all the same."""
+    with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
+        remote = scene.remote(NORTHWIND)
+        scene.reload(BAD)
+        for _ in range(2):
+            mark, _ = module_command(scene, "reload")
+            scene.edge.wait_log(NOT_APPLIED, 5, mark)
+            scene.send_in(probe, FABRIKAM)
+            scene.send_out(remote, NORTHWIND)
+        assert len(remote.connections) == 1
+        assert_listed(scene, NORTHWIND)
+        assert_listed(scene, "evil.test", False)
+        assert "NOT in force" in first_line(scene.edge)
+
+
+def scenario_module_reload_without_policy(lab):
+    """Errors on disk, and none was ever in force: still refused."""
+    with Scene(lab, BAD) as scene:
+        module_command(scene, "reload")
+        scene.assert_all_refused("config-invalid")
+
+
+def scenario_module_unload(lab):
+    """Streams are closed and everything is refused until it is loaded again."""
+    with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
+        remote = scene.remote(NORTHWIND)
+        mark, _ = module_command(scene, "unload")
+        scene.edge.wait_log(r"error.*mod_s2s_partners has been unloaded", 5, mark)
+        probe.read_close("policy-violation", r"\(internal-error\)")
+        remote_error(remote, "policy-violation", r"\(internal-error\)")
+        for domain in (FABRIKAM, NORTHWIND, "evil.test"):
+            scene.assert_all_refused("internal-error", domain)
+        scene.edge.reload()
+        scene.assert_all_refused("internal-error")
+        module_command(scene, "load")
+        with scene.authenticated() as again:
+            scene.send_in(again, FABRIKAM)
+        scene.send_out(remote, NORTHWIND)
+        assert_listed(scene, "evil.test", False)
+
+
+def scenario_module_unloaded_in_mid_handshake(lab):
+    with Scene(lab, GOOD) as scene, scene.probe() as clear, scene.probe() as secure:
+        clear.features()
+        secure.secure()
+        mark, _ = module_command(scene, "unload")
+        for probe in (clear, secure):
+            probe.send_result()
+            probe.read_close("policy-violation", r"\(internal-error\)")
+        assert_not_established(scene.edge, FABRIKAM, mark)
+
+
+def scenario_module_loaded_late(lab):
+    """A server that has run without the module: streams from before it go."""
+    with Scene(lab, GOOD + 'modules_disabled = { "s2s_partners" }\n') as scene, scene.probe("evil.test") as evil:
+        evil.authenticate()
+        scene.send_in(evil, "evil.test")
+        module_command(scene, "load")
+        evil.read_close("policy-violation")
+        assert_listed(scene, "evil.test", False)
+        with scene.authenticated() as probe:
+            scene.send_in(probe, FABRIKAM)
+
+
+# Hosts that come and go
+
+def activate(scene, host, action="activate"):
+    return scene.edge.shell(f'host:{action}("{host}")')
+
+
+def scenario_host_activated(lab):
+    with Scene(lab, GOOD) as scene:
+        scene.edge.hosts["late.test"] = ""
+        scene.edge.reload()
+        activate(scene, "late.test")
+        with scene.probe("evil.test", to="late.test") as evil:
+            evil.open()
+            refused(evil, "unlisted-domain")
+        with scene.probe(to="late.test") as probe:
+            probe.features()
+            probe.send_result()
+            refused(probe, "tls-required")
+        scene.authenticated(to="late.test").close()
+        with scene.authenticated() as elsewhere:
+            elsewhere.message(f"eve@{FABRIKAM}", "late.test", "to the new host")
+            scene.send_in(elsewhere, FABRIKAM)
+
+
+def scenario_host_activated_with_errors(lab):
+    """A list of its own that is wrong: that host is closed, the others go on."""
+    with Scene(lab, GOOD) as scene:
+        scene.edge.hosts["late.test"] = f"s2s_partners = {lua([partner(FABRIKAM, tls='requried')])}"
+        scene.edge.reload()
+        activate(scene, "late.test")
+        with scene.probe(to="late.test") as probe:
+            probe.open()
+            refused(probe, "config-invalid")
+        with scene.authenticated() as probe:
+            scene.send_in(probe, FABRIKAM)
+
+
+def scenario_host_deactivated_and_back(lab):
+    with Scene(lab, GOOD, hosts=[HOST, "second.test"]) as scene:
+        scene.authenticated(to="second.test").close()
+        activate(scene, "second.test", "deactivate")
+        with scene.probe(to="second.test") as probe:
+            probe.open()
+            probe.read_close("host-unknown")
+        activate(scene, "second.test")
+        with scene.probe("evil.test", to="second.test") as evil:
+            evil.open()
+            refused(evil, "unlisted-domain")
+        scene.authenticated(to="second.test").close()
+
+
+def scenario_host_activated_while_unloaded(lab):
+    """The latch guards what comes later, too."""
+    with Scene(lab, GOOD) as scene:
+        module_command(scene, "unload")
+        scene.edge.hosts["late.test"] = ""
+        scene.edge.reload()
+        activate(scene, "late.test")
+        with scene.probe(to="late.test") as probe:
+            probe.open()
+            refused(probe, "internal-error")
+
+
+def scenario_component_activated(lab):
+    with Scene(lab, GOOD) as scene:
+        scene.edge.components["rooms.late.test"] = ("muc", "")
+        scene.edge.reload()
+        activate(scene, "rooms.late.test")
+        with scene.probe("evil.test", to="rooms.late.test") as evil:
+            evil.open()
+            refused(evil, "unlisted-domain")
+        scene.authenticated(to="rooms.late.test").close()
+
+
+def scenarios():
+    for name in BROKEN_FILES:
+        yield f"file_broken_{name}", broken_file(name)

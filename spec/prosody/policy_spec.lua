@@ -1,0 +1,300 @@
+-- Tables and policies through the shared object: every configuration of fixtures/config with its exact messages, and what
+-- Lua gets to see of a policy.
+
+local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
+package.path = source.."/spec/prosody/?.lua;"..package.path;
+local stub = require "config_stub";
+local lfs = require "lfs";
+
+local native = stub.native();
+local fixtures = source.."/fixtures/config/";
+local PIN = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+
+local function read_lines(path)
+	local lines = {};
+	for line in io.lines(path) do table.insert(lines, line); end
+	return lines;
+end
+
+local function config_files(kind)
+	local files = {};
+	for name in lfs.dir(fixtures..kind) do
+		local base = name:match("^(.*)%.cfg%.lua$");
+		if base then table.insert(files, base); end
+	end
+	table.sort(files);
+	return files;
+end
+
+local function compile(list, spec)
+	spec = spec or {};
+	local partners, issues = native.compile_table({ lists = { { place = "s2s_partners"; list = list } }; local_domains = spec.local_domains });
+	if not partners then return nil, issues; end
+	return native.compile_policy({
+		table = partners; default = spec.default; limits = spec.limits; external_access = spec.external_access;
+		options = spec.options or { require_encryption = false };
+	});
+end
+
+local function messages(issues)
+	local texts = {};
+	for i, issue in ipairs(issues) do texts[i] = issue.message; end
+	return texts;
+end
+
+describe("configurations", function ()
+	for _, base in ipairs(config_files("good")) do
+		it("accepts "..base, function ()
+			local found, policy = stub.check(native, fixtures.."good/"..base..".cfg.lua");
+			assert.same(read_lines(fixtures.."good/"..base..".expected"), found);
+			assert.truthy(policy);
+		end);
+	end
+
+	local cases = 0;
+	for _, base in ipairs(config_files("bad")) do
+		local expected = read_lines(fixtures.."bad/"..base..".expected");
+		cases = cases + #expected;
+		it("refuses "..base, function ()
+			local found, policy, failed = stub.check(native, fixtures.."bad/"..base..".cfg.lua");
+			assert.same(expected, found);
+			assert.is_nil(policy);
+			assert.is_true(failed);
+		end);
+	end
+
+	it("are many", function ()
+		assert.is_true(cases >= 60);
+	end);
+
+	it("give messages of one line without control bytes", function ()
+		for _, base in ipairs(config_files("bad")) do
+			for _, line in ipairs(read_lines(fixtures.."bad/"..base..".expected")) do
+				assert.is_nil(line:find("[%z\1-\31\127]"), base);
+				assert.is_nil(line:find("\u{202E}", 1, true), base);
+			end
+		end
+	end);
+end);
+
+describe("issues", function ()
+	it("have all their parts", function ()
+		local _, issues = native.compile_table({ lists = { { place = "partners.d/eu.cfg.lua"; list = {
+			{ domain = "fabrikam.com"; partner_type = "public-verified" } } } } });
+		assert.same({ {
+			severity = "error"; code = "unknown-value"; path = 'partners.d/eu.cfg.lua[1] ("fabrikam.com").partner_type';
+			got = '"public-verified"'; expected = 'must be "federated", "public_verified" or "public_unverified"';
+			nearest = "public_verified";
+			message = 'partners.d/eu.cfg.lua[1] ("fabrikam.com").partner_type: got "public-verified"; must be "federated", '
+				..'"public_verified" or "public_unverified"; did you mean "public_verified"?';
+		} }, issues);
+	end);
+
+	it("of the caller come first and are made harmless", function ()
+		local partners, issues = native.compile_table({ issues = {
+			{ severity = "warning"; code = "no-match"; path = "s2s_partners_files[1]"; got = '"a\27b"'; expected = "no file matches" },
+			{ code = "bad-file"; path = "x" },
+		}; lists = { { place = "s2s_partners"; list = 1 } } });
+		assert.is_nil(partners);
+		assert.same({ 's2s_partners_files[1]: got "a\\x1bb"; no file matches', "x: ",
+			"s2s_partners: got 1 (a number); must be a list of partners: { { domain = ... }; ... }" }, messages(issues));
+		assert.equal("warning", issues[1].severity);
+		assert.equal("error", issues[2].severity);
+	end);
+
+	it("are capped", function ()
+		local list = {};
+		for i = 1, 2000 do list[i] = { domain = "a.example"; partner_type = "federated" }; end
+		local _, issues = compile(list);
+		assert.equal(501, #issues);
+		assert.equal("and 1499 more errors", issues[501].message);
+	end);
+
+	it("come in the same order every time", function ()
+		local first;
+		for _ = 1, 20 do
+			local partner = { domain = "a.example" };
+			for i = 1, 50 do partner["key"..i] = i; end
+			local _, issues = compile({ partner });
+			first = first or messages(issues);
+			assert.same(first, messages(issues));
+		end
+	end);
+end);
+
+describe("values", function ()
+	local trap = setmetatable({}, { __index = function () error("metamethod") end; __len = function () error("metamethod") end;
+		__pairs = function () error("metamethod") end; __tostring = function () error("metamethod") end });
+
+	it("are read raw", function ()
+		local list = setmetatable({ setmetatable({ domain = "a.example"; partner_type = "federated"; description = trap }, getmetatable(trap)) },
+			getmetatable(trap));
+		local policy, issues = compile(list);
+		assert.is_nil(policy);
+		assert.same({ 's2s_partners[1] ("a.example").description: got a table; must be text' }, messages(issues));
+	end);
+
+	it("of every type are refused everywhere without an error", function ()
+		local values = { true, false, 0, -1, 1.5, 0/0, 1/0, math.maxinteger, "", "\0", ("x"):rep(100000), {}, { {} }, { { { {} } } },
+			print, coroutine.create(print), io.stdout, trap, { [1] = 1; [3] = 3 }, { [{}] = {} }, { [true] = false }, { [math.mininteger] = 1 },
+			{ [math.maxinteger] = 1 }, { [0/1] = 1, [-0.5] = 2, [1/0] = 3 } };
+		local keys = { "domain", "additional_domains", "description", "partner_type", "tls", "sasl", "dialback", "trust_anchors",
+			"pinned_keys", "connection_limit", "keepalive", "proxy", "presence_authorization", "group_chat", "unknown" };
+		for _, value in ipairs(values) do
+			assert.is_nil((compile({ value })));
+			for _, key in ipairs(keys) do
+				local _, issues = compile({ { domain = "a.example"; [key] = value } });
+				assert.is_table(issues);
+				_, issues = compile({}, { default = { partner_type = "federated"; [key] = value } });
+				assert.is_table(issues);
+			end
+			for _, option in ipairs({ "default", "limits", "external_access" }) do
+				assert.is_nil((compile({}, { [option] = { [1] = value; users = value; connections = value; tls = value } })));
+			end
+			assert.is_table(select(2, compile(value)));
+		end
+	end);
+
+	it("may be a table that contains itself", function ()
+		local list = {};
+		list[1] = list;
+		list.domain = list;
+		assert.is_nil((compile(list)));
+	end);
+end);
+
+describe("a policy", function ()
+	local list = {
+		{ domain = "Fabrikam.com"; description = "Fabrikam, contract 2231"; additional_domains = { "*.fabrikam.com", "corp.example" };
+			partner_type = "federated"; tls = "optional"; sasl = "optional"; dialback = true; trust_anchors = "certs/ca.pem";
+			pinned_keys = { PIN }; connection_limit = 7; keepalive = true; proxy = "[2001:db8::1]"; group_chat = "refuse" };
+		{ domain = "bücher.example"; partner_type = "public_unverified" };
+	};
+
+	it("shows every setting of a partner", function ()
+		local policy = compile(list);
+		assert.same({
+			name = "fabrikam.com"; description = "Fabrikam, contract 2231"; place = "s2s_partners[1]";
+			additional_domains = { "*.fabrikam.com", "corp.example" }; partner_type = "federated";
+			tls = "optional"; sasl = "optional"; dialback = true;
+			methods = { "sasl", "tls_dialback", "tcp_dialback" }; row_methods = { "sasl", "tls_dialback", "tcp_dialback" };
+			match = "wildcard"; trust_anchors = "certs/ca.pem"; pins = 1; pinned_keys = { PIN };
+			connection_limit = 7; keepalive = true; proxy = "[2001:db8::1]:5269"; proxy_host = "2001:db8::1"; proxy_port = 5269;
+			presence_authorization = "automatic"; group_chat = "refuse";
+			given = { tls = true; sasl = true; dialback = true; connection_limit = true; keepalive = true; group_chat = true };
+		}, policy:find("a.b.FABRIKAM.com."));
+		assert.same({
+			name = "xn--bcher-kva.example"; description = ""; place = "s2s_partners[2]"; additional_domains = {};
+			partner_type = "public_unverified"; tls = "required"; sasl = "required"; dialback = false;
+			methods = { "sasl" }; row_methods = { "sasl" }; match = "primary"; pins = 0; pinned_keys = {};
+			connection_limit = 20; keepalive = false; presence_authorization = "user"; group_chat = "refuse"; given = {};
+		}, policy:find("BÜCHER.example"));
+		assert.equal("additional", policy:find("corp.example").match);
+	end);
+
+	it("finds nobody else", function ()
+		local policy = compile(list, { local_domains = { "own.fabrikam.com" } });
+		for _, name in ipairs({ "", ".", "com", "afabrikam.com", "fabrikam.com\0", "fabrikam.com.evil.example", "fabrikam。com",
+			"bob@fabrikam.com", "fabrikam.com/x", "192.0.2.1", "own.fabrikam.com", ("a."):rep(200).."fabrikam.com" }) do
+			assert.is_nil(policy:find(name), name);
+			assert.equal("unlisted", policy:label(name));
+		end
+		assert.equal("fabrikam.com", policy:label("x.fabrikam.com"));
+		assert.equal("refused", policy:unlisted());
+		assert.is_nil(policy:default());
+	end);
+
+	it("lists its partners in order", function ()
+		local policy = compile(list);
+		assert.equal(2, policy:count());
+		assert.equal(2, policy:table():count());
+		local partners = policy:partners();
+		assert.equal(2, #partners);
+		assert.equal("fabrikam.com", partners[1].name);
+		assert.equal("xn--bcher-kva.example", partners[2].name);
+	end);
+
+	it("may have one for unlisted domains", function ()
+		local policy = compile({}, { default = { partner_type = "public_verified"; sasl = "optional"; dialback = true } });
+		assert.equal("default", policy:find("stranger.example").match);
+		assert.equal("unlisted", policy:find("stranger.example").name);
+		assert.equal("unlisted", policy:label("stranger.example"));
+		assert.equal("public_verified, tls required, sasl optional, dialback yes", policy:unlisted());
+		assert.equal("s2s_partners_default", policy:default().place);
+	end);
+
+	it("has limits and external access", function ()
+		local policy = compile({}, { limits = { connections = 5; partner_connections = 2 };
+			external_access = { default = "deny"; users = { alice = "allow" } } });
+		assert.same({ connections = 5; partner_connections = 2; establishment_timeout = 60; inactivity_timeout = 600;
+			keepalive_interval = 300 }, policy:limits());
+		assert.is_true(policy:external_access("alice"));
+		assert.is_false(policy:external_access("bob"));
+	end);
+
+	it("says what the host's options leave", function ()
+		local policy, issues = compile({ { domain = "a.example"; partner_type = "federated"; tls = "optional"; sasl = "optional"; dialback = true } },
+			{ options = {} });
+		assert.same({ "sasl", "tls_dialback" }, policy:find("a.example").methods);
+		assert.same({ "sasl", "tls_dialback", "tcp_dialback" }, policy:find("a.example").row_methods);
+		assert.equal("fallback-lost", issues[1].code);
+	end);
+
+	it("keeps its table", function ()
+		local policy = compile(list);
+		for _ = 1, 5 do collectgarbage(); end
+		assert.equal("fabrikam.com", policy:find("fabrikam.com").name);
+		local partners = policy:table();
+		policy = nil; -- luacheck: ignore 311
+		collectgarbage();
+		assert.equal(2, partners:count());
+	end);
+
+	it("cannot be had of anything else", function ()
+		local policy = compile(list);
+		assert.has_error(function () policy.find({}, "fabrikam.com"); end);
+		assert.has_error(function () policy.find(policy:table(), "fabrikam.com"); end);
+		assert.has_error(function () policy:find(nil); end);
+		assert.has_error(function () native.compile_policy({ table = policy }); end);
+		assert.has_error(function () native.compile_policy({}); end);
+		assert.has_error(function () native.compile_table(); end);
+		assert.is_false(getmetatable(policy));
+	end);
+end);
+
+describe("canonical_domain", function ()
+	it("gives A-labels or says what is wrong", function ()
+		assert.equal("xn--bcher-kva.example", (native.canonical_domain("BÜCHER.example.")));
+		local name, fault = native.canonical_domain("192.0.2.1");
+		assert.is_nil(name);
+		assert.equal("is an IP address, not a domain", fault);
+	end);
+end);
+
+describe("memory", function ()
+	it("holds under a collector that never rests", function ()
+		local mode = collectgarbage("generational");
+		collectgarbage("incremental", 0, 1000, 0);
+		for _ = 1, 20 do
+			local policy = compile({ { domain = "a.example"; partner_type = "federated"; additional_domains = { "b.example", "*.c.example" } } });
+			collectgarbage();
+			assert.equal("a.example", policy:find("x.c.example").name);
+			compile({ { domain = 1; [{}] = {}; additional_domains = { 1, 2 } } });
+		end
+		collectgarbage(mode, 0, 0, 0);
+	end);
+
+	it("of a list is not Lua's once it is compiled", function ()
+		local function large()
+			local big = {};
+			for i = 1, 10000 do big[i] = { domain = ("p%d.example"):format(i); partner_type = "federated" }; end
+			return (compile(big));
+		end
+		collectgarbage(); collectgarbage();
+		local before = collectgarbage("count");
+		local policy = large();
+		collectgarbage(); collectgarbage();
+		assert.is_true(collectgarbage("count") - before < 100);
+		assert.equal(10000, policy:count());
+	end);
+end);
