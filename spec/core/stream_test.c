@@ -441,7 +441,12 @@ static void random_step(struct s2sp_stream *stream) {
 static void likely_step(struct s2sp_stream *stream) {
 	switch ((enum s2sp_stage)stream->stage) {
 	case S2SP_STAGE_OPEN: s2sp_stream_identify(stream, fabrikam); break;
-	case S2SP_STAGE_IDENTIFIED: s2sp_stream_authenticated(stream, stream->tls && pick(2)); break;
+	case S2SP_STAGE_IDENTIFIED:
+		if (!stream->tls && pick(2))
+			s2sp_stream_observe(stream, true, pick(3) ? S2SP_CERTIFICATE_VALID : S2SP_CERTIFICATE_UNTRUSTED);
+		else
+			s2sp_stream_authenticated(stream, stream->tls && pick(2));
+		break;
 	case S2SP_STAGE_AUTHENTICATED:
 	case S2SP_STAGE_ESTABLISHED:
 	case S2SP_STAGE_REFUSED: s2sp_stream_established(stream); break;
