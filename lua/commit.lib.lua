@@ -1,6 +1,6 @@
 -- Commit: reads the configuration of every host and compiles all of it, or nothing.
 
-local function new_commit(native, options)
+local function new_commit(native, options, trust)
 	local commit = {
 		-- The outcome of the last attempt: what is on disk may not be what is in force.
 		state = { applied = false; issues = {}; partner_count = 0 };
@@ -56,15 +56,11 @@ local function new_commit(native, options)
 					tables[spec.table_key] = compiled;
 					add_issues(new, host);
 				end
-				local policy = false;
-				if compiled then
-					local new;
-					spec.policy.table = compiled;
-					policy, new = native.compile_policy(spec.policy);
-					policy = policy or false;
-					add_issues(new, host);
-				end
-				by_key[spec.policy_key] = policy;
+				-- Over an empty table where there is none: the other options are to be told about as well.
+				spec.policy.table = compiled or native.compile_table({});
+				local policy, new = native.compile_policy(spec.policy);
+				add_issues(new, host);
+				by_key[spec.policy_key] = compiled and policy or false;
 			end
 			policies[host] = by_key[spec.policy_key] or nil;
 			failed = failed or policies[host] == nil;
@@ -73,27 +69,43 @@ local function new_commit(native, options)
 		for _, compiled in pairs(tables) do
 			count = count + (compiled and compiled:count() or 0);
 		end
-		return not failed and policies or nil, issues, count;
+		local found = {};
+		local stores = trust.load(policies, found);
+		add_issues(found);
+		if failed then
+			return nil, issues, count;
+		end
+		return { policies = policies; trust = stores }, issues, count;
 	end
 
-	-- host -> policy for all hosts, or nil when there is any error; commit.state tells which.
+	-- Not even want of memory may end in anything but a refusal.
+	local function try_compile(hosts)
+		local ok, result, issues, count = xpcall(compile, debug.traceback, hosts);
+		if ok then
+			return result, issues, count;
+		end
+		return nil, { { severity = "error"; code = "internal-error"; path = ""; got = ""; expected = ""; nearest = "";
+			message = "the configuration could not be read: "..tostring(result) } }, 0;
+	end
+
+	-- { policies = { [host] = policy }, trust = stores } for all hosts, or nil when there is any error; commit.state tells which.
 	function commit.compile_all()
-		local policies, issues, count = compile(all_hosts());
-		commit.state = { applied = policies ~= nil; issues = issues; partner_count = count };
-		return policies;
+		local result, issues, count = try_compile(all_hosts());
+		commit.state = { applied = result ~= nil; issues = issues; partner_count = count };
+		return result;
 	end
 
-	-- The policy of one host that has appeared since; nil (refuse everything) when its configuration has errors.
+	-- The same for one host that has appeared since.
 	function commit.compile_host(host)
-		local policies, issues = compile({ host });
+		local result, issues = try_compile({ host });
 		for _, issue in ipairs(issues) do
 			module:log(issue.severity == "error" and "error" or "warn", "%s: %s", host, issue.message);
 		end
-		if not policies then
+		if not result then
 			module:log("error", "The partner configuration for %s has errors: every stream with another server is refused "
 				.."there until they are mended", host);
 		end
-		return policies and policies[host];
+		return result;
 	end
 
 	return commit;

@@ -20,12 +20,14 @@ local function new_guard(native, latch)
 	local guard = {
 		act = act;
 		policies = {}; -- host -> policy userdata; a host without one refuses everything
+		trust = { anchors = {}; hosts = {} }; -- see trust.load
 		hosts = hosts;
 		native = native;
 	};
 	local options = module:require "options";
 	local report = module:require "report" (native);
-	local commit = module:require "commit" (native, options, report);
+	local trust = module:require "trust" (native);
+	local commit = module:require "commit" (native, options, trust);
 
 	-- Actions run in a runner of their own: closing a stream bounces its queue, and whoever gets those bounces may wait.
 	local function detached(action)
@@ -216,22 +218,12 @@ local function new_guard(native, latch)
 		end);
 	end
 
-	local function adopt(policies)
-		for host in pairs(guard.policies) do
-			guard.policies[host] = nil;
-		end
-		for host, policy in pairs(policies) do
-			guard.policies[host] = policy;
-		end
-		rejudge_streams();
-	end
-
 	local function apply_configuration()
-		local policies = commit.compile_all();
-		if policies then
-			adopt(policies);
-		end
-		return policies ~= nil;
+		local new = commit.compile_all();
+		if not new then return false; end
+		guard.policies, guard.trust = new.policies, new.trust;
+		rejudge_streams();
+		return true;
 	end
 
 	-- Virtual hosts and components alike: core hands global modules on to no component.
@@ -246,7 +238,14 @@ local function new_guard(native, latch)
 	local function on_host_activated(host)
 		guard_host(host);
 		if guard.policies[host] == nil and guard.running then
-			guard.policies[host] = commit.compile_host(host);
+			local new = commit.compile_host(host);
+			if new then
+				guard.policies[host] = new.policies[host];
+				guard.trust.hosts[host] = new.trust.hosts[host];
+				for path, store in pairs(new.trust.anchors) do
+					guard.trust.anchors[path] = store;
+				end
+			end
 		end
 	end
 
@@ -257,7 +256,7 @@ local function new_guard(native, latch)
 	end
 
 	function guard.save()
-		return { policies = guard.running and guard.policies or nil; state = commit.state };
+		return guard.running and { policies = guard.policies; trust = guard.trust } or {};
 	end
 
 	function guard.start(saved)
@@ -281,9 +280,7 @@ local function new_guard(native, latch)
 		end
 		if saved and saved.policies then
 			guard.running = true;
-			for host, policy in pairs(saved.policies) do
-				guard.policies[host] = policy;
-			end
+			guard.policies, guard.trust = saved.policies, saved.trust;
 		end
 		run();
 		if not guard.running then

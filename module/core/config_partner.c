@@ -40,7 +40,7 @@ static enum s2sp_status set_partner_type(struct s2sp_config *config, const struc
 	size_t word;
 	enum s2sp_status status = s2sp_config_word(config, value, words, &word, taken);
 	if (*taken)
-		config->draft.partner.type = types[word];
+		config->draft.partner.type = (uint8_t)types[word];
 	return status;
 }
 

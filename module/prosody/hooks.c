@@ -79,7 +79,10 @@ static int on_outgoing_created(lua_State *L) {
 	return 0;
 }
 
-/* s2s-check-certificate, before core's own judgement: no more is said to a domain that is refused anyway. */
+/*
+ * s2s-check-certificate. First, before core's own judgement: no more is said to a domain that is refused anyway. And again
+ * behind it (509), before core's policy (-1), which is to see our verdict.
+ */
 static int on_certificate(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
@@ -222,7 +225,7 @@ static struct s2sp_decision dialback_pair(lua_State *L, struct s2sp_stream *stre
 	}
 	if (to.length == 0)
 		return s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a dialback element without 'to'");
-	return s2sp_lua_stream_name(L, session, record, s2sp_domain_text(&domain));
+	return s2sp_lua_stream_name(L, session, record, ARG_GUARD, s2sp_domain_text(&domain));
 }
 
 static int dialback_error(lua_State *L, int session) {
@@ -434,6 +437,7 @@ static const struct s2sp_handler global_handlers[] = {
 	{ "s2s-created", on_created, FIRST, true },
 	{ "s2s-partners-header", on_header, FIRST, true },
 	{ "s2s-check-certificate", on_certificate, FIRST, false },
+	{ "s2s-check-certificate", on_certificate, 0, false },
 	{ "s2sin-established", on_established, FIRST, true },
 	{ "s2sout-established", on_established, FIRST, true },
 };

@@ -1,4 +1,5 @@
 /* The module's face to Lua. */
+#include "certificate.h"
 #include "handler.h"
 #include "policy.h"
 #include "stream.h"
@@ -42,6 +43,29 @@ static int rejudge(lua_State *L) {
 	return 3;
 }
 
+/* Adds { path, place } of a partner with anchors of its own to the list on top. */
+static void add_anchors(lua_State *L, const struct s2sp_partner *partner) {
+	if (partner == NULL || partner->trust_anchors.length == 0)
+		return;
+	lua_createtable(L, 0, 2);
+	lua_pushlstring(L, partner->trust_anchors.bytes, partner->trust_anchors.length);
+	lua_setfield(L, -2, "path");
+	lua_pushlstring(L, partner->place.bytes, partner->place.length);
+	lua_setfield(L, -2, "place");
+	lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* trust_anchors(policy) -> { { path, place }... } as the partners have them */
+static int trust_anchors(lua_State *L) {
+	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
+	const struct s2sp_partner *partner;
+	lua_newtable(L);
+	for (size_t i = 0; (partner = s2sp_partner_table_at(s2sp_policy_table(policy), i)) != NULL; i++)
+		add_anchors(L, partner);
+	add_anchors(L, s2sp_policy_default(policy));
+	return 1;
+}
+
 /* The reason table as { [token] = { stream_condition, stanza_type, stanza_condition, text, peer_text, user_text } }. */
 static int push_reasons(lua_State *L) {
 	lua_createtable(L, 0, S2SP_REASON_COUNT);
@@ -83,13 +107,15 @@ int luaopen_s2s_partners(lua_State *L);
 int luaopen_s2s_partners(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{ "install_host", install_host }, { "install_global", install_global }, { "rejudge", rejudge },
-		{ "stanza_filter", s2sp_lua_stanza_filter }, { NULL, NULL },
+		{ "stanza_filter", s2sp_lua_stanza_filter }, { "trust_anchors", trust_anchors }, { NULL, NULL },
 	};
 	luaL_checkversion(L);
 	luaL_newlib(L, functions);
 	s2sp_lua_open_policy(L);
 	merge(L);
 	s2sp_lua_open_stream(L);
+	merge(L);
+	s2sp_lua_open_certificate(L);
 	merge(L);
 	push_reasons(L);
 	lua_setfield(L, -2, "reasons");

@@ -161,9 +161,9 @@ static bool is_authenticated(lua_State *L, const struct s2sp_stream *stream) {
 }
 
 /*
- * Every element at the moment it is parsed, before core picks the host whose handlers see it. Two rules need no more than that:
- * no stanza before authentication (core would drop it in silence), and no handshake element for another host than the stream's
- * own. It must not conclude that a stream is authenticated already: what was parsed earlier may still be waiting.
+ * Every element at the moment it is parsed, before core picks the host whose handlers see it. Three rules need no more than that:
+ * no stanza before authentication (core would drop it in silence) or from another domain than the stream's own, and no handshake
+ * element for another host. It must not conclude that a stream is authenticated already: what was parsed earlier may still be waiting.
  */
 static int judge_element(lua_State *L) {
 	struct s2sp_stream *stream = s2sp_lua_stream_get(L, FILTER_SESSION);
@@ -176,8 +176,13 @@ static int judge_element(lua_State *L) {
 	struct s2sp_decision decision;
 	if (xmlns.length == 0 || s2sp_text_equal(xmlns, S2SP_TEXT("jabber:client"))) {
 		if (is_authenticated(L, stream)) {
-			if (xmlns.length == 0)
-				return 0;
+			if (xmlns.length == 0) {
+				/* Core checks it too, and closes without a word. */
+				if (jid_is_of(s2sp_lua_text_field(L, attr, "from"), s2sp_lua_stream_remote(L, record)))
+					return 0;
+				decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
+				return s2sp_act_refuse(L, false, FILTER_SESSION, decision, "not-authorized");
+			}
 			/* Core would answer it without looking at who it says it is from. */
 			int pushed = s2sp_act(L, false, "drop_element");
 			lua_pushvalue(L, FILTER_SESSION);

@@ -1,12 +1,15 @@
 #include "stream.h"
 
+#include <time.h>
+
+#include "certificate.h"
 #include "policy.h"
 
 #define METATABLE "s2s_partners.stream"
 /* Where a session keeps its record. Core wipes it with everything else when it destroys the session. */
 #define FIELD "s2s_partners_stream"
 
-enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_COUNT = UV_LOCAL };
+enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_REPORT, UV_COUNT = UV_REPORT };
 
 struct s2sp_stream *s2sp_lua_stream_get(lua_State *L, int session) {
 	s2sp_lua_field(L, session, FIELD);
@@ -108,26 +111,77 @@ static bool connection_tls(lua_State *L, int session) {
 	return tls;
 }
 
-/* Core's final verdict on the peer's certificate. */
-static enum s2sp_certificate_verdict core_verdict(lua_State *L, int session) {
-	if (s2sp_lua_text_field(L, session, "cert_chain_status").length == 0)
-		return S2SP_CERTIFICATE_NO_CERTIFICATE;
-	if (!s2sp_lua_field_is(L, session, "cert_chain_status", "valid"))
-		return S2SP_CERTIFICATE_UNTRUSTED;
-	if (!s2sp_lua_field_is(L, session, "cert_identity_status", "valid"))
-		return S2SP_CERTIFICATE_IDENTITY_MISMATCH;
-	return S2SP_CERTIFICATE_VALID;
+/* Pushes the store that judges this partner's certificates: its own anchors, or what the local host trusts. NULL: none. */
+static struct s2sp_trust_store *push_store(lua_State *L, int record, int guard, const struct s2sp_partner *partner) {
+	struct s2sp_text key = partner->trust_anchors;
+	const char *kind = "anchors";
+	if (key.length == 0) {
+		key = s2sp_lua_stream_local(L, record);
+		kind = "hosts";
+	}
+	s2sp_lua_field(L, guard, "trust");
+	s2sp_lua_field(L, -1, kind);
+	lua_remove(L, -2);
+	if (!lua_istable(L, -1) || key.length == 0) {
+		lua_pop(L, 1);
+		lua_pushnil(L);
+		return NULL;
+	}
+	lua_pushlstring(L, key.bytes, key.length);
+	lua_rawget(L, -2);
+	lua_remove(L, -2);
+	return s2sp_lua_test_trust_store(L, -1);
 }
 
-static void observe(lua_State *L, int session, int record, struct s2sp_stream *stream) {
+/* The verdict on what the peer presented, for `remote`; the report stays with the record for the operator. */
+static enum s2sp_certificate_verdict judge(lua_State *L, int session, int record, int guard, const struct s2sp_partner *partner) {
+	int top = lua_gettop(L);
+	enum s2sp_certificate_verdict verdict = S2SP_CERTIFICATE_UNKNOWN;
+	struct s2sp_trust_store *store = push_store(L, record, guard, partner);
+	s2sp_lua_push_peer_chain(L, session);
+	if (store != NULL && lua_istable(L, -1)) {
+		verdict = s2sp_lua_judge_peer_report(L, top + 2, store, s2sp_lua_stream_remote(L, record), partner->pins,
+		                                     partner->pin_count, time(NULL));
+		lua_setiuservalue(L, record, UV_REPORT);
+	}
+	lua_settop(L, top);
+	return verdict;
+}
+
+/*
+ * Core's modules read its own two fields: they get this verdict, whatever they (or DANE, or a secure SRV record) concluded, so
+ * that EXTERNAL is offered, accepted and attempted on it and on nothing else.
+ */
+static void tell_core(lua_State *L, int session, enum s2sp_certificate_verdict verdict) {
+	bool named = verdict == S2SP_CERTIFICATE_IDENTITY_MISMATCH;
+	bool valid = verdict == S2SP_CERTIFICATE_VALID;
+	lua_pushstring(L, valid || named ? "valid" : "invalid");
+	lua_setfield(L, session, "cert_chain_status");
+	lua_pushstring(L, valid ? "valid" : "invalid");
+	lua_setfield(L, session, "cert_identity_status");
+}
+
+static bool demands_certificate(const struct s2sp_partner *partner) {
+	return partner->pin_count > 0 || partner->trust_anchors.length > 0;
+}
+
+/* What the connection says now. The certificate is judged once, as soon as the domain is known. */
+static void observe(lua_State *L, int session, int record, int guard, struct s2sp_stream *stream) {
 	bool tls = stream->tls || connection_tls(L, session);
 	enum s2sp_certificate_verdict verdict = (enum s2sp_certificate_verdict)stream->certificate;
-	if (tls && stream->stage < S2SP_STAGE_AUTHENTICATED && s2sp_lua_stream_remote(L, record).length > 0)
-		verdict = core_verdict(L, session);
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
+	if (tls && stream->policy != NULL && remote.length > 0 && stream->stage < S2SP_STAGE_AUTHENTICATED) {
+		if (verdict == S2SP_CERTIFICATE_UNKNOWN) {
+			const struct s2sp_partner *partner = s2sp_policy_find(stream->policy, remote, NULL);
+			if (partner != NULL)
+				verdict = judge(L, session, record, guard, partner);
+		}
+		tell_core(L, session, verdict);
+	}
 	s2sp_stream_observe(stream, tls, verdict);
 }
 
-struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record, struct s2sp_text name) {
+struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record, int guard, struct s2sp_text name) {
 	struct s2sp_stream *stream = lua_touserdata(L, record);
 	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
 	struct s2sp_domain domain;
@@ -137,7 +191,7 @@ struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record,
 	if (remote.length == 0 && domain.length > 0) {
 		lua_pushlstring(L, domain.bytes, domain.length);
 		lua_setiuservalue(L, record, UV_REMOTE);
-		observe(L, session, record, stream);
+		observe(L, session, record, guard, stream);
 	}
 	return s2sp_stream_identify(stream, s2sp_domain_text(&domain));
 }
@@ -163,11 +217,11 @@ struct s2sp_decision s2sp_lua_stream_refresh(lua_State *L, int session, int reco
 	record = lua_absindex(L, record);
 	if (!bind_local(L, session, record, guard, stream))
 		return s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "the stream's local host has changed");
-	observe(L, session, record, stream);
+	observe(L, session, record, guard, stream);
 	struct s2sp_text name =
 		s2sp_lua_text_field(L, session, stream->direction == S2SP_INCOMING ? "from_host" : "to_host");
 	if (name.length > 0)
-		return s2sp_lua_stream_name(L, session, record, name);
+		return s2sp_lua_stream_name(L, session, record, guard, name);
 	if (stream->stage == S2SP_STAGE_REFUSED)
 		return s2sp_stream_refuse(stream, (enum s2sp_reason)stream->reason, "the stream has been refused already");
 	return (struct s2sp_decision){ S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its domain yet" };
@@ -175,12 +229,19 @@ struct s2sp_decision s2sp_lua_stream_refresh(lua_State *L, int session, int reco
 
 struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard) {
 	struct s2sp_stream *stream = lua_touserdata(L, record);
-	(void)session;
 	struct s2sp_text local = s2sp_lua_stream_local(L, record);
 	if (local.length == 0)
 		return (struct s2sp_decision){ S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its host yet" };
-	const struct s2sp_policy *policy = adopt_policy(L, record, guard, local);
-	return s2sp_stream_rejudge(stream, policy, s2sp_lua_stream_remote(L, record));
+	bool demanded = stream->partner != NULL && demands_certificate(stream->partner);
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
+	/* The old policy may be gone with this; nothing of it is looked at below. */
+	stream->partner = NULL;
+	stream->policy = adopt_policy(L, record, guard, local);
+	const struct s2sp_partner *partner =
+		stream->policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(stream->policy, remote, NULL);
+	if (partner != NULL && stream->tls && (demanded || demands_certificate(partner)))
+		s2sp_stream_observe(stream, true, judge(L, session, record, guard, partner));
+	return s2sp_stream_rejudge(stream, stream->policy, remote);
 }
 
 static const char *stage_token(enum s2sp_stage stage) {
@@ -221,6 +282,8 @@ static int stream_view(lua_State *L) {
 		set_text(L, "reason", s2sp_text_from(s2sp_reason_row((enum s2sp_reason)stream->reason)->token));
 	lua_pushboolean(L, stream->tls);
 	lua_setfield(L, -2, "tls");
+	lua_getiuservalue(L, 2, UV_REPORT);
+	lua_setfield(L, -2, "report");
 	return 1;
 }
 

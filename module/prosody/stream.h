@@ -20,7 +20,7 @@ struct s2sp_stream *s2sp_lua_stream_need(lua_State *L, int session);
 struct s2sp_decision s2sp_lua_stream_refresh(lua_State *L, int session, int record, int guard);
 
 /* A domain named by a handshake element on a stream that has none yet. As refresh. */
-struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record, struct s2sp_text domain);
+struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record, int guard, struct s2sp_text domain);
 
 /* The stream's canonical remote domain and its local host, empty when not known. Live as long as the record. */
 struct s2sp_text s2sp_lua_stream_remote(lua_State *L, int record);

@@ -255,6 +255,16 @@ static void test_a_consumed_config_seals_nothing(void **state) {
 	assert_int_equal(s2sp_config_seal_table(fixture->config, &table), S2SP_STATUS_OK);
 	assert_int_equal(s2sp_config_seal_table(fixture->config, &again), S2SP_STATUS_FAILED);
 	assert_null(again);
+	assert_int_equal(begin_list(fixture->config), S2SP_STATUS_FAILED);
+	assert_int_equal(begin_partner(fixture->config, 1, "fabrikam.com"), S2SP_STATUS_FAILED);
+	assert_int_equal(s2sp_config_local_domain(fixture->config, TEXT("contoso.com")), S2SP_STATUS_FAILED);
+	/* The same config may still give a policy. */
+	struct s2sp_policy *policy;
+	const struct s2sp_host_options options = { .require_encryption = true, .allow_encryption = true };
+	assert_int_equal(s2sp_config_seal_policy(fixture->config, table, &options, &policy), S2SP_STATUS_OK);
+	struct s2sp_value nothing = { .kind = S2SP_VALUE_NIL };
+	assert_int_equal(s2sp_config_begin_limits(fixture->config, &nothing), S2SP_STATUS_FAILED);
+	s2sp_policy_free(policy);
 	s2sp_partner_table_free(table);
 }
 

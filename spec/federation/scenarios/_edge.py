@@ -66,6 +66,11 @@ def refused(probe, reason, condition="policy-violation", timeout=None):
     return probe.read_close(condition, rf"\({reason}\)$", timeout)
 
 
+def wrong_sender(probe):
+    """Closed for a stanza that is not from the stream's domain; core itself may be the one that does it."""
+    return probe.read_close("not-authorized")
+
+
 def closed_somehow(probe, timeout=5):
     """The stream ends, be it by core or by the module; returns the stream error or None."""
     return probe.read_close(timeout=timeout)

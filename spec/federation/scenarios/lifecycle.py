@@ -12,7 +12,7 @@ from fedlab.remote import Remote
 from fedlab.waiting import wait_until
 
 from scenarios._edge import (ALICE, HOST, any_method, assert_not_established, configuration, edge_server, established,
-                             lua, outbound_error, partner, refused, tls_dialback)
+                             lua, outbound_error, partner, refused, tls_dialback, wrong_sender)
 
 TIMEOUT = 60
 FABRIKAM, NORTHWIND = "fabrikam.test", "northwind.test"
@@ -21,6 +21,13 @@ WITHOUT_FABRIKAM = configuration(partner(NORTHWIND))
 BAD = configuration(partner(FABRIKAM, tls="requried"), partner(NORTHWIND))
 NOT_APPLIED = r"partner configuration has errors and was not applied"
 NAMES = (f"edge{number}" for number in itertools.count())
+
+
+def remote_for(lab, domains, **more):
+    """The only server for the domains: what an earlier scenario said about them is forgotten."""
+    for domain in domains:
+        lab.dns.remove(domain)
+    return Remote(lab, domains, leaf=lab.certificates.leaf(domains[0], also=domains[1:]), **more)
 
 
 class Scene:
@@ -49,7 +56,7 @@ class Scene:
 
     def remote(self, domain, **more):
         """A server for the domain, with one live stream to it."""
-        remote = Remote(self.lab, [domain], leaf=self.lab.certificates.leaf(domain), **more)
+        remote = remote_for(self.lab, [domain], **more)
         self.send_out(remote, domain)
         return remote
 
@@ -193,7 +200,7 @@ def scenario_reload_takes_sasl_away(lab):
 
 def scenario_reload_takes_dialback_away(lab):
     with Scene(lab, configuration(any_method(FABRIKAM), any_method(NORTHWIND))) as scene:
-        remote = Remote(lab, [FABRIKAM, NORTHWIND], leaf=lab.certificates.leaf(FABRIKAM, also=[NORTHWIND]), offer=["dialback"])
+        remote = remote_for(lab, [FABRIKAM, NORTHWIND], offer=["dialback"])
         with scene.probe() as plain, scene.probe(NORTHWIND) as tls:
             plain.features()
             assert plain.dialback() == "valid"
@@ -224,13 +231,26 @@ def scenario_reload_in_mid_handshake(lab):
 def scenario_reload_with_stanzas_queued(lab):
     """What waits for a partner that has been removed is returned, never sent."""
     with Scene(lab, GOOD) as scene:
-        remote = Remote(lab, [FABRIKAM], leaf=lab.certificates.leaf(FABRIKAM), external="ignore")
+        remote = remote_for(lab, [FABRIKAM], external="ignore")
         id_ = scene.alice.send_message(f"bob@{FABRIKAM}", "queued")
         remote.wait_element("auth")
         scene.reload(WITHOUT_FABRIKAM)
         condition, text, kind = scene.alice.wait_error(id_)
         assert (condition, kind) == ("not-allowed", "cancel") and text, (condition, kind, text)
         assert not remote.elements("message")
+
+
+def scenario_reload_of_the_default(lab):
+    """A policy for unlisted domains, given and taken away."""
+    default = {"partner_type": "federated", "tls": "required", "sasl": "required", "dialback": False}
+    with Scene(lab, GOOD) as scene:
+        assert_listed(scene, "stranger.test", False)
+        scene.reload(configuration(partner(FABRIKAM), s2s_partners_default=default))
+        with scene.authenticated("stranger.test") as stranger, scene.authenticated() as stays:
+            scene.send_in(stranger, "stranger.test")
+            scene.reload(GOOD)
+            refused(stranger, "policy-changed")
+            scene.send_in(stays, FABRIKAM)
 
 
 # Files of partners
@@ -347,7 +367,7 @@ def scenario_module_reload(lab):
             evil.open()
             refused(evil, "unlisted-domain")
         probe.message("eve@evil.test", ALICE, "still watched")
-        refused(probe, "wrong-domain", "not-authorized")
+        wrong_sender(probe)
 
 
 def scenario_module_reload_in_mid_handshake(lab):
@@ -490,10 +510,10 @@ def scenario_host_deactivated_and_back(lab):
 
 
 def scenario_host_activated_while_unloaded(lab):
-    """The latch guards what comes later, too."""
+    """The latch guards what comes later, too (with the module in its list of modules, a new host would load it again)."""
     with Scene(lab, GOOD) as scene:
         module_command(scene, "unload")
-        scene.edge.hosts["late.test"] = ""
+        scene.edge.hosts["late.test"] = 'modules_disabled = { "s2s_partners" }'
         scene.edge.reload()
         activate(scene, "late.test")
         with scene.probe(to="late.test") as probe:

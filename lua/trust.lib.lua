@@ -1,0 +1,82 @@
+-- Trust stores: what the hosts trust, and the anchors of single partners. Read at commit, so that a reload picks up a
+-- replaced file and a bad one is an error of the configuration.
+
+local function require_either(name)
+	local ok, library = pcall(require, "prosody."..name);
+	-- COMPAT Prosody 0.12: no prefix
+	return ok and library or require(name);
+end
+
+local configmanager = require_either "core.configmanager";
+local create_context = require_either "core.certmanager".create_context;
+local resolve_relative_path = require_either "util.paths".resolve_relative_path;
+
+local function new_trust(native)
+	local function resolve(path)
+		return resolve_relative_path(prosody.paths.config or ".", path);
+	end
+
+	-- The options in the order mod_tls gives them: its contexts and our stores must trust the same.
+	local function host_options(host)
+		local parent = host:match("%.(.*)$");
+		local function get(section, option)
+			return section and configmanager.rawget(section, option);
+		end
+		local none = {};
+		local host_ssl = get(host, "ssl") or get(parent, "ssl") or none;
+		local host_s2s = get(host, "s2s_ssl") or get(parent, "s2s_ssl") or none;
+		local _, _, config = create_context(host, "client", host_s2s, host_ssl, get("*", "s2s_ssl") or none);
+		return config or {};
+	end
+
+	local function host_store(host)
+		local config = host_options(host);
+		return native.trust_store({
+			cafile = type(config.cafile) == "string" and resolve(config.cafile) or nil;
+			capath = type(config.capath) == "string" and resolve(config.capath) or nil;
+		});
+	end
+
+	local function add(issues, severity, path, got, text)
+		for line in text:gmatch("[^\n]+") do
+			issues[#issues+1] = {
+				severity = severity; code = "trust-anchors"; path = path; got = got; expected = line; nearest = "";
+				message = ("%s: got %q; %s"):format(path, got, line);
+			};
+		end
+	end
+
+	local trust = {};
+
+	-- { anchors = { [path as written] = store }, hosts = { [host] = store } } for these policies, issues added to `issues`.
+	function trust.load(policies, issues)
+		local stores = { anchors = {}; hosts = {} };
+		local seen = {};
+		for host, policy in pairs(policies) do
+			local store, err = host_store(host);
+			stores.hosts[host] = store;
+			if not store then
+				issues[#issues+1] = { severity = "error"; code = "trust-store"; path = host; got = ""; expected = err; nearest = "";
+					message = ("%s: the trust store of this host cannot be read: %s"):format(host, err) };
+			end
+			if not seen[policy] then
+				seen[policy] = true;
+				for _, anchor in ipairs(native.trust_anchors(policy)) do
+					local place = anchor.place..".trust_anchors";
+					local message;
+					if not stores.anchors[anchor.path] then
+						stores.anchors[anchor.path], message = native.trust_store({ file = resolve(anchor.path) });
+					end
+					if message then
+						add(issues, stores.anchors[anchor.path] and "warning" or "error", place, anchor.path, message);
+					end
+				end
+			end
+		end
+		return stores;
+	end
+
+	return trust;
+end
+
+return new_trust;
