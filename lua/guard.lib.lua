@@ -20,7 +20,7 @@ local function new_guard(native, latch)
 	local guard = {
 		act = act;
 		policies = {}; -- host -> policy userdata; a host without one refuses everything
-		trust = { anchors = {}; hosts = {} }; -- see trust.load
+		trust = { anchors = {}; hosts = {}; own = {} }; -- see trust.load
 		hosts = hosts;
 		native = native;
 	};
@@ -28,6 +28,8 @@ local function new_guard(native, latch)
 	local report = module:require "report" (native);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
+	local expiry = module:require "expiry" (native, latch);
+	guard.expiry = expiry;
 
 	-- Actions run in a runner of their own: closing a stream bounces its queue, and whoever gets those bounces may wait.
 	local function detached(action)
@@ -83,6 +85,7 @@ local function new_guard(native, latch)
 
 	function act.established(session)
 		report.stream_established(session);
+		expiry.seen(native.stream_view(session));
 	end
 
 	-- XEP-0220 2.5: the request is refused, the stream goes on.
@@ -223,6 +226,7 @@ local function new_guard(native, latch)
 		if not new then return false; end
 		guard.policies, guard.trust = new.policies, new.trust;
 		rejudge_streams();
+		expiry.committed(guard.policies, guard.trust);
 		return true;
 	end
 
@@ -242,9 +246,11 @@ local function new_guard(native, latch)
 			if new then
 				guard.policies[host] = new.policies[host];
 				guard.trust.hosts[host] = new.trust.hosts[host];
+				guard.trust.own[host] = new.trust.own[host];
 				for path, store in pairs(new.trust.anchors) do
 					guard.trust.anchors[path] = store;
 				end
+				expiry.committed(guard.policies, guard.trust);
 			end
 		end
 	end
@@ -256,7 +262,7 @@ local function new_guard(native, latch)
 	end
 
 	function guard.save()
-		return guard.running and { policies = guard.policies; trust = guard.trust } or {};
+		return guard.running and { policies = guard.policies; trust = guard.trust; expiry = expiry.state } or {};
 	end
 
 	function guard.start(saved)
@@ -281,6 +287,7 @@ local function new_guard(native, latch)
 		if saved and saved.policies then
 			guard.running = true;
 			guard.policies, guard.trust = saved.policies, saved.trust;
+			expiry.restore(saved.expiry);
 		end
 		run();
 		if not guard.running then

@@ -176,6 +176,8 @@ def _context(context, leaf, minimum, maximum):
             context.minimum_version = minimum
         if maximum:
             context.maximum_version = maximum
+    if leaf and leaf.weak:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
     if leaf:
         context.load_cert_chain(leaf.certificate, leaf.key)
     return context
