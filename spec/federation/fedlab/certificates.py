@@ -95,7 +95,8 @@ def kinds():
 class Leaf:
     certificate: pathlib.Path   # PEM: the leaf, then its intermediates
     key: pathlib.Path
-    weak: bool = False          # TLS libraries show it only when told not to mind
+    weak: bool = False          # a TLS library shows it only when told not to mind
+    twin: pathlib.Path = None   # for one that it cannot even read: an intact certificate of the same key
 
     @property
     def pin(self):
@@ -185,7 +186,12 @@ class Certificates:
         if "append" in row:
             _append(certificate, key if issuer == "self" else parent.key, bytes.fromhex(row["append"]))
         certificate.write_bytes(certificate.read_bytes() + chain)
-        return Leaf(certificate, key, "digest" in row or row.get("key") == "rsa-1024")
+        weak = "digest" in row or row.get("key") == "rsa-1024" or issuer != "self" and parent.weak
+        twin = None
+        if "damaged" in row:
+            twin = pathlib.Path(f"{work}.twin")
+            _openssl("req", "-x509", "-key", key, "-subj", "/CN=twin", "-out", twin)
+        return Leaf(certificate, key, weak, twin)
 
     @staticmethod
     def only(leaf):
