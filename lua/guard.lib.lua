@@ -248,7 +248,8 @@ local function new_guard(native, latch)
 				guard.trust.hosts[host] = new.trust.hosts[host];
 				guard.trust.own[host] = new.trust.own[host];
 				for path, store in pairs(new.trust.anchors) do
-					guard.trust.anchors[path] = store;
+					-- What other hosts run with changes only when all of them are committed.
+					guard.trust.anchors[path] = guard.trust.anchors[path] or store;
 				end
 				expiry.committed(guard.policies, guard.trust);
 			end
