@@ -78,7 +78,8 @@ local function new_trust(native)
 			if not seen[policy] then
 				seen[policy] = true;
 				for _, anchor in ipairs(native.trust_anchors(policy)) do
-					local place = anchor.place..".trust_anchors";
+					local name = anchor.partner ~= "unlisted" and (' ("%s")'):format(anchor.partner) or "";
+					local place = anchor.place..name..".trust_anchors";
 					local message;
 					if not stores.anchors[anchor.path] then
 						stores.anchors[anchor.path], message = native.trust_store({ file = resolve(anchor.path) });
