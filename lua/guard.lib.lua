@@ -294,11 +294,18 @@ local function new_guard(native, latch)
 		if not guard.running then
 			rejudge_streams();
 		end
-		module:hook_global("config-reloaded", run);
+		-- COMPAT 0.12: a signal's handler runs between any two instructions, so also while a connection writes; what is written
+		-- to that one meanwhile, such as our stream error, is lost. The next turn of the loop is soon enough.
+		module:hook_global("config-reloaded", function ()
+			timer.add_task(0, function ()
+				if not guard.stopped then run(); end
+			end);
+		end);
 		module:require "console" (guard, native, commit, latch);
 	end
 
 	function guard.stop()
+		guard.stopped = true;
 		filters.remove_filter_hook(add_filter);
 		latch.each_stream(function (session)
 			if session.filters then filters.remove_filter(session, "stanzas/in", guard.filter); end
