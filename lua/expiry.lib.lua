@@ -16,6 +16,7 @@ local function new_expiry(native, latch)
 		};
 	};
 	local policies, trust = {}, { anchors = {}; hosts = {}; own = {} };
+	local loaded = {}; -- own file -> when what the server has read from it expires: a newer one in the file is of no use yet
 
 	local function date(time)
 		return os.date("!%Y-%m-%d %H:%M UTC", time);
@@ -114,9 +115,12 @@ local function new_expiry(native, latch)
 			entry.hosts[#entry.hosts+1] = own.host;
 		end
 		for path, entry in pairs(files) do
-			if due("own", path, tostring(entry.not_after), entry.not_after, now) then
-				module:log("warn", "The certificate of this server in %s (for %s) %s; renew it and reload, or partners will refuse it",
-					path, table.concat(entry.hosts, ", "), describe(entry.not_after, now));
+			loaded[path] = loaded[path] or entry.not_after;
+			local not_after = loaded[path];
+			if due("own", path, tostring(not_after), not_after, now) then
+				module:log("warn", "The certificate of this server in %s (for %s) %s; %s, or partners will refuse it",
+					path, table.concat(entry.hosts, ", "), describe(not_after, now),
+					entry.not_after > not_after and "a newer one is in the file already: reload" or "renew it and reload");
 			end
 		end
 	end
@@ -190,7 +194,7 @@ local function new_expiry(native, latch)
 
 	-- A configuration is in force.
 	expiry.committed = protect(function (new_policies, new_trust, now)
-		policies, trust = new_policies, new_trust;
+		policies, trust, loaded = new_policies, new_trust, {};
 		prune();
 		check(now or os.time());
 	end);

@@ -191,6 +191,19 @@ describe("own certificates and anchors", function ()
 		assert.equal(4, #lines);
 	end);
 
+	it("are what the server has loaded, not what is in the file since", function ()
+		local own = { ["late.test"] = { certificates.write("late.crt", certificates.read(paths["late.test:expiring"])) } };
+		commit(own);
+		certificates.write("late.crt", certificates.read(paths["contoso.test:good"]));
+		expiry.check(now + DAY);
+		assert.equal(2, #lines);
+		assert.matches("renew it and reload", lines[1]);
+		assert.matches("expires in [34] days.*a newer one is in the file already: reload", lines[2]);
+		commit(own);
+		expiry.check(now + 2 * DAY);
+		assert.equal(2, #lines);
+	end);
+
 	it("can be had with the verdict, for the edge's own readiness", function ()
 		commit({ ["contoso.test"] = { paths["contoso.test:good"] }; ["gone.test"] = { paths["contoso.test:good"] } });
 		local list = expiry.own_certificates(now);
