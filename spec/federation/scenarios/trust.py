@@ -3,6 +3,7 @@ the verdict; and the warnings before something expires."""
 
 import itertools
 import re
+import ssl
 
 from fedlab.client import Client
 from fedlab.probe import Probe, mechanisms
@@ -154,6 +155,25 @@ def scenario_anchors_bind_dialback_too(lab):
             assert probe.dialback() == "valid"
             scene.send_in(probe)
         scene.send_out(remote)
+
+
+def scenario_direct_tls_and_old_tls(lab):
+    """Whichever way TLS has begun, and in its older version: one verdict (XEP-0368)."""
+    with Scene(lab, configuration(partner(FABRIKAM)), direct_tls=True) as scene:
+        for more in ({"port": 5270, "direct_tls": True}, {"tls_maximum": ssl.TLSVersion.TLSv1_2},
+                     {"port": 5270, "direct_tls": True, "tls_maximum": ssl.TLSVersion.TLSv1_2}):
+            for kind in ("good", "intermediate"):
+                with Probe(scene.edge.address, from_=FABRIKAM, to=HOST, leaf=lab.certificates.leaf(FABRIKAM, kind), **more) as probe:
+                    probe.authenticate()
+                    scene.send_in(probe)
+            for kind, verdict in (("untrusted-ca", "untrusted"), ("expired", "expired"), (None, "no-certificate")):
+                leaf = lab.certificates.leaf(FABRIKAM, kind) if kind else None
+                with Probe(scene.edge.address, from_=FABRIKAM, to=HOST, leaf=leaf, **more) as probe:
+                    if not probe.tls:
+                        probe.features()
+                        assert probe.starttls() is None
+                    probe.open()
+                    refused(probe, f"certificate-{verdict}", "not-authorized")
 
 
 # Anchors at commit
