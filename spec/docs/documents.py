@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""Documents: links lead somewhere, versions agree, the manual page can be read, nothing of somebody's machine is in a file.
+
+    documents.py --source ROOT
+
+Output is TAP."""
+
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+FENCE = re.compile(r"^(```|~~~).*?^\1[^\S\n]*$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`[^`\n]*`")
+LINK = re.compile(r"\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^()\s]+)\)")
+HEADING = re.compile(r"^#{1,6} +(.*?)(?: +#+)?$", re.MULTILINE)
+
+# Where an absolute link or name may lead. Any other host in a file is somebody's own: a mirror, a registry, a build machine.
+HOSTS = re.compile(r"^(etherx\.jabber\.org|jabber\.org|prosody\.im|www\.debian\.org|semver\.org|keepachangelog\.com|www\.w3\.org"
+                   r"|xmpp\.org|www\.rfc-editor\.org|schemas\.microsoft\.com|learn\.microsoft\.com"
+                   r"|(\S+\.)?(example|test|invalid|localhost)|(\S+\.)?example\.(com|net|org)|localhost|127(\.\d+){3}|\[::1\])$")
+URL = re.compile(r"\b(?:https?|ftp)://([^/\s\"'<>`)\]:{}$%]+)")
+# Folders that are on no other machine. Written so that they do not find themselves.
+PRIVATE = re.compile(r"(?<![\w.$}])/(?:home|Users|work|tmp/wt|builds?/\w+-\w+)/(?=[A-Za-z])")
+SKIPPED = re.compile(r"^(build.*|obj-.*|\.git|\.debhelper|prosody-mod-s2s-partners|__pycache__|meson-.*)$")
+
+
+def files(root):
+    """The text files of the source tree, whatever it was unpacked from."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not SKIPPED.match(name))
+        for name in sorted(names):
+            path = pathlib.Path(folder, name)
+            content = path.read_bytes() if path.is_file() and not path.is_symlink() and name != ".git" else b"\0"
+            if b"\0" not in content:
+                yield path, content.decode(errors="replace")
+
+
+def anchors(text):
+    """The names that GitHub and its kin give to headings."""
+    found = set()
+    for heading in HEADING.findall(FENCE.sub("", text)):
+        words = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()).replace(" ", "-")
+        name, number = words, 0
+        while name in found:
+            number += 1
+            name = f"{words}-{number}"
+        found.add(name)
+    return found
+
+
+def link_faults(root, page, text):
+    for target in LINK.findall(CODE.sub("", FENCE.sub("", text))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        to = (page.parent / path).resolve() if path else page
+        if not to.is_relative_to(root.resolve()):
+            yield f"{target} leads out of the tree"
+        elif not to.exists():
+            yield f"{target} leads nowhere"
+        elif anchor and to.suffix == ".md" and anchor not in anchors(to.read_text()):
+            yield f"{target}: no such heading"
+
+
+def word_faults(text):
+    for number, line in enumerate(text.splitlines(), 1):
+        for host in URL.findall(line):
+            if not HOSTS.match(host.rpartition("@")[2]):
+                yield f"line {number}: the host {host} is nobody's business, or missing in the list of hosts of this test"
+        for match in PRIVATE.finditer(line):
+            yield f"line {number}: a folder of one machine: {line[match.start():][:40]}"
+
+
+def version_faults(root):
+    version = re.search(r"^  version: '([^']+)'", (root / "meson.build").read_text(), re.MULTILINE)[1]
+    rocks = list(root.glob("*.rockspec"))
+    if len(rocks) != 1:
+        yield f"{len(rocks)} rockspecs, and one is due"
+    for rock in rocks:
+        text = rock.read_text()
+        said = re.search(r'^version = "([^"]+)-\d+"', text, re.MULTILINE)
+        if not said or said[1] != version or not rock.name.startswith(f"mod_s2s_partners-{version}-"):
+            yield f"{rock.name} is not for {version}"
+        if f"mod_s2s_partners-{version}.tar.gz" not in text:
+            yield f"{rock.name} does not name the tarball of {version}"
+    changelog = root / "debian" / "changelog"
+    if changelog.exists():
+        said = re.match(r"\S+ \(([^)]+)-[^-)]+\)", changelog.read_text())
+        # A version before this one is built by who tests upgrades.
+        if not said or said[1] != version and "S2SP_ANY_VERSION" not in os.environ:
+            yield f"debian/changelog is not for {version}"
+    changes = (root / "CHANGELOG.md").read_text()
+    if f"## [{version}]" not in changes and "## [Unreleased]" not in changes:
+        yield f"CHANGELOG.md says nothing of {version}"
+    page = (root / "docs" / "installing.md").read_text()
+    for said in re.findall(r"mod_s2s_partners-(\d[\w.]*?)-\d\.src\.rock", page):
+        if said != version:
+            yield f"docs/installing.md names the rock of {said}"
+
+
+def manual_faults(root):
+    page = root / "docs" / "mod_s2s_partners.1"
+    text = page.read_text()
+    for section in ("NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "EXIT STATUS", "EXAMPLES"):
+        if not re.search(rf"^\.SH {section}$", text, re.MULTILINE):
+            yield f"no section {section}"
+    if shutil.which("groff"):
+        ran = subprocess.run(["groff", "-man", "-ww", "-z", page], stderr=subprocess.PIPE, text=True)
+        yield from (line for line in ran.stderr.splitlines() if line)
+    offline = root / "lua" / "offline.lib.lua"
+    if offline.exists():
+        for command in re.findall(r"^\tfunction commands\.(\w+)", offline.read_text(), re.MULTILINE):
+            if not re.search(rf"^\.B prosodyctl mod_s2s_partners {command}\b", text, re.MULTILINE):
+                yield f"the command {command} is not in the synopsis"
+
+
+def reachable(root):
+    """Pages that nobody finds from the README."""
+    seen, todo = set(), [root / "README.md"]
+    while todo:
+        page = todo.pop()
+        if page in seen or not page.exists():
+            continue
+        seen.add(page)
+        for target in LINK.findall(FENCE.sub("", page.read_text())):
+            path = target.partition("#")[0]
+            if path.endswith(".md") and ":" not in path:
+                todo.append((page.parent / path).resolve())
+    return seen
+
+
+SELF_TEST = {
+    "a link to nowhere": ("link", "see [it](nowhere.md)"),
+    "a heading that is not there": ("link", "see [it](#nothing)"),
+    "somebody's host": ("word", "apt from http://" + "mirror.corp.internal/debian"),
+    "somebody's folder": ("word", "see /" + "home/somebody/notes"),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", required=True, type=pathlib.Path)
+    root = parser.parse_args().source.resolve()
+    count = failed = 0
+
+    def case(name, faults):
+        nonlocal count, failed
+        faults = list(faults)
+        count += 1
+        failed += bool(faults)
+        print(f"{'not ' if faults else ''}ok {count} - {name}")
+        for fault in faults:
+            print(f"# {fault}")
+
+    print("TAP version 13")
+    texts = dict(files(root))
+    for path, text in texts.items():
+        if path.suffix == ".md":
+            case(f"links of {path.relative_to(root)}", link_faults(root, path, text))
+    case("no host or folder of one machine in any file",
+         (f"{path.relative_to(root)}: {fault}" for path, text in texts.items() for fault in word_faults(text)))
+    case("one version everywhere", version_faults(root))
+    case("the manual page", manual_faults(root))
+    found = reachable(root)
+    case("every page is found from the README",
+         (f"{page.relative_to(root)} is linked from nowhere" for page in sorted((root / "docs").glob("*.md")) if page not in found))
+    for name, (kind, text) in SELF_TEST.items():
+        faults = link_faults(root, root / "README.md", text) if kind == "link" else word_faults(text)
+        case(f"{name} is found", [] if list(faults) else ["it was not"])
+    print(f"1..{count}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
