@@ -7,6 +7,7 @@ local errors = require "util.error";
 local async = require "util.async";
 local timer = require "util.timer";
 local jid_host = require "util.jid".host;
+local s2smanager = require "core.s2smanager";
 
 local hosts = prosody.hosts;
 
@@ -28,6 +29,11 @@ local function new_guard(native, latch)
 	local report = module:require "report" (native);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
+	local limits = module:require "limits" (guard, native, latch);
+	local proxy = module:require "proxy" ();
+	local queue = module:require "queue";
+	limits.keepalive = module:require "keepalive" (guard, native);
+	guard.limits = limits;
 
 	-- Actions run in a runner of their own: closing a stream bounces its queue, and whoever gets those bounces may wait.
 	local function detached(action)
@@ -41,8 +47,11 @@ local function new_guard(native, latch)
 	local function close_stream(session, condition, text, bounce)
 		if session.destroyed then return; end
 		detached(function ()
-			if session.close then
+			if session.conn and session.close then
 				session:close({ condition = condition, text = text }, nil, bounce);
+			elseif session.direction == "outgoing" then
+				-- Not connected yet: core has nothing to close, but a queue to return.
+				s2smanager.destroy_session(session, text, bounce);
 			end
 		end);
 	end
@@ -56,9 +65,16 @@ local function new_guard(native, latch)
 	--- What C asks for after it has decided
 
 	function act.close(session, reason, condition, rule)
+		if session.destroyed then return; end
 		local row = native.reasons[reason];
-		report.stream_refused(session, reason, rule);
-		close_stream(session, condition, ("%s (%s)"):format(row.peer_text, reason), errors.new({
+		local text = ("%s (%s)"):format(row.peer_text, reason);
+		local quiet = not limits.may_log(session, reason);
+		report.stream_refused(session, reason, rule, quiet);
+		if quiet and session.conn then
+			limits.dismiss(session, condition, text);
+			return;
+		end
+		close_stream(session, condition, text, errors.new({
 			type = row.stanza_type;
 			condition = row.stanza_condition;
 			text = row.user_text;
@@ -70,7 +86,7 @@ local function new_guard(native, latch)
 	function act.watch_header(session)
 		local open_stream = session.open_stream;
 		function session.open_stream(...)
-			if (session.version or 0) < 1 then
+			if session.version and session.version < 1 then -- none: closed before there was a header
 				timer.add_task(0, function ()
 					if not session.destroyed then
 						prosody.events.fire_event("s2s-partners-header", { session = session });
@@ -81,7 +97,10 @@ local function new_guard(native, latch)
 		end
 	end
 
+	act.connect_through = proxy.connect_through;
+
 	function act.established(session)
+		limits.settled(session);
 		report.stream_established(session);
 	end
 
@@ -205,23 +224,44 @@ local function new_guard(native, latch)
 
 	--- Policies
 
-	-- Streams that no longer conform are closed; those opened before the module was loaded have no record and go as well.
+	-- Streams that no longer conform are closed; those opened before the module was loaded have no record and go as well. Where there
+	-- are now fewer places than streams, established ones keep theirs before others, older before younger. What is queued is judged
+	-- again as well.
 	local function rejudge_streams()
+		local streams, order = {}, {};
 		latch.each_stream(function (session)
+			streams[#streams+1] = session;
+			order[session] = native.stream_order(session);
+		end);
+		table.sort(streams, function (a, b) return order[a] < order[b]; end);
+		guard.places = { total = 0; partners = {} };
+		local refused, queued = {}, {};
+		for _, session in ipairs(streams) do
 			local verdict, reason, rule = native.rejudge(guard, session);
+			local place, place_reason, place_rule = native.place_recount(guard, session);
 			if verdict == "none" then
 				reason, rule = "policy-changed", "opened while mod_s2s_partners was not guarding";
+			elseif verdict == "allow" and place then
+				verdict, reason, rule = place, place_reason, place_rule;
 			end
 			if verdict ~= "allow" then
-				act.close(session, reason, native.reasons[reason].stream_condition, rule);
+				refused[#refused+1] = { session, reason, native.reasons[reason].stream_condition, rule };
 			end
-		end);
+			queue.take(session, queued);
+		end
+		for _, arguments in ipairs(refused) do
+			act.close(table.unpack(arguments));
+		end
+		if #queued > 0 then
+			detached(function () queue.route(queued); end);
+		end
 	end
 
 	local function apply_configuration()
 		local new = commit.compile_all();
 		if not new then return false; end
 		guard.policies, guard.trust = new.policies, new.trust;
+		limits.configure(guard.policies);
 		rejudge_streams();
 		return true;
 	end
@@ -233,6 +273,7 @@ local function new_guard(native, latch)
 		if not events or installed[host] == events then return; end
 		installed[host] = events;
 		native.install_host(guard, module:context(host), host);
+		module:context(host):hook("s2sout-pre-connect", proxy.on_pre_connect);
 	end
 
 	local function on_host_activated(host)
@@ -256,7 +297,7 @@ local function new_guard(native, latch)
 	end
 
 	function guard.save()
-		return guard.running and { policies = guard.policies; trust = guard.trust } or {};
+		return guard.running and { policies = guard.policies; trust = guard.trust; waiting = limits.save() } or {};
 	end
 
 	function guard.start(saved)
@@ -281,7 +322,9 @@ local function new_guard(native, latch)
 		if saved and saved.policies then
 			guard.running = true;
 			guard.policies, guard.trust = saved.policies, saved.trust;
+			limits.configure(guard.policies);
 		end
+		limits.start(saved and saved.waiting);
 		run();
 		if not guard.running then
 			rejudge_streams();
@@ -291,6 +334,7 @@ local function new_guard(native, latch)
 	end
 
 	function guard.stop()
+		limits.stop();
 		filters.remove_filter_hook(add_filter);
 		latch.each_stream(function (session)
 			if session.filters then filters.remove_filter(session, "stanzas/in", guard.filter); end

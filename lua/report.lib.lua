@@ -26,8 +26,9 @@ local function new_report(native)
 		return outgoing and "to" or "from", remote or "(unknown domain)", host or "(unknown host)";
 	end
 
-	function report.stream_refused(session, reason, rule)
-		if session.destroyed then return; end
+	-- `quiet`: it is summed up with others.
+	function report.stream_refused(session, reason, rule, quiet)
+		if session.destroyed or quiet then return; end
 		local preposition, remote, host = names_of(session);
 		local view = native.stream_view(session);
 		module:log("info", "Refused stream %s %s (host %s%s%s): %s: %s", preposition, remote, host,

@@ -10,6 +10,7 @@
 #include "reason.h"
 #include "status.h"
 #include "stream.h"
+#include "stream_limits.h"
 #include "text.h"
 
 #endif

@@ -2,6 +2,7 @@
 #include "handler.h"
 
 #include "policy.h"
+#include "stream_limits.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -131,8 +132,10 @@ static int on_route(lua_State *L) {
 	struct s2sp_stream *stream;
 	if (!existing_stream(L, &stream))
 		return 0;
-	if (stream != NULL && stream->stage >= S2SP_STAGE_AUTHENTICATED && stream->partner == partner)
+	if (stream != NULL && stream->stage >= S2SP_STAGE_AUTHENTICATED && stream->partner == partner) {
+		s2sp_lua_stanza_counts(L, stream, stanza, stanza + 1);
 		return 0;
+	}
 	int pushed = act_on_event(L, "refuse_route", no_record);
 	lua_pushvalue(L, -pushed - 2); /* the session, to be closed */
 	return pushed + 1;
@@ -178,8 +181,11 @@ static int judge_element(lua_State *L) {
 		if (is_authenticated(L, stream)) {
 			if (xmlns.length == 0) {
 				/* Core checks it too, and closes without a word. */
-				if (jid_is_of(s2sp_lua_text_field(L, attr, "from"), s2sp_lua_stream_remote(L, record)))
+				if (jid_is_of(s2sp_lua_text_field(L, attr, "from"), s2sp_lua_stream_remote(L, record))) {
+					s2sp_lua_stanza_counts(L, stream, FILTER_STANZA, attr);
+					stream->verify_only = false;
 					return 0;
+				}
 				decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
 				return s2sp_act_refuse(L, false, FILTER_SESSION, decision, "not-authorized");
 			}
