@@ -234,6 +234,9 @@ struct s2sp_decision s2sp_stream_dialback(struct s2sp_stream *stream) {
 		return decision;
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED)
 		return wait(S2SP_REASON_DIALBACK_NOT_ALLOWED, "the stream is authenticated already");
+	/* Each key makes us ask the partner's server: a peer that knows the right one needs no second. */
+	if (stream->asked)
+		return end(stream, S2SP_REASON_DIALBACK_NOT_ALLOWED, "a second key on one stream");
 	if (methods_now(stream) & S2SP_METHODS_DIALBACK) {
 		stream->asked = true;
 		return allow("dialback is among the methods that fit this stream");

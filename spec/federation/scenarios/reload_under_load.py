@@ -142,7 +142,7 @@ def setup(lab):
     lab.cleanup(lab.alice.close)
     lab.remotes_by_domain = {domain: Remote(lab, [domain], leaf=lab.certificates.leaf(domain))
                              for domain in (STEADY, COMING, CHANGING)}
-    slow = Remote(lab, SLOWLY, leaf=lab.certificates.leaf(SLOWLY[0], also=SLOWLY[1:]))
+    slow = Remote(lab, SLOWLY, leaf=lab.certificates.leaf(SLOW, also=["*." + SLOW]))
     greet = slow.greet
 
     def slowly(connection):
