@@ -287,6 +287,7 @@ local function new_guard(native, latch)
 					-- What other hosts run with changes only when all of them are committed.
 					guard.trust.anchors[path] = guard.trust.anchors[path] or store;
 				end
+				limits.configure(guard.policies);
 			end
 		end
 	end
@@ -298,7 +299,8 @@ local function new_guard(native, latch)
 	end
 
 	function guard.save()
-		return guard.running and { policies = guard.policies; trust = guard.trust; waiting = limits.save() } or {};
+		return guard.running and { policies = guard.policies; trust = guard.trust; waiting = limits.save();
+			keepalives = guard.keepalives } or {};
 	end
 
 	function guard.start(saved)
@@ -323,6 +325,7 @@ local function new_guard(native, latch)
 		if saved and saved.policies then
 			guard.running = true;
 			guard.policies, guard.trust = saved.policies, saved.trust;
+			guard.keepalives = saved.keepalives or guard.keepalives;
 			limits.configure(guard.policies);
 		end
 		limits.start(saved and saved.waiting);

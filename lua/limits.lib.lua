@@ -304,7 +304,7 @@ local function new_limits(guard, native, latch)
 		for conn, node in pairs(saved or {}) do
 			if conn.socket and conn:socket() then
 				enter(conn, node.session);
-				nodes[conn].since = node.since;
+				if nodes[conn] then nodes[conn].since = node.since; end
 			end
 		end
 		latch.each_stream(function (session)

@@ -452,6 +452,33 @@ def scenario_keepalive_is_no_activity(lab):
         answers.close()
 
 
+def scenario_keepalive_over_a_module_reload(lab):
+    """An answer that comes after the module has been loaded anew is an answer."""
+    with Scene(lab, limited(partner(FABRIKAM, keepalive=True), keepalive_interval=3, inactivity_timeout=60)) as scene:
+        remote = scene.remote(FABRIKAM)
+        scene.send_out(remote, FABRIKAM)
+        with scene.authenticated() as probe:
+            ping = remote.wait_element(ping_of, 8)
+            scene.edge.shell('module:reload("s2s_partners")')
+            probe.send(f"<iq type='result' id='{ping.get('id')}' from='{FABRIKAM}' to='{HOST}'/>")
+            wait_until(lambda: len([e for e in remote.elements("iq") if ping_of(e)]) >= 2, 8, "second ping")
+            assert len(remote.connections) == 1
+
+
+def scenario_waiting_over_a_module_reload(lab):
+    """Connections that wait are bounded, and timed, after the module has been loaded anew as before."""
+    with Scene(lab, limited(partner(FABRIKAM), establishment_timeout=4), s2s_timeout=60) as scene:
+        crowd = [Probe(scene.edge.address, source="127.0.201.1") for _ in range(90)]
+        scene.edge.shell('module:reload("s2s_partners")')
+        more = [Probe(scene.edge.address, source="127.0.201.1") for _ in range(20)]
+        said_limit(crowd[0].read_close())
+        assert not ended(crowd[-1], 0.1)
+        for probe in (crowd[-1], more[-1]):
+            refused(probe, "establishment-timeout", "connection-timeout", timeout=10)
+        for probe in crowd + more:
+            probe.close()
+
+
 # Unauthenticated connections
 
 def scenario_waiting_connections(lab):

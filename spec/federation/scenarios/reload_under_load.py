@@ -174,6 +174,8 @@ def scenario_every_message_is_accounted_for(lab):
             broken = any(entry["tls"] == "requried" for entry in entries)
             if not broken and any(entry["domain"] == COMING for entry in entries):
                 traffic.forbidden_since = None
+                time.sleep(0.2)     # what was sent before is to be judged before
+                alice.iq(HOST, "<ping xmlns='urn:xmpp:ping'/>")
             reload_edge(edge, entries)
             if not broken:
                 listed = any(entry["domain"] == COMING for entry in entries)
@@ -181,6 +183,8 @@ def scenario_every_message_is_accounted_for(lab):
             time.sleep(0.25)
     finally:
         traffic.forbidden_since = None
+        time.sleep(0.2)
+        alice.iq(HOST, "<ping xmlns='urn:xmpp:ping'/>")
         reload_edge(edge, POLICIES[0])
         time.sleep(0.5)
         traffic.stop()
