@@ -7,7 +7,7 @@ local s2smanager = require "core.s2smanager";
 
 local MINUTE = 60;
 local SWEEP_MAX = 5; -- seconds between looks at the times of all streams
-local LINES_PER_ADDRESS, LINES = 200, 2000; -- refused streams that get a line of their own in a minute
+local LINES_PER_ADDRESS, LINES = 200, 1000; -- refused streams that get a line of their own in a minute
 local FLUSH_TIME = 2; -- seconds a closed connection has for its last bytes while it may be in a TLS handshake
 
 local HEADER = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams'"
@@ -301,10 +301,15 @@ local function new_limits(guard, native, latch)
 
 	function limits.start(saved)
 		guard.places = { total = 0; partners = {} };
-		for conn, node in pairs(saved or {}) do
-			if conn.socket and conn:socket() then
-				enter(conn, node.session);
-				if nodes[conn] then nodes[conn].since = node.since; end
+		local waiting = {};
+		for _, node in pairs(saved or {}) do
+			waiting[#waiting+1] = node;
+		end
+		table.sort(waiting, function (a, b) return a.at < b.at; end);
+		for _, node in ipairs(waiting) do
+			if node.conn.socket and node.conn:socket() then
+				enter(node.conn, node.session);
+				if nodes[node.conn] then nodes[node.conn].since = node.since; end
 			end
 		end
 		latch.each_stream(function (session)

@@ -171,7 +171,7 @@ def scenario_keys_for_made_up_domains(lab):
         domain = f"made-up-{number}.evil.test"
         return (HEADER.format(domain=domain) + RESULT.format(domain=domain) * 3).encode()
     mark = lab.dns.mark()
-    siege(lab, "keys for made-up domains", say, network=4, lines=5000)
+    siege(lab, "keys for made-up domains", say, network=4, lines=7500)
     assert not lab.dns.asked("evil.test", mark)
 
 
@@ -180,7 +180,7 @@ def scenario_keys_without_from(lab):
         header = HEADER.replace("from='{domain}' ", "")
         return (header + RESULT.format(domain=f"made-up-{number}.evil.test") * 3).encode()
     mark = lab.dns.mark()
-    siege(lab, "keys on streams without a name", say, network=5, lines=5000)
+    siege(lab, "keys on streams without a name", say, network=5, lines=7500)
     assert not lab.dns.asked("evil.test", mark)
 
 

@@ -467,14 +467,14 @@ def scenario_keepalive_over_a_module_reload(lab):
 
 def scenario_waiting_over_a_module_reload(lab):
     """Connections that wait are bounded, and timed, after the module has been loaded anew as before."""
-    with Scene(lab, limited(partner(FABRIKAM), establishment_timeout=4), s2s_timeout=60) as scene:
+    with Scene(lab, limited(partner(FABRIKAM), establishment_timeout=10), s2s_timeout=60) as scene:
         crowd = [Probe(scene.edge.address, source="127.0.201.1") for _ in range(90)]
         scene.edge.shell('module:reload("s2s_partners")')
         more = [Probe(scene.edge.address, source="127.0.201.1") for _ in range(20)]
         said_limit(crowd[0].read_close())
         assert not ended(crowd[-1], 0.1)
         for probe in (crowd[-1], more[-1]):
-            refused(probe, "establishment-timeout", "connection-timeout", timeout=10)
+            refused(probe, "establishment-timeout", "connection-timeout", timeout=16)
         for probe in crowd + more:
             probe.close()
 
