@@ -115,20 +115,20 @@ local function new_guard(native, latch)
 		detached(function () origin.send(reply); end);
 	end
 
-	-- What core itself says to a contact whose request waits for the user, or whom the user has not authorised.
-	local function answer_presence(stanza, kind)
-		local reply = st.presence({ from = jid_bare(stanza.attr.to), to = jid_bare(stanza.attr.from), type = kind });
+	-- What core itself says to a contact whose request waits for the user.
+	local function answer_subscribe(stanza)
+		local reply = st.presence({ from = jid_bare(stanza.attr.to), to = jid_bare(stanza.attr.from), type = "unavailable" });
 		guard.answers[reply] = true;
 		detached(function () prosody.core_route_stanza(hosts[jid_host(reply.attr.from)], reply); end);
 	end
 
-	-- Nothing in a refusal tells a stranger why. `reply`: "error" | "unavailable" | "unsubscribed" | "none"; nil: by the kind of stanza.
+	-- Nothing in a refusal tells a stranger why. `reply`: "error" | "unavailable" | "none"; nil: by the kind of stanza.
 	function act.refuse_stanza(origin, stanza, reason, rule, reply)
 		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
 		report.stanza_refused("in", partner_label(host, remote), remote, host, reason, rule);
 		local kind = stanza.attr.type;
-		if reply == "unavailable" or reply == "unsubscribed" then
-			answer_presence(stanza, reply);
+		if reply == "unavailable" then
+			answer_subscribe(stanza);
 		elseif reply == "error" or reply == nil
 			and (stanza.name == "message" and kind ~= "error" or stanza.name == "iq" and (kind == "get" or kind == "set")) then
 			answer(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
@@ -193,7 +193,7 @@ local function new_guard(native, latch)
 			else
 				module:log("error", "The roster of %s cannot be written: no subscription is authorised", jid_bare(stanza.attr.to));
 				report.stanza_refused("in", partner_label(host, remote), remote, host, "roster-unavailable", "the roster cannot be written");
-				answer_presence(stanza, "unavailable");
+				answer_subscribe(stanza);
 			end
 		end);
 	end
