@@ -62,7 +62,9 @@ class Types:
         self.clients.clear()
 
 
-def start(lab, users=(), rosters=None, partner_users=(), partner_rosters=None, modules=(), edge_options="", hosts=None, rooms=()):
+def start(lab, users=(), rosters=None, partner_users=(), partner_rosters=None, modules=(), edge_options="", hosts=None, rooms=(), roles=False):
+    if roles and lab.version != "0.12":
+        edge_options += 'custom_roles = { { name = "lab:inside"; inherits = { "prosody:registered" }; deny = { "xmpp:federate" } } }\n'
     edge = edge_server(lab, PARTNERS, users=[ALICE, DORA, *users], components={ROOMS: ("muc", "muc_room_locking = false\n")},
                        modules=["s2s_bidi", *modules], options=edge_options, **({"hosts": hosts} if hosts else {}))
     for jid, items in (rosters or {}).items():

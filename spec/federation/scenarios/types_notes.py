@@ -102,6 +102,7 @@ def scenario_last_activity(fixture):
     alice = fixture.client(ALICE)
     secret = "last secret"
     alice.presence(type_="unavailable", status=secret)
+    alice.roster()      # when that is answered, the presence has been seen
     for domain in DOMAINS:
         answer = fixture.clients[bob(domain)].iq(ALICE, "<query xmlns='jabber:iq:last'/>")
         assert answer.get("type") == "result", answer
