@@ -135,10 +135,11 @@ local function new_guard(native, latch)
 		end
 	end
 
-	-- Of a type that does not exist. What core says to that depends on the user.
+	-- Of a type that does not exist, or no iq by RFC 6120 8.2.3. What core makes of that depends on the user.
 	function act.answer_malformed(origin, stanza)
-		module:log("debug", "Dropped a %s of no known type from %s", stanza.name, stanza.attr.from);
-		if stanza.name == "iq" then
+		module:log("debug", "Dropped a malformed %s from %s", stanza.name, stanza.attr.from);
+		local kind = stanza.attr.type;
+		if stanza.name == "iq" and stanza.attr.id and kind ~= "result" and kind ~= "error" then
 			answer(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
 		end
 	end

@@ -59,6 +59,12 @@ def stanzas():
             found[f"iq {type_} {name}"] = f"<iq from='{{from_}}' to='{{to}}' id='same' type='{type_}'>{payload}</iq>"
     found["iq result"] = "<iq from='{from_}' to='{to}' id='same' type='result'/>"
     found["iq error"] = f"<iq from='{{from_}}' to='{{to}}' id='same' type='error'>{ERROR}</iq>"
+    for type_ in ("get", "set"):
+        found[f"iq-empty {type_}"] = f"<iq from='{{from_}}' to='{{to}}' id='same' type='{type_}'/>"
+        found[f"iq-double {type_}"] = f"<iq from='{{from_}}' to='{{to}}' id='same' type='{type_}'>{PAYLOADS['ping'] * 2}</iq>"
+        found[f"iq-anonymous {type_}"] = f"<iq from='{{from_}}' to='{{to}}' type='{type_}'>{PAYLOADS['ping']}</iq>"
+    found["iq-anonymous result"] = "<iq from='{from_}' to='{to}' type='result'/>"
+    found["iq-typeless"] = "<iq from='{from_}' to='{to}' id='same'><query xmlns='urn:lab'/></iq>"
     found["iq nonsense"] = "<iq from='{from_}' to='{to}' id='same' type='nonsense'><query xmlns='urn:lab'/></iq>"
     return found
 
