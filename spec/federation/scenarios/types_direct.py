@@ -116,12 +116,13 @@ def scenario_directed_presence_unverified_unlisted(fixture):
     assert (condition, kind) == ("subscription-required", "auth") and text
     # With group chat allowed it may be sent, and then the contact counts as listed, until the unavailable has gone out.
     friend = fixture.client(bob(OPEN))
+    seen = friend.mark()
     carol.presence(bob(OPEN))
-    friend.wait_presence(CAROL)
+    friend.wait_presence(CAROL, since=seen)
     delivered(friend, carol, CAROL)
     delivered(carol, friend, bob(OPEN))
     carol.presence(bob(OPEN), "unavailable")
-    friend.wait_presence(CAROL, "unavailable")
+    friend.wait_presence(CAROL, "unavailable", since=seen)
     refused(carol, friend, bob(OPEN), "subscription-required")
     refused(friend, carol, CAROL, "service-unavailable")
     assert other.jid == bob(UNV)
@@ -130,9 +131,9 @@ def scenario_directed_presence_unverified_unlisted(fixture):
 def scenario_directed_presence_ends_with_the_session(fixture):
     friend = fixture.client(bob(OPEN))
     carol = fixture.client(CAROL)
-    carol.presence(bob(OPEN))
-    friend.wait_presence(CAROL)
     seen = friend.mark()
+    carol.presence(bob(OPEN))
+    friend.wait_presence(CAROL, since=seen)
     fixture.leave(CAROL)
     friend.wait_presence(CAROL, "unavailable", since=seen)
     carol = fixture.client(CAROL)
@@ -141,11 +142,13 @@ def scenario_directed_presence_ends_with_the_session(fixture):
 
 def scenario_directed_presence_survives_a_reload(fixture):
     carol, friend = fixture.client(CAROL), fixture.client(bob(OPEN))
+    seen = friend.mark()
     carol.presence(bob(OPEN))
-    friend.wait_presence(CAROL)
+    friend.wait_presence(CAROL, since=seen)
     fixture.edge.shell('module:reload("s2s_partners")')
     delivered(friend, carol, CAROL)
     carol.presence(bob(OPEN), "unavailable")
+    friend.wait_presence(CAROL, "unavailable", since=seen)
     refused(friend, carol, CAROL, "service-unavailable")
 
 
