@@ -120,6 +120,7 @@ def cancelled_then_added(fixture, user, cancel, add):
     fixture.edge.wait_log("cancelled-by-user", 5, log)
     not_authorised(fixture, contact, user, mark)
     add(local, contact)
+    local.roster()          # behind it
     mark = again(fixture, contact, user)
     authorised(fixture, contact, user, mark)
 
