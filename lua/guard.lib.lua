@@ -16,6 +16,8 @@ local xmlns_sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
 local xmlns_dialback_feature = "urn:xmpp:features:dialback";
 local xmlns_bidi_feature = "urn:xmpp:features:bidi";
 
+local xmlns_muc = "http://jabber.org/protocol/muc";
+
 local function new_guard(native, latch)
 	local act = {};
 	local guard = {
@@ -24,6 +26,10 @@ local function new_guard(native, latch)
 		trust = { anchors = {}; hosts = {}; own = {} }; -- see trust.load
 		hosts = hosts;
 		native = native;
+		bare_sessions = prosody.bare_sessions;
+		full_sessions = prosody.full_sessions;
+		answers = setmetatable({}, { __mode = "k" }); -- stanzas of our own, not to be judged again
+		notes = setmetatable({}, { __mode = "k" }); -- stanza -> its copy without status notes
 	};
 	local options = module:require "options";
 	local report = module:require "report" (native);
@@ -34,6 +40,9 @@ local function new_guard(native, latch)
 	local queue = module:require "queue";
 	limits.keepalive = module:require "keepalive" (guard, native);
 	guard.limits = limits;
+	local subscriptions = module:require "subscriptions" (native);
+	local facts, memory = module:require "facts" (native, subscriptions, module.saved_state and module.saved_state.memory);
+	guard.facts, guard.roles_scanned = facts, memory.roles_scanned;
 	local expiry = module:require "expiry" (native, latch);
 	guard.expiry = expiry;
 
@@ -63,6 +72,10 @@ local function new_guard(native, latch)
 		local policy = guard.policies[host];
 		return policy and remote and policy:label(remote) or "unlisted";
 	end
+
+	-- The module's own answers, and what else is done about a stanza that may pass.
+	local answers = module:require "answers" (guard, { native = native; report = report; memory = memory;
+		subscriptions = subscriptions; partner_label = partner_label; detached = detached });
 
 	--- What C asks for after it has decided
 
@@ -120,14 +133,16 @@ local function new_guard(native, latch)
 		report.element_refused(session, reason);
 	end
 
-	-- Nothing in a refusal tells a stranger why.
-	function act.refuse_stanza(origin, stanza, reason, rule)
+	-- Nothing in a refusal tells a stranger why. `reply`: "error" | "unavailable" | "none"; nil: by the kind of stanza.
+	function act.refuse_stanza(origin, stanza, reason, rule, reply)
 		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
 		report.stanza_refused("in", partner_label(host, remote), remote, host, reason, rule);
 		local kind = stanza.attr.type;
-		if stanza.name == "message" and kind ~= "error" or stanza.name == "iq" and (kind == "get" or kind == "set") then
-			local reply = st.error_reply(stanza, "cancel", "service-unavailable");
-			detached(function () origin.send(reply); end);
+		if reply == "unavailable" then
+			answers.subscribe(stanza);
+		elseif reply == "error" or reply == nil
+			and (stanza.name == "message" and kind ~= "error" or stanza.name == "iq" and (kind == "get" or kind == "set")) then
+			answers.send(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
 		end
 	end
 
@@ -139,7 +154,8 @@ local function new_guard(native, latch)
 		elseif stanza.name == "iq" then
 			return kind == "get" or kind == "set";
 		elseif stanza.name == "presence" then
-			return kind == "subscribe" or kind == nil and origin and origin.directed and origin.directed[stanza.attr.to];
+			return kind == "subscribe" or kind == nil and (stanza:get_child("x", xmlns_muc) ~= nil
+				or origin and origin.directed and origin.directed[stanza.attr.to]);
 		end
 	end
 
@@ -153,6 +169,11 @@ local function new_guard(native, latch)
 			local row = native.reasons[reason];
 			local reply = st.error_reply(stanza, row.stanza_type, row.stanza_condition, row.user_text);
 			detached(function () prosody.core_route_stanza(hosts[from_host], reply); end);
+		end
+		-- It has not seen the user come; it need not see the user go.
+		local origin = event.origin;
+		if stanza.name == "presence" and stanza.attr.type == nil and origin and origin.directed then
+			origin.directed[stanza.attr.to] = nil;
 		end
 	end
 
@@ -278,6 +299,8 @@ local function new_guard(native, latch)
 		installed[host] = events;
 		native.install_host(guard, module:context(host), host);
 		module:context(host):hook("s2sout-pre-connect", proxy.on_pre_connect);
+		subscriptions.guard_host(host, module:context(host));
+		memory.guard_host(host, module:context(host));
 	end
 
 	local function on_host_activated(host)
@@ -305,8 +328,10 @@ local function new_guard(native, latch)
 	end
 
 	function guard.save()
-		return guard.running and { policies = guard.policies; trust = guard.trust; expiry = expiry.state;
+		local saved = guard.running and { policies = guard.policies; trust = guard.trust; expiry = expiry.state;
 			waiting = limits.save(); keepalives = guard.keepalives } or {};
+		saved.memory = memory.save();
+		return saved;
 	end
 
 	function guard.start(saved)
