@@ -1,6 +1,7 @@
 /* Stanza events: what comes in over a stream, what is routed out, and the filter that sees every element first. */
 #include "handler.h"
 
+#include "counters.h"
 #include "policy.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -66,9 +67,12 @@ static int on_stanza_in(lua_State *L) {
 		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
 		return s2sp_act_refuse(L, true, origin, decision, "not-authorized");
 	}
-	decision = s2sp_stream_stanza(stream, policy_of(L, ARG_GUARD, ARG_HOST), remote);
-	if (decision.verdict == S2SP_VERDICT_ALLOW)
+	const struct s2sp_policy *policy = policy_of(L, ARG_GUARD, ARG_HOST);
+	decision = s2sp_stream_stanza(stream, policy, remote);
+	if (decision.verdict == S2SP_VERDICT_ALLOW) {
+		s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, s2sp_policy_find(policy, remote, NULL), S2SP_INCOMING, S2SP_REASON_NONE);
 		return 0;
+	}
 	if (stream->stage != S2SP_STAGE_ESTABLISHED)
 		return s2sp_act_refuse(L, true, origin, s2sp_stream_premature(stream), "not-authorized");
 	return refuse_stanza(L, origin, stanza, decision);
@@ -124,15 +128,16 @@ static int on_route(lua_State *L) {
 	s2sp_lua_domain(s2sp_lua_text_field(L, ARG_EVENT, "to_host"), &domain);
 	const struct s2sp_partner *partner;
 	bool verify = s2sp_lua_field_is(L, stanza, "name", "db:verify");
-	struct s2sp_decision decision =
-		s2sp_decide_route(policy_of(L, ARG_GUARD, ARG_HOST), s2sp_domain_text(&domain), verify, &partner);
+	const struct s2sp_policy *policy = policy_of(L, ARG_GUARD, ARG_HOST);
+	struct s2sp_decision decision = s2sp_decide_route(policy, s2sp_domain_text(&domain), verify, &partner);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return act_on_event(L, "refuse_route", decision);
 	struct s2sp_stream *stream;
-	if (!existing_stream(L, &stream))
+	if (!existing_stream(L, &stream) || (stream != NULL && stream->stage >= S2SP_STAGE_AUTHENTICATED && stream->partner == partner)) {
+		if (!verify)
+			s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, S2SP_REASON_NONE);
 		return 0;
-	if (stream != NULL && stream->stage >= S2SP_STAGE_AUTHENTICATED && stream->partner == partner)
-		return 0;
+	}
 	int pushed = act_on_event(L, "refuse_route", no_record);
 	lua_pushvalue(L, -pushed - 2); /* the session, to be closed */
 	return pushed + 1;
