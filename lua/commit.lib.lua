@@ -30,6 +30,13 @@ local function new_commit(native, options, trust)
 		return list;
 	end
 
+	-- The hosts whose own section sets one of our options: their issues need the host's name to be found.
+	local function speaks_for_itself(host)
+		for name in pairs(rawget(configmanager.getconfig(), host) or {}) do
+			if type(name) == "string" and (name:match("^s2s_partner") or name:match("^s2s_")) then return true; end
+		end
+	end
+
 	-- What hosts share is compiled once, and its issues are told once.
 	local function compile(hosts)
 		local run = options.begin();
@@ -37,9 +44,12 @@ local function new_commit(native, options, trust)
 		local issues, failed, seen = {}, false, {};
 		local function add_issues(new, host)
 			for _, issue in ipairs(new or {}) do
+				if host and speaks_for_itself(host) then
+					issue.host = host;
+					issue.message = ("VirtualHost or Component %q: %s"):format(host, issue.message);
+				end
 				if not seen[issue.message] then
 					seen[issue.message] = true;
-					issue.host = host;
 					issues[#issues+1] = issue;
 				end
 				failed = failed or issue.severity == "error";
@@ -99,7 +109,7 @@ local function new_commit(native, options, trust)
 	function commit.compile_host(host)
 		local result, issues = try_compile({ host });
 		for _, issue in ipairs(issues) do
-			module:log(issue.severity == "error" and "error" or "warn", "%s: %s", host, issue.message);
+			module:log(issue.severity == "error" and "error" or "warn", "%s", issue.message);
 		end
 		if not result then
 			module:log("error", "The partner configuration for %s has errors: every stream with another server is refused "

@@ -243,7 +243,8 @@ local function new_guard(native, latch)
 				guard.policies[host] = new.policies[host];
 				guard.trust.hosts[host] = new.trust.hosts[host];
 				for path, store in pairs(new.trust.anchors) do
-					guard.trust.anchors[path] = store;
+					-- What other hosts run with changes only when all of them are committed.
+					guard.trust.anchors[path] = guard.trust.anchors[path] or store;
 				end
 			end
 		end

@@ -128,9 +128,9 @@ local function deny_all_streams()
 	end);
 end
 
-local function arm(reason, text)
+local function arm(reason, level, text)
 	latch.reason = reason;
-	module:log("error", "Federation is refused in both directions: %s", text);
+	module:log(level, "Federation is refused in both directions: %s", text);
 	if latch.armed then return; end
 	latch.armed = true;
 	latch.installed = {};
@@ -152,6 +152,7 @@ local function disarm()
 	latch.installed = nil;
 	filters.remove_filter_hook(latch.filter_hook);
 	latch.filter_hook = nil;
+	module:log("info", "mod_s2s_partners guards again");
 end
 
 --- Loading
@@ -185,9 +186,9 @@ function module.unload()
 		guard.stop();
 	end
 	if reloading then
-		arm("internal-error", "mod_s2s_partners is being reloaded");
+		arm("internal-error", "debug", "mod_s2s_partners is being reloaded");
 	else
-		arm("internal-error", "mod_s2s_partners has been unloaded while the server runs; load it again or restart the server");
+		arm("internal-error", "error", "mod_s2s_partners has been unloaded while the server runs; load it again or restart the server");
 		deny_all_streams();
 	end
 end
@@ -197,6 +198,7 @@ if ok then
 	disarm();
 else
 	guard = nil;
-	arm("internal-error", ("mod_s2s_partners could not start: %s"):format(err));
+	arm("internal-error", "error", ("mod_s2s_partners could not start: %s; when it is mended: module:reload(\"s2s_partners\") in the "
+		.."shell, or restart the server"):format(err));
 	deny_all_streams();
 end

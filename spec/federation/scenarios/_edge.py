@@ -91,6 +91,15 @@ def assert_not_established(edge, domain, mark):
     assert not re.search(rf"Established stream (from|to) {re.escape(domain)} ", edge.log_since(mark))
 
 
+PING = "<ping xmlns='urn:xmpp:ping'/>"
+
+
+def heard(client, since):
+    """What the client has got since the mark, now that the server has answered something sent just now."""
+    answer = client.iq(HOST if client.jid == ALICE else client.jid.partition("@")[2], PING)
+    return [stanza for stanza in client.stanzas[since:] if stanza is not answer]
+
+
 def outbound_error(client, to, timeout=15):
     """Sends a message that cannot go out; (condition, text, type) of what the sender is told."""
     return client.wait_error(client.send_message(to), timeout)

@@ -113,6 +113,28 @@ def scenario_start_with_errors(lab):
         assert "NOT in force" not in scene.edge.shell("partners:list()")
 
 
+def scenario_start_with_errors_of_one_host(lab):
+    """A configuration with any error is not applied: not for the other hosts either."""
+    hosts = {HOST: "", "second.test": f"s2s_partners = {lua([partner(FABRIKAM, tls='requried')])}"}
+    with Scene(lab, GOOD, hosts=hosts) as scene:
+        scene.assert_all_refused("config-invalid")
+        with scene.probe(to="second.test") as probe:
+            probe.open()
+            refused(probe, "config-invalid")
+        scene.edge.hosts["second.test"] = ""
+        scene.edge.reload()
+        scene.authenticated(to="second.test").close()
+
+
+def scenario_reload_to_errors_of_one_host(lab):
+    with Scene(lab, GOOD, hosts={HOST: "", "second.test": ""}) as scene, scene.authenticated(to="second.test") as probe:
+        scene.edge.hosts["second.test"] = f"s2s_partners = {lua([partner(FABRIKAM, tls='requried')])}"
+        mark = scene.reload(WITHOUT_FABRIKAM)
+        scene.edge.wait_log(NOT_APPLIED, 5, mark)
+        scene.send_in(probe, FABRIKAM)
+        scene.authenticated().close()
+
+
 def scenario_start_without_any_list(lab):
     """No option at all: nobody is listed."""
     with Scene(lab, "") as scene:
