@@ -53,6 +53,7 @@ local function init(guard, native, commit, latch, metrics)
 	});
 
 	local commands = {};
+	context.commands = commands;
 	for _, group in ipairs({ "console_list"; "console_check"; "console_test" }) do
 		for name, command in pairs((module:require(group))(context)) do
 			commands[name] = command;

@@ -2,6 +2,7 @@
 
 local layout = module:require "layout";
 local readiness = module:require "readiness";
+local disk = module:require "disk";
 
 local function require_either(name)
 	local ok, library = pcall(require, "prosody."..name);
@@ -13,7 +14,7 @@ local promise = require_either "util.promise";
 local PARTNERS_SHOWN = 200;
 
 local function new_check(context)
-	local guard, native, commit = context.guard, context.native, context.commit;
+	local guard, native = context.guard, context.native;
 
 	local function print_issues(print, state)
 		local errors, warnings = 0, 0;
@@ -55,7 +56,7 @@ local function new_check(context)
 	local function check(self)
 		local print = self.session.print;
 		context.say_if_not_applied(print);
-		local result, state = commit.try_all();
+		local result, state = disk.try(native);
 		local errors, warnings = print_issues(print, state);
 		if errors + warnings == 0 then
 			print("The configuration on disk has no errors and no warnings.");
@@ -83,7 +84,7 @@ local function new_check(context)
 		for _, host in ipairs(hosts) do items[#items + 1] = { host = host }; end
 		for _, partner in ipairs(partners) do items[#items + 1] = { partner = partner }; end
 		print("");
-		print(("Asking DNS about %s and %s ..."):format(layout.count(#hosts, "domain").." of this server",
+		print(("Asking DNS about %s of this server and %s ..."):format(layout.count(#hosts, "domain"),
 			layout.count(#partners, "partner")));
 		local ports, addresses = readiness.listening();
 		local outcome, shown = { own = {}; partner = {} }, 0;

@@ -145,7 +145,7 @@ local function new_explain(context)
 			elseif step.certificate then
 				text = text.."; certificate "..step.certificate;
 			end
-			layout.print(print, ("    %-15s "):format(step.step), text);
+			layout.print(print, ("    %-17s "):format(step.step), text);
 		end
 	end
 
@@ -161,7 +161,7 @@ local function new_explain(context)
 		{ words = "with a certificate that is not valid"; facts = { certificate = "untrusted" } };
 		{ words = "without SASL EXTERNAL"; facts = { sasl = false } };
 		{ words = "without dialback"; facts = { dialback = false } };
-		{ words = "without 'from'"; facts = { anonymous = true; dialback = false; sasl = false }; only = "in" };
+		{ words = "without 'from'"; facts = { anonymous = true }; only = "in" };
 	};
 
 	local function simulate(question, facts)
@@ -215,9 +215,11 @@ local function new_explain(context)
 	local function print_end(print, question, verdict)
 		print("");
 		if verdict.verdict == "refuse" then
-			layout.print(print, "Why, and what to do: ", native.reasons[verdict.reason].text);
+			print("Why, and what to change to have it allowed:");
+			layout.print(print, "    ", native.reasons[verdict.reason].text);
 		else
-			layout.print(print, "To have it refused: ", refuse_words(question));
+			print("What to change to have it refused:");
+			layout.print(print, "    ", refuse_words(question):gsub("^%l", string.upper));
 		end
 		print("");
 		print(verdict_line(verdict));

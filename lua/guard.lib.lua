@@ -260,6 +260,9 @@ local function new_guard(native, latch)
 		return guard.running and { policies = guard.policies; trust = guard.trust } or {};
 	end
 
+	local metrics = module:require "metrics" (guard, native, latch, report);
+	local console, remove_adhoc;
+
 	function guard.start(saved)
 		native.install_global(guard, module);
 		for host in pairs(hosts) do
@@ -288,10 +291,19 @@ local function new_guard(native, latch)
 			rejudge_streams();
 		end
 		module:hook_global("config-reloaded", run);
-		module:require "console" (guard, native, commit, latch);
+		-- What only shows must not be able to close the server.
+		local ok, err = xpcall(function ()
+			console = module:require "console" (guard, native, commit, latch, metrics);
+			remove_adhoc = module:require "adhoc_commands" (console);
+		end, debug.traceback);
+		if not ok then
+			module:log("error", "The console commands are not available: %s", err);
+		end
 	end
 
 	function guard.stop()
+		if console and console.stop then console.stop(); end
+		if remove_adhoc then remove_adhoc(); end
 		filters.remove_filter_hook(add_filter);
 		latch.each_stream(function (session)
 			if session.filters then filters.remove_filter(session, "stanzas/in", guard.filter); end

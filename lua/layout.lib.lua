@@ -21,7 +21,7 @@ local function cut(word, width)
 		stop = width;
 	end
 	local head = word:sub(1, stop):match("^(.+[/.,@-])[^/.,@-]*$");
-	if not head or #head * 2 < stop then head = word:sub(1, stop); end
+	if not head or #head * 3 < stop then head = word:sub(1, stop); end
 	return head, word:sub(#head + 1);
 end
 

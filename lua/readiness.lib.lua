@@ -16,7 +16,7 @@ local local_addresses = require_either "util.net".local_addresses;
 local LOOKUP_SECONDS = 5;   -- for one name
 local TOTAL_SECONDS = 30;   -- for all of them
 local PARALLEL = 16;
-local EXPIRY_WARNING = 30 * 86400;
+local EXPIRY_WARNING = 14 * 86400; -- what renews itself has done so by then
 local FILE_SIZE_MAX = 1024 * 1024;
 
 local readiness = {};

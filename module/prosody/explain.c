@@ -89,8 +89,11 @@ static bool step_plan(lua_State *L, struct s2sp_stream *stream, const struct fac
 }
 
 static bool step_tls(lua_State *L, struct s2sp_stream *stream, const struct facts *facts) {
+	struct s2sp_decision decision = { S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its domain yet" };
 	s2sp_stream_observe(stream, true, facts->certificate);
-	bool allowed = begin_step(L, "TLS", s2sp_stream_identify(stream, s2sp_domain_text(&facts->domain)));
+	if (facts->names_domain)
+		decision = s2sp_stream_identify(stream, s2sp_domain_text(&facts->domain));
+	bool allowed = begin_step(L, "TLS", decision);
 	set_string(L, "certificate", s2sp_certificate_verdict_token(facts->certificate));
 	lua_pop(L, 1);
 	return allowed;
