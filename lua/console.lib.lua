@@ -49,7 +49,13 @@ local function init(guard, native, commit, latch, metrics)
 		native = native;
 		is_local = function (host) return guard.hosts[host]; end;
 		policy = function (host) return guard.policies[host]; end;
-		judge_stanza = metrics.judge_stanza;
+		has_accounts = function (host) return guard.hosts[host].type == "local"; end;
+		fact = function (need, question)
+			local own, policy = question.own, question.policy;
+			if need == "access" and not policy:external_access(own.user or "") then return "denied"; end
+			local look_up = guard.facts and guard.facts[need];
+			return look_up and look_up(own.host, own.user or "", own.jid, question.other.jid, "");
+		end;
 	});
 
 	local commands = {};

@@ -33,8 +33,7 @@ local type_words = {
 };
 
 --[[
-new_explain{ native, is_local(host), policy(host), facts(question) } -> explain
-facts is asked for what is known of the two users (see judge_stanza); nil when nothing can be known.
+new_explain{ native, is_local(host), has_accounts(host), policy(host), fact(need, question) } -> explain
 ]]
 local function new_explain(context)
 	local native = context.native;
@@ -188,26 +187,77 @@ local function new_explain(context)
 		return result;
 	end
 
-	-- { verdict, reason, rule } of the stanza itself; nil while there is nothing that could judge it.
+	-- Whose the address on our side is.
+	local function local_kind(question)
+		local accounts = context.has_accounts(question.own.host);
+		if question.own.user then return accounts and "user" or "room"; end
+		if accounts then return "host"; end
+		return question.own.resource and "room" or "component";
+	end
+
+	local fact_words = {
+		access = { denied = "the local user is denied external access"; allowed = "the local user may federate" };
+		account = { missing = "there is no such local user"; exists = "the local user exists" };
+		listed = { unavailable = "the local user's roster cannot be read"; no = "the contact is not in the local user's roster";
+			yes = "the contact is in the local user's roster" };
+		directed = { no = "the user has sent the contact no directed presence"; yes = "the user has sent the contact directed presence" };
+		requested = { no = "nothing was asked that this would answer"; yes = "it answers a request of ours" };
+		standing = { unavailable = "the user's roster or block list cannot be read"; blocked = "the user has blocked the contact";
+			cancelled = "the user has cancelled the contact's subscription"; none = "the user has not decided about the contact yet";
+			authorised = "the contact may see the user's presence already" };
+	};
+
+	--[[
+	Judged as traffic is, each fact looked up when the rules ask for it: { verdict, reason, rule, change }, and the facts in words.
+	context.fact(need, question) gives one; nil when it cannot be looked up.
+	]]
 	local function judge_stanza(question)
-		if not context.judge_stanza then return nil; end
-		return context.judge_stanza(question);
+		if not native.authorise then return nil; end
+		local partner, told = question.partner, {};
+		local facts = {
+			partner_type = partner.partner_type; group_chat = partner.group_chat; presence_authorization = partner.presence_authorization;
+			direction = question.direction; stanza = question.kind; ["local"] = local_kind(question);
+		};
+		for _ = 1, 16 do
+			local verdict, reason, rule, change = native.authorise(facts);
+			if verdict ~= "wait" then
+				return { verdict = verdict; reason = reason; rule = rule; change = change }, told;
+			end
+			local value = context.fact(reason, question);
+			if not value then
+				return { verdict = "refuse"; reason = "internal-error"; rule = "a fact about the local user could not be looked up ("..reason..")" }, told;
+			end
+			facts[reason] = value;
+			told[#told + 1] = fact_words[reason] and fact_words[reason][value] or ("%s: %s"):format(reason, value);
+		end
+		return { verdict = "refuse"; reason = "internal-error"; rule = "the rules did not come to an end" }, told;
+	end
+
+	-- What is changed in a stanza of this kind as it is supposed here: only presence is supposed to have a note.
+	local function change_of(question, judged)
+		if judged.change == "status-note-removed" and question.kind ~= "presence" then return "none"; end
+		return judged.change or "none";
 	end
 
 	local function refuse_words(question)
 		local partner = question.partner;
 		if partner.match == "default" then
-			return ("set s2s_partners_default = \"refuse\", so that only listed domains federate.");
+			return "Set s2s_partners_default = \"refuse\", so that only listed domains federate.";
 		end
-		return ("remove %s from the entry at %s (and see that no wildcard covers it), or deny the local user with "
-			.."s2s_partners_external_access."):format(question.other.host, partner.place);
+		local words = ("Remove %s from the entry at %s (and see that no wildcard covers it)"):format(question.other.host, partner.place);
+		if question.kind == "stream" then
+			return words..", or demand more: tls, sasl, trust_anchors, pinned_keys.";
+		elseif partner.partner_type ~= "public_unverified" then
+			words = words..", or make it partner_type = \"public_unverified\": then only contacts in the user's roster get through";
+		end
+		return words..", or deny the local user with s2s_partners_external_access.";
 	end
 
 	local function verdict_line(verdict)
 		if verdict.verdict == "refuse" then
 			return "verdict: refuse "..verdict.reason;
-		elseif verdict.reason and verdict.reason ~= "none" then
-			return "verdict: allow, changed: "..verdict.reason;
+		elseif verdict.change and verdict.change ~= "none" then
+			return "verdict: allow, changed: "..verdict.change;
 		end
 		return "verdict: allow";
 	end
@@ -219,7 +269,7 @@ local function new_explain(context)
 			layout.print(print, "    ", native.reasons[verdict.reason].text);
 		else
 			print("What to change to have it refused:");
-			layout.print(print, "    ", refuse_words(question):gsub("^%l", string.upper));
+			layout.print(print, "    ", refuse_words(question));
 		end
 		print("");
 		print(verdict_line(verdict));
@@ -265,10 +315,19 @@ local function new_explain(context)
 		local verdict = { verdict = stream.verdict; reason = stream.reason };
 		if verdict.verdict == "allow" and question.kind ~= "stream" then
 			local judged, told = judge_stanza(question);
-			for _, line in ipairs(told or {}) do say(line); end
 			if judged then
+				if #told > 0 then say("Looked up: "..table.concat(told, "; ").."."); end
 				say(("The stanza: %s%s: %s."):format(judged.verdict, judged.reason ~= "none" and " ("..judged.reason..")" or "", judged.rule));
-				verdict = judged;
+				verdict = { verdict = judged.verdict; reason = judged.reason; change = change_of(question, judged) };
+				if judged.verdict == "allow" and judged.change == "status-note-removed" then
+					say(question.kind == "presence" and "Its status note is taken out: only federated partners see notes."
+						or "Should it hold a status note, that is taken out: only federated partners see notes.");
+				elseif judged.verdict == "allow" and judged.change == "subscription-authorised" then
+					say("The subscription is authorised on the user's behalf: presence_authorization is \"automatic\".");
+				end
+				if question.kind == "iq-get" and not (question.direction == "in" and question.own or question.other).user then
+					say("This is for any request but disco, ping, version and time, which every partner may ask a bare domain.");
+				end
 			else
 				say("The stanza: what users may send each other is not judged by this version; the stream decides.");
 			end

@@ -7,6 +7,13 @@ local layout = module:require "layout";
 local explain = module:require "explain";
 local readiness = module:require "readiness";
 
+local function require_either(name)
+	local ok, library = pcall(require, "prosody."..name);
+	-- COMPAT Prosody 0.12: no prefix
+	return ok and library or require(name);
+end
+local configmanager = require_either "core.configmanager";
+
 local USAGE = [[
 Usage: prosodyctl mod_s2s_partners COMMAND
 
@@ -175,7 +182,15 @@ local function new_offline(native)
 			native = native;
 			is_local = function (host) return prosody.hosts[host]; end;
 			policy = function (host) return result and result.policies[host]; end;
-			facts = { listed = options["--listed"] or false };
+			has_accounts = function (host) return not configmanager.rawget(host, "component_module"); end;
+			-- Nobody is asked here: the user exists, has not blocked or cancelled anybody, and the roster is as --listed says.
+			fact = function (need, question)
+				return need == "access" and (question.policy:external_access(question.own.user or "") and "allowed" or "denied")
+					or need == "account" and "exists"
+					or need == "listed" and (options["--listed"] and "yes" or "no")
+					or need == "standing" and "none"
+					or "no";
+			end;
 		});
 		local verdict, problem = run(print, words[1], words[2], words[3]);
 		if not verdict then return wrong_usage(problem); end
