@@ -7,6 +7,8 @@ local errors = require "util.error";
 local async = require "util.async";
 local timer = require "util.timer";
 local jid_host = require "util.jid".host;
+local jid_bare = require "util.jid".bare;
+local jid_node = require "util.jid".node;
 
 local hosts = prosody.hosts;
 
@@ -14,6 +16,8 @@ local xmlns_tls = "urn:ietf:params:xml:ns:xmpp-tls";
 local xmlns_sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
 local xmlns_dialback_feature = "urn:xmpp:features:dialback";
 local xmlns_bidi_feature = "urn:xmpp:features:bidi";
+
+local xmlns_muc = "http://jabber.org/protocol/muc";
 
 local function new_guard(native, latch)
 	local act = {};
@@ -23,11 +27,18 @@ local function new_guard(native, latch)
 		trust = { anchors = {}; hosts = {} }; -- see trust.load
 		hosts = hosts;
 		native = native;
+		bare_sessions = prosody.bare_sessions;
+		full_sessions = prosody.full_sessions;
+		answers = setmetatable({}, { __mode = "k" }); -- stanzas of our own, not to be judged again
+		notes = setmetatable({}, { __mode = "k" }); -- stanza -> its copy without status notes
 	};
 	local options = module:require "options";
 	local report = module:require "report" (native);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
+	local subscriptions = module:require "subscriptions" (native);
+	local facts, memory = module:require "facts" (native, subscriptions, module.saved_state and module.saved_state.memory);
+	guard.facts, guard.roles_scanned = facts, memory.roles_scanned;
 
 	-- Actions run in a runner of their own: closing a stream bounces its queue, and whoever gets those bounces may wait.
 	local function detached(action)
@@ -98,15 +109,93 @@ local function new_guard(native, latch)
 		report.element_refused(session, reason);
 	end
 
-	-- Nothing in a refusal tells a stranger why.
-	function act.refuse_stanza(origin, stanza, reason, rule)
+	-- Sends what is the module's own word over the stream that the stanza came on.
+	local function answer(origin, reply)
+		guard.answers[reply] = true;
+		detached(function () origin.send(reply); end);
+	end
+
+	-- What core itself says to a contact whose request waits for the user, or whom the user has not authorised.
+	local function answer_presence(stanza, kind)
+		local reply = st.presence({ from = jid_bare(stanza.attr.to), to = jid_bare(stanza.attr.from), type = kind });
+		guard.answers[reply] = true;
+		detached(function () prosody.core_route_stanza(hosts[jid_host(reply.attr.from)], reply); end);
+	end
+
+	-- Nothing in a refusal tells a stranger why. `reply`: "error" | "unavailable" | "unsubscribed" | "none"; nil: by the kind of stanza.
+	function act.refuse_stanza(origin, stanza, reason, rule, reply)
 		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
 		report.stanza_refused("in", partner_label(host, remote), remote, host, reason, rule);
 		local kind = stanza.attr.type;
-		if stanza.name == "message" and kind ~= "error" or stanza.name == "iq" and (kind == "get" or kind == "set") then
-			local reply = st.error_reply(stanza, "cancel", "service-unavailable");
-			detached(function () origin.send(reply); end);
+		if reply == "unavailable" or reply == "unsubscribed" then
+			answer_presence(stanza, reply);
+		elseif reply == "error" or reply == nil
+			and (stanza.name == "message" and kind ~= "error" or stanza.name == "iq" and (kind == "get" or kind == "set")) then
+			answer(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
 		end
+	end
+
+	-- Of a type that does not exist. What core says to that depends on the user.
+	function act.answer_malformed(origin, stanza)
+		module:log("debug", "Dropped a %s of no known type from %s", stanza.name, stanza.attr.from);
+		if stanza.name == "iq" then
+			answer(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
+		end
+	end
+
+	local function changed(direction, host, remote, reason)
+		if report.stanza_changed then
+			report.stanza_changed(direction, partner_label(host, remote), remote, host, reason);
+		end
+	end
+
+	-- Something of what goes out was taken away, or is to be remembered.
+	function act.passed(event, change, remember)
+		if change then
+			changed("out", event.from_host, event.to_host, change);
+		end
+		if remember then
+			memory[remember](event.stanza, event.origin);
+		end
+	end
+
+	-- An answer that nothing is known from but that there is such a user: none at all, or one that any user gives.
+	local function says_nothing(stanza)
+		local payload = stanza.tags[1];
+		return stanza.attr.type == "error" or payload == nil or payload.name == "time"
+			or payload.attr.xmlns == "jabber:iq:time" or #payload == 0;
+	end
+
+	-- Core answers iqs to a bare JID in the user's name. For a contact who may not see the user's presence that must be what a user
+	-- who does not exist gives: service-unavailable (RFC 6121 8.5.1, 8.5.2.2.3).
+	function act.answer_alike(event, without_notes)
+		local stanza = event.stanza;
+		local from, to = stanza.attr.from, stanza.attr.to;
+		local user = jid_node(from);
+		if says_nothing(stanza) and not memory.sees_presence(event.from_host, user, to) then
+			event.stanza = st.error_reply(st.iq({ type = "get"; id = stanza.attr.id; from = to; to = from }),
+				"cancel", "service-unavailable");
+		elseif without_notes then
+			local copy = native.without_notes(stanza, guard);
+			if copy then
+				event.stanza = copy;
+				changed("out", event.from_host, event.to_host, "status-note-removed");
+			end
+		end
+	end
+
+	function act.authorise_subscription(stanza)
+		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
+		detached(function ()
+			if subscriptions.authorise(stanza) then
+				module:log("debug", "Authorised the subscription of a contact at %s on a user's behalf (host %s)", remote, host);
+				changed("in", host, remote, "subscription-authorised");
+			else
+				module:log("error", "The roster of %s cannot be written: no subscription is authorised", jid_bare(stanza.attr.to));
+				report.stanza_refused("in", partner_label(host, remote), remote, host, "roster-unavailable", "the roster cannot be written");
+				answer_presence(stanza, "unavailable");
+			end
+		end);
 	end
 
 	-- Whether the sender of a stanza is to hear that it could not go out. Core notes whom a session has sent presence to.
@@ -117,7 +206,8 @@ local function new_guard(native, latch)
 		elseif stanza.name == "iq" then
 			return kind == "get" or kind == "set";
 		elseif stanza.name == "presence" then
-			return kind == "subscribe" or kind == nil and origin and origin.directed and origin.directed[stanza.attr.to];
+			return kind == "subscribe" or kind == nil and (stanza:get_child("x", xmlns_muc) ~= nil
+				or origin and origin.directed and origin.directed[stanza.attr.to]);
 		end
 	end
 
@@ -131,6 +221,11 @@ local function new_guard(native, latch)
 			local row = native.reasons[reason];
 			local reply = st.error_reply(stanza, row.stanza_type, row.stanza_condition, row.user_text);
 			detached(function () prosody.core_route_stanza(hosts[from_host], reply); end);
+		end
+		-- It has not seen the user come; it need not see the user go.
+		local origin = event.origin;
+		if stanza.name == "presence" and stanza.attr.type == nil and origin and origin.directed then
+			origin.directed[stanza.attr.to] = nil;
 		end
 	end
 
@@ -233,6 +328,8 @@ local function new_guard(native, latch)
 		if not events or installed[host] == events then return; end
 		installed[host] = events;
 		native.install_host(guard, module:context(host), host);
+		subscriptions.guard_host(host, module:context(host));
+		memory.guard_host(host, module:context(host));
 	end
 
 	local function on_host_activated(host)
@@ -257,7 +354,9 @@ local function new_guard(native, latch)
 	end
 
 	function guard.save()
-		return guard.running and { policies = guard.policies; trust = guard.trust } or {};
+		local saved = guard.running and { policies = guard.policies; trust = guard.trust } or {};
+		saved.memory = memory.save();
+		return saved;
 	end
 
 	local metrics = module:require "metrics" (guard, native, latch, report);

@@ -111,6 +111,10 @@ local function new_metrics(guard, native, latch, report)
 		count(host, remote, direction, reason);
 	end);
 
+	after("stanza_changed", function (direction, _, remote, host, reason)
+		count(host, remote, direction, reason);
+	end);
+
 	after("committed", function (state)
 		families.reloads:with_labels(state.applied and "applied" or "rejected"):add(1);
 		drain();

@@ -2,6 +2,7 @@
 #ifndef S2SP_H
 #define S2SP_H
 
+#include "authorisation.h"
 #include "config.h"
 #include "domain.h"
 #include "negotiation.h"

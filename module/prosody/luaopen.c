@@ -1,4 +1,5 @@
 /* The module's face to Lua. */
+#include "authorise.h"
 #include "certificate.h"
 #include "counters.h"
 #include "explain.h"
@@ -123,6 +124,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	s2sp_lua_open_counters(L);
 	merge(L);
 	s2sp_lua_open_explain(L);
+	merge(L);
+	s2sp_lua_open_authorise(L);
 	merge(L);
 	push_reasons(L);
 	lua_setfield(L, -2, "reasons");

@@ -1,7 +1,7 @@
 /* Stanza events: what comes in over a stream, what is routed out, and the filter that sees every element first. */
+#include "authorise.h"
 #include "handler.h"
 
-#include "counters.h"
 #include "policy.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -69,13 +69,12 @@ static int on_stanza_in(lua_State *L) {
 	}
 	const struct s2sp_policy *policy = policy_of(L, ARG_GUARD, ARG_HOST);
 	decision = s2sp_stream_stanza(stream, policy, remote);
-	if (decision.verdict == S2SP_VERDICT_ALLOW) {
-		s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, s2sp_policy_find(policy, remote, NULL), S2SP_INCOMING, S2SP_REASON_NONE);
-		return 0;
-	}
+	const struct s2sp_partner *partner = policy == stream->policy ? stream->partner : policy == NULL ? NULL : s2sp_policy_find(policy, remote, NULL);
+	if (decision.verdict == S2SP_VERDICT_ALLOW && partner != NULL)
+		return s2sp_lua_authorise_in(L, origin, stanza, policy, partner);
 	if (stream->stage != S2SP_STAGE_ESTABLISHED)
 		return s2sp_act_refuse(L, true, origin, s2sp_stream_premature(stream), "not-authorized");
-	return refuse_stanza(L, origin, stanza, decision);
+	return refuse_stanza(L, origin, stanza, decision.verdict == S2SP_VERDICT_ALLOW ? no_record : decision);
 }
 
 /*
@@ -133,11 +132,9 @@ static int on_route(lua_State *L) {
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return act_on_event(L, "refuse_route", decision);
 	struct s2sp_stream *stream;
-	if (!existing_stream(L, &stream) || (stream != NULL && stream->stage >= S2SP_STAGE_AUTHENTICATED && stream->partner == partner)) {
-		if (!verify)
-			s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, S2SP_REASON_NONE);
-		return 0;
-	}
+	if (!existing_stream(L, &stream) ||
+	    (stream != NULL && stream->stage >= S2SP_STAGE_AUTHENTICATED && stream->partner == partner))
+		return s2sp_lua_authorise_out(L, stanza, policy, partner);
 	int pushed = act_on_event(L, "refuse_route", no_record);
 	lua_pushvalue(L, -pushed - 2); /* the session, to be closed */
 	return pushed + 1;
