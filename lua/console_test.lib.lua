@@ -151,7 +151,9 @@ local function new_test(context)
 			look(session);
 			watched.why = is_error(event.reason) and event.reason.text or type(event.reason) == "string" and event.reason or watched.why;
 		end);
+		-- The last look before the streams' queue is bounced: core tells of the end only after that.
 		function watched.forget()
+			if watched.session and not watched.session.destroyed then look(watched.session); end
 			for _, unhook in ipairs(hooks) do unhook(); end
 		end
 		return watched;
@@ -166,6 +168,7 @@ local function new_test(context)
 		local stage = progress.failed_at();
 		local words = {};
 		local text = is_error(err) and (err.text and ("%s (%s)"):format(err.text, err.condition) or err.condition) or tostring(err);
+		text = text:gsub("^Server%-to%-server connection failed: ", "");
 		words[1] = ("failed at %s: %s"):format(stage, layout.plain(watched.why or text, 300));
 		local view = watched.view;
 		local reason = view and view.stage == "refused" and view.reason;
