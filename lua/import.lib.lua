@@ -407,14 +407,17 @@ local function find_row(rows, row)
 	end
 end
 
--- The fewest changes first, then one without a warning, then the stricter: the order of the table.
+-- The fewest changes first. Between equals one without a warning, and what the other side can do weighs: a partner that has no TLS
+-- is not given any by our demanding it. Then the stricter, which is the order of the table.
+local change_costs = { tls = 12; sasl = 10; dialback = 11 };
+
 function import.closest(rows, row)
 	local best, best_cost;
 	for _, candidate in ipairs(rows) do
 		if candidate.verdict ~= "error" then
-			local cost = candidate.verdict == "warning" and 1 or 0;
-			for _, key in ipairs({ "tls"; "sasl"; "dialback" }) do
-				if candidate[key] ~= row[key] then cost = cost + 10; end
+			local cost = candidate.verdict == "warning" and 2 or 0;
+			for key, change in pairs(change_costs) do
+				if candidate[key] ~= row[key] then cost = cost + change; end
 			end
 			if not best or cost < best_cost then best, best_cost = candidate, cost; end
 		end
