@@ -2,6 +2,7 @@
 
 local layout = module:require "layout";
 local explain = module:require "explain";
+local disk = module:require "disk";
 
 local SECTION = "Federation partners: who may federate, and how";
 local order = { "list"; "show"; "explain"; "check"; "test"; "streams" };
@@ -12,10 +13,21 @@ local function init(guard, native, commit, latch, metrics)
 		live = metrics.live;
 	};
 
+	-- A module that is reloaded reads its options anew, but not the files.
+	local seen = prosody.s2s_partners_latch;
+	seen.files = seen.files or disk.fingerprint();
+	module:hook_global("config-reloaded", function () seen.files = disk.fingerprint(); end, -1);
+
 	-- While the configuration on disk is not the one in force, that is the first thing to be seen.
 	function context.say_if_not_applied(print)
 		local state = commit.state;
-		if state.applied then return; end
+		if state.applied then
+			if seen.files and disk.fingerprint() ~= seen.files then
+				layout.print(print, "", "The configuration on disk is NOT in force: it has changed since it was read; partners:check() looks at it, "
+					.."a reload applies it");
+			end
+			return;
+		end
 		local errors = {};
 		for _, issue in ipairs(state.issues) do
 			if issue.severity == "error" then errors[#errors + 1] = issue.message; end

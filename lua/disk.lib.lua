@@ -1,5 +1,7 @@
 -- The configuration as it stands on disk now, read beside the one in force: nothing that runs hears of it.
 
+local lfs = require "lfs";
+
 local function require_either(name)
 	local ok, library = pcall(require, "prosody."..name);
 	-- COMPAT Prosody 0.12: no prefix
@@ -52,4 +54,33 @@ local function try(native)
 	return commit.compile_all(), commit.state;
 end
 
-return { try = try };
+--- Whether the files are still those that were read
+
+local function stamp(path)
+	local attributes = lfs.attributes(path);
+	return attributes and ("%s:%d:%d"):format(path, attributes.modification, attributes.size) or path..":none";
+end
+
+-- Tells one state of all the files from another.
+local function fingerprint()
+	local configmanager = require_either "core.configmanager";
+	local base = prosody.paths.config or ".";
+	local expand = module:require "options".expand;
+	local stamps, seen = {}, {};
+	for _, path in ipairs(configmanager.files()) do -- each as often as it has been loaded
+		if not seen[path] then stamps[#stamps + 1] = stamp(path); end
+		seen[path] = true;
+	end
+	for _, section in pairs(configmanager.getconfig()) do
+		local patterns = rawget(section, "s2s_partners_files");
+		for _, pattern in ipairs(type(patterns) == "table" and patterns or {}) do
+			for _, path in ipairs(type(pattern) == "string" and expand(base, pattern) or {}) do
+				stamps[#stamps + 1] = stamp(path:sub(1, 1) == "/" and path or base.."/"..path);
+			end
+		end
+	end
+	table.sort(stamps);
+	return table.concat(stamps, "\n");
+end
+
+return { try = try; fingerprint = fingerprint };

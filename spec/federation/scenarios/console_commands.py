@@ -202,15 +202,37 @@ def scenario_check_reads_the_disk(lab):
     try:
         output = lab.edge.shell("partners:check()")
         assert "s2s_partners_default" in output and "Error: 1 error" in output, output
-        assert "NOT in force" not in lab.edge.shell("partners:list()")
+        for command in ("partners:list()", f'partners:show("{FABRIKAM}")', "partners:check()"):
+            first = lab.edge.shell(command).splitlines()[0]
+            assert "NOT in force: it has changed since it was read" in first, first
+        lab.edge.shell('module:reload("s2s_partners")')
+        assert "NOT in force" in lab.edge.shell("partners:list()").splitlines()[0]
         lab.edge.reload()
         for command in ("partners:list()", f'partners:show("{FABRIKAM}")', "partners:check()"):
             first = lab.edge.shell(command).splitlines()[0]
-            assert "NOT in force" in first, first
+            assert "NOT in force: 1 error; the one before still is" in first, first
     finally:
         lab.edge.partners = good
         lab.edge.reload()
     assert "NOT in force" not in lab.edge.shell("partners:list()")
+
+
+def scenario_a_changed_partner_file_is_noticed(lab):
+    (lab.edge.directory / "partners.d").mkdir()
+    more = lab.edge.directory / "partners.d" / "more.cfg.lua"
+    more.write_text("return { { domain = 'more.test'; partner_type = 'federated' } }\n")
+    good = lab.edge.partners
+    lab.edge.partners = PARTNERS + 's2s_partners_files = { "partners.d/*.cfg.lua" }\n'
+    try:
+        lab.edge.reload()
+        assert "more.test" in lab.edge.shell("partners:list()")
+        assert "NOT in force" not in lab.edge.shell("partners:list()")
+        more.write_text("return { { domain = 'other.test'; partner_type = 'public_verified' } }\n")
+        output = lab.edge.shell("partners:list()")
+        assert "NOT in force" in output.splitlines()[0] and "more.test" in output and "other.test" not in output, output
+    finally:
+        lab.edge.partners = good
+        lab.edge.reload()
 
 
 def scenario_check_own_certificate(lab):
