@@ -9,10 +9,12 @@ local function require_either(name)
 	return ok and library or require(name);
 end
 local promise = require_either "util.promise";
+local timer = require_either "util.timer";
 local st = require_either "util.stanza";
 local now = require_either "util.time".now;
 local new_id = require_either "util.id".medium;
-local is_error = require_either "util.error".is_error;
+local errors = require_either "util.error";
+local is_error = errors.is_error;
 
 local SECONDS_MAX = 60;
 local SECONDS_SPARE = 5; -- for the ping, once the stream stands
@@ -105,8 +107,7 @@ local function new_test(context)
 			hooks[#hooks + 1] = function () api:unhook(event, handler); end;
 		end
 		local function is_ours(session)
-			return session and session.direction == "outgoing" and session.from_host == question.host
-				and session.to_host == question.domain;
+			return session ~= nil and session == watched.session;
 		end
 		local function look(session)
 			local view = native.stream_view(session);
@@ -121,12 +122,8 @@ local function new_test(context)
 			watched.view = view;
 			return view;
 		end
-		hook(module, "s2s-created", function (event)
-			if is_ours(event.session) then watched.session = event.session; end
-		end);
 		hook(module, "s2sout-connected", function (event)
 			if not is_ours(event.session) then return; end
-			watched.session = event.session;
 			local conn = event.session.conn;
 			local ok, ip, port = pcall(function () return conn:ip(), conn:port(); end);
 			progress.stage("TCP", ("connected to %s"):format(ok and ip and ("%s%s"):format(ip, port and " port "..port or "") or "the other server"));
@@ -147,13 +144,16 @@ local function new_test(context)
 		end);
 		hook(module, "s2s-destroyed", function (event)
 			local session = event.session;
-			if session ~= watched.session and not is_ours(session) then return; end
+			if not is_ours(session) then return; end
 			look(session);
+			watched.restore();
 			watched.why = is_error(event.reason) and event.reason.text or type(event.reason) == "string" and event.reason or watched.why;
 		end);
-		-- The last look before the streams' queue is bounced: core tells of the end only after that.
-		function watched.forget()
+		-- The last look before the stream's queue is bounced: core tells of the end only after that.
+		function watched.last_look()
 			if watched.session and not watched.session.destroyed then look(watched.session); end
+		end
+		function watched.forget()
 			for _, unhook in ipairs(hooks) do unhook(); end
 		end
 		return watched;
@@ -178,43 +178,100 @@ local function new_test(context)
 		return stage, table.concat(words, "; "), reason;
 	end
 
+	--[[
+	Sends a ping over a stream of its own. Core opens a stream when it finds none for a route, so the one that stands is taken out of
+	its table for the moment of sending, and put back at once: no stanza of anybody else's is affected.
+	COMPAT 0.12, 13: core clears the table's place whichever stream ends, so it has to be put back then as well.
+	]]
 	local function ping(question, print, progress, resolve, reject)
 		local watched = watch(question, progress);
-		local own = module:context(question.host);
-		local sent = now();
-		local established = guard.hosts[question.host].s2sout and guard.hosts[question.host].s2sout[question.domain];
-		if established and established.type ~= "s2sout_unauthed" then
-			local view = native.stream_view(established);
-			layout.print(print, "  ", ("There is a stream already (%s, %s); the ping goes over it."):format(
-				view and layout.method(view.method) or "?", view and view.tls and "TLS" or "no TLS"));
-			for _, name in ipairs({ "TCP"; "stream"; "TLS"; "certificate"; "method" }) do progress.reached[name] = true; end
-			if view and view.tls then layout.print(print, "  certificate: ", certificate_text(view)); end
+		local routes = guard.hosts[question.host].s2sout;
+		local standing = routes[question.domain];
+		local function restore()
+			if standing and not standing.destroyed and (routes[question.domain] == nil or routes[question.domain] == watched.session) then
+				routes[question.domain] = standing;
+			end
+		end
+		watched.restore = restore;
+		local function finish()
+			watched.last_look();
+			-- A stream that was needed only for this is not left behind.
+			local session = watched.session;
+			if standing and not standing.destroyed and session and not session.destroyed and session.close then
+				timer.add_task(0, function ()
+					if not session.destroyed then session:close(); end
+					restore();
+					watched.forget();
+				end);
+			else
+				restore();
+				watched.forget();
+			end
+			progress.over = true;
+		end
+		if standing then
+			layout.print(print, "  ", "There is a stream already; this opens another beside it and closes it afterwards.");
 		end
 		local iq = st.iq({ from = question.host; to = question.domain; type = "get"; id = new_id() })
 			:tag("ping", { xmlns = "urn:xmpp:ping" });
-		own:send_iq(iq, nil, time_limit(question.policy)):next(function (answer)
-			watched.forget();
-			local since = progress.reached.method and progress.last or sent;
-			progress.stage("round trip", "pong from "..layout.plain(answer.stanza.attr.from or question.domain), since);
-			progress.over = true;
+		local function answered(answer)
+			progress.stage("round trip", "pong from "..layout.plain(answer.attr.from or question.domain));
+			finish();
 			resolve(("%s -> %s works; %s in all"):format(question.host, question.domain, layout.duration(now() - progress.started)));
-		end, function (err)
-			watched.forget();
-			if is_error(err) and progress.reached.method and err.context and err.context.stanza
-				and not (err.condition or ""):find("^remote%-server") then
+		end
+		local function failed(err)
+			watched.last_look();
+			if progress.reached.method and not (err.condition or ""):find("^remote%-server") then
 				-- An answer is an answer: the peer is there and says that it does not do pings.
 				progress.stage("round trip", ("the other server answers the ping with %s%s"):format(err.condition,
 					err.text and ": "..layout.plain(err.text, 200) or ""));
-				progress.over = true;
+				finish();
 				return resolve(("%s -> %s works (it refuses pings); %s in all"):format(question.host, question.domain,
 					layout.duration(now() - progress.started)));
 			end
-			progress.over = true;
 			local stage, text, reason = failure_text(progress, watched, err);
-			layout.print(print, ("  %-12s %9s  "):format(stage, "failed"), text:gsub("^failed at [^:]+: ", ""));
+			finish();
+			layout.print(print, ("  %-12s %9s  "):format(stage, "failed"), (text:gsub("^failed at [^:]+: ", "")));
 			layout.print(print, "  Likely mend: ", reason and native.reasons[reason].text or mends[stage]);
 			reject(("%s -> %s %s%s"):format(question.host, question.domain, text, reason and " ["..reason.."]" or ""));
+		end
+
+		-- Not module:send_iq, which sends only at the next turn of the loop.
+		local own, over = module:context(question.host), false;
+		local function settle(handler)
+			return function (event)
+				local stanza = event.stanza;
+				if stanza.attr.from ~= question.domain or over then return; end
+				over = true;
+				watched.done();
+				handler(stanza);
+				return true;
+			end;
+		end
+		local on_result = settle(answered);
+		local on_error = settle(function (stanza) failed(errors.from_stanza(stanza)); end);
+		local time_out = timer.add_task(time_limit(question.policy), function ()
+			if over then return; end
+			over = true;
+			watched.done();
+			failed(errors.new({ type = "wait"; condition = "remote-server-timeout";
+				text = ("no answer within %d s"):format(time_limit(question.policy)) }));
 		end);
+		own:hook("iq-result/host/"..iq.attr.id, on_result, 1);
+		own:hook("iq-error/host/"..iq.attr.id, on_error, 1);
+		function watched.done()
+			own:unhook("iq-result/host/"..iq.attr.id, on_result);
+			own:unhook("iq-error/host/"..iq.attr.id, on_error);
+			timer.stop(time_out);
+		end
+		local host_session = guard.hosts[question.host];
+		routes[question.domain] = nil;
+		own:send(iq, setmetatable({ send = function (reply) -- core's own refusals
+			if reply.attr.type == "error" then on_error({ stanza = reply }); end
+			return true;
+		end }, { __index = host_session }));
+		if routes[question.domain] ~= standing then watched.session = routes[question.domain]; end
+		restore();
 	end
 
 	local function test(self, local_host, remote)

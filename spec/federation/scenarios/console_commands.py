@@ -6,6 +6,7 @@ from fedlab.client import Client
 from fedlab.probe import Probe
 from fedlab.prosody import Prosody
 from fedlab.remote import Remote
+from fedlab.waiting import wait_until
 
 from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server, established, partner, tls_dialback
 
@@ -119,7 +120,22 @@ def scenario_test_works(lab):
     for stage in ("DNS", "TCP", "stream", "TLS", "certificate", "method", "round trip"):
         assert re.search(rf"{stage} +[\d.]+ m?s  ", output), output
     assert "TLSv1.3" in output and "method" in output and "works; " in output, output
-    assert "There is a stream already" in lab.edge.shell(f'partners:test("{HOST}", "{FABRIKAM}")')
+
+
+def scenario_test_beside_a_stream(lab):
+    """Every test opens a stream of its own; the one that stands keeps its place, and nothing is left behind."""
+    with Client(ALICE, lab.edge.address) as alice, Client(BOB, lab.fabrikam.address) as bob:
+        alice.send_message(BOB, "before")
+        bob.wait_message("before")
+        mark = lab.edge.mark()
+        for _ in range(3):
+            output = lab.edge.shell(f'partners:test("{HOST}", "{FABRIKAM}")')
+            assert "There is a stream already" in output and re.search(r"TLS +[\d.]+ m?s +TLSv1\.3", output), output
+            assert "works; " in output, output
+        wait_until(lambda: len(re.findall(rf"out +{re.escape(FABRIKAM)}", lab.edge.shell("partners:streams()"))) == 1, 5, "one stream")
+        alice.send_message(BOB, "after")
+        bob.wait_message("after")
+        assert len(re.findall(rf"Established stream to {re.escape(FABRIKAM)}", lab.edge.log_since(mark))) == 3
 
 
 def failing(lab, domain, stage, *told):
