@@ -359,7 +359,13 @@ local function new_guard(native, latch)
 		return saved;
 	end
 
-	local metrics = module:require "metrics" (guard, native, latch, report);
+	-- What only counts and shows must not be able to close the server.
+	local function try(what, attempt)
+		local ok, result = xpcall(attempt, debug.traceback);
+		if not ok then module:log("error", "%s are not available: %s", what, result); end
+		return ok and result or nil;
+	end
+	local metrics = try("Metrics", function () return module:require "metrics" (guard, native, latch, report); end);
 	local console, remove_adhoc;
 
 	function guard.start(saved)
@@ -390,14 +396,10 @@ local function new_guard(native, latch)
 			rejudge_streams();
 		end
 		module:hook_global("config-reloaded", run);
-		-- What only shows must not be able to close the server.
-		local ok, err = xpcall(function ()
+		try("The console commands", function ()
 			console = module:require "console" (guard, native, commit, latch, metrics);
 			remove_adhoc = module:require "adhoc_commands" (console);
-		end, debug.traceback);
-		if not ok then
-			module:log("error", "The console commands are not available: %s", err);
-		end
+		end);
 	end
 
 	function guard.stop()

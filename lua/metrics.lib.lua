@@ -79,10 +79,12 @@ local function new_metrics(guard, native, latch, report)
 		return session.to_host, session.from_host, "in";
 	end
 
+	-- What is reported has been decided and is about to be acted on: a number that cannot be counted must not stop that.
 	local function after(name, extra)
 		local original = report[name];
 		report[name] = function (...)
-			extra(...);
+			local ok, err = pcall(extra, ...);
+			if not ok then module:log("error", "Could not count %s: %s", name, err); end
 			return original(...);
 		end;
 	end
