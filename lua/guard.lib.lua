@@ -115,30 +115,31 @@ local function new_guard(native, latch)
 		detached(function () origin.send(reply); end);
 	end
 
-	-- What core itself says to a contact whose request waits for the user, or whom the user has not authorised.
-	local function answer_presence(stanza, kind)
-		local reply = st.presence({ from = jid_bare(stanza.attr.to), to = jid_bare(stanza.attr.from), type = kind });
+	-- What core itself says to a contact whose request waits for the user.
+	local function answer_subscribe(stanza)
+		local reply = st.presence({ from = jid_bare(stanza.attr.to), to = jid_bare(stanza.attr.from), type = "unavailable" });
 		guard.answers[reply] = true;
 		detached(function () prosody.core_route_stanza(hosts[jid_host(reply.attr.from)], reply); end);
 	end
 
-	-- Nothing in a refusal tells a stranger why. `reply`: "error" | "unavailable" | "unsubscribed" | "none"; nil: by the kind of stanza.
+	-- Nothing in a refusal tells a stranger why. `reply`: "error" | "unavailable" | "none"; nil: by the kind of stanza.
 	function act.refuse_stanza(origin, stanza, reason, rule, reply)
 		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
 		report.stanza_refused("in", partner_label(host, remote), remote, host, reason, rule);
 		local kind = stanza.attr.type;
-		if reply == "unavailable" or reply == "unsubscribed" then
-			answer_presence(stanza, reply);
+		if reply == "unavailable" then
+			answer_subscribe(stanza);
 		elseif reply == "error" or reply == nil
 			and (stanza.name == "message" and kind ~= "error" or stanza.name == "iq" and (kind == "get" or kind == "set")) then
 			answer(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
 		end
 	end
 
-	-- Of a type that does not exist. What core says to that depends on the user.
+	-- Of a type that does not exist, or no iq by RFC 6120 8.2.3. What core makes of that depends on the user.
 	function act.answer_malformed(origin, stanza)
-		module:log("debug", "Dropped a %s of no known type from %s", stanza.name, stanza.attr.from);
-		if stanza.name == "iq" then
+		module:log("debug", "Dropped a malformed %s from %s", stanza.name, stanza.attr.from);
+		local kind = stanza.attr.type;
+		if stanza.name == "iq" and stanza.attr.id and kind ~= "result" and kind ~= "error" then
 			answer(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
 		end
 	end
@@ -193,7 +194,7 @@ local function new_guard(native, latch)
 			else
 				module:log("error", "The roster of %s cannot be written: no subscription is authorised", jid_bare(stanza.attr.to));
 				report.stanza_refused("in", partner_label(host, remote), remote, host, "roster-unavailable", "the roster cannot be written");
-				answer_presence(stanza, "unavailable");
+				answer_subscribe(stanza);
 			end
 		end);
 	end

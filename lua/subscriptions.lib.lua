@@ -106,7 +106,12 @@ local function new_subscriptions(native)
 	local function on_presence(event)
 		local origin, stanza = event.origin, event.stanza;
 		local kind = stanza.attr.type;
-		if not (origin.username and stanza.attr.to) then return; end
+		if not stanza.attr.to then return; end
+		if not origin.username then
+			-- Core's own word, to a probe: only where a request waits for the user does it get out (0.12.3, 13.0.1), and it takes the
+			-- request with it. The contact would learn that there is such a user, and the user would not be asked.
+			return kind == "unsubscribed" and not hosts[jid.host(stanza.attr.to)] and true or nil;
+		end
 		if kind == "unsubscribed" then
 			change(origin.host, origin.username, stanza.attr.to, true);
 		elseif kind == "subscribe" or kind == "subscribed" then

@@ -151,9 +151,8 @@ static const struct {
 	{ ANYBODY, BOTH, ANYWHERE, REQUESTS, S2SP_REPLY_ERROR },
 	{ ANYBODY, OUT, ANYWHERE, K(SUBSCRIBE) | K(JOIN), S2SP_REPLY_ERROR },
 	{ ANYBODY, OUT, ANYWHERE, K(PRESENCE), S2SP_REPLY_ERROR_IF_DIRECTED },
-	/* "what core answers differently for a missing user, the module answers itself, alike for both": RFC 6121 3.1.3, 4.3.2 */
+	/* "what core answers differently for a missing user, the module answers itself, alike for both": RFC 6121 3.1.3 */
 	{ TRUSTED, IN, USER, K(SUBSCRIBE), S2SP_REPLY_UNAVAILABLE },
-	{ TRUSTED, IN, USER, K(PROBE), S2SP_REPLY_UNSUBSCRIBED },
 };
 /* clang-format on */
 

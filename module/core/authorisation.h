@@ -102,9 +102,8 @@ enum s2sp_reply {
 	S2SP_REPLY_ERROR,
 	/* Outgoing available presence: the same, if it was directed; a broadcast is dropped. */
 	S2SP_REPLY_ERROR_IF_DIRECTED,
-	/* Incoming subscribe and probe: what the host itself says for a user whose answer is outstanding, or who authorised nobody. */
+	/* Incoming subscribe: what the host itself says for a user whose answer is outstanding. */
 	S2SP_REPLY_UNAVAILABLE,
-	S2SP_REPLY_UNSUBSCRIBED,
 };
 
 struct s2sp_authorisation {

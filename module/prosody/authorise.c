@@ -40,6 +40,40 @@ static bool has_payload(lua_State *L, int stanza, bool muc) {
 	return found;
 }
 
+/*
+ * RFC 6120 8.2.3: an iq has an id, and a request exactly one payload. Core takes both for granted in what other servers send
+ * (0.12.3, 13.0.1: mod_iq raises an error).
+ */
+static bool is_well_formed(lua_State *L, const struct s2sp_lua_question *question) {
+	switch (question->facts.kind) {
+	case S2SP_STANZA_IQ_GET:
+	case S2SP_STANZA_IQ_SET: {
+		s2sp_lua_field(L, question->stanza, "tags");
+		bool one = lua_istable(L, -1) && lua_rawlen(L, -1) == 1;
+		lua_pop(L, 1);
+		return one && question->id.length > 0;
+	}
+	case S2SP_STANZA_IQ_RESULT:
+	case S2SP_STANZA_IQ_ERROR: return question->id.length > 0;
+	case S2SP_STANZA_UNKNOWN: return false;
+	case S2SP_STANZA_MESSAGE:
+	case S2SP_STANZA_GROUPCHAT:
+	case S2SP_STANZA_MESSAGE_ERROR:
+	case S2SP_STANZA_PRESENCE:
+	case S2SP_STANZA_JOIN:
+	case S2SP_STANZA_UNAVAILABLE:
+	case S2SP_STANZA_PRESENCE_ERROR:
+	case S2SP_STANZA_PROBE:
+	case S2SP_STANZA_SUBSCRIBE:
+	case S2SP_STANZA_SUBSCRIBED:
+	case S2SP_STANZA_UNSUBSCRIBE:
+	case S2SP_STANZA_UNSUBSCRIBED:
+	case S2SP_STANZA_SERVICE:
+	case S2SP_STANZA_COUNT: break;
+	}
+	return true;
+}
+
 static enum s2sp_local_kind local_kind(lua_State *L, const struct s2sp_lua_question *question) {
 	int top = lua_gettop(L);
 	bool accounts = false;
@@ -77,13 +111,14 @@ bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, e
 	facts->kind = type.bytes != NULL && type.length == 0 && !s2sp_text_equal(name, S2SP_TEXT("message"))
 	                  ? S2SP_STANZA_UNKNOWN : s2sp_stanza_kind_of(name, type);
 	facts->local = local_kind(L, question);
+	bool well_formed = is_well_formed(L, question);
 	if (facts->kind == S2SP_STANZA_IQ_GET && is_bare_domain(direction == S2SP_INCOMING ? question->local : question->contact) &&
 	    has_payload(L, stanza, false))
 		facts->kind = S2SP_STANZA_SERVICE;
 	else if (facts->kind == S2SP_STANZA_PRESENCE && !partner->group_chat && has_payload(L, stanza, true))
 		facts->kind = S2SP_STANZA_JOIN;
 	lua_settop(L, top);
-	return facts->kind != S2SP_STANZA_UNKNOWN;
+	return well_formed;
 }
 
 /* Whether prosody.bare_sessions or .full_sessions (as the guard has them) knows the address: then the account exists. */

@@ -17,8 +17,8 @@ struct s2sp_lua_question {
 };
 
 /*
- * Fills in what the stanza at stack index `stanza` says of itself. False when it is no message, presence or iq, or of a type no
- * standard knows (facts.kind is UNKNOWN).
+ * Fills in what the stanza at stack index `stanza` says of itself. False when it is no message, presence or iq, of a type no
+ * standard knows, or an iq that RFC 6120 8.2.3 does not allow.
  */
 bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
                              const struct s2sp_policy *policy, const struct s2sp_partner *partner, int guard, int host, int stanza);

@@ -7,7 +7,6 @@ static const char *reply_token(enum s2sp_reply reply) {
 	switch (reply) {
 	case S2SP_REPLY_ERROR: return "error";
 	case S2SP_REPLY_UNAVAILABLE: return "unavailable";
-	case S2SP_REPLY_UNSUBSCRIBED: return "unsubscribed";
 	case S2SP_REPLY_NONE:
 	case S2SP_REPLY_ERROR_IF_DIRECTED: break;
 	}

@@ -49,7 +49,7 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 		return 0;
 	struct s2sp_lua_question question;
 	if (!s2sp_lua_question_begin(L, &question, S2SP_OUTGOING, policy, partner, ARG_GUARD, ARG_HOST, stanza)) {
-		lua_pushboolean(L, true); /* of a type no standard knows: it goes nowhere */
+		lua_pushboolean(L, true); /* no stanza at all: it goes nowhere */
 		return 1;
 	}
 	struct s2sp_authorisation decision = s2sp_lua_authorise(L, &question);

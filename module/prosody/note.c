@@ -43,16 +43,15 @@ static bool is_last_activity(lua_State *L, int element, struct s2sp_text xmlns) 
 static enum found look(lua_State *L, int element, struct s2sp_text inherited, int depth);
 
 static bool look_inside(lua_State *L, int element, struct s2sp_text xmlns, int depth) {
+	int top = lua_gettop(L);
 	bool found = false;
-	s2sp_lua_field(L, element, "tags");
-	int tags = lua_gettop(L);
-	lua_Integer count = lua_istable(L, tags) ? (lua_Integer)lua_rawlen(L, tags) : 0;
+	/* The list of all children and not `tags`: it is what goes onto the wire. */
+	lua_Integer count = (lua_Integer)lua_rawlen(L, element);
 	for (lua_Integer i = 1; !found && i <= count; i++) {
-		lua_rawgeti(L, tags, i);
-		found = look(L, lua_gettop(L), xmlns, depth) != FOUND_NOTHING;
-		lua_settop(L, tags);
+		lua_rawgeti(L, element, i);
+		found = look(L, top + 1, xmlns, depth) != FOUND_NOTHING;
+		lua_settop(L, top);
 	}
-	lua_settop(L, tags - 1);
 	return found;
 }
 
@@ -152,15 +151,12 @@ static bool is_current(lua_State *L, int stanza, int copy) {
 static bool iq_has_note(lua_State *L, int stanza) {
 	int top = lua_gettop(L);
 	bool found = false;
-	s2sp_lua_field(L, stanza, "tags");
-	lua_Integer count = lua_istable(L, -1) ? (lua_Integer)lua_rawlen(L, -1) : 0;
+	lua_Integer count = (lua_Integer)lua_rawlen(L, stanza);
 	for (lua_Integer i = 1; !found && i <= count; i++) {
-		lua_rawgeti(L, top + 1, i);
-		found = lua_istable(L, -1) && is_last_activity(L, top + 2, namespace_of(L, top + 2, (struct s2sp_text){ NULL, 0 })) &&
-		        has_text(L, top + 2);
-		lua_settop(L, top + 1);
+		found = lua_rawgeti(L, stanza, i) == LUA_TTABLE &&
+		        is_last_activity(L, top + 1, namespace_of(L, top + 1, (struct s2sp_text){ NULL, 0 })) && has_text(L, top + 1);
+		lua_settop(L, top);
 	}
-	lua_settop(L, top);
 	return found;
 }
 

@@ -35,7 +35,6 @@ static const char *reply_token(enum s2sp_reply reply) {
 	case S2SP_REPLY_ERROR: return "error";
 	case S2SP_REPLY_ERROR_IF_DIRECTED: return "error-if-directed";
 	case S2SP_REPLY_UNAVAILABLE: return "unavailable";
-	case S2SP_REPLY_UNSUBSCRIBED: return "unsubscribed";
 	}
 	return "?";
 }
