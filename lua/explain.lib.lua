@@ -46,7 +46,7 @@ local function new_explain(context)
 		end
 		local question = { kind = kind; stanza = kinds[kind] };
 		for name, jid in pairs({ from = from or ""; to = to or "" }) do
-			local prepped = jid_prep(jid);
+			local prepped = type(jid) == "string" and jid_prep(jid);
 			if not prepped then
 				return nil, ("%q is no address; write user@domain, or a domain"):format(layout.plain(jid, 80));
 			end

@@ -404,6 +404,7 @@ local function new_guard(native, latch)
 	end
 
 	function guard.stop()
+		if metrics then metrics.drain(); end
 		if console and console.stop then console.stop(); end
 		if remove_adhoc then remove_adhoc(); end
 		filters.remove_filter_hook(add_filter);

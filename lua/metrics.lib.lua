@@ -15,7 +15,9 @@ local function new_metrics(guard, native, latch, report)
 
 	-- partner -> host -> direction -> reason -> { decision, times }. The partner is one of the list or "unlisted", the host one of
 	-- ours, so strangers cannot make it grow.
-	local totals = {};
+	-- They survive module:reload, as the counters of Prosody's statistics do.
+	local totals = prosody.s2s_partners_latch.totals or {};
+	prosody.s2s_partners_latch.totals = totals;
 
 	local function child(map, key)
 		local value = map[key];
@@ -39,6 +41,8 @@ local function new_metrics(guard, native, latch, report)
 			if type(key) == "number" or not guard.hosts[key] then guard.counters[key] = nil; end
 		end
 	end
+
+	metrics.drain = drain;
 
 	-- { { host, direction, decision, reason, times }... } of one partner
 	function metrics.totals(partner)
@@ -135,9 +139,14 @@ local function new_metrics(guard, native, latch, report)
 				end
 			end
 		end
-		for _, map in ipairs({ totals; expiry }) do
-			for name in pairs(map) do
-				if not listed[name] then map[name] = nil; end
+		for name in pairs(totals) do
+			if not listed[name] then totals[name] = nil; end
+		end
+		for name in pairs(expiry) do
+			if not listed[name] then
+				expiry[name] = nil;
+				-- Core can only set a gauge to 0, which would mean that the certificate expires now.
+				families.certificate_expiry.data:remove(name);
 			end
 		end
 	end);

@@ -101,7 +101,7 @@ def scenario_explain_stanzas(lab):
 
 
 def scenario_explain_wrong_questions(lab):
-    for command in ('partners:explain("x", "y")', "partners:explain()", f'partners:explain("{ALICE}", "carol@{HOST}")',
+    for command in ('partners:explain("x", "y")', "partners:explain()", "partners:explain(1, {})", f'partners:explain("{ALICE}", "carol@{HOST}")',
                     f'partners:explain("{BOB}", "{ALICE}", "whatever")'):
         output = lab.edge.shell(command)
         assert "Error: " in output and "Usage: " in output and "verdict" not in output, output

@@ -97,6 +97,25 @@ def scenario_reloads(lab):
         assert after[key] - before.get(key, 0) == 1, after
 
 
+def scenario_forgotten_partners(lab):
+    """A partner that is no longer listed leaves no certificate behind that seems to expire."""
+    mark = lab.edge.mark()
+    with Probe(lab.edge.address, from_="any.test", to=HOST, leaf=lab.certificates.leaf("any.test")) as probe:
+        probe.authenticate()
+        established(lab.edge, "from", "any.test", mark)
+    key = ("certificate_expiry", (("partner", "any.test"),))
+    assert key in metrics()
+    good = lab.edge.partners
+    lab.edge.partners = configuration(partner("fabrikam.test"))
+    lab.edge.reload()
+    assert key not in metrics()
+    lab.edge.partners = good
+    lab.edge.reload()
+    assert key not in metrics()
+    lab.edge.shell('module:reload("s2s_partners")')
+    assert re.search(r"contoso\.test +out +allow", lab.edge.shell('partners:show("fabrikam.test")'))
+
+
 def scenario_strangers_cannot_grow_them(lab):
     metrics()
     for number in range(30):
