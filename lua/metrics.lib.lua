@@ -143,13 +143,32 @@ local function new_metrics(guard, native, latch, report)
 			if not listed[name] then totals[name] = nil; end
 		end
 		for name in pairs(expiry) do
-			if not listed[name] then
-				expiry[name] = nil;
-				-- Core can only set a gauge to 0, which would mean that the certificate expires now.
-				families.certificate_expiry.data:remove(name);
-			end
+			if not listed[name] then expiry[name] = nil; end
 		end
 	end);
+
+	-- partner -> seconds; guard.expiry, where there is one, has looked at more than this.
+	local function seconds_left(now)
+		if guard.expiry then return guard.expiry.snapshot(now); end
+		local left = {};
+		for partner, time in pairs(expiry) do left[partner] = time - now; end
+		return left;
+	end
+
+	local shown = {};
+	local function show_expiry(left)
+		for partner in pairs(shown) do
+			if not left[partner] then
+				shown[partner] = nil;
+				-- Core can only set a gauge to 0, which would mean that the certificate expires now.
+				families.certificate_expiry.data:remove(partner);
+			end
+		end
+		for partner, seconds in pairs(left) do
+			families.certificate_expiry:with_labels(partner):set(seconds);
+			shown[partner] = true;
+		end
+	end
 
 	module:hook_global("stats-update", function ()
 		drain();
@@ -159,10 +178,7 @@ local function new_metrics(guard, native, latch, report)
 				families.streams:with_labels(view.local_host, view.partner, view.direction, view.method):add(1);
 			end
 		end
-		local now = os.time();
-		for partner, time in pairs(expiry) do
-			families.certificate_expiry:with_labels(partner):set(time - now);
-		end
+		show_expiry(seconds_left(os.time()));
 	end);
 
 	return metrics;
