@@ -360,13 +360,7 @@ local function new_guard(native, latch)
 		return saved;
 	end
 
-	-- What only counts and shows must not be able to close the server.
-	local function try(what, attempt)
-		local ok, result = xpcall(attempt, debug.traceback);
-		if not ok then module:log("error", "%s are not available: %s", what, result); end
-		return ok and result or nil;
-	end
-	local metrics = try("Metrics", function () return module:require "metrics" (guard, native, latch, report); end);
+	local metrics = module:require "metrics" (guard, native, latch, report);
 	local console, remove_adhoc;
 
 	function guard.start(saved)
@@ -397,14 +391,12 @@ local function new_guard(native, latch)
 			rejudge_streams();
 		end
 		module:hook_global("config-reloaded", run);
-		try("The console commands", function ()
-			console = module:require "console" (guard, native, commit, latch, metrics);
-			remove_adhoc = module:require "adhoc_commands" (console);
-		end);
+		console = module:require "console" (guard, native, commit, latch, metrics);
+		remove_adhoc = module:require "adhoc_commands" (console);
 	end
 
 	function guard.stop()
-		if metrics then metrics.drain(); end
+		metrics.drain();
 		if console and console.stop then console.stop(); end
 		if remove_adhoc then remove_adhoc(); end
 		filters.remove_filter_hook(add_filter);
