@@ -9,7 +9,6 @@ local hosts = prosody.hosts;
 
 local REQUESTS = 10000; -- remembered at once; the oldest is forgotten, and its answer then not delivered
 local REQUEST_SECONDS = 600;
-local ROLE_SECONDS = 1;
 
 local function require_either(name)
 	local ok, library = pcall(require, "prosody."..name);
@@ -118,7 +117,7 @@ local function new_facts(native, subscriptions, saved)
 			denies = denies or role:may("xmpp:federate") == false;
 		end
 		if not denies then
-			memory.roles_scanned[host] = os.time() + ROLE_SECONDS - 1;
+			memory.roles_scanned[host] = os.time();
 			return "allowed";
 		end
 		memory.roles_scanned[host] = nil;

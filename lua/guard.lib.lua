@@ -7,8 +7,6 @@ local errors = require "util.error";
 local async = require "util.async";
 local timer = require "util.timer";
 local jid_host = require "util.jid".host;
-local jid_bare = require "util.jid".bare;
-local jid_node = require "util.jid".node;
 
 local hosts = prosody.hosts;
 
@@ -66,6 +64,10 @@ local function new_guard(native, latch)
 		return policy and remote and policy:label(remote) or "unlisted";
 	end
 
+	-- The module's own answers, and what else is done about a stanza that may pass.
+	local answers = module:require "answers" (guard, { native = native; report = report; memory = memory;
+		subscriptions = subscriptions; partner_label = partner_label; detached = detached });
+
 	--- What C asks for after it has decided
 
 	function act.close(session, reason, condition, rule)
@@ -112,94 +114,17 @@ local function new_guard(native, latch)
 		report.element_refused(session, reason);
 	end
 
-	-- Sends what is the module's own word over the stream that the stanza came on.
-	local function answer(origin, reply)
-		guard.answers[reply] = true;
-		detached(function () origin.send(reply); end);
-	end
-
-	-- What core itself says to a contact whose request waits for the user.
-	local function answer_subscribe(stanza)
-		local reply = st.presence({ from = jid_bare(stanza.attr.to), to = jid_bare(stanza.attr.from), type = "unavailable" });
-		guard.answers[reply] = true;
-		detached(function () prosody.core_route_stanza(hosts[jid_host(reply.attr.from)], reply); end);
-	end
-
 	-- Nothing in a refusal tells a stranger why. `reply`: "error" | "unavailable" | "none"; nil: by the kind of stanza.
 	function act.refuse_stanza(origin, stanza, reason, rule, reply)
 		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
 		report.stanza_refused("in", partner_label(host, remote), remote, host, reason, rule);
 		local kind = stanza.attr.type;
 		if reply == "unavailable" then
-			answer_subscribe(stanza);
+			answers.subscribe(stanza);
 		elseif reply == "error" or reply == nil
 			and (stanza.name == "message" and kind ~= "error" or stanza.name == "iq" and (kind == "get" or kind == "set")) then
-			answer(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
+			answers.send(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
 		end
-	end
-
-	-- Of a type that does not exist, or no iq by RFC 6120 8.2.3. What core makes of that depends on the user.
-	function act.answer_malformed(origin, stanza)
-		module:log("debug", "Dropped a malformed %s from %s", stanza.name, stanza.attr.from);
-		local kind = stanza.attr.type;
-		if stanza.name == "iq" and stanza.attr.id and kind ~= "result" and kind ~= "error" then
-			answer(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
-		end
-	end
-
-	local function changed(direction, host, remote, reason)
-		if report.stanza_changed then
-			report.stanza_changed(direction, partner_label(host, remote), remote, host, reason);
-		end
-	end
-
-	-- Something of what goes out was taken away, or is to be remembered.
-	function act.passed(event, change, remember)
-		if change then
-			changed("out", event.from_host, event.to_host, change);
-		end
-		if remember then
-			memory[remember](event.stanza, event.origin);
-		end
-	end
-
-	-- An answer that nothing is known from but that there is such a user: none at all, or one that any user gives.
-	local function says_nothing(stanza)
-		local payload = stanza.tags[1];
-		return stanza.attr.type == "error" or payload == nil or payload.name == "time"
-			or payload.attr.xmlns == "jabber:iq:time" or #payload == 0;
-	end
-
-	-- Core answers iqs to a bare JID in the user's name. For a contact who may not see the user's presence that must be what a user
-	-- who does not exist gives: service-unavailable (RFC 6121 8.5.1, 8.5.2.2.3).
-	function act.answer_alike(event, without_notes)
-		local stanza = event.stanza;
-		local from, to = stanza.attr.from, stanza.attr.to;
-		local user = jid_node(from);
-		if says_nothing(stanza) and not memory.sees_presence(event.from_host, user, to) then
-			event.stanza = st.error_reply(st.iq({ type = "get"; id = stanza.attr.id; from = to; to = from }),
-				"cancel", "service-unavailable");
-		elseif without_notes then
-			local copy = native.without_notes(stanza, guard);
-			if copy then
-				event.stanza = copy;
-				changed("out", event.from_host, event.to_host, "status-note-removed");
-			end
-		end
-	end
-
-	function act.authorise_subscription(stanza)
-		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
-		detached(function ()
-			if subscriptions.authorise(stanza) then
-				module:log("debug", "Authorised the subscription of a contact at %s on a user's behalf (host %s)", remote, host);
-				changed("in", host, remote, "subscription-authorised");
-			else
-				module:log("error", "The roster of %s cannot be written: no subscription is authorised", jid_bare(stanza.attr.to));
-				report.stanza_refused("in", partner_label(host, remote), remote, host, "roster-unavailable", "the roster cannot be written");
-				answer_subscribe(stanza);
-			end
-		end);
 	end
 
 	-- Whether the sender of a stanza is to hear that it could not go out. Core notes whom a session has sent presence to.

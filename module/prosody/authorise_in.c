@@ -16,6 +16,7 @@ static const char *reply_token(enum s2sp_reply reply) {
 int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	struct s2sp_lua_question question;
 	int pushed;
+	luaL_checkstack(L, 24, NULL);
 	if (!s2sp_lua_question_begin(L, &question, S2SP_INCOMING, policy, partner, ARG_GUARD, ARG_HOST, stanza)) {
 		/* Core's own answer to a type that does not exist depends on whether the user does. */
 		pushed = s2sp_act(L, true, "answer_malformed");

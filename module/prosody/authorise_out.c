@@ -45,6 +45,7 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 	if (!s2sp_text_equal(name, S2SP_TEXT("message")) && !s2sp_text_equal(name, S2SP_TEXT("presence")) &&
 	    !s2sp_text_equal(name, S2SP_TEXT("iq")))
 		return 0; /* db:verify and its like: judged by domain */
+	luaL_checkstack(L, 24, NULL);
 	if (is_own_answer(L, stanza))
 		return 0;
 	struct s2sp_lua_question question;

@@ -139,6 +139,16 @@ def scenario_directed_presence_ends_with_the_session(fixture):
     refused(friend, carol, CAROL, "service-unavailable")
 
 
+def scenario_directed_presence_survives_a_reload(fixture):
+    carol, friend = fixture.client(CAROL), fixture.client(bob(OPEN))
+    carol.presence(bob(OPEN))
+    friend.wait_presence(CAROL)
+    fixture.edge.shell('module:reload("s2s_partners")')
+    delivered(friend, carol, CAROL)
+    carol.presence(bob(OPEN), "unavailable")
+    refused(friend, carol, CAROL, "service-unavailable")
+
+
 def scenario_adding_makes_the_next_message_pass(fixture):
     carol = fixture.client(CAROL)
     other = fixture.client(bob(UNV))
