@@ -72,8 +72,9 @@ local function new_report(native)
 			certificate.depth and (" (certificate %d of the chain)"):format(certificate.depth) or "", detail and "; "..detail or "");
 	end
 
-	function report.stream_refused(session, reason, rule)
-		if session.destroyed then return; end
+	-- `quiet`: it is summed up with others.
+	function report.stream_refused(session, reason, rule, quiet)
+		if session.destroyed or quiet then return; end
 		local preposition, remote, host = names_of(session);
 		local view = native.stream_view(session);
 		module:log("info", "Refused stream %s %s (host %s%s%s): %s: %s%s", preposition, remote, host,
@@ -139,6 +140,12 @@ local function new_report(native)
 				return timer_runs and SUMMARY_INTERVAL or nil;
 			end);
 		end
+	end
+
+	-- A stanza that went on, but not as it came.
+	function report.stanza_changed(direction, _, remote, host, reason)
+		module:log("debug", "Changed a stanza %s %s (host %s): %s", direction == "in" and "from" or "to",
+			remote or "(unknown domain)", host or "(unknown host)", reason);
 	end
 
 	-- The outcome of reading the configuration.

@@ -1,8 +1,12 @@
 /* The module's face to Lua. */
+#include "authorise.h"
 #include "certificate.h"
+#include "counters.h"
+#include "explain.h"
 #include "handler.h"
 #include "policy.h"
 #include "stream.h"
+#include "stream_limits.h"
 
 /* install_host(guard, context, host): the handlers of a virtual host or component. */
 static int install_host(lua_State *L) {
@@ -11,6 +15,7 @@ static int install_host(lua_State *L) {
 	luaL_checktype(L, 3, LUA_TSTRING);
 	s2sp_stream_handlers_install(L, 1, 2, 3);
 	s2sp_stanza_handlers_install(L, 1, 2, 3);
+	s2sp_limit_handlers_install(L, 1, 2, 3);
 	return 0;
 }
 
@@ -109,7 +114,8 @@ int luaopen_s2s_partners(lua_State *L);
 int luaopen_s2s_partners(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{ "install_host", install_host }, { "install_global", install_global }, { "rejudge", rejudge },
-		{ "stanza_filter", s2sp_lua_stanza_filter }, { "trust_anchors", trust_anchors }, { NULL, NULL },
+		{ "stanza_filter", s2sp_lua_stanza_filter }, { "trust_anchors", trust_anchors },
+		{ "own_certificate", s2sp_lua_own_certificate }, { NULL, NULL },
 	};
 	luaL_checkversion(L);
 	luaL_newlib(L, functions);
@@ -118,6 +124,14 @@ int luaopen_s2s_partners(lua_State *L) {
 	s2sp_lua_open_stream(L);
 	merge(L);
 	s2sp_lua_open_certificate(L);
+	merge(L);
+	s2sp_lua_open_limits(L);
+	merge(L);
+	s2sp_lua_open_counters(L);
+	merge(L);
+	s2sp_lua_open_explain(L);
+	merge(L);
+	s2sp_lua_open_authorise(L);
 	merge(L);
 	push_reasons(L);
 	lua_setfield(L, -2, "reasons");
