@@ -20,7 +20,7 @@ HEADING = re.compile(r"^#{1,6} +(.*?)(?: +#+)?$", re.MULTILINE)
 
 # Where an absolute link or name may lead. Any other host in a file is somebody's own: a mirror, a registry, a build machine.
 HOSTS = re.compile(r"^(etherx\.jabber\.org|jabber\.org|prosody\.im|www\.debian\.org|semver\.org|keepachangelog\.com|www\.w3\.org"
-                   r"|xmpp\.org|www\.rfc-editor\.org|schemas\.microsoft\.com|learn\.microsoft\.com"
+                   r"|xmpp\.org|www\.rfc-editor\.org|schemas\.microsoft\.com|learn\.microsoft\.com|[A-Z]+"
                    r"|(\S+\.)?(example|test|invalid|localhost)|(\S+\.)?example\.(com|net|org)|localhost|127(\.\d+){3}|\[::1\])$")
 URL = re.compile(r"\b(?:https?|ftp)://([^/\s\"'<>`)\]:{}$%]+)")
 # Folders that are on no other machine. Written so that they do not find themselves.
