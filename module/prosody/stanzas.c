@@ -66,7 +66,7 @@ static int on_stanza_in(lua_State *L) {
 		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
 		return s2sp_act_refuse(L, true, origin, decision, "not-authorized");
 	}
-	decision = s2sp_stream_stanza(stream, policy_of(L, ARG_GUARD, ARG_HOST), remote);
+	decision = s2sp_lua_stream_stanza(L, origin, origin + 1, ARG_GUARD, s2sp_lua_text(L, ARG_HOST));
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
 	if (stream->stage != S2SP_STAGE_ESTABLISHED)
