@@ -294,8 +294,9 @@ static int on_dialback_verify(lua_State *L) {
 		decision = dialback_pair(L, stream, session, &stream_ends);
 	if (stream == NULL || decision.verdict != S2SP_VERDICT_ALLOW)
 		return stream_ends ? s2sp_act_refuse(L, true, session, decision, NULL) : dialback_error(L, session);
-	if (!is_incoming(L, session) || has_type(L))
-		return 0; /* an answer: whom it authenticates is judged at s2s-authenticated */
+	if (is_incoming(L, session) && has_type(L))
+		return 0; /* an answer where none can come: core drops it */
+	/* An answer is worth no more than the stream it comes over; whom it authenticates is judged at s2s-authenticated. */
 	decision = s2sp_stream_verify(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
