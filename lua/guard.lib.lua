@@ -93,7 +93,7 @@ local function new_guard(native, latch)
 				:tag("not-acceptable", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" }));
 	end
 
-	-- A stanza in the namespace of clients: no stanza of this stream at all.
+	-- A stanza in the namespace of clients, or something that core would take for one: no stanza of this stream at all.
 	function act.drop_element(session, reason)
 		report.element_refused(session, reason);
 	end

@@ -161,6 +161,16 @@ static bool is_authenticated(lua_State *L, const struct s2sp_stream *stream) {
 }
 
 /*
+ * Core fires events by the name of what it takes for a stanza: <pre-message/> would reach the handlers that are for what local
+ * users send.
+ */
+static bool is_stanza(lua_State *L, int element) {
+	struct s2sp_text name = s2sp_lua_text_field(L, element, "name");
+	return s2sp_text_equal(name, S2SP_TEXT("message")) || s2sp_text_equal(name, S2SP_TEXT("presence")) ||
+	       s2sp_text_equal(name, S2SP_TEXT("iq"));
+}
+
+/*
  * Every element at the moment it is parsed, before core picks the host whose handlers see it. Three rules need no more than that:
  * no stanza before authentication (core would drop it in silence) or from another domain than the stream's own, and no handshake
  * element for another host. It must not conclude that a stream is authenticated already: what was parsed earlier may still be waiting.
@@ -176,14 +186,14 @@ static int judge_element(lua_State *L) {
 	struct s2sp_decision decision;
 	if (xmlns.length == 0 || s2sp_text_equal(xmlns, S2SP_TEXT("jabber:client"))) {
 		if (is_authenticated(L, stream)) {
-			if (xmlns.length == 0) {
+			if (xmlns.length == 0 && is_stanza(L, FILTER_STANZA)) {
 				/* Core checks it too, and closes without a word. */
 				if (jid_is_of(s2sp_lua_text_field(L, attr, "from"), s2sp_lua_stream_remote(L, record)))
 					return 0;
 				decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
 				return s2sp_act_refuse(L, false, FILTER_SESSION, decision, "not-authorized");
 			}
-			/* Core would answer it without looking at who it says it is from. */
+			/* No stanza. Core would answer it without looking at who it says it is from, or take it for a local user's. */
 			int pushed = s2sp_act(L, false, "drop_element");
 			lua_pushvalue(L, FILTER_SESSION);
 			lua_pushstring(L, s2sp_reason_row(S2SP_REASON_WRONG_DOMAIN)->token);
