@@ -7,6 +7,7 @@ local errors = require "util.error";
 local async = require "util.async";
 local timer = require "util.timer";
 local jid_host = require "util.jid".host;
+local nameprep = require "util.encodings".stringprep.nameprep;
 
 local hosts = prosody.hosts;
 
@@ -138,9 +139,12 @@ local function new_guard(native, latch)
 	-- than that stream's, it has to take its own way.
 	function act.reroute(event)
 		local stanza = event.stanza;
-		local from_host = jid_host(stanza.attr.from) or event.from_host;
-		local to_host = jid_host(stanza.attr.to) or event.to_host;
-		if not hosts[from_host] or hosts[to_host] then
+		-- Core answers malformed addresses as they stand: one that is none, or that is not prepared, must neither come back
+		-- here nor make for a stream of its own.
+		local from_host = nameprep(jid_host(stanza.attr.from) or event.from_host);
+		local to_host = nameprep(jid_host(stanza.attr.to) or event.to_host);
+		if not from_host or not to_host or not hosts[from_host] or hosts[to_host]
+			or from_host == event.from_host and to_host == event.to_host then
 			act.refuse_route(event, "wrong-domain", "routed by other addresses than its own");
 		else
 			hosts[from_host].events.fire_event("route/remote", {
