@@ -418,6 +418,8 @@ static int on_established(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
 	struct s2sp_stream *stream = begin(L, "session", &session, &decision);
+	/* Core says so again for each <stream:features/> of an authenticated peer. */
+	bool again = stream != NULL && stream->stage == S2SP_STAGE_ESTABLISHED;
 	if (stream != NULL) {
 		if (other_domain_authenticated(L, session, s2sp_lua_stream_remote(L, session + 1)))
 			decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "one stream carries one domain pair");
@@ -426,6 +428,8 @@ static int on_established(lua_State *L) {
 	}
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return s2sp_act_refuse(L, true, session, decision, NULL);
+	if (again)
+		return 0;
 	lua_pushnil(L); /* core goes on */
 	s2sp_push_action(L, "established");
 	lua_pushvalue(L, session);
