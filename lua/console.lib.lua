@@ -133,6 +133,11 @@ local function init(guard, native, commit, latch)
 			name = name; desc = command.desc; args = command.args; handler = command.handler;
 		});
 	end
+
+	-- Core takes its items back itself, not what stands in the shell's environment.
+	return function ()
+		env.partners = nil;
+	end
 end
 
 return init;

@@ -292,10 +292,11 @@ local function new_guard(native, latch)
 			rejudge_streams();
 		end
 		module:hook_global("config-reloaded", run);
-		module:require "console" (guard, native, commit, latch);
+		guard.close_console = module:require "console" (guard, native, commit, latch);
 	end
 
 	function guard.stop()
+		if guard.close_console then guard.close_console(); end
 		filters.remove_filter_hook(add_filter);
 		latch.each_stream(function (session)
 			if session.filters then filters.remove_filter(session, "stanzas/in", guard.filter); end
