@@ -176,6 +176,11 @@ local function new_guard(native, latch)
 		end);
 	end
 
+	-- Core warns of empty features, though the stream they are for is closed.
+	function guard.fill_features(features)
+		if not features.tags[1] then features:tag("refused"):up(); end
+	end
+
 	-- What a peer's <stream:features/> offers: starttls, required, EXTERNAL, dialback.
 	function guard.read_features(features)
 		local starttls = features:get_child("starttls", xmlns_tls);

@@ -209,7 +209,8 @@ function module.unload()
 		arm("internal-error", "debug", "mod_s2s_partners is being reloaded");
 		watch_reload();
 	else
-		arm("internal-error", "error", "mod_s2s_partners has been unloaded while the server runs; load it again or restart the server");
+		arm("internal-error", "error", "mod_s2s_partners has been unloaded while the server runs; to load it "
+			.."again: module:load(\"s2s_partners\") in the shell, or restart the server");
 	end
 	stop_guard();
 	if not module.reloading then

@@ -96,6 +96,13 @@ static int on_certificate(lua_State *L) {
 	return 0;
 }
 
+static int refuse_features(lua_State *L, int session, struct s2sp_decision decision) {
+	s2sp_lua_field(L, ARG_GUARD, "fill_features");
+	s2sp_lua_field(L, ARG_EVENT, "features");
+	lua_call(L, 1, 0);
+	return s2sp_act_refuse(L, true, session, decision, NULL);
+}
+
 /* s2s-stream-features, first: refuse at once, and keep core from preparing TLS where there is to be none. */
 static int on_features_first(lua_State *L) {
 	int session;
@@ -104,10 +111,8 @@ static int on_features_first(lua_State *L) {
 	struct s2sp_stream *stream = begin(L, "origin", &session, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_offer(stream, &offer);
-	if (decision.verdict != S2SP_VERDICT_ALLOW) {
-		/* An empty list would make core close a second time, and log so. */
-		return s2sp_act_refuse(L, true, session, decision, NULL);
-	}
+	if (decision.verdict != S2SP_VERDICT_ALLOW)
+		return refuse_features(L, session, decision);
 	if (stream->stage < S2SP_STAGE_AUTHENTICATED && !offer.starttls) {
 		lua_pushboolean(L, false);
 		lua_setfield(L, session, "ssl_ctx");
@@ -138,7 +143,7 @@ static int on_features_last(lua_State *L) {
 	if (stream != NULL)
 		decision = s2sp_stream_offer(stream, &offer);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
-		return s2sp_act_refuse(L, true, session, decision, NULL);
+		return refuse_features(L, session, decision);
 	s2sp_lua_field(L, ARG_GUARD, "trim_features");
 	s2sp_lua_field(L, ARG_EVENT, "features");
 	push_offer(L, offer.starttls, offer.starttls_required, offer.sasl, offer.dialback, offer.bidi);
