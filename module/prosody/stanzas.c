@@ -171,6 +171,35 @@ static bool is_stanza(lua_State *L, int element) {
 }
 
 /*
+ * What belongs to a handshake between servers. Anything else before authentication is data (RFC 6120 4.9.3.12); core's handlers
+ * for clients raise at some of it, once for each that a stranger sends.
+ */
+static bool is_handshake(lua_State *L, int element, struct s2sp_text xmlns) {
+	static const struct {
+		struct s2sp_text xmlns, name;
+	} known[] = {
+#define KNOWN(xmlns, name) { { xmlns, sizeof(xmlns) - 1 }, { name, sizeof(name) - 1 } }
+		KNOWN("http://etherx.jabber.org/streams", "features"),
+		KNOWN("urn:ietf:params:xml:ns:xmpp-tls", "starttls"),
+		KNOWN("urn:ietf:params:xml:ns:xmpp-tls", "proceed"),
+		KNOWN("urn:ietf:params:xml:ns:xmpp-tls", "failure"),
+		KNOWN("urn:ietf:params:xml:ns:xmpp-sasl", "auth"),
+		KNOWN("urn:ietf:params:xml:ns:xmpp-sasl", "success"),
+		KNOWN("urn:ietf:params:xml:ns:xmpp-sasl", "failure"),
+		KNOWN("jabber:server:dialback", "result"),
+		KNOWN("jabber:server:dialback", "verify"),
+		KNOWN("urn:xmpp:bidi", "bidi"),
+#undef KNOWN
+	};
+	struct s2sp_text name = s2sp_lua_text_field(L, element, "name");
+	for (size_t i = 0; i < COUNT(known); i++) {
+		if (s2sp_text_equal(xmlns, known[i].xmlns) && s2sp_text_equal(name, known[i].name))
+			return true;
+	}
+	return false;
+}
+
+/*
  * Every element at the moment it is parsed, before core picks the host whose handlers see it. Three rules need no more than that:
  * no stanza before authentication (core would drop it in silence) or from another domain than the stream's own, and no handshake
  * element for another host. It must not conclude that a stream is authenticated already: what was parsed earlier may still be waiting.
@@ -208,6 +237,8 @@ static int judge_element(lua_State *L) {
 		decision = s2sp_lua_stream_refresh(L, FILTER_SESSION, record, FILTER_GUARD);
 		if (decision.verdict != S2SP_VERDICT_ALLOW)
 			return s2sp_act_refuse(L, false, FILTER_SESSION, decision, NULL);
+		if (!is_handshake(L, FILTER_STANZA, xmlns))
+			return s2sp_act_refuse(L, false, FILTER_SESSION, s2sp_stream_premature(stream), "not-authorized");
 	}
 	struct s2sp_text to = s2sp_lua_text_field(L, attr, "to");
 	struct s2sp_text local = s2sp_lua_stream_local(L, record);
