@@ -76,7 +76,7 @@ local function init(guard, native, commit, latch)
 	local columns = {
 		{ title = "Partner"; width = "32%" };
 		{ title = "Type"; width = "17" };
-		{ title = "tls/sasl/dialback"; width = "27" };
+		{ title = "tls/sasl/dialback"; width = "31" };
 		{ title = "Methods"; width = "68%" };
 	};
 
@@ -92,7 +92,7 @@ local function init(guard, native, commit, latch)
 			print("");
 			print("Partners of "..table.concat(groups[policy], ", "));
 			local live = live_streams(host);
-			local row = new_table(columns, 110);
+			local row = new_table(columns, 130);
 			print(row());
 			for _, partner in ipairs(policy:partners()) do
 				total = total + 1;
