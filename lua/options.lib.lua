@@ -76,8 +76,10 @@ local function matching_names(folder, glob)
 	return names;
 end
 
--- The files a pattern means, as written (relative to `base` unless absolute), in a stable order.
+-- The files a pattern means, as written (relative to `base` unless absolute), in a stable order. And what has such a name but is
+-- neither file nor folder: a link whose target is gone must not take its partners along in silence.
 local function expand(base, pattern)
+	local bad = {};
 	local found = { is_absolute(pattern) and "/" or "" };
 	local parts = {};
 	for part in pattern:gmatch("[^/]+") do
@@ -91,12 +93,14 @@ local function expand(base, pattern)
 				local mode = lfs.attributes(join(base, path), "mode");
 				if mode == "directory" and i < #parts or mode == "file" and i == #parts then
 					table.insert(next_found, path);
+				elseif mode ~= "file" and mode ~= "directory" and has_wildcard(part) then
+					table.insert(bad, path);
 				end
 			end
 		end
 		found = next_found;
 	end
-	return #parts > 0 and found or {};
+	return #parts > 0 and found or {}, bad;
 end
 
 -- Calls a chunk of somebody else's, which must not keep the whole server waiting: as pcall does.
@@ -154,8 +158,11 @@ local function read_pattern(issues, lists, seen, base, place, pattern)
 		add_issue(issues, "error", "wrong-type", place, show(pattern), "must be the name of a file or a pattern such as \"partners.d/*.cfg.lua\"");
 		return;
 	end
-	local names = expand(base, pattern);
-	if #names == 0 then
+	local names, bad = expand(base, pattern);
+	for _, name in ipairs(bad) do
+		add_issue(issues, "error", "bad-file", name, "", "is not a file, or a link that leads to none; mend or remove it");
+	end
+	if #names == 0 and #bad == 0 then
 		if has_wildcard(pattern) then
 			add_issue(issues, "warning", "no-match", place, quote(pattern), "no file matches");
 		elseif lfs.symlinkattributes(join(base, pattern), "mode") then
