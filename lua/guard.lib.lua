@@ -217,8 +217,11 @@ local function new_guard(native, latch)
 	-- Streams that no longer conform are closed; those opened before the module was loaded have no record and go as well.
 	local function rejudge_streams()
 		latch.each_stream(function (session)
-			local verdict, reason, rule = native.rejudge(guard, session);
-			if verdict == "none" then
+			local ok, verdict, reason, rule = pcall(native.rejudge, guard, session);
+			if not ok then
+				module:log("error", "Error while judging a stream again, refused: %s", verdict);
+				reason, rule = "internal-error", "an error while the stream was judged again";
+			elseif verdict == "none" then
 				reason, rule = "policy-changed", "opened while mod_s2s_partners was not guarding";
 			end
 			if verdict ~= "allow" then

@@ -92,3 +92,25 @@ def scenario_console_of_an_unloaded_module(lab):
     edge.shell('module:load("s2s_partners")')
     assert FABRIKAM in edge.shell("partners:list()")
     edge.stop()
+
+
+BREAK = ("> (function () for s in pairs(prosody.incoming_s2s) do if s.from_host == 'fabrikam.test' then "
+         "s.conn = setmetatable({}, { __index = function () error('a trap') end }) end end return 'broken' end)()")
+
+
+def scenario_one_stream_cannot_be_judged(lab):
+    """At a reload: the others are judged all the same, and the rest of the server gets its reload."""
+    pinned = partner(FABRIKAM, pinned_keys=[lab.certificates.leaf(FABRIKAM).pin])
+    edge = edge_of(lab, "judged", configuration(pinned, partner("northwind.test"))).start()
+    broken = [probe_of(lab, edge) for _ in range(4)]
+    for probe in broken:
+        probe.authenticate()
+    with Probe(edge.address, from_="northwind.test", to=HOST, leaf=lab.certificates.leaf("northwind.test")) as probe:
+        probe.authenticate()
+        assert "broken" in edge.shell(BREAK)
+        edge.partners = configuration(pinned)
+        mark = edge.mark()
+        edge.reload()
+        probe.read_close("policy-violation", "policy-changed")
+        edge.wait_log("Partner configuration applied", 5, mark)
+    edge.stop()
