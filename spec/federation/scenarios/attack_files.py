@@ -60,4 +60,5 @@ def scenario_partner_file_with_a_byte_order_mark(lab):
         "\ufeffreturn { { domain = 'fabrikam.test'; partner_type = 'federated' } }\n")
     edge.start()
     edge.wait_log("Partner configuration applied: 1 partner")
+    edge.shell("> 1")
     edge.stop()

@@ -45,6 +45,7 @@ def scenario_missing_bundle(lab):
     """A CA file of the host that is not there: said by name, not left to be found out by every partner's refusal."""
     edge = edge_server(lab, GOOD, name="bundle", register=False, options='s2s_ssl = { cafile = "missing.pem" }').start()
     edge.wait_log(r"warn.*contoso.test: the trust store.*missing.pem")
+    edge.shell("> 1")       # only then does it take signals
     edge.stop()
 
 
@@ -54,4 +55,5 @@ def scenario_unreadable_tls_options(lab):
     if lab.version == "0.12":
         edge.wait_log(r"error.*contoso.test: the trust store of this host cannot be read")
         edge.wait_log(r"none was in force before")
+    edge.shell("> 1")
     edge.stop()
