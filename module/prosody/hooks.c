@@ -139,13 +139,11 @@ static int on_features_last(lua_State *L) {
 		decision = s2sp_stream_offer(stream, &offer);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return s2sp_act_refuse(L, true, session, decision, NULL);
-	if (stream->stage >= S2SP_STAGE_AUTHENTICATED)
-		return 0;
 	s2sp_lua_field(L, ARG_GUARD, "trim_features");
 	s2sp_lua_field(L, ARG_EVENT, "features");
 	push_offer(L, offer.starttls, offer.starttls_required, offer.sasl, offer.dialback, offer.bidi);
 	lua_call(L, 2, 0);
-	if (!offer.sasl) {
+	if (!offer.sasl && stream->stage < S2SP_STAGE_AUTHENTICATED) {
 		/* Core would go on accepting an <auth/> that it has once prepared for. */
 		lua_pushnil(L);
 		lua_setfield(L, session, "external_auth");

@@ -97,7 +97,8 @@ PING = "<ping xmlns='urn:xmpp:ping'/>"
 def heard(client, since):
     """What the client has got since the mark, now that the server has answered something sent just now."""
     answer = client.iq(HOST if client.jid == ALICE else client.jid.partition("@")[2], PING)
-    return [stanza for stanza in client.stanzas[since:] if stanza is not answer]
+    return [stanza for stanza in client.stanzas[since:]
+            if stanza is not answer and stanza.get("from") != client.full_jid]      # its own presence comes back
 
 
 def outbound_error(client, to, timeout=15):

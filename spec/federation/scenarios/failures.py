@@ -11,8 +11,8 @@ from fedlab.probe import Probe
 from fedlab.prosody import plugins_under_test
 from fedlab.remote import Remote
 
-from scenarios._edge import (ALICE, HOST, assert_not_established, closed_somehow, configuration, edge_server, heard, outbound_error,
-                             partner, refused)
+from scenarios._edge import (ALICE, HOST, assert_not_established, closed_somehow, configuration, edge_server, heard,
+                             outbound_error, partner, refused)
 
 TRACEBACKS = True
 FABRIKAM = "fabrikam.test"

@@ -7,7 +7,8 @@ import re
 import signal
 
 from fedlab.client import Client
-from fedlab.probe import Probe
+from fedlab.probe import Probe, mechanisms
+from fedlab.prosody import plugins_under_test
 from fedlab.remote import Remote
 from fedlab.waiting import wait_until
 
@@ -93,10 +94,14 @@ def first_line(edge):
 
 
 def remote_error(remote, condition, text):
-    """The stream error that the edge has sent on the remote's last connection."""
-    connection = remote.connections[-1]
-    wait_until(lambda: connection.error is not None, 5, "stream error at the remote")
-    assert connection.error.condition == condition and re.search(text, connection.error.error_text), connection.error
+    """The stream error that the edge has sent on one of the remote's connections."""
+    def search():
+        return [connection.error for connection in remote.connections if connection.error is not None]
+    try:
+        error = wait_until(search, 5, "stream error at the remote")[-1]
+    except TimeoutError:
+        raise AssertionError([connection.seen for connection in remote.connections]) from None
+    assert error.condition == condition and re.search(text, error.error_text), error
 
 
 # Start and reload
@@ -478,6 +483,65 @@ def scenario_module_loaded_late(lab):
         assert_listed(scene, "evil.test", False)
         with scene.authenticated() as probe:
             scene.send_in(probe, FABRIKAM)
+
+
+def scenario_module_commands_for_a_host(lab):
+    """The module is global, and so are they."""
+    with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
+        scene.edge.shell(f'module:reload("s2s_partners", "{HOST}")')
+        scene.send_in(probe, FABRIKAM)
+        assert_listed(scene, "evil.test", False)
+        scene.edge.shell(f'module:unload("s2s_partners", "{HOST}")')
+        scene.assert_all_refused("internal-error")
+        scene.edge.shell(f'module:load("s2s_partners", "{HOST}")')
+        scene.authenticated().close()
+        assert_listed(scene, "evil.test", False)
+
+
+def scenario_module_disabled_on_a_host(lab):
+    """A global module guards every host, whatever one host's own list of modules says."""
+    disabled = 'modules_disabled = { "s2s_partners" }'
+    hosts, components = {HOST: "", "open.test": disabled}, {"rooms.open.test": ("muc", disabled)}
+    with Scene(lab, GOOD, hosts=hosts, components=components) as scene:
+        for to in ("open.test", "rooms.open.test"):
+            with scene.probe("evil.test", to=to) as evil:
+                evil.open()
+                refused(evil, "unlisted-domain")
+            scene.authenticated(to=to).close()
+
+
+def scenario_module_enabled_on_one_host_only(lab):
+    """Loaded from a host's section it becomes global all the same."""
+    edge = edge_server(lab, None, name=next(NAMES), register=False, modules=["dialback"], plugins=[plugins_under_test()],
+                       hosts={HOST: 'modules_enabled = { "s2s_partners" }', "second.test": ""},
+                       options=f"s2s_require_encryption = false\ns2s_secure_auth = false\n{GOOD}").start()
+    for to in (HOST, "second.test"):
+        with Probe(edge.address, from_="evil.test", to=to) as evil:
+            evil.open()
+            refused(evil, "unlisted-domain")
+        with Probe(edge.address, from_=FABRIKAM, to=to, leaf=lab.certificates.leaf(FABRIKAM)) as probe:
+            probe.authenticate()
+    edge.stop()
+
+
+def scenario_core_modules_reloaded(lab):
+    """Core's own part of the handshake, loaded anew behind the module's back."""
+    with Scene(lab, configuration(partner(FABRIKAM), tls_dialback(NORTHWIND)), modules=["s2s_bidi"]) as scene:
+        remote_for(lab, [NORTHWIND])
+        for name in ("dialback", "tls", "saslauth", "s2s_bidi", "s2s_auth_certs", "s2s"):
+            scene.edge.shell(f'module:reload("{name}")')
+            assert_listed(scene, "evil.test", False)
+            with scene.probe() as early:
+                early.features()
+                early.send_result()
+                refused(early, "tls-required")
+            with scene.probe(NORTHWIND) as dialback:
+                assert not mechanisms(dialback.secure()), name
+                assert dialback.dialback() == "valid"
+                scene.send_in(dialback, NORTHWIND)
+            with scene.authenticated() as probe:
+                scene.send_in(probe, FABRIKAM)
+            assert outbound_error(scene.alice, "bob@evil.test")[0] == "not-allowed"
 
 
 # Hosts that come and go

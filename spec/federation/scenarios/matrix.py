@@ -119,7 +119,8 @@ def teardown(matrix):
 
 
 def table(matrix):
-    titles = ["tls/sasl/dialback", "direction", "partner", "offered to the side that calls, in clear", "after TLS", "method used", "result"]
+    titles = ["tls/sasl/dialback", "direction", "partner", "offered to the side that calls, in clear", "after TLS",
+              "method used", "result"]
     lines = [titles, ["---"] * len(titles)]
     for row, direction, kind, method, result in matrix.observed:
         offers_of = (row, SERVERS[kind][1]) if direction == "inbound" else (kind, "good")
@@ -245,7 +246,8 @@ def probe_of(matrix, row, leaf="good"):
 
 def note_offers(matrix, key, leaf, clear, secure):
     """For the table; secure None: no TLS."""
-    matrix.offered[key, leaf] = (", ".join(clear) or "nothing", "no TLS" if secure is None else ", ".join(secure) or "nothing")
+    after = "no TLS" if secure is None else ", ".join(secure) or "nothing"
+    matrix.offered[key, leaf] = (", ".join(clear) or "nothing", after)
 
 
 def offers(matrix, row):
