@@ -219,6 +219,19 @@ enum s2sp_certificate_verdict s2sp_lua_judge_peer_report(lua_State *L, int chain
 	return verdict;
 }
 
+enum s2sp_certificate_verdict s2sp_lua_judge_peer_known(lua_State *L, int store, int chain, struct s2sp_text domain,
+														const struct s2sp_pin *pins, size_t pin_count, time_t now) {
+	store = lua_absindex(L, store);
+	chain = lua_absindex(L, chain);
+	if (s2sp_lua_recall_report(L, store, chain, domain, pins, pin_count, now))
+		return S2SP_CERTIFICATE_VALID;
+	enum s2sp_certificate_verdict verdict = s2sp_lua_judge_peer_report(L, chain, s2sp_lua_check_trust_store(L, store), domain,
+																	   pins, pin_count, now);
+	if (verdict == S2SP_CERTIFICATE_VALID)
+		s2sp_lua_remember_report(L, store, chain, domain, pins, pin_count, now);
+	return verdict;
+}
+
 struct s2sp_trust_store *s2sp_lua_test_trust_store(lua_State *L, int index) {
 	struct s2sp_trust_store **slot = luaL_testudata(L, index, S2SP_LUA_TRUST_STORE);
 	return slot == NULL ? NULL : *slot;
@@ -264,7 +277,7 @@ static int trust_store(lua_State *L) {
 	source.now = (int64_t)luaL_optinteger(L, -1, (lua_Integer)time(NULL));
 
 	char message[MESSAGE_SIZE];
-	struct s2sp_trust_store **slot = lua_newuserdatauv(L, sizeof(struct s2sp_trust_store *), 0);
+	struct s2sp_trust_store **slot = lua_newuserdatauv(L, sizeof(struct s2sp_trust_store *), 1);
 	*slot = NULL;
 	luaL_setmetatable(L, S2SP_LUA_TRUST_STORE);
 	switch (s2sp_trust_store_new(&source, slot, message, sizeof(message))) {

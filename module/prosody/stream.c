@@ -140,8 +140,8 @@ static enum s2sp_certificate_verdict judge(lua_State *L, int session, int record
 	struct s2sp_trust_store *store = push_store(L, record, guard, partner);
 	s2sp_lua_push_peer_chain(L, session);
 	if (store != NULL && lua_istable(L, -1)) {
-		verdict = s2sp_lua_judge_peer_report(L, top + 2, store, s2sp_lua_stream_remote(L, record), partner->pins,
-		                                     partner->pin_count, time(NULL));
+		verdict = s2sp_lua_judge_peer_known(L, top + 1, top + 2, s2sp_lua_stream_remote(L, record), partner->pins,
+		                                    partner->pin_count, time(NULL));
 		lua_setiuservalue(L, record, UV_REPORT);
 	}
 	lua_settop(L, top);
