@@ -6,14 +6,26 @@
 #include "policy.h"
 
 #define METATABLE "s2s_partners.stream"
-/* Where a session keeps its record. Core wipes it with everything else when it destroys the session. */
-#define FIELD "s2s_partners_stream"
+/* Core wipes it with everything else when it destroys the session. */
+#define FIELD S2SP_LUA_STREAM_FIELD
 
 enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_REPORT, UV_COUNT = UV_REPORT };
 
+/* What the userdata holds. */
+struct record {
+	struct s2sp_stream stream;
+	const void *mark; /* last: see s2sp_lua_marked */
+};
+
+static const char record_mark;
+
+struct s2sp_stream *s2sp_lua_stream_test(lua_State *L, int index) {
+	return s2sp_lua_marked(L, index, sizeof(struct record), &record_mark);
+}
+
 struct s2sp_stream *s2sp_lua_stream_get(lua_State *L, int session) {
 	s2sp_lua_field(L, session, FIELD);
-	struct s2sp_stream *stream = luaL_testudata(L, -1, METATABLE);
+	struct s2sp_stream *stream = s2sp_lua_stream_test(L, -1);
 	if (stream == NULL) {
 		lua_pop(L, 1);
 		lua_pushnil(L);
@@ -27,7 +39,9 @@ struct s2sp_stream *s2sp_lua_stream_need(lua_State *L, int session) {
 	if (stream != NULL)
 		return stream;
 	lua_pop(L, 1);
-	stream = lua_newuserdatauv(L, sizeof *stream, UV_COUNT);
+	struct record *fresh = lua_newuserdatauv(L, sizeof *fresh, UV_COUNT);
+	fresh->mark = &record_mark;
+	stream = &fresh->stream;
 	s2sp_stream_begin(stream, s2sp_lua_field_is(L, session, "direction", "outgoing") ? S2SP_OUTGOING : S2SP_INCOMING, NULL);
 	luaL_setmetatable(L, METATABLE);
 	lua_pushvalue(L, -1);

@@ -1,5 +1,6 @@
 """A Prosody whose work is counted: by callgrind (instructions) or by the kernel (CPU time)."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -8,16 +9,22 @@ from fedlab.prosody import GATEKEEPER_OPTIONS, Prosody
 from variants import ALICE, BOB, LOCAL, REMOTE, VARIANTS
 
 CONTACTS = 100
+EXTRA = os.environ.get("BENCH_OPTIONS", "")     # more of every server's configuration, for experiments
 
 
 class Counted(Prosody):
     """with callgrind: costs are instructions; without: microseconds of CPU time, user and system."""
 
-    def __init__(self, lab, variant, callgrind, version):
+    count = 0
+
+    def __init__(self, lab, variant, callgrind, version, build):
         self.variant, self.callgrind = variant, callgrind
         more = VARIANTS[variant][1](lab)
-        more["options"] = GATEKEEPER_OPTIONS + more.get("options", "")
-        super().__init__(lab, variant, [LOCAL], users=[ALICE], version=version, log_level="info", s2s_timeout=120,
+        more["options"] = GATEKEEPER_OPTIONS + more.get("options", "") + EXTRA
+        # The name is part of the arguments, their length of where the stack begins, and that of the seed of Lua's hashes.
+        Counted.count += 1
+        env = {"LD_PRELOAD": str(build / "spec/bench/steady.so")} if callgrind else {}
+        super().__init__(lab, f"server{Counted.count:03}", [LOCAL], env=env, users=[ALICE], version=version, log_level="info", s2s_timeout=120,
                          register=False, **more)
         contacts = {f"contact{number}@{REMOTE}": "both" for number in range(CONTACTS)}
         self.set_roster(ALICE, {BOB: "both", **contacts})
