@@ -180,9 +180,9 @@ class Stranger(Load):
 
 # name: (class, variants beside bare, runs under callgrind, runs by CPU time)
 LOADS = {
-    "inbound": (Inbound, ["partners-10", "partners-10000", "table-10000", "unverified", "firewall", "strangers"], 2000, 8000),
-    "outbound": (Outbound, ["partners-10", "partners-10000", "unverified", "firewall"], 2000, 8000),
-    "broadcast": (Broadcast, ["partners-10", "verified"], 40, 150),
-    "setup": (SetUp, ["partners-10", "partners-10000"], 60, 300),
-    "stranger": (Stranger, ["partners-10", "partners-10000"], 100, 1000),
+    "inbound": (Inbound, ["partners-10", "partners-10000", "table-10000", "unverified", "firewall", "strangers"], 600, 5000),
+    "outbound": (Outbound, ["partners-10", "partners-10000", "unverified", "firewall"], 600, 5000),
+    "broadcast": (Broadcast, ["partners-10", "verified"], 12, 100),
+    "setup": (SetUp, ["partners-10", "partners-10000"], 25, 200),
+    "stranger": (Stranger, ["partners-10", "partners-10000"], 40, 500),
 }
