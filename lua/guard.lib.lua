@@ -20,7 +20,7 @@ local function new_guard(native, latch)
 	local guard = {
 		act = act;
 		policies = {}; -- host -> policy userdata; a host without one refuses everything
-		trust = { anchors = {}; hosts = {} }; -- see trust.load
+		trust = { anchors = {}; hosts = {}; own = {} }; -- see trust.load
 		hosts = hosts;
 		native = native;
 	};
@@ -28,6 +28,8 @@ local function new_guard(native, latch)
 	local report = module:require "report" (native);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
+	local expiry = module:require "expiry" (native, latch);
+	guard.expiry = expiry;
 
 	-- Actions run in a runner of their own: closing a stream bounces its queue, and whoever gets those bounces may wait.
 	local function detached(action)
@@ -83,6 +85,7 @@ local function new_guard(native, latch)
 
 	function act.established(session)
 		report.stream_established(session);
+		expiry.seen(native.stream_view(session));
 	end
 
 	-- XEP-0220 2.5: the request is refused, the stream goes on.
@@ -242,6 +245,7 @@ local function new_guard(native, latch)
 		if not new then return false; end
 		guard.policies, guard.trust = new.policies, new.trust;
 		rejudge_streams();
+		expiry.committed(guard.policies, guard.trust);
 		return true;
 	end
 
@@ -261,10 +265,12 @@ local function new_guard(native, latch)
 			if new then
 				guard.policies[host] = new.policies[host];
 				guard.trust.hosts[host] = new.trust.hosts[host];
+				guard.trust.own[host] = new.trust.own[host];
 				for path, store in pairs(new.trust.anchors) do
 					-- What other hosts run with changes only when all of them are committed.
 					guard.trust.anchors[path] = guard.trust.anchors[path] or store;
 				end
+				expiry.committed(guard.policies, guard.trust);
 			end
 		end
 	end
@@ -276,7 +282,7 @@ local function new_guard(native, latch)
 	end
 
 	function guard.save()
-		return guard.running and { policies = guard.policies; trust = guard.trust } or {};
+		return guard.running and { policies = guard.policies; trust = guard.trust; expiry = expiry.state } or {};
 	end
 
 	function guard.start(saved)
@@ -301,16 +307,24 @@ local function new_guard(native, latch)
 		if saved and saved.policies then
 			guard.running = true;
 			guard.policies, guard.trust = saved.policies, saved.trust;
+			expiry.restore(saved.expiry);
 		end
 		run();
 		if not guard.running then
 			rejudge_streams();
 		end
-		module:hook_global("config-reloaded", run);
+		-- COMPAT 0.12: a signal's handler runs between any two instructions, so also while a connection writes; what is written
+		-- to that one meanwhile, such as our stream error, is lost. The next turn of the loop is soon enough.
+		module:hook_global("config-reloaded", function ()
+			timer.add_task(0, function ()
+				if not guard.stopped then run(); end
+			end);
+		end);
 		module:require "console" (guard, native, commit, latch);
 	end
 
 	function guard.stop()
+		guard.stopped = true;
 		filters.remove_filter_hook(add_filter);
 		latch.each_stream(function (session)
 			if session.filters then filters.remove_filter(session, "stanzas/in", guard.filter); end

@@ -3,7 +3,14 @@
 
 local SUMMARY_INTERVAL = 60; -- seconds
 
+local NAMES_SHOWN = 4;
+local NAME_SHOWN = 80; -- bytes
+
 local method_names = { sasl = "SASL EXTERNAL"; tls_dialback = "TLS dialback"; tcp_dialback = "TCP dialback" };
+
+local function cut(text)
+	return #text > NAME_SHOWN and text:sub(1, NAME_SHOWN).."..." or text;
+end
 
 local function new_report(native)
 	local report = {};
@@ -31,14 +38,53 @@ local function new_report(native)
 		return outgoing and "to" or "from", remote or "(unknown domain)", host or "(unknown host)";
 	end
 
+	-- What helps to mend this verdict, and no more: the report has it all. Texts of the peer are printable ASCII, but long.
+	local detail_of = {};
+
+	detail_of["identity-mismatch"] = function (certificate)
+		local names = {};
+		for i, name in ipairs(certificate.names) do
+			if i > NAMES_SHOWN then break; end
+			names[i] = ("%s %s"):format(name.type, cut(name.name or ""));
+		end
+		local more = certificate.name_count - #names;
+		return #names == 0 and "it has no names (the common name does not count)"
+			or "its names: "..table.concat(names, ", ")..(more > 0 and (" and %d more"):format(more) or "");
+	end;
+
+	function detail_of.untrusted(certificate)
+		return "issued by "..cut(certificate.issuer or "nobody");
+	end
+
+	function detail_of.expired(certificate)
+		return certificate.chain_not_after and "on "..os.date("!%Y-%m-%d", certificate.chain_not_after);
+	end
+
+	detail_of["not-yet-valid"] = function (certificate)
+		return certificate.not_before and "its own first day is "..os.date("!%Y-%m-%d", certificate.not_before);
+	end;
+
+	detail_of["pin-mismatch"] = function (certificate)
+		return certificate.pin and "its own is "..certificate.pin;
+	end;
+
+	local function certificate_cause(view)
+		local certificate = view and view.report;
+		if not certificate or not certificate.cause then return ""; end
+		local detail = detail_of[certificate.verdict];
+		detail = detail and detail(certificate);
+		return (": %s%s%s"):format(certificate.cause,
+			certificate.depth and (" (certificate %d of the chain)"):format(certificate.depth) or "", detail and "; "..detail or "");
+	end
+
 	function report.stream_refused(session, reason, rule)
 		if session.destroyed then return; end
 		local preposition, remote, host = names_of(session);
 		local view = native.stream_view(session);
-		log_line(("Refused stream %s %s (host %s%s%s): %s: %s"):format(preposition, remote, host,
+		log_line(("Refused stream %s %s (host %s%s%s): %s: %s%s"):format(preposition, remote, host,
 			session.ip and (", address "..session.ip) or "",
 			view and view.certificate ~= "unknown" and (", certificate "..view.certificate) or "",
-			reason, rule));
+			reason, rule, reason:find("^certificate%-") and certificate_cause(view) or ""));
 	end
 
 	function report.stream_established(session)

@@ -8,7 +8,8 @@ local function require_either(name)
 end
 
 local configmanager = require_either "core.configmanager";
-local create_context = require_either "core.certmanager".create_context;
+local certmanager = require_either "core.certmanager";
+local create_context, find_host_cert = certmanager.create_context, certmanager.find_host_cert;
 local resolve_relative_path = require_either "util.paths".resolve_relative_path;
 
 local function new_trust(native)
@@ -29,12 +30,24 @@ local function new_trust(native)
 		return config or {};
 	end
 
-	local function host_store(host)
-		local config = host_options(host);
+	local function host_store(config)
 		return native.trust_store({
 			cafile = type(config.cafile) == "string" and resolve(config.cafile) or nil;
 			capath = type(config.capath) == "string" and resolve(config.capath) or nil;
 		});
+	end
+
+	-- The files this host shows itself with: that of STARTTLS (mod_tls), and where the direct TLS port picks by name, that one.
+	local function own_certificates(host, config)
+		local files = {};
+		if type(config.certificate) == "string" then
+			files[1] = resolve(config.certificate);
+		end
+		local found = configmanager.get("*", "s2s_direct_tls_ports") and find_host_cert(host);
+		if found and resolve(found.certificate) ~= files[1] then
+			files[#files+1] = resolve(found.certificate);
+		end
+		return files;
 	end
 
 	local function add(issues, severity, path, got, text)
@@ -48,12 +61,15 @@ local function new_trust(native)
 
 	local trust = {};
 
-	-- { anchors = { [path as written] = store }, hosts = { [host] = store } } for these policies, issues added to `issues`.
+	-- { anchors = { [path as written] = store }, hosts = { [host] = store }, own = { [host] = files } } for these policies,
+	-- issues added to `issues`.
 	function trust.load(policies, issues)
-		local stores = { anchors = {}; hosts = {} };
+		local stores = { anchors = {}; hosts = {}; own = {} };
 		local seen = {};
 		for host, policy in pairs(policies) do
-			local store, err = host_store(host);
+			local config = host_options(host);
+			local store, err = host_store(config);
+			stores.own[host] = own_certificates(host, config);
 			stores.hosts[host] = store;
 			if not store then
 				issues[#issues+1] = { severity = "error"; code = "trust-store"; path = host; got = ""; expected = err; nearest = "";
@@ -62,7 +78,8 @@ local function new_trust(native)
 			if not seen[policy] then
 				seen[policy] = true;
 				for _, anchor in ipairs(native.trust_anchors(policy)) do
-					local place = anchor.place..".trust_anchors";
+					local name = anchor.partner ~= "unlisted" and (' ("%s")'):format(anchor.partner) or "";
+					local place = anchor.place..name..".trust_anchors";
 					local message;
 					if not stores.anchors[anchor.path] then
 						stores.anchors[anchor.path], message = native.trust_store({ file = resolve(anchor.path) });

@@ -149,6 +149,18 @@ void s2sp_stream_observe(struct s2sp_stream *stream, bool tls, enum s2sp_certifi
 	stream->certificate = (uint8_t)(stream->tls ? certificate : S2SP_CERTIFICATE_UNKNOWN);
 }
 
+struct s2sp_decision s2sp_stream_certificate(struct s2sp_stream *stream) {
+	struct s2sp_decision decision = standing(stream);
+	if (decision.verdict != S2SP_VERDICT_ALLOW)
+		return decision;
+	if (!stream->tls)
+		return end(stream, S2SP_REASON_TLS_REQUIRED, "the host took the stream for encrypted, the connection reports no TLS");
+	if (stream->stage != S2SP_STAGE_IDENTIFIED || methods_now(stream) != 0)
+		return allow("a method is left, or the stream has not named its domain yet");
+	decision = nothing_now(stream);
+	return end(stream, decision.reason, decision.rule);
+}
+
 struct s2sp_decision s2sp_stream_offer(struct s2sp_stream *stream, struct s2sp_offer *offer) {
 	*offer = (struct s2sp_offer){ 0 };
 	struct s2sp_decision decision = standing(stream);

@@ -82,6 +82,9 @@ struct s2sp_decision s2sp_stream_identify(struct s2sp_stream *stream, struct s2s
 /* The facts as the connection reports them now; TLS never goes away again. */
 void s2sp_stream_observe(struct s2sp_stream *stream, bool tls, enum s2sp_certificate_verdict certificate);
 
+/* TLS is up and the certificate judged, in either direction: REFUSE when no method could succeed any more. */
+struct s2sp_decision s2sp_stream_certificate(struct s2sp_stream *stream);
+
 /* What an incoming stream is offered now (RFC 6120 4.3.2). */
 struct s2sp_offer {
 	bool starttls;

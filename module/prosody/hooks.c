@@ -80,20 +80,19 @@ static int on_outgoing_created(lua_State *L) {
 }
 
 /*
- * s2s-check-certificate. First, before core's own judgement: no more is said to a domain that is refused anyway. And again
- * behind it (509), before core's policy (-1), which is to see our verdict.
+ * s2s-check-certificate. First, before core's own judgement: no more is said to a domain that is refused anyway, and the
+ * refusal is ours, with our verdict, where core's s2s_secure_auth would refuse as well. And again behind it (509), before
+ * core's policy (-1), which is to see our verdict.
  */
 static int on_certificate(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
 	struct s2sp_stream *stream = begin(L, "session", &session, &decision);
-	if (stream == NULL)
-		return s2sp_act_refuse(L, false, session, decision, NULL);
-	if (!stream->tls) {
-		decision = s2sp_stream_refuse(stream, S2SP_REASON_TLS_REQUIRED, "the host took the stream for encrypted, the connection reports no TLS");
-		return s2sp_act_refuse(L, false, session, decision, NULL);
-	}
-	return 0;
+	if (stream != NULL)
+		decision = s2sp_stream_certificate(stream);
+	if (decision.verdict == S2SP_VERDICT_ALLOW)
+		return 0;
+	return s2sp_act_refuse(L, false, session, decision, NULL);
 }
 
 /* s2s-stream-features, first: refuse at once, and keep core from preparing TLS where there is to be none. */

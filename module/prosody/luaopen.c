@@ -43,19 +43,21 @@ static int rejudge(lua_State *L) {
 	return 3;
 }
 
-/* Adds { path, place } of a partner with anchors of its own to the list on top. */
+/* Adds { path, place, partner } of a partner with anchors of its own to the list on top. */
 static void add_anchors(lua_State *L, const struct s2sp_partner *partner) {
 	if (partner == NULL || partner->trust_anchors.length == 0)
 		return;
-	lua_createtable(L, 0, 2);
+	lua_createtable(L, 0, 3);
 	lua_pushlstring(L, partner->trust_anchors.bytes, partner->trust_anchors.length);
 	lua_setfield(L, -2, "path");
 	lua_pushlstring(L, partner->place.bytes, partner->place.length);
 	lua_setfield(L, -2, "place");
+	lua_pushlstring(L, partner->name.bytes, partner->name.length);
+	lua_setfield(L, -2, "partner");
 	lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
 }
 
-/* trust_anchors(policy) -> { { path, place }... } as the partners have them */
+/* trust_anchors(policy) -> { { path, place, partner }... } as the partners have them */
 static int trust_anchors(lua_State *L) {
 	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
 	const struct s2sp_partner *partner;

@@ -45,7 +45,8 @@ class Counted(Prosody):
         subprocess.run(["vgdb", f"--pid={self.pid}", *words], stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL, check=True, timeout=120)
 
-    def _times(self):
+    def spent(self):
+        """Microseconds of CPU time so far."""
         # Nanoseconds, where /proc/PID/stat has ticks of ten milliseconds.
         return sum(int(task.read_text().split()[0])
                    for task in pathlib.Path(f"/proc/{self.pid}/task").glob("*/schedstat")) / 1000
@@ -53,9 +54,9 @@ class Counted(Prosody):
     def cost(self, work):
         """What the server spends while work() runs."""
         if not self.callgrind:
-            before = self._times()
+            before = self.spent()
             work()
-            return self._times() - before
+            return self.spent() - before
         self._control("instrumentation", "on")
         work()
         self._control("instrumentation", "off")

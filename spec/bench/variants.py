@@ -26,17 +26,20 @@ BOUNCE=policy-violation
 COMMUNITY = "/usr/lib/prosody/modules"
 
 
-def _partner(domain, type_, number=None):
-    words = {"tls": "optional", "sasl": "optional", "dialback": "true"}
-    return (f'{{ domain = "{domain}"; description = "Partner {number or 0}"; partner_type = "{type_}"; '
-            f'tls = "{words["tls"]}"; sasl = "{words["sasl"]}"; dialback = {words["dialback"]} }};\n')
+def _partner(domain, type_, number):
+    return f'{{ domain = "{domain}"; description = "Partner {number}"; partner_type = "{type_}" }};\n'
+
+
+def _any_method(domain, type_):
+    return (f'{{ domain = "{domain}"; description = "The one that talks"; partner_type = "{type_}"; '
+            'tls = "optional"; sasl = "optional"; dialback = true };\n')
 
 
 def partner_list(count, type_="federated"):
     """Lua: a list of `count` partners, the one that talks in the middle."""
     others = [_partner(f"xmpp-{number:07d}.department.example", "federated", number)
               for number in range(1, count)]
-    others.insert(count // 2, _partner(REMOTE, type_))
+    others.insert(count // 2, _any_method(REMOTE, type_))
     return "{\n" + "".join(others) + "}"
 
 

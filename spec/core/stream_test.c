@@ -293,6 +293,32 @@ static void test_starttls(void **state) {
 	drop(&fixture);
 }
 
+/* Refused as soon as the certificate is seen, when nothing but SASL was left or anchors demand it; not earlier. */
+static void test_certificate(void **state) {
+	(void)state;
+	for (int direction = S2SP_INCOMING; direction <= S2SP_OUTGOING; direction++) {
+		struct fixture fixture = { 0 };
+		assert_true(build(&fixture, S2SP_REQUIRED, S2SP_REQUIRED, false, false, NULL));
+		struct s2sp_stream stream = start(&fixture, (enum s2sp_direction)direction, true, S2SP_CERTIFICATE_VALID);
+		assert_int_equal(s2sp_stream_certificate(&stream).verdict, S2SP_VERDICT_ALLOW);
+		stream = start(&fixture, (enum s2sp_direction)direction, true, S2SP_CERTIFICATE_EXPIRED);
+		assert_int_equal(s2sp_stream_certificate(&stream).reason, S2SP_REASON_CERTIFICATE_EXPIRED);
+		assert_int_equal(stream.stage, S2SP_STAGE_REFUSED);
+		stream = start(&fixture, (enum s2sp_direction)direction, false, S2SP_CERTIFICATE_UNKNOWN);
+		assert_int_equal(s2sp_stream_certificate(&stream).reason, S2SP_REASON_TLS_REQUIRED);
+		s2sp_stream_begin(&stream, (enum s2sp_direction)direction, fixture.policy); /* no domain yet */
+		s2sp_stream_observe(&stream, true, S2SP_CERTIFICATE_UNKNOWN);
+		assert_int_equal(s2sp_stream_certificate(&stream).verdict, S2SP_VERDICT_ALLOW);
+		drop(&fixture);
+
+		fixture = (struct fixture){ 0 };
+		assert_true(build(&fixture, S2SP_REQUIRED, S2SP_OPTIONAL, true, false, NULL));
+		stream = start(&fixture, (enum s2sp_direction)direction, true, S2SP_CERTIFICATE_EXPIRED);
+		assert_int_equal(s2sp_stream_certificate(&stream).verdict, S2SP_VERDICT_ALLOW);
+		drop(&fixture);
+	}
+}
+
 static void test_names(void **state) {
 	(void)state;
 	struct fixture fixture = { 0 };
@@ -421,7 +447,7 @@ static void random_step(struct s2sp_stream *stream) {
 	struct s2sp_offer offer;
 	struct s2sp_plan plan;
 	struct s2sp_peer_features features = { pick(2), pick(2), pick(2), pick(2) };
-	switch (pick(12)) {
+	switch (pick(13)) {
 	case 0: s2sp_stream_identify(stream, s2sp_text_from(names[pick(2) ? 0 : pick(4)])); break;
 	case 1: s2sp_stream_observe(stream, pick(2), (enum s2sp_certificate_verdict)pick(9)); break;
 	case 2: s2sp_stream_offer(stream, &offer); break;
@@ -434,6 +460,7 @@ static void random_step(struct s2sp_stream *stream) {
 	case 9: s2sp_stream_dialback_answer(stream, pick(2), pick(2)); break;
 	case 10: s2sp_stream_authenticated(stream, pick(2)); break;
 	case 11: s2sp_stream_established(stream); break;
+	case 12: s2sp_stream_certificate(stream); break;
 	}
 }
 
@@ -486,6 +513,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_offers), cmocka_unit_test(test_authentication), cmocka_unit_test(test_plans),
 		cmocka_unit_test(test_dialback), cmocka_unit_test(test_answers_nobody_asked_for), cmocka_unit_test(test_starttls),
+		cmocka_unit_test(test_certificate),
 		cmocka_unit_test(test_names), cmocka_unit_test(test_pins), cmocka_unit_test(test_rejudge),
 		cmocka_unit_test(test_routes), cmocka_unit_test(test_random_sequences), cmocka_unit_test(test_record_is_small),
 	};

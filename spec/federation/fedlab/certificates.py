@@ -44,6 +44,49 @@ LEAF_EXTENSIONS = {
 }
 
 
+KEYS = {    # what `openssl req` is told
+    "ec": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    "p-384": ["ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
+    "ed25519": ["ed25519"],
+    "rsa-2048": ["rsa:2048"],
+    "rsa-1024": ["rsa:1024"],
+}
+
+# Names as bytes, for what the openssl command would refuse to write: form -> tag, or the otherName's type and string tag.
+NAME_TAGS = {"dns": 0x82, "email": 0x81, "uri": 0x86}
+OTHER_NAMES = {"srv": "2b06010505070807", "xmpp": "2b06010505070805"}
+STRING_TAGS = {"ia5": (0x16, "utf-8"), "utf8": (0x0c, "utf-8"), "bmp": (0x1e, "utf-16-be"), "printable": (0x13, "utf-8")}
+
+
+def der(tag, *content):
+    """One DER element."""
+    body = b"".join(content)
+    length = len(body).to_bytes((len(body).bit_length() + 7) // 8 or 1, "big")
+    return bytes([tag]) + (length if len(body) < 128 else bytes([0x80 | len(length)]) + length) + body
+
+
+def der_parts(data):
+    """[(tag, content)] of the DER elements in data."""
+    parts = []
+    while data:
+        length, start = data[1], 2
+        if length >= 0x80:
+            start += length - 0x80
+            length = int.from_bytes(data[2:start], "big")
+        parts.append((data[0], data[start:start + length]))
+        data = data[start + length:]
+    return parts
+
+
+def der_name(form, value):
+    """A GeneralName whose value is taken as it is; form: "dns", or "srv:ia5", "xmpp:bmp"..."""
+    form, _, string = form.partition(":")
+    if form in NAME_TAGS:
+        return der(NAME_TAGS[form], value.encode())
+    tag, encoding = STRING_TAGS[string]
+    return der(0xa0, der(6, bytes.fromhex(OTHER_NAMES[form])), der(0xa0, der(tag, value.encode(encoding))))
+
+
 def kinds():
     return list(RECIPE["kinds"])
 
@@ -52,6 +95,8 @@ def kinds():
 class Leaf:
     certificate: pathlib.Path   # PEM: the leaf, then its intermediates
     key: pathlib.Path
+    weak: bool = False          # a TLS library shows it only when told not to mind
+    twin: pathlib.Path = None   # for one that it cannot even read: an intact certificate of the same key
 
     @property
     def pin(self):
@@ -87,7 +132,7 @@ class Certificates:
             row = RECIPE["issuers"][name]
             self._made["issuer", name] = self._make(
                 self.issuers / f"{name}.pem", self.issuers / f"{name}.key", row["subject"],
-                row.get("issuer", "self"), {**CA_EXTENSIONS, **row.get("extensions", {})},
+                row, {**CA_EXTENSIONS, **row.get("extensions", {})},
                 row.get("from", -90), row.get("to", 365))
         return self._made["issuer", name]
 
@@ -98,28 +143,32 @@ class Certificates:
         label = label or "+".join([kind, *also])
         if (domain, label) not in self._made:
             row = {**RECIPE["kinds"][kind], **changes}
-            words = {"domain": domain, "parent": domain.partition(".")[2], "upper": domain.upper()}
+            words = {"domain": domain, "parent": domain.partition(".")[2], "upper": domain.upper(),
+                     "top": domain.rpartition(".")[2], "unicode": domain.encode().decode("idna"), "letter": domain[0]}
             names = [name.format(**words) for name in row.get("names", ["DNS:{domain}"])]
             names += [f"DNS:{name}" for name in also]
             extensions = {**LEAF_EXTENSIONS, **row.get("extensions", {})}
-            if names:
-                extensions["subjectAltName"] = ",".join(names)
+            if "raw_names" in row:
+                extensions["subjectAltName"] = _raw_names(row["raw_names"], words)
+            elif names:
+                extensions.setdefault("subjectAltName", ",".join(names))
             self._made[domain, label] = self._make(
                 self.directory / f"{domain}.{label}.crt", self.directory / f"{domain}.{label}.key",
-                domain, row.get("issuer", "ca"), extensions, row.get("from", -1), row.get("to", 30))
+                domain, row, extensions, row.get("from", -1), row.get("to", 30))
         return self._made[domain, label]
 
-    def _make(self, certificate, key, subject, issuer, extensions, start, end):
+    def _make(self, certificate, key, subject, row, extensions, start, end):
+        issuer = row.get("issuer", "self" if key.parent == self.issuers else "ca")
         self._count += 1
         work = self.issuers / str(self._count)
         pathlib.Path(f"{work}.index").touch()
         config = pathlib.Path(f"{work}.conf")
         config.write_text(CONFIG.format(
             directory=self.issuers, serial=self._count,
-            extensions="\n".join(f"{name} = {value}" for name, value in extensions.items())))
+            extensions="\n".join(f"{name} = {value}" for name, value in extensions.items() if value is not None)))
         request = f"{work}.csr"
         # The subject's length is limited to 64 characters by X.520, a domain's is not.
-        _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        _openssl("req", "-new", "-newkey", *KEYS[row.get("key", "ec")], "-nodes",
                  "-keyout", key, "-out", request, "-subj", f"/CN={subject[:64]}")
         chain = b""
         if issuer == "self":
@@ -129,11 +178,46 @@ class Certificates:
             signer = ["-cert", parent.certificate, "-keyfile", parent.key]
             if RECIPE["issuers"][issuer].get("issuer", "self") != "self":
                 chain = parent.certificate.read_bytes()
+        if "chain" in row:
+            chain = b"".join(self.only(self.issuer(name)) for name in row["chain"])
         _openssl("ca", "-batch", "-notext", "-config", config, "-extensions", "extensions",
                  "-startdate", _date(start), "-enddate", _date(end),
-                 *signer, "-in", request, "-out", certificate)
+                 "-md", row.get("digest", "default"), *signer, "-in", request, "-out", certificate)
+        if "append" in row:
+            _append(certificate, key if issuer == "self" else parent.key, bytes.fromhex(row["append"]))
         certificate.write_bytes(certificate.read_bytes() + chain)
-        return Leaf(certificate, key)
+        weak = "digest" in row or row.get("key") == "rsa-1024" or issuer != "self" and parent.weak
+        twin = None
+        if "damaged" in row:
+            twin = pathlib.Path(f"{work}.twin")
+            _openssl("req", "-x509", "-key", key, "-subj", "/CN=twin", "-out", twin)
+        return Leaf(certificate, key, weak, twin)
+
+    @staticmethod
+    def only(leaf):
+        """The first certificate of its file, as PEM."""
+        end = b"-----END CERTIFICATE-----\n"
+        return leaf.certificate.read_bytes().partition(end)[0] + end
+
+
+def _append(certificate, key, extension):
+    """One more extension, whatever is there already, and a new signature."""
+    (_, whole), = der_parts(_openssl("x509", "-in", certificate, "-outform", "DER"))
+    signed, algorithm, _ = der_parts(whole)
+    *fields, (_, extensions) = der_parts(signed[1])
+    (_, extensions), = der_parts(extensions)
+    body = b"".join(der(*field) for field in fields) + der(0xa3, der(0x30, extensions + extension))
+    signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", key], input=der(0x30, body),
+                               stdout=subprocess.PIPE, check=True, timeout=20).stdout
+    whole = der(0x30, der(0x30, body), der(*algorithm), der(3, b"\0" + signature))
+    certificate.write_text("-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(whole).decode() + "-----END CERTIFICATE-----\n")
+
+
+def _raw_names(rows, words):
+    """The extension's value for `openssl ca`; a row is [form, value] or [form, value, count], numbered by {n}."""
+    names = [der_name(form, value.format(**words, n=n))
+             for form, value, *count in rows for n in range(*(count or [1]))]
+    return "DER:" + der(0x30, *names).hex()
 
 
 def _date(days):

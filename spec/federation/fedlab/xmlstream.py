@@ -3,6 +3,7 @@
 Nothing here follows a protocol: what is sent is what the caller says, and what
 comes in is only taken apart."""
 
+import ctypes
 import re
 import socket
 import ssl
@@ -176,9 +177,25 @@ def _context(context, leaf, minimum, maximum):
             context.minimum_version = minimum
         if maximum:
             context.maximum_version = maximum
-    if leaf:
+    if leaf and leaf.weak:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    if leaf and leaf.twin:
+        _show_damaged(context, leaf)
+    elif leaf:
         context.load_cert_chain(leaf.certificate, leaf.key)
     return context
+
+
+def _show_damaged(context, leaf):
+    """Loads what Python refuses to: OpenSSL itself would show it.  The context's first field is the library's."""
+    context.load_cert_chain(leaf.twin, leaf.key)
+    der = ssl.PEM_cert_to_DER_cert(leaf.certificate.read_text())
+    pointer = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
+    use = ctypes.CDLL("libssl.so.3").SSL_CTX_use_certificate_ASN1
+    use.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p]
+    if use(pointer, len(der), der) != 1:
+        raise RuntimeError(f"{leaf.certificate} cannot be shown")
+    ctypes.CDLL("libcrypto.so.3").ERR_clear_error()
 
 
 class Stream:

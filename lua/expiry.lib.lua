@@ -1,0 +1,227 @@
+-- Certificates nearing their end: our own, the anchors, and what partners show on their streams. Each is warned about once a
+-- day, 14 days ahead. All that is kept is bounded by the partner list: strangers share one label.
+
+local DAY = 86400; -- seconds
+local AHEAD = 14 * DAY;
+local REPEAT = DAY - 600; -- not after the timer, or that would come too early every time
+local PER_PARTNER = 8; -- certificates warned about by name a day
+
+local function new_expiry(native, latch)
+	local expiry = {
+		-- Survives module:reload, else that would warn anew.
+		state = {
+			seen = {}; -- partner label -> when what it showed last expires
+			-- what is warned about (file or label) -> certificate -> when that was done
+			warned = { own = {}; anchors = {}; partners = {} };
+		};
+	};
+	local policies, trust = {}, { anchors = {}; hosts = {}; own = {} };
+	local loaded = {}; -- own file -> when what the server has read from it expires: a newer one in the file is of no use yet
+
+	local function date(time)
+		return os.date("!%Y-%m-%d %H:%M UTC", time);
+	end
+
+	-- "expires in 5 days, on DATE", "has expired on DATE"
+	local function describe(not_after, now)
+		local left = not_after - now;
+		if left <= 0 then
+			return "has expired on "..date(not_after);
+		end
+		local number, unit = left // DAY, "day";
+		if number == 0 then
+			number, unit = left // 3600, "hour";
+		end
+		return ("expires in %d %s%s, on %s"):format(number, unit, number == 1 and "" or "s", date(not_after));
+	end
+
+	-- Whether it is time to warn about this certificate.
+	local function due(kind, subject, certificate, not_after, now)
+		if not not_after or not_after - now > AHEAD then return false; end
+		local subjects = expiry.state.warned[kind];
+		local warned = subjects[subject];
+		if not warned then
+			warned = {};
+			subjects[subject] = warned;
+		end
+		local count = 0;
+		for key, time in pairs(warned) do
+			if now - time >= REPEAT or now < time then
+				warned[key] = nil;
+			else
+				count = count + 1;
+			end
+		end
+		if warned[certificate] or count >= PER_PARTNER then return false; end
+		warned[certificate] = now;
+		return true;
+	end
+
+	-- The end of what was presented: the first of its chain to expire, the anchor included.
+	local function end_of(report)
+		local first, own = report.chain_not_after, report.not_after;
+		return first and own and math.min(first, own) or first or own;
+	end
+
+	local function seen(view, now)
+		local report = view and view.report;
+		local not_after = report and end_of(report);
+		if not not_after or view.certificate ~= "valid" then return; end
+		local label = view.partner or "unlisted";
+		expiry.state.seen[label] = not_after;
+		if not due("partners", label, (report.serial or "").." "..(report.issuer or ""), not_after, now) then return; end
+		local which = not_after == report.not_after and "" or " (a certificate above its own)";
+		module:log("warn", "The certificate of %s (partner %s) %s%s; from then on it is refused (certificate-expired). "
+			.."Issued by %s, serial %s", view.remote or "?", label, describe(not_after, now), which,
+			report.issuer or "?", report.serial or "?");
+	end
+
+	local function read_chain(path)
+		local file = io.open(path, "rb");
+		local text = file and file:read(4 * 1024 * 1024);
+		if file then file:close(); end
+		local chain = {};
+		for block in (text or ""):gmatch("%-%-%-%-%-BEGIN CERTIFICATE%-%-%-%-%-.-%-%-%-%-%-END CERTIFICATE%-%-%-%-%-") do
+			chain[#chain+1] = block;
+			if #chain == 20 then break; end
+		end
+		return chain;
+	end
+
+	-- { { host =, file =, report = judge_certificate's }... } for every local host, in order. What cannot be read is missing:
+	-- Prosody itself says so.
+	function expiry.own_certificates(now)
+		local list = {};
+		for host, files in pairs(trust.own) do
+			for _, path in ipairs(files) do
+				local chain = read_chain(path);
+				if chain[1] and trust.hosts[host] then
+					local report = native.judge_certificate(chain, trust.hosts[host], host, nil, now);
+					list[#list+1] = { host = host; file = path; report = report };
+				end
+			end
+		end
+		table.sort(list, function (a, b)
+			return a.host == b.host and a.file < b.file or a.host < b.host;
+		end);
+		return list;
+	end
+
+	local function check_own(now)
+		local files = {}; -- hosts often share one
+		for _, own in ipairs(expiry.own_certificates(now)) do
+			local entry = files[own.file] or { hosts = {}; not_after = own.report.not_after };
+			files[own.file] = entry;
+			entry.hosts[#entry.hosts+1] = own.host;
+		end
+		for path, entry in pairs(files) do
+			loaded[path] = loaded[path] or entry.not_after;
+			local not_after = loaded[path];
+			if due("own", path, tostring(not_after), not_after, now) then
+				module:log("warn", "The certificate of this server in %s (for %s) %s; %s, or partners will refuse it",
+					path, table.concat(entry.hosts, ", "), describe(not_after, now),
+					entry.not_after > not_after and "a newer one is in the file already: reload" or "renew it and reload");
+			end
+		end
+	end
+
+	local function check_anchors(now)
+		for path, store in pairs(trust.anchors) do
+			local not_after = store:not_after();
+			if due("anchors", path, tostring(not_after), not_after, now) then
+				module:log("warn", "The last certificate of the trust_anchors %s %s; from then on every certificate of these partners "
+					.."is refused (certificate-expired)", path, describe(not_after, now));
+			end
+		end
+	end
+
+	local function check(now)
+		check_own(now);
+		check_anchors(now);
+		latch.each_stream(function (session)
+			local view = native.stream_view(session);
+			if view and view.stage == "established" then
+				seen(view, now);
+			end
+		end);
+	end
+
+	local function is_listed(label)
+		if label == "unlisted" then return true; end
+		for _, policy in pairs(policies) do
+			if policy:label(label) == label then return true; end
+		end
+		return false;
+	end
+
+	local function forget(kept, still)
+		for subject in pairs(kept) do
+			if not still(subject) then kept[subject] = nil; end
+		end
+	end
+
+	local function prune()
+		local own = {};
+		for _, files in pairs(trust.own) do
+			for _, path in ipairs(files) do own[path] = true; end
+		end
+		local state = expiry.state;
+		forget(state.seen, is_listed);
+		forget(state.warned.partners, is_listed);
+		forget(state.warned.own, function (path) return own[path]; end);
+		forget(state.warned.anchors, function (path) return trust.anchors[path]; end);
+	end
+
+	-- A warning that cannot be given is no reason to refuse anything.
+	local function protect(action)
+		return function (...)
+			local ok, err = xpcall(action, debug.traceback, ...);
+			if not ok then
+				module:log("error", "The expiry of certificates cannot be watched: %s", err);
+			end
+		end
+	end
+
+	-- An established stream, as native.stream_view describes it.
+	expiry.seen = protect(function (view, now)
+		seen(view, now or os.time());
+	end);
+
+	-- All there is to warn about now.
+	expiry.check = protect(function (now)
+		check(now or os.time());
+	end);
+
+	-- A configuration is in force.
+	expiry.committed = protect(function (new_policies, new_trust, now)
+		policies, trust, loaded = new_policies, new_trust, {};
+		prune();
+		check(now or os.time());
+	end);
+
+	-- What module:reload has saved.
+	function expiry.restore(state)
+		if state and state.seen and state.warned then
+			expiry.state = state;
+		end
+	end
+
+	-- { [partner label] = seconds left of what it showed last, negative when that has expired }, for the metrics
+	function expiry.snapshot(now)
+		now = now or os.time();
+		local left = {};
+		for label, not_after in pairs(expiry.state.seen) do
+			left[label] = not_after - now;
+		end
+		return left;
+	end
+
+	module:add_timer(DAY, function ()
+		expiry.check();
+		return DAY;
+	end);
+
+	return expiry;
+end
+
+return new_expiry;

@@ -1,0 +1,364 @@
+"""Trust anchors and pins as they are configured, changed and reloaded; what other modules and options may not change about
+the verdict; and the warnings before something expires."""
+
+import itertools
+import re
+import ssl
+
+from fedlab.client import Client
+from fedlab.probe import Probe, mechanisms
+from fedlab.remote import Remote
+from fedlab.waiting import wait_until
+
+from scenarios._edge import (ALICE, HOST, any_method, configuration, edge_server, established, outbound_error, partner,
+                             refusal_logged, refused)
+
+TIMEOUT = 60
+FABRIKAM, NORTHWIND, WINGTIP = "fabrikam.test", "northwind.test", "wingtip.test"
+OTHER_PIN = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+NOT_APPLIED = r"partner configuration has errors and was not applied"
+NAMES = (f"edge{number}" for number in itertools.count())
+
+
+class Scene:
+    """with Scene(lab, partners) as scene: an edge with alice logged in; anchor files are relative to its configuration."""
+
+    def __init__(self, lab, partners, anchors=None, **more):
+        self.lab = lab
+        self.edge = edge_server(lab, partners, name=next(NAMES), register=False, **more)
+        for name, issuers in (anchors or {}).items():
+            self.write(name, *issuers)
+        self.edge.start()
+        self.alice = Client(ALICE, self.edge.address)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.alice.close()
+        self.edge.stop()
+
+    def write(self, name, *issuers):
+        """A bundle of issuers (names), or raw text (bytes)."""
+        certificates = self.lab.certificates
+        (self.edge.directory / name).write_bytes(b"".join(
+            issuer if isinstance(issuer, bytes) else certificates.only(certificates.issuer(issuer)) for issuer in issuers))
+
+    def reload(self, partners=None):
+        mark = self.edge.mark()
+        self.edge.partners = partners or self.edge.partners
+        self.edge.reload()
+        return mark
+
+    def probe(self, domain=FABRIKAM, kind="good"):
+        return Probe(self.edge.address, from_=domain, to=HOST, leaf=self.lab.certificates.leaf(domain, kind))
+
+    def authenticated(self, domain=FABRIKAM, kind="good"):
+        probe, mark = self.probe(domain, kind), self.edge.mark()
+        probe.authenticate()
+        established(self.edge, "from", domain, mark)
+        return probe
+
+    def remote(self, domain=FABRIKAM, kind="good", **more):
+        self.lab.dns.remove(domain)
+        return Remote(self.lab, [domain], leaf=self.lab.certificates.leaf(domain, kind), **more)
+
+    def connected(self, domain=FABRIKAM, kind="good"):
+        """A remote with one live stream to it."""
+        remote = self.remote(domain, kind)
+        self.send_out(remote, domain)
+        return remote
+
+    def send_out(self, remote, domain=FABRIKAM):
+        body = self.alice.new_id()
+        self.alice.send_message(f"eve@{domain}", body)
+        remote.wait_element(lambda element: element.name == "message" and element.find("body").text == body)
+
+    def send_in(self, probe, domain=FABRIKAM):
+        body = self.alice.new_id()
+        probe.message(f"eve@{domain}", ALICE, body)
+        self.alice.wait_message(body)
+
+    def assert_refused_in(self, verdict, domain=FABRIKAM, kind="good"):
+        with self.probe(domain, kind) as probe:
+            probe.features()
+            assert probe.starttls() is None
+            probe.open()
+            refused(probe, f"certificate-{verdict}", "not-authorized")
+
+    def assert_refused_out(self, verdict, domain=FABRIKAM, kind="good", **more):
+        remote, mark = self.remote(domain, kind, **more), self.edge.mark()
+        condition, text, _ = outbound_error(self.alice, f"bob@{domain}")
+        assert condition == "not-allowed" and text, (condition, text)
+        refusal_logged(self.edge, "to", domain, f"certificate-{verdict}", mark)
+        assert not remote.elements("message") and not remote.elements("auth") and not remote.elements("result")
+
+
+def closed_by_reload(remote):
+    connection = remote.connections[-1]
+    wait_until(lambda: connection.error is not None, 5, "stream error at the remote")
+    assert connection.error.condition == "policy-violation" and "(policy-changed)" in connection.error.error_text
+
+
+def own(domain=FABRIKAM, file="ca.pem", **more):
+    return partner(domain, trust_anchors=file, **more)
+
+
+# What others conclude
+
+def scenario_another_module_says_valid(lab):
+    """DANE, POSH and secure SRV records conclude something before; none of it counts."""
+    entries = [partner(FABRIKAM), own(NORTHWIND), any_method(WINGTIP), any_method("adatum.test", trust_anchors="ca.pem"),
+               partner("litware.test", pinned_keys=[OTHER_PIN])]
+    with Scene(lab, configuration(*entries), {"ca.pem": ["other"]}, modules=["lab_all_valid"]) as scene:
+        for domain, kind, verdict in ((FABRIKAM, "untrusted-ca", "untrusted"), (FABRIKAM, "wrong-name", "identity-mismatch"),
+                                      (FABRIKAM, "expired", "expired"), (NORTHWIND, "good", "untrusted"),
+                                      ("adatum.test", "good", "untrusted"), ("litware.test", "good", "pin-mismatch")):
+            scene.assert_refused_in(verdict, domain, kind)
+            scene.assert_refused_out(verdict, domain, kind)
+        # Without anchors the certificate may be bad, but then it is for nothing.
+        with scene.probe(WINGTIP, "untrusted-ca") as probe:
+            features = probe.secure()
+            assert mechanisms(features) == [], features
+            assert probe.external().name == "failure"
+        # And what is valid stays that.
+        with scene.authenticated(NORTHWIND, "untrusted-ca") as probe:
+            scene.send_in(probe, NORTHWIND)
+        scene.connected(NORTHWIND, "untrusted-ca")
+
+
+def scenario_secure_auth_and_own_anchors(lab):
+    """Core's own check sees our verdict, in both senses."""
+    entries = [own(FABRIKAM), partner(NORTHWIND), own(WINGTIP, sasl="optional", dialback=True)]
+    with Scene(lab, configuration(*entries), {"ca.pem": ["other"]},
+               options="s2s_secure_auth = true\ns2s_require_encryption = true") as scene:
+        with scene.authenticated(FABRIKAM, "untrusted-ca") as probe:
+            scene.send_in(probe)
+        scene.connected(FABRIKAM, "untrusted-ca")
+        scene.assert_refused_in("untrusted", FABRIKAM, "third-ca")
+        scene.assert_refused_in("untrusted", NORTHWIND, "untrusted-ca")
+        scene.assert_refused_out("untrusted", NORTHWIND, "untrusted-ca")
+        scene.authenticated(NORTHWIND).close()
+        scene.assert_refused_in("untrusted", WINGTIP)
+        scene.authenticated(WINGTIP, "untrusted-ca").close()
+
+
+def scenario_anchors_bind_dialback_too(lab):
+    """TLS dialback needs the certificate as well, in both directions."""
+    entry = partner(FABRIKAM, sasl="not_supported", dialback=True, trust_anchors="ca.pem")
+    with Scene(lab, configuration(entry), {"ca.pem": ["other"]}) as scene:
+        scene.assert_refused_in("untrusted")
+        scene.assert_refused_out("untrusted")
+        remote = scene.remote(FABRIKAM, "untrusted-ca", offer=["dialback"])
+        with scene.probe(FABRIKAM, "untrusted-ca") as probe:
+            probe.secure()
+            assert probe.dialback() == "valid"
+            scene.send_in(probe)
+        scene.send_out(remote)
+
+
+def scenario_direct_tls_and_old_tls(lab):
+    """Whichever way TLS has begun, and in its older version: one verdict (XEP-0368)."""
+    with Scene(lab, configuration(partner(FABRIKAM)), direct_tls=True) as scene:
+        for more in ({"port": 5270, "direct_tls": True}, {"tls_maximum": ssl.TLSVersion.TLSv1_2},
+                     {"port": 5270, "direct_tls": True, "tls_maximum": ssl.TLSVersion.TLSv1_2}):
+            for kind in ("good", "intermediate"):
+                with Probe(scene.edge.address, from_=FABRIKAM, to=HOST, leaf=lab.certificates.leaf(FABRIKAM, kind), **more) as probe:
+                    probe.authenticate()
+                    scene.send_in(probe)
+            for kind, verdict in (("untrusted-ca", "untrusted"), ("expired", "expired"), (None, "no-certificate")):
+                leaf = lab.certificates.leaf(FABRIKAM, kind) if kind else None
+                with Probe(scene.edge.address, from_=FABRIKAM, to=HOST, leaf=leaf, **more) as probe:
+                    if not probe.tls:
+                        probe.features()
+                        assert probe.starttls() is None
+                    probe.open()
+                    refused(probe, f"certificate-{verdict}", "not-authorized")
+
+
+# Anchors at commit
+
+def leaf_pem(lab):
+    return lab.certificates.leaf(FABRIKAM).certificate.read_bytes()
+
+
+def bad_anchors(lab):
+    """name -> (content of ca.pem, what the error says); None: no file, "": a directory"""
+    ca = lab.certificates.only(lab.certificates.issuer("other"))
+    return {
+        "missing": (None, r"cannot be read"),
+        "directory": ("", r"is not a file"),
+        "empty": (b"", r"holds no certificate"),
+        "der": (b"\x30\x82\x01\x01" + bytes(257), r"holds no certificate"),
+        "damaged": (ca + ca[:200] + ca[240:], r"certificate 2 is damaged"),
+        "cut": (ca[:-60], r"certificate 1 is damaged|holds no certificate"),
+        "leaf": (leaf_pem(lab), rf"certificate 1 \(CN={FABRIKAM}\) is not a CA certificate"),
+        "second_leaf": (ca + leaf_pem(lab), rf"certificate 2 \(CN={FABRIKAM}\) is not a CA certificate"),
+        "expired": (lab.certificates.only(lab.certificates.issuer("expired-ca")), r"none of its certificates is valid now"),
+        "weak": (lab.certificates.only(lab.certificates.issuer("weak-ca")), r"certificate 1 \(CN=CA with a weak key\) has a key"),
+    }
+
+
+def scenario_bad_anchors(lab):
+    """An error that names file and certificate; the policy before stays in force, and so do its streams."""
+    with Scene(lab, configuration(own(), partner(NORTHWIND)), {"ca.pem": ["other"]}) as scene, \
+         scene.authenticated(FABRIKAM, "untrusted-ca") as probe:
+        path = scene.edge.directory / "ca.pem"
+        for name, (content, message) in bad_anchors(lab).items():
+            path.unlink()
+            if content == "":
+                path.mkdir()
+            elif content is not None:
+                path.write_bytes(content)
+            mark = scene.reload()
+            scene.edge.wait_log(NOT_APPLIED, 5, mark)
+            scene.edge.wait_log(rf"error\ts2s_partners\[1\] \(\"{FABRIKAM}\"\)\.trust_anchors: got \"ca\.pem\"; \S*ca\.pem[: ].*(?:{message})",
+                                3, mark)
+            scene.send_in(probe)
+            if path.is_dir():
+                path.rmdir()
+            if not path.exists():
+                path.touch()
+        scene.assert_refused_in("untrusted")        # by the anchors before
+        scene.write("ca.pem", "expired-ca", "other")
+        mark = scene.reload()
+        scene.edge.wait_log(r"warn\t.*ca\.pem.*certificate 1 \(CN=Expired CA\)", 5, mark)
+        scene.edge.wait_log("Partner configuration applied", 5, mark)
+        scene.send_in(probe)
+
+
+def scenario_bad_anchors_at_start(lab):
+    with Scene(lab, configuration(own())) as scene:
+        scene.edge.wait_log(r"error\t.*ca\.pem.*cannot be read")
+        with scene.probe() as probe:
+            probe.open()
+            refused(probe, "config-invalid")
+        scene.write("ca.pem", "ca")
+        scene.reload()
+        scene.authenticated().close()
+
+
+# Reload
+
+def scenario_replaced_anchors(lab):
+    """Read again at a reload: live streams of this partner are judged by it, and nobody else's."""
+    with Scene(lab, configuration(own(), partner(NORTHWIND)), {"ca.pem": ["other"]}) as scene, \
+         scene.authenticated(FABRIKAM, "untrusted-ca") as gone, scene.authenticated(NORTHWIND) as stays:
+        remote = scene.connected(FABRIKAM, "untrusted-ca")
+        scene.write("ca.pem", "third", "other")
+        scene.reload()
+        scene.send_in(gone)
+        scene.send_out(remote)
+        assert len(remote.connections) == 1
+        scene.write("ca.pem", "third")
+        scene.send_in(gone)                 # not before the reload
+        mark = scene.reload()
+        refused(gone, "policy-changed")
+        closed_by_reload(remote)
+        for direction in ("from", "to"):
+            refusal_logged(scene.edge, direction, FABRIKAM, "policy-changed", mark)
+        scene.send_in(stays, NORTHWIND)
+        scene.assert_refused_in("untrusted", FABRIKAM, "untrusted-ca")
+        scene.authenticated(FABRIKAM, "third-ca").close()
+
+
+def scenario_anchors_added_and_taken_away(lab):
+    with Scene(lab, configuration(partner(FABRIKAM), partner(NORTHWIND)), {"ca.pem": ["other"]}) as scene, \
+         scene.authenticated() as gone:
+        scene.reload(configuration(own(), partner(NORTHWIND)))
+        refused(gone, "policy-changed")
+        with scene.authenticated(FABRIKAM, "untrusted-ca") as private:
+            scene.reload(configuration(partner(FABRIKAM), partner(NORTHWIND)))
+            refused(private, "policy-changed")
+        scene.authenticated().close()
+
+
+def scenario_changed_pins(lab):
+    leaf = lab.certificates.leaf(FABRIKAM)
+    with Scene(lab, configuration(partner(FABRIKAM), partner(NORTHWIND))) as scene, \
+         scene.authenticated() as gone, scene.authenticated(NORTHWIND) as stays:
+        remote = scene.connected()
+        scene.reload(configuration(partner(FABRIKAM, pinned_keys=[OTHER_PIN, leaf.pin]), partner(NORTHWIND)))
+        scene.send_in(gone)
+        scene.send_out(remote)
+        assert len(remote.connections) == 1
+        scene.reload(configuration(partner(FABRIKAM, pinned_keys=[OTHER_PIN]), partner(NORTHWIND)))
+        refused(gone, "policy-changed")
+        closed_by_reload(remote)
+        scene.send_in(stays, NORTHWIND)
+        scene.assert_refused_in("pin-mismatch")
+
+
+def scenario_reload_in_mid_handshake(lab):
+    """The verdict that a stream got before the reload does not carry it past the new anchors."""
+    with Scene(lab, configuration(own()), {"ca.pem": ["other"]}) as scene, \
+         scene.probe(FABRIKAM, "untrusted-ca") as early, scene.probe(FABRIKAM, "untrusted-ca") as late:
+        early.features()
+        late.secure()
+        scene.write("ca.pem", "third")
+        scene.reload()
+        refused(late, "policy-changed")
+        assert early.starttls() is None
+        early.open()
+        refused(early, "certificate-untrusted", "not-authorized")
+
+
+# What the operator reads
+
+def scenario_refusals_say_why(lab):
+    entries = [partner(FABRIKAM), partner(NORTHWIND, pinned_keys=[OTHER_PIN])]
+    leaf = lab.certificates.leaf(NORTHWIND)
+    with Scene(lab, configuration(*entries)) as scene:
+        for domain, kind, words in (
+                (FABRIKAM, "untrusted-ca", r"unable to get local issuer certificate .*; issued by CN=Other CA\\?, trusted by nobody"),
+                (FABRIKAM, "wrong-name", r"no name of the certificate is the domain .*; its names: dns somebody-else\.test$"),
+                (FABRIKAM, "cn-only", r"it has no names \(the common name does not count\)$"),
+                (FABRIKAM, "expired-issuer", r"has expired \(certificate 2 of the chain\); on \d{4}-\d\d-\d\d$"),
+                (FABRIKAM, "not-yet-valid", r"not valid yet .*; its own first day is \d{4}-\d\d-\d\d$"),
+                (FABRIKAM, "names-2500", r"damaged or has more than 2000 names"),
+                (NORTHWIND, "good", rf"no key of the verified chain is a pinned one; its own is {re.escape(leaf.pin)}$")):
+            mark = scene.edge.mark()
+            with scene.probe(domain, kind) as probe:
+                probe.features()
+                assert probe.starttls() is None
+                probe.open()
+                probe.read_close("not-authorized")
+            scene.edge.wait_log(rf"info\tRefused stream from {domain} .*: certificate-[a-z-]+: .*{words}", 3, mark)
+
+
+def warnings(edge, what, mark=0):
+    return re.findall(rf"warn\tThe (?:last )?certificate of {what}.*", edge.log_since(mark))
+
+
+def scenario_expiry_of_partners(lab):
+    """Once for each certificate, not for each stream, nor after a reload."""
+    with Scene(lab, configuration(partner(FABRIKAM), own(NORTHWIND)), {"ca.pem": ["expiring-ca"]}) as scene:
+        for _ in range(2):
+            scene.authenticated(FABRIKAM, "expiring").close()
+        scene.connected(FABRIKAM, "expiring")
+        found = warnings(scene.edge, FABRIKAM)
+        assert len(found) == 1 and re.search(rf"\(partner {FABRIKAM}\) expires in [45] days, on .*CN=Test CA", found[0]), found
+        scene.reload()
+        scene.edge.shell('module:reload("s2s_partners")')
+        scene.authenticated(FABRIKAM, "expiring").close()
+        assert len(warnings(scene.edge, FABRIKAM)) == 1
+        # The anchor is what ends first: told at commit, and with the stream.
+        assert len(warnings(scene.edge, r"the trust_anchors ca\.pem expires in (?:4|5) days")) == 1
+        scene.authenticated(NORTHWIND, "expiring-ca").close()
+        found = warnings(scene.edge, NORTHWIND)
+        assert len(found) == 1 and "(a certificate above its own)" in found[0], found
+        # What is good is not mentioned, and a second certificate is another.
+        scene.authenticated(FABRIKAM).close()
+        assert len(warnings(scene.edge, FABRIKAM)) == 1
+
+
+def scenario_expiry_of_our_own(lab):
+    hosts = {HOST: "", "late.test": "", "gone.test": ""}
+    with Scene(lab, configuration(partner(FABRIKAM)), hosts=hosts,
+               certificates={"late.test": "expiring", "gone.test": "expired"}) as scene:
+        found = warnings(scene.edge, "this server")
+        assert len(found) == 2 and not any(f"(for {HOST})" in line for line in found), found
+        assert any(re.search(r"\(for late\.test\) expires in [45] days", line) for line in found), found
+        assert any("(for gone.test) has expired on" in line for line in found), found
+        scene.reload()
+        assert len(warnings(scene.edge, "this server")) == 2

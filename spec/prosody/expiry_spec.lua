@@ -1,0 +1,224 @@
+-- lua/expiry.lib.lua over days that pass as told: what is warned about, how often, and that nothing grows.
+
+local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
+package.path = source.."/spec/prosody/?.lua;"..package.path;
+local stub = require "config_stub";
+local certificates = require "certificates_stub";
+
+local native = stub.native();
+local DAY = 86400;
+local now = os.time();
+
+local lines, streams, timer, expiry;
+
+-- A policy that lists these domains and what is below them.
+local function policy(...)
+	local listed = { ... };
+	return { label = function (_, domain)
+		for _, name in ipairs(listed) do
+			if domain == name or domain:sub(-#name - 1) == "."..name then return name; end
+		end
+		return "unlisted";
+	end };
+end
+
+local function start(state)
+	lines, streams = {}, {};
+	local env = setmetatable({ module = {
+		log = function (_, level, format, ...) table.insert(lines, level..": "..format:format(...)); end;
+		add_timer = function (_, delay, action) timer = { delay = delay; action = action }; end;
+	} }, { __index = _G });
+	local new_expiry = assert(loadfile(source.."/lua/expiry.lib.lua", "t", env))();
+	expiry = new_expiry(setmetatable({ stream_view = function (session) return session; end }, { __index = native }),
+		{ each_stream = function (visit) for _, session in ipairs(streams) do visit(session); end end });
+	expiry.restore(state);
+	expiry.committed({ ["contoso.test"] = policy("fabrikam.test", "northwind.test") }, { anchors = {}; hosts = {}; own = {} }, now);
+end
+
+local function view(days, fields)
+	local seen = { stage = "established"; certificate = "valid"; partner = "fabrikam.test"; remote = "fabrikam.test";
+		report = { not_after = now + days * DAY; chain_not_after = now + days * DAY; serial = "0A"; issuer = "CN=CA" } };
+	for name, value in pairs(fields or {}) do seen[name] = value; end
+	return seen;
+end
+
+describe("expiry", function ()
+	before_each(function () start(); end);
+
+	it("warns fourteen days ahead", function ()
+		expiry.seen(view(14.01), now);
+		assert.same({}, lines);
+		expiry.seen(view(13.99), now);
+		assert.equal(1, #lines);
+		assert.matches("^warn: The certificate of fabrikam%.test %(partner fabrikam%.test%) expires in 13 days, on 20", lines[1]);
+		assert.matches("Issued by CN=CA, serial 0A$", lines[1]);
+	end);
+
+	it("says hours, and that it is over", function ()
+		expiry.seen(view(0.99), now);
+		assert.matches("expires in 23 hours, on", lines[1]);
+		expiry.seen(view(0, { report = { not_after = now - 1; serial = "0B" } }), now);
+		assert.matches("has expired on", lines[2]);
+	end);
+
+	it("warns once a day for each certificate", function ()
+		for _ = 1, 100 do expiry.seen(view(5), now); end
+		assert.equal(1, #lines);
+		expiry.seen(view(5, { report = { not_after = now + DAY; serial = "0B"; issuer = "CN=CA" } }), now + 10);
+		assert.equal(2, #lines);
+		expiry.seen(view(5), now + DAY - 3600);
+		assert.equal(2, #lines);
+		expiry.seen(view(5), now + DAY);
+		assert.equal(3, #lines);
+	end);
+
+	it("does not fall silent when the clock is set back", function ()
+		expiry.seen(view(5), now);
+		expiry.seen(view(5), now - 100 * DAY);
+		assert.equal(1, #lines); -- not near, seen from there
+		expiry.seen(view(-90), now - 100 * DAY);
+		assert.equal(2, #lines);
+	end);
+
+	it("looks at live streams every day", function ()
+		streams = { view(5), view(200, { partner = "northwind.test" }), view(5, { stage = "identified" }) };
+		assert.equal(DAY, timer.delay);
+		expiry.check(now);
+		assert.equal(1, #lines);
+		expiry.check(now + DAY);
+		assert.equal(2, #lines);
+		streams = {};
+		expiry.check(now + 2 * DAY);
+		assert.equal(2, #lines);
+		assert.equal(DAY, timer.action());
+	end);
+
+	it("names what stands above", function ()
+		expiry.seen(view(5, { report = { not_after = now + 300 * DAY; chain_not_after = now + 2 * DAY } }), now);
+		assert.matches("expires in 2 days.* %(a certificate above its own%)", lines[1]);
+	end);
+
+	it("is silent about what is refused anyway, and about streams without certificate", function ()
+		for _, verdict in ipairs({ "expired", "untrusted", "unknown", "no-certificate" }) do
+			expiry.seen(view(5, { certificate = verdict }), now);
+		end
+		local plain = view(5);
+		plain.report = nil;
+		expiry.seen(plain, now);
+		expiry.seen(nil, now);
+		expiry.seen(view(5, { report = {} }), now);
+		assert.same({}, lines);
+		assert.same({}, expiry.snapshot(now));
+	end);
+
+	it("keeps what each partner showed last, for the metrics", function ()
+		expiry.seen(view(100), now);
+		expiry.seen(view(90, { remote = "im.fabrikam.test" }), now);
+		expiry.seen(view(80, { partner = "northwind.test" }), now);
+		expiry.seen(view(50, { partner = "unlisted"; remote = "a.test" }), now);
+		assert.same({ ["fabrikam.test"] = 89 * DAY; ["northwind.test"] = 79 * DAY; unlisted = 49 * DAY }, expiry.snapshot(now + DAY));
+	end);
+
+	it("is bounded by the partner list, whoever comes", function ()
+		for i = 1, 500 do
+			expiry.seen(view(5, { partner = "unlisted"; remote = "n"..i..".test";
+				report = { not_after = now + DAY; serial = ("%X"):format(i); issuer = "CN=CA" } }), now);
+		end
+		assert.equal(8, #lines);
+		local kept = 0;
+		for _, certificate in pairs(expiry.state.warned.partners) do
+			for _ in pairs(certificate) do kept = kept + 1; end
+		end
+		assert.equal(8, kept);
+	end);
+
+	it("forgets partners that are no longer listed", function ()
+		expiry.seen(view(5), now);
+		expiry.seen(view(5, { partner = "northwind.test" }), now);
+		expiry.committed({ ["contoso.test"] = policy("northwind.test") }, { anchors = {}; hosts = {}; own = {} }, now);
+		assert.same({ ["northwind.test"] = 5 * DAY }, expiry.snapshot(now));
+		assert.is_nil(expiry.state.warned.partners["fabrikam.test"]);
+	end);
+
+	it("survives a reload of the module", function ()
+		expiry.seen(view(5), now);
+		start(expiry.state);
+		expiry.seen(view(5), now + 60);
+		assert.same({}, lines);
+		start({ nonsense = true });
+		expiry.seen(view(5), now + 60);
+		assert.equal(1, #lines);
+	end);
+
+	it("never raises an error", function ()
+		expiry.seen({ certificate = "valid"; report = { not_after = "soon" } }, now);
+		assert.equal(1, #lines);
+		assert.matches("^error: ", lines[1]);
+	end);
+end);
+
+describe("own certificates and anchors", function ()
+	local paths;
+
+	setup(function ()
+		paths = certificates.make({ "contoso.test:good", "late.test:expiring", "gone.test:expired", "fabrikam.test:expiring-ca" });
+	end);
+	teardown(certificates.clean);
+	before_each(function () start(); end);
+
+	local function commit(own, anchors)
+		local store = native.trust_store({ file = certificates.issuer("ca") });
+		local trust = { anchors = anchors or {}; hosts = {}; own = own };
+		for host in pairs(own) do trust.hosts[host] = store; end
+		expiry.committed({}, trust, now);
+	end
+
+	it("are warned about once for each file", function ()
+		local own = {
+			["contoso.test"] = { paths["contoso.test:good"] };
+			["late.test"] = { paths["late.test:expiring"] }; ["rooms.late.test"] = { paths["late.test:expiring"] };
+			["gone.test"] = { paths["gone.test:expired"], "/nowhere/at/all" };
+			["bare.test"] = {};
+		};
+		commit(own);
+		table.sort(lines);
+		assert.equal(2, #lines);
+		assert.matches("gone%.test%.expired%.crt %(for gone%.test%) has expired on", lines[1]);
+		assert.matches("%(for late%.test, rooms%.late%.test%) expires in [45] days, on", lines[2]);
+		commit(own);
+		assert.equal(2, #lines);
+		expiry.check(now + DAY);
+		assert.equal(4, #lines);
+	end);
+
+	it("are what the server has loaded, not what is in the file since", function ()
+		local own = { ["late.test"] = { certificates.write("late.crt", certificates.read(paths["late.test:expiring"])) } };
+		commit(own);
+		certificates.write("late.crt", certificates.read(paths["contoso.test:good"]));
+		expiry.check(now + DAY);
+		assert.equal(2, #lines);
+		assert.matches("renew it and reload", lines[1]);
+		assert.matches("expires in [34] days.*a newer one is in the file already: reload", lines[2]);
+		commit(own);
+		expiry.check(now + 2 * DAY);
+		assert.equal(2, #lines);
+	end);
+
+	it("can be had with the verdict, for the edge's own readiness", function ()
+		commit({ ["contoso.test"] = { paths["contoso.test:good"] }; ["gone.test"] = { paths["contoso.test:good"] } });
+		local list = expiry.own_certificates(now);
+		assert.equal("contoso.test", list[1].host);
+		assert.equal("valid", list[1].report.verdict);
+		assert.equal("gone.test", list[2].host);
+		assert.equal("identity-mismatch", list[2].report.verdict);
+	end);
+
+	it("include anchors that end", function ()
+		local anchors = { ["certs/ca.pem"] = native.trust_store({ file = certificates.issuer("expiring-ca") });
+			["certs/good.pem"] = native.trust_store({ file = certificates.issuer("ca") }) };
+		commit({}, anchors);
+		commit({}, anchors);
+		assert.equal(1, #lines);
+		assert.matches("^warn: The last certificate of the trust_anchors certs/ca%.pem expires in [45] days", lines[1]);
+	end);
+end);
