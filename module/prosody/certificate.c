@@ -47,15 +47,20 @@ static void push_certificate(lua_State *L, int socket, lua_Integer number) {
 	call_method(L, "pem", 0);
 }
 
-void s2sp_lua_push_peer_chain(lua_State *L, int session) {
+void s2sp_lua_push_peer_chain(lua_State *L, int session, bool finished) {
 	int top = lua_gettop(L);
 	luaL_checkstack(L, 8, NULL);
 	s2sp_lua_field(L, session, "conn");
 	call_method(L, "socket", 0); /* the LuaSec object once TLS has begun, in 0.12 and in 13 */
 	int socket = top + 1;
-	lua_pushvalue(L, socket);
-	call_method(L, "info", 0); /* a plain socket has no such method, and before the handshake is done there is no protocol */
-	if (!lua_istable(L, -1) || s2sp_lua_text_field(L, -1, "protocol").length == 0) {
+	if (finished) {
+		finished = lua_type(L, socket) == LUA_TUSERDATA;
+	} else {
+		lua_pushvalue(L, socket);
+		call_method(L, "info", 0); /* a plain socket has no such method, and before the handshake is done there is no protocol */
+		finished = lua_istable(L, -1) && s2sp_lua_text_field(L, -1, "protocol").length > 0;
+	}
+	if (!finished) {
 		lua_settop(L, top);
 		lua_pushnil(L);
 		return;
@@ -343,7 +348,7 @@ static int judge_certificate(lua_State *L) {
 /* peer_chain(session) -> list of PEM texts, or nil without TLS */
 static int peer_chain(lua_State *L) {
 	luaL_checkany(L, 1);
-	s2sp_lua_push_peer_chain(L, 1);
+	s2sp_lua_push_peer_chain(L, 1, false);
 	return 1;
 }
 

@@ -22,9 +22,10 @@ struct s2sp_trust_store *s2sp_lua_test_trust_store(lua_State *L, int index);
 /*
  * Pushes what the peer of the session at `session` presented, as the connection holds it now: a list of PEM texts, the
  * certificate of its key first; empty when it presented none; nil when the connection has no finished TLS handshake or is
- * gone. No more than S2SP_CHAIN_LENGTH_MAX + 1 are fetched. May throw (the methods of the connection are called).
+ * gone. `finished`: the connection is known to have finished its handshake, so that it is not asked again. No more than
+ * S2SP_CHAIN_LENGTH_MAX + 1 are fetched. May throw (the methods of the connection are called).
  */
-void s2sp_lua_push_peer_chain(lua_State *L, int session);
+void s2sp_lua_push_peer_chain(lua_State *L, int session, bool finished);
 
 /*
  * The verdict on the chain at `chain_index`: a list of PEM or DER texts; an empty one and nil mean that nothing was presented. `domain` is
