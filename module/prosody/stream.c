@@ -116,14 +116,13 @@ static bool connection_tls(lua_State *L, int session, int record) {
 	bool tls = false;
 	s2sp_lua_field(L, session, "conn");
 	if (!lua_isnil(L, -1)) {
-		call_method(L, -1, "ssl_info"); /* Prosody 13 */
+		/* The LuaSec object once TLS has begun, in 0.12 and 13; a plain socket has no such method. */
+		call_method(L, top + 1, "socket");
+		if (lua_type(L, -1) == LUA_TUSERDATA)
+			call_method(L, -1, "info");
+		else
+			call_method(L, top + 1, "ssl_info"); /* whatever else a connection is made of, in 13 */
 		tls = describes_tls(L);
-		if (!tls) {
-			lua_settop(L, top + 1);
-			call_method(L, top + 1, "socket");
-			call_method(L, -1, "info"); /* 0.12: the LuaSec object; a plain socket has no such method */
-			tls = describes_tls(L);
-		}
 		if (tls)
 			lua_setiuservalue(L, record, UV_PROTOCOL);
 	}

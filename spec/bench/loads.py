@@ -153,7 +153,7 @@ class SetUp(Load):
     """opening a stream: TLS, SASL EXTERNAL, both certificates judged"""
 
     def ready(self):
-        self.leaf = self.lab.certificates.leaf(REMOTE)
+        self.leaf = self.lab.certificates.leaf(REMOTE, label="long", to=300)    # of which no expiry has to be told
         self.run(2)
 
     def run(self, count):
