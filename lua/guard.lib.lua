@@ -7,6 +7,7 @@ local errors = require "util.error";
 local async = require "util.async";
 local timer = require "util.timer";
 local jid_host = require "util.jid".host;
+local s2smanager = require "core.s2smanager";
 
 local hosts = prosody.hosts;
 
@@ -14,6 +15,8 @@ local xmlns_tls = "urn:ietf:params:xml:ns:xmpp-tls";
 local xmlns_sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
 local xmlns_dialback_feature = "urn:xmpp:features:dialback";
 local xmlns_bidi_feature = "urn:xmpp:features:bidi";
+
+local xmlns_muc = "http://jabber.org/protocol/muc";
 
 local function new_guard(native, latch)
 	local act = {};
@@ -23,11 +26,23 @@ local function new_guard(native, latch)
 		trust = { anchors = {}; hosts = {}; own = {} }; -- see trust.load
 		hosts = hosts;
 		native = native;
+		bare_sessions = prosody.bare_sessions;
+		full_sessions = prosody.full_sessions;
+		answers = setmetatable({}, { __mode = "k" }); -- stanzas of our own, not to be judged again
+		notes = setmetatable({}, { __mode = "k" }); -- stanza -> its copy without status notes
 	};
 	local options = module:require "options";
 	local report = module:require "report" (native);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
+	local limits = module:require "limits" (guard, native, latch);
+	local proxy = module:require "proxy" ();
+	local queue = module:require "queue";
+	limits.keepalive = module:require "keepalive" (guard, native);
+	guard.limits = limits;
+	local subscriptions = module:require "subscriptions" (native);
+	local facts, memory = module:require "facts" (native, subscriptions, module.saved_state and module.saved_state.memory);
+	guard.facts, guard.roles_scanned = facts, memory.roles_scanned;
 	local expiry = module:require "expiry" (native, latch);
 	guard.expiry = expiry;
 
@@ -43,8 +58,11 @@ local function new_guard(native, latch)
 	local function close_stream(session, condition, text, bounce)
 		if session.destroyed then return; end
 		detached(function ()
-			if session.close then
+			if session.conn and session.close then
 				session:close({ condition = condition, text = text }, nil, bounce);
+			elseif session.direction == "outgoing" then
+				-- Not connected yet: core has nothing to close, but a queue to return.
+				s2smanager.destroy_session(session, text, bounce);
 			end
 		end);
 	end
@@ -55,12 +73,23 @@ local function new_guard(native, latch)
 		return policy and remote and policy:label(remote) or "unlisted";
 	end
 
+	-- The module's own answers, and what else is done about a stanza that may pass.
+	local answers = module:require "answers" (guard, { native = native; report = report; memory = memory;
+		subscriptions = subscriptions; partner_label = partner_label; detached = detached });
+
 	--- What C asks for after it has decided
 
 	function act.close(session, reason, condition, rule)
+		if session.destroyed then return; end
 		local row = native.reasons[reason];
-		report.stream_refused(session, reason, rule);
-		close_stream(session, condition, ("%s (%s)"):format(row.peer_text, reason), errors.new({
+		local text = ("%s (%s)"):format(row.peer_text, reason);
+		local quiet = not limits.may_log(session, reason);
+		report.stream_refused(session, reason, rule, quiet);
+		if quiet and session.conn then
+			limits.dismiss(session, condition, text);
+			return;
+		end
+		close_stream(session, condition, text, errors.new({
 			type = row.stanza_type;
 			condition = row.stanza_condition;
 			text = row.user_text;
@@ -72,7 +101,7 @@ local function new_guard(native, latch)
 	function act.watch_header(session)
 		local open_stream = session.open_stream;
 		function session.open_stream(...)
-			if (session.version or 0) < 1 then
+			if session.version and session.version < 1 then -- none: closed before there was a header
 				timer.add_task(0, function ()
 					if not session.destroyed then
 						prosody.events.fire_event("s2s-partners-header", { session = session });
@@ -83,7 +112,10 @@ local function new_guard(native, latch)
 		end
 	end
 
+	act.connect_through = proxy.connect_through;
+
 	function act.established(session)
+		limits.settled(session);
 		report.stream_established(session);
 		expiry.seen(native.stream_view(session));
 	end
@@ -101,14 +133,16 @@ local function new_guard(native, latch)
 		report.element_refused(session, reason);
 	end
 
-	-- Nothing in a refusal tells a stranger why.
-	function act.refuse_stanza(origin, stanza, reason, rule)
+	-- Nothing in a refusal tells a stranger why. `reply`: "error" | "unavailable" | "none"; nil: by the kind of stanza.
+	function act.refuse_stanza(origin, stanza, reason, rule, reply)
 		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
 		report.stanza_refused("in", partner_label(host, remote), remote, host, reason, rule);
 		local kind = stanza.attr.type;
-		if stanza.name == "message" and kind ~= "error" or stanza.name == "iq" and (kind == "get" or kind == "set") then
-			local reply = st.error_reply(stanza, "cancel", "service-unavailable");
-			detached(function () origin.send(reply); end);
+		if reply == "unavailable" then
+			answers.subscribe(stanza);
+		elseif reply == "error" or reply == nil
+			and (stanza.name == "message" and kind ~= "error" or stanza.name == "iq" and (kind == "get" or kind == "set")) then
+			answers.send(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
 		end
 	end
 
@@ -120,7 +154,8 @@ local function new_guard(native, latch)
 		elseif stanza.name == "iq" then
 			return kind == "get" or kind == "set";
 		elseif stanza.name == "presence" then
-			return kind == "subscribe" or kind == nil and origin and origin.directed and origin.directed[stanza.attr.to];
+			return kind == "subscribe" or kind == nil and (stanza:get_child("x", xmlns_muc) ~= nil
+				or origin and origin.directed and origin.directed[stanza.attr.to]);
 		end
 	end
 
@@ -134,6 +169,11 @@ local function new_guard(native, latch)
 			local row = native.reasons[reason];
 			local reply = st.error_reply(stanza, row.stanza_type, row.stanza_condition, row.user_text);
 			detached(function () prosody.core_route_stanza(hosts[from_host], reply); end);
+		end
+		-- It has not seen the user come; it need not see the user go.
+		local origin = event.origin;
+		if stanza.name == "presence" and stanza.attr.type == nil and origin and origin.directed then
+			origin.directed[stanza.attr.to] = nil;
 		end
 	end
 
@@ -227,23 +267,44 @@ local function new_guard(native, latch)
 
 	--- Policies
 
-	-- Streams that no longer conform are closed; those opened before the module was loaded have no record and go as well.
+	-- Streams that no longer conform are closed; those opened before the module was loaded have no record and go as well. Where there
+	-- are now fewer places than streams, established ones keep theirs before others, older before younger. What is queued is judged
+	-- again as well.
 	local function rejudge_streams()
+		local streams, order = {}, {};
 		latch.each_stream(function (session)
+			streams[#streams+1] = session;
+			order[session] = native.stream_order(session);
+		end);
+		table.sort(streams, function (a, b) return order[a] < order[b]; end);
+		guard.places = { total = 0; partners = {} };
+		local refused, queued = {}, {};
+		for _, session in ipairs(streams) do
 			local verdict, reason, rule = native.rejudge(guard, session);
+			local place, place_reason, place_rule = native.place_recount(guard, session);
 			if verdict == "none" then
 				reason, rule = "policy-changed", "opened while mod_s2s_partners was not guarding";
+			elseif verdict == "allow" and place then
+				verdict, reason, rule = place, place_reason, place_rule;
 			end
 			if verdict ~= "allow" then
-				act.close(session, reason, native.reasons[reason].stream_condition, rule);
+				refused[#refused+1] = { session, reason, native.reasons[reason].stream_condition, rule };
 			end
-		end);
+			queue.take(session, queued);
+		end
+		for _, arguments in ipairs(refused) do
+			act.close(table.unpack(arguments));
+		end
+		if #queued > 0 then
+			detached(function () queue.route(queued); end);
+		end
 	end
 
 	local function apply_configuration()
 		local new = commit.compile_all();
 		if not new then return false; end
 		guard.policies, guard.trust = new.policies, new.trust;
+		limits.configure(guard.policies);
 		rejudge_streams();
 		expiry.committed(guard.policies, guard.trust);
 		return true;
@@ -256,6 +317,9 @@ local function new_guard(native, latch)
 		if not events or installed[host] == events then return; end
 		installed[host] = events;
 		native.install_host(guard, module:context(host), host);
+		module:context(host):hook("s2sout-pre-connect", proxy.on_pre_connect);
+		subscriptions.guard_host(host, module:context(host));
+		memory.guard_host(host, module:context(host));
 	end
 
 	local function on_host_activated(host)
@@ -270,6 +334,7 @@ local function new_guard(native, latch)
 					-- What other hosts run with changes only when all of them are committed.
 					guard.trust.anchors[path] = guard.trust.anchors[path] or store;
 				end
+				limits.configure(guard.policies);
 				expiry.committed(guard.policies, guard.trust);
 			end
 		end
@@ -282,7 +347,10 @@ local function new_guard(native, latch)
 	end
 
 	function guard.save()
-		return guard.running and { policies = guard.policies; trust = guard.trust; expiry = expiry.state } or {};
+		local saved = guard.running and { policies = guard.policies; trust = guard.trust; expiry = expiry.state;
+			waiting = limits.save(); keepalives = guard.keepalives } or {};
+		saved.memory = memory.save();
+		return saved;
 	end
 
 	function guard.start(saved)
@@ -307,8 +375,11 @@ local function new_guard(native, latch)
 		if saved and saved.policies then
 			guard.running = true;
 			guard.policies, guard.trust = saved.policies, saved.trust;
+			guard.keepalives = saved.keepalives or guard.keepalives;
+			limits.configure(guard.policies);
 			expiry.restore(saved.expiry);
 		end
+		limits.start(saved and saved.waiting);
 		run();
 		if not guard.running then
 			rejudge_streams();
@@ -324,6 +395,7 @@ local function new_guard(native, latch)
 	end
 
 	function guard.stop()
+		limits.stop();
 		guard.stopped = true;
 		filters.remove_filter_hook(add_filter);
 		latch.each_stream(function (session)

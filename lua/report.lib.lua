@@ -77,8 +77,9 @@ local function new_report(native)
 			certificate.depth and (" (certificate %d of the chain)"):format(certificate.depth) or "", detail and "; "..detail or "");
 	end
 
-	function report.stream_refused(session, reason, rule)
-		if session.destroyed then return; end
+	-- `quiet`: it is summed up with others.
+	function report.stream_refused(session, reason, rule, quiet)
+		if session.destroyed or quiet then return; end
 		local preposition, remote, host = names_of(session);
 		local view = native.stream_view(session);
 		log_line(("Refused stream %s %s (host %s%s%s): %s: %s%s"):format(preposition, remote, host,

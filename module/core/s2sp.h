@@ -2,6 +2,7 @@
 #ifndef S2SP_H
 #define S2SP_H
 
+#include "authorisation.h"
 #include "config.h"
 #include "domain.h"
 #include "negotiation.h"
@@ -10,6 +11,7 @@
 #include "reason.h"
 #include "status.h"
 #include "stream.h"
+#include "stream_limits.h"
 #include "text.h"
 
 #endif

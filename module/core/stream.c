@@ -213,8 +213,10 @@ struct s2sp_decision s2sp_stream_auth(struct s2sp_stream *stream) {
 		return decision;
 	if (stream->direction != S2SP_INCOMING || stream->stage != S2SP_STAGE_IDENTIFIED)
 		return end(stream, S2SP_REASON_SASL_NOT_SUPPORTED, "SASL comes once, from the side that opened the stream");
-	if (methods_now(stream) & S2SP_METHOD_SASL)
+	if (methods_now(stream) & S2SP_METHOD_SASL) {
+		stream->asked = true;
 		return allow("SASL EXTERNAL is among the partner's methods and the certificate is valid");
+	}
 	bool sasl = (methods_of(stream) & S2SP_METHOD_SASL) != 0;
 	if (!stream->tls && (sasl || stream->partner->row->tls == S2SP_REQUIRED))
 		return end(stream, S2SP_REASON_TLS_REQUIRED, "SASL EXTERNAL works over TLS only");
@@ -244,8 +246,13 @@ struct s2sp_decision s2sp_stream_dialback(struct s2sp_stream *stream) {
 		return decision;
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED)
 		return wait(S2SP_REASON_DIALBACK_NOT_ALLOWED, "the stream is authenticated already");
-	if (methods_now(stream) & S2SP_METHODS_DIALBACK)
+	/* Each key makes us ask the partner's server: a peer that knows the right one needs no second. */
+	if (stream->asked)
+		return end(stream, S2SP_REASON_DIALBACK_NOT_ALLOWED, "a second key on one stream");
+	if (methods_now(stream) & S2SP_METHODS_DIALBACK) {
+		stream->asked = true;
 		return allow("dialback is among the methods that fit this stream");
+	}
 	return no_dialback(stream);
 }
 

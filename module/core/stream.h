@@ -65,6 +65,14 @@ struct s2sp_stream {
 	bool sasl_offered;   /* incoming: EXTERNAL was advertised; outgoing: <auth/> may be sent */
 	bool dialback_offered; /* outgoing: we may send a key; incoming: we advertised it */
 	uint8_t reason;      /* enum s2sp_reason of the refusal */
+	bool asked;          /* incoming: the peer has asked to be authenticated */
+	bool verify_only;    /* outgoing: opened to have a dialback key verified; nothing else has been sent over it */
+	bool counted;        /* has one of the partner's places; kept by who counts */
+	bool awaits_answer;  /* a keepalive has been sent and not been answered */
+	/* Milliseconds of the caller's clock, see stream_limits.h. */
+	uint64_t created;
+	uint64_t active;    /* the last stanza that was no keepalive */
+	uint64_t keepalive; /* the last keepalive */
 };
 
 /* A record at stage OPEN. `policy` may be NULL. */

@@ -1,6 +1,8 @@
 /* Stream events: what is offered, which commands are taken, what authenticates. */
 #include "handler.h"
 
+#include "stream_limits.h"
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Before every handler of Prosody's own modules. */
@@ -35,6 +37,8 @@ static struct s2sp_stream *begin(lua_State *L, const char *field, int *session, 
 		return NULL;
 	}
 	*decision = s2sp_lua_stream_refresh(L, *session, *session + 1, ARG_GUARD);
+	if (decision->verdict == S2SP_VERDICT_ALLOW)
+		*decision = s2sp_lua_place_hold(L, ARG_GUARD, *session + 1);
 	return decision->verdict == S2SP_VERDICT_ALLOW ? stream : NULL;
 }
 
@@ -63,10 +67,15 @@ static int on_header(lua_State *L) {
 	return s2sp_act_refuse(L, true, session, decision, NULL);
 }
 
-/* s2sout-created: the record exists before anything is looked up, and a partner without TLS gets no TLS context. */
+/*
+ * s2sout-created: the record exists before anything is looked up, a partner without TLS gets no TLS context, and one behind a
+ * proxy is not asked DNS for.
+ */
 static int on_outgoing_created(lua_State *L) {
 	s2sp_lua_field(L, ARG_EVENT, "session");
-	s2sp_lua_stream_need(L, -1);
+	struct s2sp_stream *created = s2sp_lua_stream_need(L, -1);
+	s2sp_lua_field(L, ARG_GUARD, "opening_to_verify");
+	created->verify_only = lua_toboolean(L, -1);
 	lua_settop(L, ARG_COUNT);
 	int session;
 	struct s2sp_decision decision;
@@ -76,7 +85,15 @@ static int on_outgoing_created(lua_State *L) {
 		lua_pushboolean(L, false);
 		lua_setfield(L, session, "ssl_ctx");
 	}
-	return 0;
+	if (stream == NULL || stream->partner->proxy_host.length == 0)
+		return 0;
+	struct s2sp_text host = stream->partner->proxy_host;
+	lua_pushnil(L); /* other handlers go on */
+	s2sp_push_action(L, "connect_through");
+	lua_pushvalue(L, session);
+	lua_pushlstring(L, host.bytes, host.length);
+	lua_pushinteger(L, stream->partner->proxy_port);
+	return 5;
 }
 
 /*
@@ -177,6 +194,8 @@ static int on_auth(lua_State *L) {
 	if (stream != NULL)
 		decision = s2sp_stream_auth(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
+		decision = s2sp_lua_place_hold(L, ARG_GUARD, session + 1);
+	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
 	s2sp_lua_field(L, ARG_GUARD, "send_sasl_failure");
 	lua_pushvalue(L, session);
@@ -272,6 +291,8 @@ static int on_dialback_result(lua_State *L) {
 		decision = s2sp_stream_refuse(stream, S2SP_REASON_DIALBACK_NOT_ALLOWED, "a dialback result from the side that asks for one");
 	} else {
 		decision = s2sp_stream_dialback(stream);
+		if (decision.verdict == S2SP_VERDICT_ALLOW)
+			decision = s2sp_lua_place_hold(L, ARG_GUARD, session + 1);
 	}
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
@@ -389,6 +410,8 @@ static int on_authenticated(lua_State *L) {
 		decision = s2sp_stream_refuse(stream, S2SP_REASON_NO_METHOD_LEFT, "authentication by a mechanism that is no partner method");
 	else
 		decision = s2sp_stream_authenticated(stream, by_sasl);
+	if (decision.verdict == S2SP_VERDICT_ALLOW)
+		decision = s2sp_lua_place_hold(L, ARG_GUARD, record);
 	if (decision.verdict == S2SP_VERDICT_REFUSE)
 		return s2sp_act_refuse(L, false, session, decision, NULL);
 	return 0;
@@ -424,6 +447,7 @@ static int on_established(lua_State *L) {
 	}
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return s2sp_act_refuse(L, true, session, decision, NULL);
+	s2sp_stream_active(stream, s2sp_now());
 	lua_pushnil(L); /* core goes on */
 	s2sp_push_action(L, "established");
 	lua_pushvalue(L, session);

@@ -1,8 +1,10 @@
 /* The module's face to Lua. */
+#include "authorise.h"
 #include "certificate.h"
 #include "handler.h"
 #include "policy.h"
 #include "stream.h"
+#include "stream_limits.h"
 
 /* install_host(guard, context, host): the handlers of a virtual host or component. */
 static int install_host(lua_State *L) {
@@ -11,6 +13,7 @@ static int install_host(lua_State *L) {
 	luaL_checktype(L, 3, LUA_TSTRING);
 	s2sp_stream_handlers_install(L, 1, 2, 3);
 	s2sp_stanza_handlers_install(L, 1, 2, 3);
+	s2sp_limit_handlers_install(L, 1, 2, 3);
 	return 0;
 }
 
@@ -118,6 +121,10 @@ int luaopen_s2s_partners(lua_State *L) {
 	s2sp_lua_open_stream(L);
 	merge(L);
 	s2sp_lua_open_certificate(L);
+	merge(L);
+	s2sp_lua_open_limits(L);
+	merge(L);
+	s2sp_lua_open_authorise(L);
 	merge(L);
 	push_reasons(L);
 	lua_setfield(L, -2, "reasons");

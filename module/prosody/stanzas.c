@@ -1,7 +1,9 @@
 /* Stanza events: what comes in over a stream, what is routed out, and the filter that sees every element first. */
+#include "authorise.h"
 #include "handler.h"
 
 #include "policy.h"
+#include "stream_limits.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -65,12 +67,14 @@ static int on_stanza_in(lua_State *L) {
 		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
 		return s2sp_act_refuse(L, true, origin, decision, "not-authorized");
 	}
-	decision = s2sp_stream_stanza(stream, policy_of(L, ARG_GUARD, ARG_HOST), remote);
-	if (decision.verdict == S2SP_VERDICT_ALLOW)
-		return 0;
+	const struct s2sp_policy *policy = policy_of(L, ARG_GUARD, ARG_HOST);
+	decision = s2sp_stream_stanza(stream, policy, remote);
+	const struct s2sp_partner *partner = policy == stream->policy ? stream->partner : policy == NULL ? NULL : s2sp_policy_find(policy, remote, NULL);
+	if (decision.verdict == S2SP_VERDICT_ALLOW && partner != NULL)
+		return s2sp_lua_authorise_in(L, origin, stanza, policy, partner);
 	if (stream->stage != S2SP_STAGE_ESTABLISHED)
 		return s2sp_act_refuse(L, true, origin, s2sp_stream_premature(stream), "not-authorized");
-	return refuse_stanza(L, origin, stanza, decision);
+	return refuse_stanza(L, origin, stanza, decision.verdict == S2SP_VERDICT_ALLOW ? no_record : decision);
 }
 
 /*
@@ -123,15 +127,18 @@ static int on_route(lua_State *L) {
 	s2sp_lua_domain(s2sp_lua_text_field(L, ARG_EVENT, "to_host"), &domain);
 	const struct s2sp_partner *partner;
 	bool verify = s2sp_lua_field_is(L, stanza, "name", "db:verify");
-	struct s2sp_decision decision =
-		s2sp_decide_route(policy_of(L, ARG_GUARD, ARG_HOST), s2sp_domain_text(&domain), verify, &partner);
+	const struct s2sp_policy *policy = policy_of(L, ARG_GUARD, ARG_HOST);
+	struct s2sp_decision decision = s2sp_decide_route(policy, s2sp_domain_text(&domain), verify, &partner);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return act_on_event(L, "refuse_route", decision);
 	struct s2sp_stream *stream;
-	if (!existing_stream(L, &stream))
-		return 0;
-	if (stream != NULL && stream->stage >= S2SP_STAGE_AUTHENTICATED && stream->partner == partner)
-		return 0;
+	bool existing = existing_stream(L, &stream);
+	if (!existing || (stream != NULL && stream->stage >= S2SP_STAGE_AUTHENTICATED && stream->partner == partner)) {
+		int results = s2sp_lua_authorise_out(L, stanza, policy, partner);
+		if (results == 0 && existing)
+			s2sp_lua_stanza_counts(L, stream, stanza, stanza + 1);
+		return results;
+	}
 	int pushed = act_on_event(L, "refuse_route", no_record);
 	lua_pushvalue(L, -pushed - 2); /* the session, to be closed */
 	return pushed + 1;
@@ -177,8 +184,11 @@ static int judge_element(lua_State *L) {
 		if (is_authenticated(L, stream)) {
 			if (xmlns.length == 0) {
 				/* Core checks it too, and closes without a word. */
-				if (jid_is_of(s2sp_lua_text_field(L, attr, "from"), s2sp_lua_stream_remote(L, record)))
+				if (jid_is_of(s2sp_lua_text_field(L, attr, "from"), s2sp_lua_stream_remote(L, record))) {
+					s2sp_lua_stanza_counts(L, stream, FILTER_STANZA, attr);
+					stream->verify_only = false;
 					return 0;
+				}
 				decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
 				return s2sp_act_refuse(L, false, FILTER_SESSION, decision, "not-authorized");
 			}
@@ -229,18 +239,25 @@ static int raw_field(lua_State *L, int table, int upvalue) {
 }
 
 /*
- * What judge_element would let pass, and nearly every element is: a stanza of an established stream, from its own domain. Nothing
- * in here can throw, so it needs no protection; what it does not know goes the long way.
+ * What judge_element would let pass, and nearly every element is: a stanza of an established stream, from an account of its own
+ * domain. It does to the record what judge_element does. Nothing in here can throw, so it needs no protection; what it does not know goes the long way.
  */
 static bool is_ordinary(lua_State *L) {
 	enum { STANZA = 1, SESSION, RECORD, ATTR };
 	raw_field(L, SESSION, UP_RECORD);
-	const struct s2sp_stream *stream = s2sp_lua_stream_test(L, RECORD);
+	struct s2sp_stream *stream = s2sp_lua_stream_test(L, RECORD);
 	if (stream == NULL || stream->stage != S2SP_STAGE_ESTABLISHED || raw_field(L, STANZA, UP_ATTR) != LUA_TTABLE ||
 	    raw_field(L, ATTR, UP_XMLNS) != LUA_TNIL || raw_field(L, ATTR, UP_FROM) != LUA_TSTRING)
 		return false;
 	struct s2sp_text remote = s2sp_lua_stream_remote(L, RECORD);
-	return remote.length > 0 && s2sp_text_equal(s2sp_jid_domain(s2sp_lua_text(L, -1)), remote);
+	struct s2sp_text from = s2sp_lua_text(L, ATTR + 2);
+	struct s2sp_text domain = s2sp_jid_domain(from);
+	/* From an account, so it is no keepalive. */
+	if (remote.length == 0 || domain.bytes == from.bytes || !s2sp_text_equal(domain, remote))
+		return false;
+	s2sp_stream_active(stream, s2sp_now());
+	stream->verify_only = false;
+	return true;
 }
 
 /* Called by util.filters with (stanza, session); nil drops the stanza. */

@@ -4,12 +4,13 @@
 
 #include "certificate.h"
 #include "policy.h"
+#include "stream_limits.h"
 
 #define METATABLE "s2s_partners.stream"
 /* Core wipes it with everything else when it destroys the session. */
 #define FIELD S2SP_LUA_STREAM_FIELD
 
-enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_REPORT, UV_PROTOCOL, UV_COUNT = UV_PROTOCOL };
+enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_REPORT, UV_ACCOUNT, UV_PROTOCOL, UV_COUNT = UV_PROTOCOL };
 
 /* What the userdata holds. */
 struct record {
@@ -43,6 +44,7 @@ struct s2sp_stream *s2sp_lua_stream_need(lua_State *L, int session) {
 	fresh->mark = &record_mark;
 	stream = &fresh->stream;
 	s2sp_stream_begin(stream, s2sp_lua_field_is(L, session, "direction", "outgoing") ? S2SP_OUTGOING : S2SP_INCOMING, NULL);
+	s2sp_stream_clock_start(stream, s2sp_now());
 	luaL_setmetatable(L, METATABLE);
 	lua_pushvalue(L, -1);
 	lua_setfield(L, session, FIELD);
@@ -62,6 +64,16 @@ struct s2sp_text s2sp_lua_stream_remote(lua_State *L, int record) {
 
 struct s2sp_text s2sp_lua_stream_local(lua_State *L, int record) {
 	return user_text(L, record, UV_LOCAL);
+}
+
+struct s2sp_text s2sp_lua_stream_account(lua_State *L, int record) {
+	return user_text(L, record, UV_ACCOUNT);
+}
+
+void s2sp_lua_stream_set_account(lua_State *L, int record, struct s2sp_text account) {
+	record = lua_absindex(L, record);
+	lua_pushlstring(L, account.bytes, account.length);
+	lua_setiuservalue(L, record, UV_ACCOUNT);
 }
 
 /* The policy that `host` has now becomes the record's; NULL (refuse everything) when it has none. */

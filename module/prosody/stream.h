@@ -30,6 +30,10 @@ struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record,
 struct s2sp_text s2sp_lua_stream_remote(lua_State *L, int record);
 struct s2sp_text s2sp_lua_stream_local(lua_State *L, int record);
 
+/* Under which name the stream has its place (see stream_limits.h); empty when it never had one. */
+struct s2sp_text s2sp_lua_stream_account(lua_State *L, int record);
+void s2sp_lua_stream_set_account(lua_State *L, int record, struct s2sp_text account);
+
 /* Moves the record to the policy its local host has now and judges it again (s2sp_stream_rejudge). */
 struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard);
 

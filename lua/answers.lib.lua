@@ -1,0 +1,94 @@
+-- The module's own answers to stanzas, and what else is done about a stanza that may pass. It decides nothing.
+
+local st = require "util.stanza";
+local jid = require "util.jid";
+
+local jid_bare, jid_host, jid_node = jid.bare, jid.host, jid.node;
+local hosts = prosody.hosts;
+
+local function new_answers(guard, with)
+	local native, report, memory, subscriptions = with.native, with.report, with.memory, with.subscriptions;
+	local partner_label, detached = with.partner_label, with.detached;
+	local act, answers = guard.act, {};
+
+	-- Sends what is the module's own word over the stream that the stanza came on.
+	function answers.send(origin, reply)
+		guard.answers[reply] = true;
+		detached(function () origin.send(reply); end);
+	end
+
+	-- What core itself says to a contact whose request waits for the user.
+	function answers.subscribe(stanza)
+		local reply = st.presence({ from = jid_bare(stanza.attr.to), to = jid_bare(stanza.attr.from), type = "unavailable" });
+		guard.answers[reply] = true;
+		detached(function () prosody.core_route_stanza(hosts[jid_host(reply.attr.from)], reply); end);
+	end
+
+	-- Of a type that does not exist, or no iq by RFC 6120 8.2.3. What core makes of that depends on the user.
+	function act.answer_malformed(origin, stanza)
+		module:log("debug", "Dropped a malformed %s from %s", stanza.name, stanza.attr.from);
+		local kind = stanza.attr.type;
+		if stanza.name == "iq" and stanza.attr.id and kind ~= "result" and kind ~= "error" then
+			answers.send(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
+		end
+	end
+
+	local function changed(direction, host, remote, reason)
+		if report.stanza_changed then
+			report.stanza_changed(direction, partner_label(host, remote), remote, host, reason);
+		end
+	end
+
+	-- Something of what goes out was taken away, or is to be remembered.
+	function act.passed(event, change, remember)
+		if change then
+			changed("out", event.from_host, event.to_host, change);
+		end
+		if remember then
+			memory[remember](event.stanza, event.origin);
+		end
+	end
+
+	-- An answer that nothing is known from but that there is such a user: none at all, or one that any user gives.
+	local function says_nothing(stanza)
+		local payload = stanza.tags[1];
+		return stanza.attr.type == "error" or payload == nil or payload.name == "time"
+			or payload.attr.xmlns == "jabber:iq:time" or #payload == 0;
+	end
+
+	-- Core answers iqs to a bare JID in the user's name. For a contact who may not see the user's presence that must be what a user
+	-- who does not exist gives: service-unavailable (RFC 6121 8.5.1, 8.5.2.2.3).
+	function act.answer_alike(event, without_notes)
+		local stanza = event.stanza;
+		local from, to = stanza.attr.from, stanza.attr.to;
+		local user = jid_node(from);
+		if says_nothing(stanza) and not memory.sees_presence(event.from_host, user, to) then
+			event.stanza = st.error_reply(st.iq({ type = "get"; id = stanza.attr.id; from = to; to = from }),
+				"cancel", "service-unavailable");
+		elseif without_notes then
+			local copy = native.without_notes(stanza, guard);
+			if copy then
+				event.stanza = copy;
+				changed("out", event.from_host, event.to_host, "status-note-removed");
+			end
+		end
+	end
+
+	function act.authorise_subscription(stanza)
+		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
+		detached(function ()
+			if subscriptions.authorise(stanza) then
+				module:log("debug", "Authorised the subscription of a contact at %s on a user's behalf (host %s)", remote, host);
+				changed("in", host, remote, "subscription-authorised");
+			else
+				module:log("error", "The roster of %s cannot be written: no subscription is authorised", jid_bare(stanza.attr.to));
+				report.stanza_refused("in", partner_label(host, remote), remote, host, "roster-unavailable", "the roster cannot be written");
+				answers.subscribe(stanza);
+			end
+		end);
+	end
+
+	return answers;
+end
+
+return new_answers;

@@ -1,0 +1,57 @@
+-- What waits for an outgoing stream to be established has been judged when it was put there. After a reload it is taken out and
+-- routed again: what is no longer allowed is refused, and what is still allowed goes on, over a new stream if its own was closed.
+
+local st = require "util.stanza";
+local xml_parse = require "util.xml".parse;
+
+-- COMPAT Prosody 0.12: the queue holds { text, reply }, not stanzas.
+local function stanza_of(item)
+	if st.is_stanza(item) then return item; end
+	local text = item[1];
+	if text:sub(1, 10) == "<db:verify" then
+		local parsed = xml_parse((text:gsub("^<db:verify", "<verify", 1):gsub("</db:verify>$", "</verify>", 1)));
+		return parsed and st.stanza("db:verify", { from = parsed.attr.from; to = parsed.attr.to; id = parsed.attr.id })
+			:text(parsed:get_text());
+	end
+	return xml_parse(text);
+end
+
+local function items_of(sendq)
+	local items = {};
+	if sendq.consume then
+		for stanza in sendq:consume() do
+			items[#items+1] = stanza;
+		end
+	else
+		for i, item in ipairs(sendq) do
+			items[i] = item;
+		end
+	end
+	return items;
+end
+
+local queue = {};
+
+-- Takes everything out; what is returned is to be given to queue.route.
+function queue.take(session, taken)
+	if session.direction ~= "outgoing" or not session.sendq then return; end
+	for _, item in ipairs(items_of(session.sendq)) do
+		local ok, stanza = pcall(stanza_of, item);
+		if ok and stanza then
+			taken[#taken+1] = { host = session.from_host; stanza = stanza };
+		else
+			module:log("error", "A queued stanza to %s cannot be read again and is lost: %s", session.to_host, stanza);
+		end
+	end
+	session.sendq = nil;
+end
+
+function queue.route(taken)
+	for _, item in ipairs(taken) do
+		if prosody.hosts[item.host] then
+			prosody.core_route_stanza(prosody.hosts[item.host], item.stanza);
+		end
+	end
+end
+
+return queue;

@@ -1,0 +1,181 @@
+-- Contacts' subscriptions to the user's presence: what the user has cancelled, whom the user has blocked, and the authorisation of
+-- a request on the user's behalf. Whether a request is authorised is decided in C.
+
+local st = require "util.stanza";
+local jid = require "util.jid";
+
+local hosts = prosody.hosts;
+
+local function require_either(name)
+	local ok, library = pcall(require, "prosody."..name);
+	-- COMPAT Prosody 0.12: no prefix
+	return ok and library or require(name);
+end
+
+local rostermanager = require_either "core.rostermanager";
+local usermanager = require_either "core.usermanager";
+
+-- Cancelled contacts kept for one user. Beyond that everyone who is not in the user's roster counts as cancelled: to forget the
+-- oldest would undo what the user has decided.
+local CANCELLED_MAX = 1000;
+
+local function new_subscriptions(native)
+	local subscriptions = {};
+
+	local function canonical(contact)
+		local node, domain = jid.split(contact);
+		local name = domain and native.canonical_domain(domain);
+		return name and jid.join(node, name) or jid.bare(contact);
+	end
+
+	--- The block list of mod_blocklist (XEP-0191), which keeps its own copy equal to the store
+
+	local stores = setmetatable({}, { __mode = "k" }); -- events object of the host -> name -> store
+
+	local function store_of(host, name)
+		local events = hosts[host].events;
+		stores[events] = stores[events] or {};
+		if not stores[events][name] then
+			stores[events][name] = assert(module:context(host):open_store(name, "keyval"));
+		end
+		return stores[events][name];
+	end
+
+	local function read(host, name, user)
+		local data, err = store_of(host, name):get(user);
+		if data == nil and err then error(err, 0); end
+		return type(data) == "table" and data or {};
+	end
+
+	-- Raises an error when the list cannot be read.
+	function subscriptions.is_blocked(host, user, contact, spellings)
+		local list = read(host, "blocklist", user);
+		if next(list) == nil then return false; end
+		if list[contact] then return true; end
+		for _, bare in ipairs(spellings) do
+			if list[bare] or list[jid.host(bare)] then return true; end
+		end
+		return false;
+	end
+
+	--- What the user has cancelled: { contacts = { [bare JID] = when }, all = true when there were too many }
+
+	local CANCELLED = "s2s_partners_cancelled";
+
+	-- Raises an error when the store cannot be read.
+	function subscriptions.is_cancelled(host, user, contact, listed)
+		local data = read(host, CANCELLED, user);
+		if data.contacts and data.contacts[contact] then return true; end
+		return data.all == true and not listed;
+	end
+
+	local function change(host, user, contact, cancelled)
+		contact = contact and jid.prep(contact);
+		if not contact or hosts[jid.host(contact)] then return; end
+		contact = canonical(contact);
+		local ok, data = pcall(read, host, CANCELLED, user);
+		if not ok then
+			module:log("error", "Cannot read which contacts %s@%s has cancelled: %s", user, host, data);
+			return;
+		end
+		local contacts = data.contacts or {};
+		if (contacts[contact] ~= nil) == cancelled then return; end
+		if cancelled then
+			local count = 0;
+			for _ in pairs(contacts) do count = count + 1; end
+			if count >= CANCELLED_MAX then
+				if data.all then return; end
+				module:log("warn", "%s@%s has cancelled %d contacts; from now on only contacts in the roster are authorised automatically",
+					user, host, count);
+				data.all = true;
+			else
+				contacts[contact] = os.time();
+			end
+		else
+			contacts[contact] = nil;
+		end
+		local new = next(contacts) and { contacts = contacts; all = data.all } or data.all and { all = true } or nil;
+		local stored, err = store_of(host, CANCELLED):set(user, new);
+		if not stored then
+			module:log("error", "Cannot store that %s@%s has %s a contact: %s", user, host, cancelled and "cancelled" or "added", err);
+		end
+	end
+
+	--- What the user does
+
+	local function on_presence(event)
+		local origin, stanza = event.origin, event.stanza;
+		local kind = stanza.attr.type;
+		if not stanza.attr.to then return; end
+		if not origin.username then
+			-- Core's own word, to a probe: only where a request waits for the user does it get out (0.12.3, 13.0.1), and it takes the
+			-- request with it. The contact would learn that there is such a user, and the user would not be asked.
+			return kind == "unsubscribed" and not hosts[jid.host(stanza.attr.to)] and true or nil;
+		end
+		if kind == "unsubscribed" then
+			change(origin.host, origin.username, stanza.attr.to, true);
+		elseif kind == "subscribe" or kind == "subscribed" then
+			change(origin.host, origin.username, stanza.attr.to, false);
+		end
+	end
+
+	local function on_roster(event)
+		local origin, stanza = event.origin, event.stanza;
+		if stanza.attr.type ~= "set" or not origin.username or not stanza.tags[1] then return; end
+		for item in stanza.tags[1]:childtags("item") do
+			if item.attr.jid and item.attr.subscription ~= "remove" then
+				change(origin.host, origin.username, item.attr.jid, false);
+			end
+		end
+	end
+
+	-- Also fired for every contact of a user who is being deleted.
+	local function on_removed(host)
+		return function (event)
+			if event.username and event.jid and usermanager.user_exists(event.username, host) then
+				change(host, event.username, event.jid, true);
+			end
+		end;
+	end
+
+	function subscriptions.guard_host(host, context)
+		if hosts[host].type ~= "local" then return; end
+		for _, target in ipairs({ "bare", "full", "host" }) do
+			context:hook("pre-presence/"..target, on_presence, 1000);
+		end
+		context:hook("iq/self/jabber:iq:roster:query", on_roster, 1000);
+		context:hook("roster-item-removed", on_removed(host), 1000);
+	end
+
+	--- What is done for the user
+
+	local function send_presence(user, host, contact)
+		local presence = hosts[host].modules and hosts[host].modules.presence;
+		local count = 0;
+		if presence and presence.send_presence_of_available_resources then
+			count = presence.send_presence_of_available_resources(user, host, contact, hosts[host]);
+		end
+		if count == 0 then
+			prosody.core_route_stanza(hosts[host], st.presence({ from = user.."@"..host, to = contact, type = "unavailable" }));
+		end
+	end
+
+	-- What core does for a user's own "subscribed" (RFC 6121 3.1.5). Its way for a request that was approved in advance leaves the
+	-- roster as it is and sends no presence (0.12.3, 13.0.1). Returns false when the roster cannot be written.
+	function subscriptions.authorise(stanza)
+		local user, host = jid.split(stanza.attr.to);
+		local contact = jid.bare(stanza.attr.from);
+		if not (rostermanager.set_contact_pending_in(user, host, contact, stanza)
+			and rostermanager.subscribed(user, host, contact)) then
+			return false;
+		end
+		rostermanager.roster_push(user, host, contact);
+		prosody.core_route_stanza(hosts[host], st.presence({ from = user.."@"..host, to = contact, type = "subscribed" }));
+		send_presence(user, host, contact);
+		return true;
+	end
+
+	return subscriptions;
+end
+
+return new_subscriptions;

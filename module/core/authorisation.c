@@ -1,0 +1,248 @@
+#include "authorisation.h"
+
+/* Bits of sets. */
+#define BIT(value) (1u << (unsigned)(value))
+#define IN BIT(S2SP_INCOMING)
+#define OUT BIT(S2SP_OUTGOING)
+#define BOTH (IN | OUT)
+
+#define FED BIT(S2SP_FEDERATED)
+#define VER BIT(S2SP_PUBLIC_VERIFIED)
+#define UNV BIT(S2SP_PUBLIC_UNVERIFIED)
+#define TRUSTED (FED | VER)
+#define ANYBODY (TRUSTED | UNV)
+
+#define USER BIT(S2SP_LOCAL_USER)
+#define HOST BIT(S2SP_LOCAL_HOST)
+#define COMPONENT BIT(S2SP_LOCAL_COMPONENT)
+#define ROOM BIT(S2SP_LOCAL_ROOM)
+#define ROSTERLESS (COMPONENT | ROOM)
+#define ANYWHERE (USER | HOST | ROSTERLESS)
+
+#define K(kind) BIT(S2SP_STANZA_##kind)
+#define ALL (BIT(S2SP_STANZA_COUNT) - 1 - K(UNKNOWN))
+#define REQUESTS (K(MESSAGE) | K(GROUPCHAT) | K(IQ_GET) | K(IQ_SET) | K(SERVICE))
+#define ANSWERS (K(IQ_RESULT) | K(IQ_ERROR))
+#define LOWERING (K(UNAVAILABLE) | K(UNSUBSCRIBE) | K(UNSUBSCRIBED))
+#define DIRECTABLE (K(PRESENCE) | K(JOIN))
+#define ANY_PRESENCE                                                                                                        \
+	(DIRECTABLE | LOWERING | K(PRESENCE_ERROR) | K(PROBE) | K(SUBSCRIBE) | K(SUBSCRIBED))
+
+/* Settings: group_chat and presence_authorization as bits. */
+enum { GC_REFUSE = 1, GC_ALLOW = 2, BY_USER = 4, AUTOMATIC = 8 };
+#define EITHER (GC_REFUSE | GC_ALLOW | BY_USER | AUTOMATIC)
+#define WITH_GC(gc) ((gc) | BY_USER | AUTOMATIC)
+#define WITH_PA(pa) (GC_REFUSE | GC_ALLOW | (pa))
+
+#define ACCESS S2SP_NEED_ACCESS
+#define ACCOUNT S2SP_NEED_ACCOUNT
+#define LISTING S2SP_NEED_LISTING
+#define DIRECTED S2SP_NEED_DIRECTED
+#define REQUESTED S2SP_NEED_REQUESTED
+#define STANDING S2SP_NEED_STANDING
+#define ALWAYS S2SP_NEED_NOTHING, 0
+
+#define ALLOW S2SP_REASON_NONE
+
+/* One rule: it applies when all sets hold what is known and the fact has the value. A refusal names its reason, ALLOW none. */
+struct rule {
+	unsigned types, directions, locals, kinds, settings;
+	enum s2sp_need fact;
+	int value;
+	enum s2sp_reason reason;
+	const char *text;
+};
+
+/* clang-format off */
+/*
+ * In order of precedence: access, user, listed, group chat. Every row cites the line of the contract's third section it is.
+ */
+static const struct rule rules[] = {
+	/* "a denied local user is, to every partner, as if non-existent, and gets not-allowed on sending out" */
+	{ ANYBODY, BOTH, USER, ALL, EITHER, ACCESS, S2SP_ACCESS_DENIED, S2SP_REASON_EXTERNAL_ACCESS_DENIED,
+		"the local user has no external access" },
+	/* "Non-existent users gain nothing and are not revealed" */
+	{ ANYBODY, IN, USER, ALL, EITHER, ACCOUNT, S2SP_ACCOUNT_MISSING, S2SP_REASON_NO_SUCH_USER,
+		"there is no such local user" },
+
+	/* "Outgoing presence that lowers what the contact sees always goes to a listed domain" */
+	{ ANYBODY, OUT, ANYWHERE, LOWERING, EITHER, ALWAYS, ALLOW,
+		"presence that lowers what the contact sees always goes out" },
+	/* "adding (presence subscribe) is always possible" */
+	{ ANYBODY, OUT, USER, K(SUBSCRIBE), EITHER, ALWAYS, ALLOW,
+		"adding a contact is always possible" },
+	/* "Any partner may ask any bare domain of ours disco#info, disco#items, ping, version and time"; "Local users may ask the same" */
+	{ ANYBODY, IN, HOST | COMPONENT, K(SERVICE), EITHER, ALWAYS, ALLOW,
+		"any partner may ask a bare domain for disco, ping, version and time" },
+	{ ANYBODY, OUT, ANYWHERE, K(SERVICE), EITHER, ALWAYS, ALLOW,
+		"a partner's bare domain may be asked for disco, ping, version and time" },
+	{ ANYBODY, OUT, HOST | COMPONENT, ANSWERS, EITHER, ALWAYS, ALLOW,
+		"a bare domain answers what it was asked" },
+	/* "and the answer comes back" */
+	{ UNV, IN, ANYWHERE, ANSWERS, EITHER, REQUESTED, S2SP_FACT_YES, ALLOW,
+		"the answer to a request for disco, ping, version or time" },
+	{ TRUSTED, IN, ROSTERLESS, ANSWERS, WITH_GC(GC_REFUSE), REQUESTED, S2SP_FACT_YES, ALLOW,
+		"the answer to a request for disco, ping, version or time" },
+
+	/* "a local user's groupchat message or room join gets not-allowed": a room is nobody's contact, the roster is not asked */
+	{ ANYBODY, OUT, USER, K(GROUPCHAT) | K(JOIN), WITH_GC(GC_REFUSE), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
+		"group chat is refused: no groupchat message and no room join" },
+
+	/* "With group_chat = allow, directed presence may always be sent" */
+	{ UNV, OUT, USER, DIRECTABLE, WITH_GC(GC_ALLOW), ALWAYS, ALLOW,
+		"with group chat allowed, directed presence may always be sent" },
+	/* "and a bare JID to which one of the user's sessions has sent it counts as listed; the roster, readable or not, is then not asked" */
+	{ UNV, BOTH, USER, ALL, WITH_GC(GC_ALLOW), DIRECTED, S2SP_FACT_YES, ALLOW,
+		"the user has sent the contact directed presence" },
+	/* "If the roster cannot be read, public_unverified traffic is refused" */
+	{ UNV, BOTH, USER, ALL, EITHER, LISTING, S2SP_LISTING_UNAVAILABLE, S2SP_REASON_ROSTER_UNAVAILABLE,
+		"the partner is public_unverified and the local user's roster cannot be read" },
+	/* "only if listed" */
+	{ UNV, BOTH, USER, ALL, EITHER, LISTING, S2SP_LISTING_NO, S2SP_REASON_NOT_LISTED,
+		"the partner is public_unverified and the contact is not in the local user's roster" },
+	/* "that is the whole list for public_unverified" */
+	{ UNV, BOTH, HOST, ALL, EITHER, ALWAYS, S2SP_REASON_NOT_LISTED,
+		"the partner is public_unverified: with our bare domain it exchanges disco, ping, version and time only" },
+
+	/* "no groupchat messages, no use of hosts without rosters, either direction" */
+	{ ANYBODY, IN, USER | HOST, K(GROUPCHAT), WITH_GC(GC_REFUSE), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
+		"group chat is refused: no groupchat message" },
+	{ ANYBODY, OUT, HOST, K(GROUPCHAT) | K(JOIN), WITH_GC(GC_REFUSE), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
+		"group chat is refused: no groupchat message and no room join" },
+	{ ANYBODY, BOTH, ROSTERLESS, ALL, WITH_GC(GC_REFUSE), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
+		"group chat is refused: no use of rooms and components" },
+
+	/* "a contact the user has blocked stays blocked; one the user has cancelled stays cancelled" */
+	{ TRUSTED, IN, USER, K(SUBSCRIBE), EITHER, STANDING, S2SP_STANDING_BLOCKED, S2SP_REASON_BLOCKED_BY_USER,
+		"the local user has blocked the contact" },
+	{ TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC), STANDING, S2SP_STANDING_UNAVAILABLE, S2SP_REASON_ROSTER_UNAVAILABLE,
+		"nothing is authorised for a user whose roster or block list cannot be read" },
+	{ TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC), STANDING, S2SP_STANDING_CANCELLED, S2SP_REASON_CANCELLED_BY_USER,
+		"the local user has cancelled the contact's subscription, and has not added the contact since" },
+
+	/* "always", "delivered"; listed; rooms with group_chat = "allow" */
+	{ TRUSTED, BOTH, ANYWHERE, ALL, EITHER, ALWAYS, ALLOW,
+		"the partner is trusted with its users' identity" },
+	{ UNV, BOTH, USER, ALL, EITHER, ALWAYS, ALLOW,
+		"the contact is in the local user's roster" },
+	{ UNV, BOTH, ROSTERLESS, ALL, WITH_GC(GC_ALLOW), ALWAYS, ALLOW,
+		"group chat is allowed" },
+};
+
+/* What is changed in a stanza that may pass. `fact` NOTHING: whatever it is. */
+static const struct {
+	unsigned types, directions, locals, kinds, settings;
+	enum s2sp_need fact;
+	int value;
+	enum s2sp_reason change;
+} changes[] = {
+	/* "contact sees the user's status note: never"; "except subscription requests, whose text is addressed to the contact" */
+	{ VER | UNV, OUT, ANYWHERE, (ANY_PRESENCE & ~K(SUBSCRIBE)) | K(IQ_RESULT), EITHER, ALWAYS, S2SP_REASON_STATUS_NOTE_REMOVED },
+	/* "authorised automatically: the contact sees presence without the user acting" */
+	{ TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC), STANDING, S2SP_STANDING_NONE, S2SP_REASON_SUBSCRIPTION_AUTHORISED },
+};
+
+/* What the sender of a refused stanza hears, for any reason. */
+static const struct {
+	unsigned types, directions, locals, kinds;
+	enum s2sp_reply reply;
+} replies[] = {
+	/* "messages and IQ requests get service-unavailable, errors and results are dropped" */
+	{ ANYBODY, BOTH, ANYWHERE, REQUESTS, S2SP_REPLY_ERROR },
+	{ ANYBODY, OUT, ANYWHERE, K(SUBSCRIBE) | K(JOIN), S2SP_REPLY_ERROR },
+	{ ANYBODY, OUT, ANYWHERE, K(PRESENCE), S2SP_REPLY_ERROR_IF_DIRECTED },
+	/* "what core answers differently for a missing user, the module answers itself, alike for both": RFC 6121 3.1.3 */
+	{ TRUSTED, IN, USER, K(SUBSCRIBE), S2SP_REPLY_UNAVAILABLE },
+};
+/* clang-format on */
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static int fact_value(const struct s2sp_stanza_facts *facts, enum s2sp_need need) {
+	switch (need) {
+	case S2SP_NEED_ACCESS: return (int)facts->access;
+	case S2SP_NEED_ACCOUNT: return (int)facts->account;
+	case S2SP_NEED_LISTING: return (int)facts->listing;
+	case S2SP_NEED_DIRECTED: return (int)facts->directed;
+	case S2SP_NEED_REQUESTED: return (int)facts->requested;
+	case S2SP_NEED_STANDING: return (int)facts->standing;
+	case S2SP_NEED_NOTHING:
+	case S2SP_NEED_COUNT: break;
+	}
+	return 0;
+}
+
+static bool in_range(const struct s2sp_stanza_facts *facts) {
+	return (unsigned)facts->partner_type <= S2SP_FEDERATED && (unsigned)facts->direction <= S2SP_OUTGOING &&
+	       (unsigned)facts->kind < S2SP_STANZA_COUNT && (unsigned)facts->local < S2SP_LOCAL_COUNT &&
+	       (unsigned)facts->access < S2SP_ACCESS_COUNT && (unsigned)facts->account < S2SP_ACCOUNT_COUNT &&
+	       (unsigned)facts->listing < S2SP_LISTING_COUNT && (unsigned)facts->directed < S2SP_FACT_COUNT &&
+	       (unsigned)facts->requested < S2SP_FACT_COUNT && (unsigned)facts->standing < S2SP_STANDING_COUNT;
+}
+
+static struct s2sp_authorisation waiting(enum s2sp_need need) {
+	return (struct s2sp_authorisation){ .verdict = S2SP_VERDICT_WAIT, .need = need, .rule = "a fact has to be looked up" };
+}
+
+/* What is always known, as bits. */
+struct known {
+	unsigned type, direction, local, kind, settings;
+};
+
+static struct known known_of(const struct s2sp_stanza_facts *facts) {
+	return (struct known){
+		BIT(facts->partner_type),
+		BIT(facts->direction),
+		BIT(facts->local),
+		BIT(facts->kind),
+		(facts->group_chat ? GC_ALLOW : GC_REFUSE) | (unsigned)(facts->presence_automatic ? AUTOMATIC : BY_USER),
+	};
+}
+
+static struct s2sp_authorisation refused(struct known known, enum s2sp_reason reason, const char *rule) {
+	struct s2sp_authorisation refusal = { .verdict = S2SP_VERDICT_REFUSE, .reason = reason, .rule = rule };
+	for (size_t i = 0; i < COUNT(replies); i++) {
+		if ((replies[i].types & known.type) && (replies[i].directions & known.direction) &&
+		    (replies[i].locals & known.local) && (replies[i].kinds & known.kind)) {
+			refusal.reply = replies[i].reply;
+			break;
+		}
+	}
+	return refusal;
+}
+
+static struct s2sp_authorisation allowed(const struct s2sp_stanza_facts *facts, struct known known, const char *rule) {
+	for (size_t i = 0; i < COUNT(changes); i++) {
+		if (!(changes[i].types & known.type) || !(changes[i].directions & known.direction) ||
+		    !(changes[i].locals & known.local) || !(changes[i].kinds & known.kind) ||
+		    (known.settings & ~changes[i].settings) != 0)
+			continue;
+		int value = fact_value(facts, changes[i].fact);
+		if (changes[i].fact != S2SP_NEED_NOTHING && value == 0)
+			return waiting(changes[i].fact);
+		if (value == changes[i].value)
+			return (struct s2sp_authorisation){ .verdict = S2SP_VERDICT_ALLOW, .change = changes[i].change, .rule = rule };
+	}
+	return (struct s2sp_authorisation){ .verdict = S2SP_VERDICT_ALLOW, .rule = rule };
+}
+
+struct s2sp_authorisation s2sp_authorise(const struct s2sp_stanza_facts *facts) {
+	if (!in_range(facts))
+		return (struct s2sp_authorisation){ .verdict = S2SP_VERDICT_REFUSE, .reason = S2SP_REASON_INTERNAL_ERROR, .rule = "a fact is out of range" };
+	struct known known = known_of(facts);
+	for (size_t i = 0; i < COUNT(rules); i++) {
+		const struct rule *rule = &rules[i];
+		if (!(rule->types & known.type) || !(rule->directions & known.direction) || !(rule->locals & known.local) ||
+		    !(rule->kinds & known.kind) || (known.settings & ~rule->settings) != 0)
+			continue;
+		if (rule->fact != S2SP_NEED_NOTHING) {
+			int value = fact_value(facts, rule->fact);
+			if (value == 0)
+				return waiting(rule->fact);
+			if (value != rule->value)
+				continue;
+		}
+		return rule->reason == ALLOW ? allowed(facts, known, rule->text) : refused(known, rule->reason, rule->text);
+	}
+	return refused(known, S2SP_REASON_INTERNAL_ERROR, "no rule covers such a stanza");
+}

@@ -1,0 +1,266 @@
+/* The facts of one stanza, and the loop that looks them up as the rules ask. */
+#include "authorise.h"
+
+#include <time.h>
+
+struct s2sp_text s2sp_jid_bare(struct s2sp_text jid) {
+	const char *slash = jid.length == 0 ? NULL : memchr(jid.bytes, '/', jid.length);
+	return slash == NULL ? jid : (struct s2sp_text){ jid.bytes, (size_t)(slash - jid.bytes) };
+}
+
+struct s2sp_text s2sp_jid_node(struct s2sp_text jid) {
+	struct s2sp_text bare = s2sp_jid_bare(jid);
+	const char *at = bare.length == 0 ? NULL : memchr(bare.bytes, '@', bare.length);
+	return at == NULL ? (struct s2sp_text){ NULL, 0 } : (struct s2sp_text){ bare.bytes, (size_t)(at - bare.bytes) };
+}
+
+/* No '@' and no '/'. */
+static bool is_bare_domain(struct s2sp_text jid) {
+	return jid.length > 0 && memchr(jid.bytes, '/', jid.length) == NULL && memchr(jid.bytes, '@', jid.length) == NULL;
+}
+
+/* Whether the stanza has exactly one payload element, a service; or (`muc`) any that joins a room. */
+static bool has_payload(lua_State *L, int stanza, bool muc) {
+	int top = lua_gettop(L);
+	bool found = false;
+	s2sp_lua_field(L, stanza, "tags");
+	if (lua_istable(L, -1)) {
+		lua_Integer count = (lua_Integer)lua_rawlen(L, top + 1);
+		for (lua_Integer i = 1; !found && i <= count && (muc || count == 1); i++) {
+			lua_rawgeti(L, top + 1, i);
+			struct s2sp_text name = s2sp_lua_text_field(L, -1, "name");
+			s2sp_lua_field(L, -1, "attr");
+			struct s2sp_text xmlns = s2sp_lua_text_field(L, -1, "xmlns");
+			found = muc ? s2sp_text_equal(name, S2SP_TEXT("x")) && s2sp_text_equal(xmlns, S2SP_TEXT("http://jabber.org/protocol/muc"))
+			            : s2sp_is_service(xmlns, name);
+			lua_settop(L, top + 1);
+		}
+	}
+	lua_settop(L, top);
+	return found;
+}
+
+/*
+ * RFC 6120 8.2.3: an iq has an id, and a request exactly one payload. Core takes both for granted in what other servers send
+ * (0.12.3, 13.0.1: mod_iq raises an error).
+ */
+static bool is_well_formed(lua_State *L, const struct s2sp_lua_question *question) {
+	switch (question->facts.kind) {
+	case S2SP_STANZA_IQ_GET:
+	case S2SP_STANZA_IQ_SET: {
+		s2sp_lua_field(L, question->stanza, "tags");
+		bool one = lua_istable(L, -1) && lua_rawlen(L, -1) == 1;
+		lua_pop(L, 1);
+		return one && question->id.length > 0;
+	}
+	case S2SP_STANZA_IQ_RESULT:
+	case S2SP_STANZA_IQ_ERROR: return question->id.length > 0;
+	case S2SP_STANZA_UNKNOWN: return false;
+	case S2SP_STANZA_MESSAGE:
+	case S2SP_STANZA_GROUPCHAT:
+	case S2SP_STANZA_MESSAGE_ERROR:
+	case S2SP_STANZA_PRESENCE:
+	case S2SP_STANZA_JOIN:
+	case S2SP_STANZA_UNAVAILABLE:
+	case S2SP_STANZA_PRESENCE_ERROR:
+	case S2SP_STANZA_PROBE:
+	case S2SP_STANZA_SUBSCRIBE:
+	case S2SP_STANZA_SUBSCRIBED:
+	case S2SP_STANZA_UNSUBSCRIBE:
+	case S2SP_STANZA_UNSUBSCRIBED:
+	case S2SP_STANZA_SERVICE:
+	case S2SP_STANZA_COUNT: break;
+	}
+	return true;
+}
+
+static enum s2sp_local_kind local_kind(lua_State *L, const struct s2sp_lua_question *question) {
+	int top = lua_gettop(L);
+	bool accounts = false;
+	if (s2sp_lua_field(L, question->guard, "hosts") == LUA_TTABLE) {
+		lua_pushvalue(L, question->host_value);
+		accounts = lua_gettable(L, -2) == LUA_TTABLE && s2sp_lua_field_is(L, -1, "type", "local");
+	}
+	lua_settop(L, top);
+	bool node = question->local.length > 0 && memchr(s2sp_jid_bare(question->local).bytes, '@', s2sp_jid_bare(question->local).length) != NULL;
+	if (accounts)
+		return node ? S2SP_LOCAL_USER : S2SP_LOCAL_HOST;
+	return is_bare_domain(question->local) ? S2SP_LOCAL_COMPONENT : S2SP_LOCAL_ROOM;
+}
+
+bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
+                             const struct s2sp_policy *policy, const struct s2sp_partner *partner, int guard, int host, int stanza) {
+	int top = lua_gettop(L);
+	memset(question, 0, sizeof *question);
+	question->policy = policy;
+	question->guard = guard;
+	question->host_value = host;
+	question->stanza = stanza;
+	s2sp_lua_field(L, stanza, "attr");
+	question->local = s2sp_lua_text_field(L, -1, direction == S2SP_INCOMING ? "to" : "from");
+	question->contact = s2sp_lua_text_field(L, -1, direction == S2SP_INCOMING ? "from" : "to");
+	question->id = s2sp_lua_text_field(L, -1, "id");
+	struct s2sp_text type = s2sp_lua_text_field(L, -1, "type");
+	struct s2sp_stanza_facts *facts = &question->facts;
+	facts->direction = direction;
+	facts->partner_type = (enum s2sp_partner_type)partner->type;
+	facts->group_chat = partner->group_chat;
+	facts->presence_automatic = partner->presence_automatic;
+	struct s2sp_text name = s2sp_lua_text_field(L, stanza, "name");
+	/* type='' is not the absence of a type. */
+	facts->kind = type.bytes != NULL && type.length == 0 && !s2sp_text_equal(name, S2SP_TEXT("message"))
+	                  ? S2SP_STANZA_UNKNOWN : s2sp_stanza_kind_of(name, type);
+	facts->local = local_kind(L, question);
+	bool well_formed = is_well_formed(L, question);
+	if (facts->kind == S2SP_STANZA_IQ_GET && is_bare_domain(direction == S2SP_INCOMING ? question->local : question->contact) &&
+	    has_payload(L, stanza, false))
+		facts->kind = S2SP_STANZA_SERVICE;
+	else if (facts->kind == S2SP_STANZA_PRESENCE && !partner->group_chat && has_payload(L, stanza, true))
+		facts->kind = S2SP_STANZA_JOIN;
+	lua_settop(L, top);
+	return well_formed;
+}
+
+/* Whether prosody.bare_sessions or .full_sessions (as the guard has them) knows the address: then the account exists. */
+static bool is_online(lua_State *L, const struct s2sp_lua_question *question, const char *sessions, struct s2sp_text jid) {
+	int top = lua_gettop(L);
+	bool found = false;
+	if (s2sp_lua_field(L, question->guard, sessions) == LUA_TTABLE) {
+		lua_pushlstring(L, jid.bytes, jid.length);
+		found = lua_gettable(L, -2) == LUA_TTABLE;
+	}
+	lua_settop(L, top);
+	return found;
+}
+
+/* Roles exist since Prosody 13. guard.roles_scanned[host]: when none was found that denies anybody; looked at again after a second. */
+static bool roles_deny_nobody(lua_State *L, const struct s2sp_lua_question *question) {
+	int top = lua_gettop(L);
+	bool nobody = false;
+	int kind = s2sp_lua_field(L, question->guard, "roles_scanned");
+	if (kind == LUA_TTABLE) {
+		lua_pushvalue(L, question->host_value);
+		lua_rawget(L, -2);
+		lua_Integer age = (lua_Integer)time(NULL) - lua_tointeger(L, -1);
+		nobody = lua_isinteger(L, -1) && age >= 0 && age <= 1;
+	} else {
+		nobody = true;
+	}
+	lua_settop(L, top);
+	return nobody;
+}
+
+/* guard.facts[need](host, user, local, contact, id) -> token; 0 when that fails. */
+static int ask(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
+	int top = lua_gettop(L);
+	int value = 0;
+	s2sp_lua_field(L, question->guard, "facts");
+	if (s2sp_lua_field(L, -1, s2sp_need_token(need)) == LUA_TFUNCTION) {
+		struct s2sp_text node = s2sp_jid_node(question->local);
+		lua_pushvalue(L, question->host_value);
+		lua_pushlstring(L, node.length == 0 ? "" : node.bytes, node.length);
+		lua_pushlstring(L, question->local.length == 0 ? "" : question->local.bytes, question->local.length);
+		lua_pushlstring(L, question->contact.length == 0 ? "" : question->contact.bytes, question->contact.length);
+		lua_pushlstring(L, question->id.length == 0 ? "" : question->id.bytes, question->id.length);
+		if (lua_pcall(L, 5, 1, 0) == LUA_OK)
+			value = s2sp_fact_from_token(need, s2sp_lua_text(L, -1));
+	}
+	lua_settop(L, top);
+	return value;
+}
+
+static int look_up(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
+	if (need == S2SP_NEED_ACCESS) {
+		if (!s2sp_policy_external_access(question->policy, s2sp_jid_node(question->local)))
+			return S2SP_ACCESS_DENIED;
+		if (roles_deny_nobody(L, question))
+			return S2SP_ACCESS_ALLOWED;
+	} else if (need == S2SP_NEED_ACCOUNT && (is_online(L, question, "full_sessions", question->local) ||
+	                                         is_online(L, question, "bare_sessions", s2sp_jid_bare(question->local)))) {
+		return S2SP_ACCOUNT_EXISTS;
+	}
+	return ask(L, question, need);
+}
+
+struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_question *question) {
+	struct s2sp_authorisation decision = s2sp_authorise(&question->facts);
+	while (decision.verdict == S2SP_VERDICT_WAIT) {
+		int value = look_up(L, question, decision.need);
+		if (value == 0) {
+			decision.verdict = S2SP_VERDICT_REFUSE;
+			decision.reason = S2SP_REASON_INTERNAL_ERROR;
+			decision.rule = "a fact about the local user could not be looked up";
+			break;
+		}
+		s2sp_fact_set(&question->facts, decision.need, value);
+		decision = s2sp_authorise(&question->facts);
+	}
+	return decision;
+}
+
+/* --- for the console --- */
+
+static struct s2sp_text option(lua_State *L, const char *name) {
+	return s2sp_lua_text_field(L, 1, name);
+}
+
+static bool type_from_token(struct s2sp_text token, enum s2sp_partner_type *type) {
+	for (int i = S2SP_PUBLIC_UNVERIFIED; i <= S2SP_FEDERATED; i++) {
+		*type = (enum s2sp_partner_type)i;
+		if (s2sp_text_equal(token, s2sp_text_from(s2sp_partner_type_token(*type))))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * authorise{ partner_type, direction = "in" | "out", stanza, ["local"] = "user" | "host" | "component" | "room", group_chat =
+ *   "allow" | "refuse", presence_authorization = "automatic" | "user", and the facts that are known: access, account, listed,
+ *   directed, requested, standing } -> "allow" | "refuse", reason, rule, change. "wait", the name of the fact that is missing.
+ * The same decision as for traffic. An unknown word is an error.
+ */
+static int authorise(lua_State *L) {
+	luaL_checktype(L, 1, LUA_TTABLE);
+	struct s2sp_stanza_facts facts = { .kind = s2sp_stanza_kind_from_token(option(L, "stanza")),
+		                               .local = s2sp_local_kind_from_token(option(L, "local")),
+		                               .group_chat = s2sp_text_equal(option(L, "group_chat"), S2SP_TEXT("allow")),
+		                               .presence_automatic =
+		                                   s2sp_text_equal(option(L, "presence_authorization"), S2SP_TEXT("automatic")) };
+	luaL_argcheck(L, type_from_token(option(L, "partner_type"), &facts.partner_type), 1, "partner_type");
+	luaL_argcheck(L, facts.kind != S2SP_STANZA_UNKNOWN, 1, "stanza");
+	luaL_argcheck(L, facts.local != S2SP_LOCAL_UNKNOWN, 1, "local");
+	facts.direction = s2sp_text_equal(option(L, "direction"), S2SP_TEXT("out")) ? S2SP_OUTGOING : S2SP_INCOMING;
+	for (int need = S2SP_NEED_NOTHING + 1; need < S2SP_NEED_COUNT; need++) {
+		struct s2sp_text token = option(L, s2sp_need_token((enum s2sp_need)need));
+		int value = s2sp_fact_from_token((enum s2sp_need)need, token);
+		luaL_argcheck(L, token.length == 0 || value != 0, 1, s2sp_need_token((enum s2sp_need)need));
+		s2sp_fact_set(&facts, (enum s2sp_need)need, value);
+	}
+	struct s2sp_authorisation decision = s2sp_authorise(&facts);
+	if (decision.verdict == S2SP_VERDICT_WAIT) {
+		lua_pushliteral(L, "wait");
+		lua_pushstring(L, s2sp_need_token(decision.need));
+		return 2;
+	}
+	lua_pushstring(L, decision.verdict == S2SP_VERDICT_ALLOW ? "allow" : "refuse");
+	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
+	lua_pushstring(L, decision.rule);
+	lua_pushstring(L, s2sp_reason_row(decision.change)->token);
+	return 4;
+}
+
+/* without_notes(stanza, cache) -> a copy without status notes, or nil when it has none; for tests */
+static int without_notes(lua_State *L) {
+	luaL_checktype(L, 1, LUA_TTABLE);
+	luaL_checktype(L, 2, LUA_TTABLE);
+	lua_settop(L, 2);
+	if (!s2sp_lua_without_notes(L, 1, 2))
+		lua_pushnil(L);
+	return 1;
+}
+
+int s2sp_lua_open_authorise(lua_State *L) {
+	static const luaL_Reg functions[] = { { "authorise", authorise }, { "without_notes", without_notes }, { NULL, NULL } };
+	luaL_newlib(L, functions);
+	return 1;
+}

@@ -1,0 +1,53 @@
+/* Who may say what: facts about one stanza gathered from Prosody's tables, decided in core, acted on by the guard. */
+#ifndef S2SP_PROSODY_AUTHORISE_H
+#define S2SP_PROSODY_AUTHORISE_H
+
+#include "handler.h"
+
+/* One stanza under judgement. Texts live as long as the stanza's attributes. */
+struct s2sp_lua_question {
+	struct s2sp_stanza_facts facts;
+	const struct s2sp_policy *policy; /* of the local host */
+	struct s2sp_text local;           /* the address on our side, as the stanza has it */
+	struct s2sp_text contact;         /* the partner's */
+	struct s2sp_text id;
+	int host_value; /* stack index of the local host's name */
+	int guard;
+	int stanza;
+};
+
+/*
+ * Fills in what the stanza at stack index `stanza` says of itself. False when it is no message, presence or iq, of a type no
+ * standard knows, or an iq that RFC 6120 8.2.3 does not allow.
+ */
+bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
+                             const struct s2sp_policy *policy, const struct s2sp_partner *partner, int guard, int host, int stanza);
+
+/*
+ * The decision; facts are looked up as the rules ask for them, in Prosody's own tables where that is enough and through
+ * guard.facts otherwise. A lookup that fails refuses with internal-error. Leaves the stack as it was.
+ */
+struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_question *question);
+
+/* What comes in: the deciding function's results, see handler.h. `origin` and `stanza` are stack indexes. */
+int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner);
+
+/* What goes out, on the event of route/remote; the same. */
+int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner);
+
+/*
+ * If the stanza at `stanza` holds a status note, pushes a copy without it and returns true; else pushes nothing. Of presence: every
+ * <status/> of the stream's namespace wherever it stands, and the text of XEP-0256; of iq: the text of jabber:iq:last (XEP-0012). The
+ * copy shares what it can with the original and is kept (guard.notes) for the next recipient of the same stanza.
+ */
+bool s2sp_lua_without_notes(lua_State *L, int stanza, int guard);
+
+/* Pushes a table of functions for Lua: authorise, without_notes. */
+int s2sp_lua_open_authorise(lua_State *L);
+
+/* Whether a partner's name is "fabrikam.com" or user@, with or without resource. */
+struct s2sp_text s2sp_jid_bare(struct s2sp_text jid);
+/* The part before '@', empty when there is none. */
+struct s2sp_text s2sp_jid_node(struct s2sp_text jid);
+
+#endif

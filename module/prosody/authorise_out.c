@@ -1,0 +1,85 @@
+/* What a local address sends to a partner, whoever wrote it: users, rooms, core on behalf of either. */
+#include "authorise.h"
+
+/* An answer of the module's own, which has been decided about already. */
+static bool is_own_answer(lua_State *L, int stanza) {
+	int top = lua_gettop(L);
+	bool own = false;
+	if (s2sp_lua_field(L, ARG_GUARD, "answers") == LUA_TTABLE) {
+		lua_pushvalue(L, stanza);
+		own = lua_rawget(L, -2) != LUA_TNIL;
+	}
+	lua_settop(L, top);
+	return own;
+}
+
+static int refuse(lua_State *L, struct s2sp_authorisation decision) {
+	int pushed = s2sp_act(L, true, "refuse_route");
+	lua_pushvalue(L, ARG_EVENT);
+	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
+	lua_pushstring(L, decision.rule);
+	return pushed + 3;
+}
+
+/* What is to be remembered of a stanza that goes out; NULL: nothing. */
+static const char *to_remember(const struct s2sp_stanza_facts *facts) {
+	bool unverified = facts->partner_type == S2SP_PUBLIC_UNVERIFIED;
+	if (facts->kind == S2SP_STANZA_SERVICE)
+		return unverified || !facts->group_chat ? "request" : NULL;
+	if (!unverified || facts->local != S2SP_LOCAL_USER)
+		return NULL;
+	if (facts->kind == S2SP_STANZA_UNAVAILABLE)
+		return "undirected";
+	return facts->group_chat && facts->kind == S2SP_STANZA_PRESENCE ? "directed" : NULL;
+}
+
+/* Core answers iqs, and presence of impossible types, from the bare JID of a user: in one way if there is such a user, in another if not. */
+static bool speaks_for_user(const struct s2sp_lua_question *question) {
+	return question->facts.local == S2SP_LOCAL_USER && s2sp_jid_bare(question->local).length == question->local.length;
+}
+
+int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+	struct s2sp_text name = s2sp_lua_text_field(L, stanza, "name");
+	if (!s2sp_text_equal(name, S2SP_TEXT("message")) && !s2sp_text_equal(name, S2SP_TEXT("presence")) &&
+	    !s2sp_text_equal(name, S2SP_TEXT("iq")))
+		return 0; /* db:verify and its like: judged by domain */
+	luaL_checkstack(L, 24, NULL);
+	if (is_own_answer(L, stanza))
+		return 0;
+	struct s2sp_lua_question question;
+	if (!s2sp_lua_question_begin(L, &question, S2SP_OUTGOING, policy, partner, ARG_GUARD, ARG_HOST, stanza)) {
+		lua_pushboolean(L, true); /* no stanza at all: it goes nowhere */
+		return 1;
+	}
+	struct s2sp_authorisation decision = s2sp_lua_authorise(L, &question);
+	if (decision.verdict != S2SP_VERDICT_ALLOW)
+		return refuse(L, decision);
+	if (speaks_for_user(&question)) {
+		if (question.facts.kind == S2SP_STANZA_PRESENCE_ERROR) {
+			lua_pushboolean(L, true);
+			return 1;
+		}
+		if (question.facts.kind == S2SP_STANZA_IQ_ERROR || question.facts.kind == S2SP_STANZA_IQ_RESULT) {
+			lua_pushnil(L);
+			s2sp_push_action(L, "answer_alike");
+			lua_pushvalue(L, ARG_EVENT);
+			lua_pushboolean(L, decision.change == S2SP_REASON_STATUS_NOTE_REMOVED);
+			return 4;
+		}
+	}
+	bool removed = decision.change == S2SP_REASON_STATUS_NOTE_REMOVED && s2sp_lua_without_notes(L, stanza, ARG_GUARD);
+	if (removed)
+		lua_setfield(L, ARG_EVENT, "stanza");
+	const char *remember = to_remember(&question.facts);
+	if (!removed && remember == NULL)
+		return 0;
+	lua_pushnil(L); /* core goes on */
+	s2sp_push_action(L, "passed");
+	lua_pushvalue(L, ARG_EVENT);
+	if (removed)
+		lua_pushstring(L, s2sp_reason_row(decision.change)->token);
+	else
+		lua_pushnil(L);
+	lua_pushstring(L, remember);
+	return 5;
+}

@@ -1,0 +1,381 @@
+/* For clock_gettime, which ISO C does not have. */
+#define _POSIX_C_SOURCE 200809L
+
+#include "stream_limits.h"
+
+#include <time.h>
+
+#include "handler.h"
+#include "policy.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+s2sp_milliseconds s2sp_now(void) {
+	struct timespec now;
+#ifdef CLOCK_MONOTONIC_COARSE
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+#else
+	clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+	return (s2sp_milliseconds)now.tv_sec * 1000 + (s2sp_milliseconds)now.tv_nsec / 1000000;
+}
+
+/* --- places --- */
+
+/* Whose places a stream takes: the partner's; under the default policy each domain has its own. */
+static struct s2sp_text account(const struct s2sp_policy *policy, const struct s2sp_partner *partner, struct s2sp_text remote) {
+	return partner == s2sp_policy_default(policy) ? remote : partner->name;
+}
+
+static uint32_t count_at(lua_State *L, int table, struct s2sp_text key) {
+	lua_pushlstring(L, key.bytes, key.length);
+	lua_rawget(L, table);
+	lua_Integer count = lua_tointeger(L, -1);
+	lua_pop(L, 1);
+	return count < 0 ? 0 : count > (lua_Integer)UINT32_MAX ? UINT32_MAX : (uint32_t)count;
+}
+
+/* Entries at zero are removed: a table of counts is as large as there are streams. */
+static void change_count(lua_State *L, int table, struct s2sp_text key, int change) {
+	lua_Integer count = (lua_Integer)count_at(L, table, key) + change;
+	lua_pushlstring(L, key.bytes, key.length);
+	if (count > 0)
+		lua_pushinteger(L, count);
+	else
+		lua_pushnil(L);
+	lua_rawset(L, table);
+}
+
+/* Pushes guard.places and its table of partners. */
+static int push_places(lua_State *L, int guard) {
+	s2sp_lua_field(L, guard, "places");
+	luaL_checktype(L, -1, LUA_TTABLE);
+	int places = lua_gettop(L);
+	s2sp_lua_field(L, places, "partners");
+	luaL_checktype(L, -1, LUA_TTABLE);
+	return places;
+}
+
+static const struct s2sp_text total_key = S2SP_TEXT("total");
+
+static struct s2sp_counts counts_of(lua_State *L, int places, struct s2sp_text key) {
+	return (struct s2sp_counts){ count_at(L, places + 1, key), count_at(L, places, total_key) };
+}
+
+struct s2sp_decision s2sp_lua_place_ask(lua_State *L, int guard, const struct s2sp_policy *policy,
+                                        const struct s2sp_partner *partner, struct s2sp_text remote) {
+	int places = push_places(L, guard);
+	struct s2sp_decision decision = s2sp_decide_place(policy, partner, counts_of(L, places, account(policy, partner, remote)));
+	lua_settop(L, places - 1);
+	return decision;
+}
+
+struct s2sp_decision s2sp_lua_place_hold(lua_State *L, int guard, int record) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	struct s2sp_decision decision = { S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream takes no place" };
+	enum s2sp_place place = stream->counted ? S2SP_PLACE_NONE : s2sp_stream_place(stream);
+	if (place == S2SP_PLACE_NONE)
+		return decision;
+	record = lua_absindex(L, record);
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
+	struct s2sp_text key = account(stream->policy, stream->partner, remote);
+	int places = push_places(L, guard);
+	decision = s2sp_decide_place(stream->policy, stream->partner, counts_of(L, places, key));
+	if (decision.verdict != S2SP_VERDICT_ALLOW) {
+		decision = s2sp_stream_refuse(stream, decision.reason, decision.rule);
+	} else if (place == S2SP_PLACE_TAKES) {
+		s2sp_lua_stream_set_account(L, record, key);
+		stream->counted = true;
+		change_count(L, places, total_key, 1);
+		change_count(L, places + 1, key, 1);
+	}
+	lua_settop(L, places - 1);
+	return decision;
+}
+
+/* release(guard, session): the stream's place is free. */
+static int release(lua_State *L) {
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 2);
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, 2);
+	if (stream == NULL || !stream->counted)
+		return 0;
+	stream->counted = false;
+	int places = push_places(L, 1);
+	change_count(L, places, total_key, -1);
+	change_count(L, places + 1, s2sp_lua_stream_account(L, 3), -1);
+	return 0;
+}
+
+/*
+ * recount(guard, session) -> nil, or "refuse", reason, rule: gives the stream its place in a new count. Established streams
+ * are to come first, older ones before younger ones (see order).
+ */
+static int recount(lua_State *L) {
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 2);
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, 2);
+	if (stream == NULL)
+		return 0;
+	stream->counted = false;
+	struct s2sp_decision decision = s2sp_lua_place_hold(L, 1, 3);
+	if (decision.verdict == S2SP_VERDICT_ALLOW)
+		return 0;
+	s2sp_stream_refuse(stream, S2SP_REASON_POLICY_CHANGED, decision.rule);
+	lua_pushliteral(L, "refuse");
+	lua_pushstring(L, s2sp_reason_row(S2SP_REASON_POLICY_CHANGED)->token);
+	lua_pushstring(L, decision.rule);
+	return 3;
+}
+
+/* recount_places(guard, session): the same for a stream that has its place already, into a guard.places that begins anew. */
+static int recount_held(lua_State *L) {
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 2);
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, 2);
+	if (stream == NULL || !stream->counted)
+		return 0;
+	int places = push_places(L, 1);
+	change_count(L, places, total_key, 1);
+	change_count(L, places + 1, s2sp_lua_stream_account(L, 3), 1);
+	return 0;
+}
+
+/* order(session) -> number: streams that keep their places first, when there are not enough, have the smaller ones. */
+static int order(lua_State *L) {
+	lua_settop(L, 1);
+	const struct s2sp_stream *stream = s2sp_lua_stream_get(L, 1);
+	lua_Number at = stream == NULL ? 0 : (lua_Number)stream->created;
+	if (stream != NULL && stream->stage < S2SP_STAGE_ESTABLISHED)
+		at += (lua_Number)(UINT64_C(1) << 52);
+	lua_pushnumber(L, at);
+	return 1;
+}
+
+/* waiting_room(policy) -> how many incoming connections may be unauthenticated, how many of them from one address. */
+static int waiting_room(lua_State *L) {
+	struct s2sp_waiting_room room = s2sp_limits_waiting_room(s2sp_policy_limits(s2sp_lua_check_policy(L, 1)));
+	lua_pushinteger(L, room.total);
+	lua_pushinteger(L, room.address);
+	return 2;
+}
+
+static int refuse_route(lua_State *L, struct s2sp_decision decision) {
+	int pushed = s2sp_act(L, true, "refuse_route");
+	lua_pushvalue(L, ARG_EVENT);
+	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
+	lua_pushstring(L, decision.rule);
+	return pushed + 3;
+}
+
+/*
+ * The last moment before core opens a new stream: nothing has been looked up yet. What the stream is opened for is noted for
+ * s2sout-created, which comes next.
+ */
+static int on_new_stream(lua_State *L) {
+	s2sp_lua_field(L, ARG_EVENT, "stanza");
+	bool verify = s2sp_lua_field_is(L, -1, "name", "db:verify");
+	lua_pushboolean(L, verify);
+	lua_setfield(L, ARG_GUARD, "opening_to_verify");
+	if (verify)
+		return 0;
+	struct s2sp_domain domain;
+	s2sp_lua_domain(s2sp_lua_text_field(L, ARG_EVENT, "to_host"), &domain);
+	s2sp_lua_field(L, ARG_GUARD, "policies");
+	lua_pushvalue(L, ARG_HOST);
+	lua_rawget(L, -2);
+	const struct s2sp_policy *policy = s2sp_lua_test_policy(L, -1);
+	const struct s2sp_partner *partner;
+	struct s2sp_decision decision = s2sp_decide_route(policy, s2sp_domain_text(&domain), false, &partner);
+	if (decision.verdict == S2SP_VERDICT_ALLOW)
+		decision = s2sp_lua_place_ask(L, ARG_GUARD, policy, partner, s2sp_domain_text(&domain));
+	if (decision.verdict == S2SP_VERDICT_ALLOW)
+		return 0;
+	return refuse_route(L, decision);
+}
+
+/*
+ * A stanza for a stream that was opened to have a dialback key verified: from now on it is a stream like any other, if there
+ * is room for it. Otherwise it goes on verifying, and the stanza is refused.
+ */
+static int on_route_to_verifier(lua_State *L) {
+	s2sp_lua_field(L, ARG_EVENT, "stanza");
+	if (s2sp_lua_field_is(L, -1, "name", "db:verify") || !lua_istable(L, ARG_GUARD))
+		return 0;
+	s2sp_lua_field(L, ARG_GUARD, "hosts");
+	lua_pushvalue(L, ARG_HOST);
+	if (!lua_istable(L, -2) || lua_gettable(L, -2) != LUA_TTABLE)
+		return 0;
+	s2sp_lua_field(L, -1, "s2sout");
+	s2sp_lua_field(L, ARG_EVENT, "to_host");
+	if (!lua_istable(L, -2) || lua_isnil(L, -1) || lua_gettable(L, -2) != LUA_TTABLE)
+		return 0;
+	int session = lua_gettop(L);
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, session);
+	if (stream == NULL || !stream->verify_only || stream->stage == S2SP_STAGE_REFUSED || stream->partner == NULL)
+		return 0;
+	struct s2sp_decision decision =
+		s2sp_lua_place_ask(L, ARG_GUARD, stream->policy, stream->partner, s2sp_lua_stream_remote(L, session + 1));
+	if (decision.verdict == S2SP_VERDICT_ALLOW) {
+		stream->verify_only = false;
+		s2sp_lua_place_hold(L, ARG_GUARD, session + 1);
+		return 0;
+	}
+	return refuse_route(L, decision);
+}
+
+/* --- times --- */
+
+static bool is_bare_domain(struct s2sp_text jid) {
+	return jid.length > 0 && memchr(jid.bytes, '@', jid.length) == NULL && memchr(jid.bytes, '/', jid.length) == NULL;
+}
+
+/* The namespace of the stanza's first child; empty when it has none. */
+static struct s2sp_text first_child(lua_State *L, int stanza) {
+	int top = lua_gettop(L);
+	struct s2sp_text xmlns = { NULL, 0 };
+	if (s2sp_lua_field(L, stanza, "tags") == LUA_TTABLE && lua_rawgeti(L, -1, 1) == LUA_TTABLE) {
+		s2sp_lua_field(L, -1, "attr");
+		xmlns = s2sp_lua_text_field(L, -1, "xmlns");
+		if (xmlns.length == 0)
+			xmlns = S2SP_TEXT("?");
+	}
+	lua_settop(L, top);
+	return xmlns;
+}
+
+/* A ping from server to server (XEP-0199 4.2), or what can be the answer to one. Nobody is behind either. */
+static bool is_keepalive(lua_State *L, int stanza, int attr) {
+	if (!s2sp_lua_field_is(L, stanza, "name", "iq"))
+		return false;
+	if (!is_bare_domain(s2sp_lua_text_field(L, attr, "from")) || !is_bare_domain(s2sp_lua_text_field(L, attr, "to")))
+		return false;
+	if (s2sp_lua_field_is(L, attr, "type", "error"))
+		return true;
+	struct s2sp_text child = first_child(L, stanza);
+	return s2sp_text_equal(child, S2SP_TEXT("urn:xmpp:ping")) ||
+	       (child.length == 0 && s2sp_lua_field_is(L, attr, "type", "result"));
+}
+
+void s2sp_lua_stanza_counts(lua_State *L, struct s2sp_stream *stream, int stanza, int attr) {
+	if (!is_keepalive(L, stanza, attr))
+		s2sp_stream_active(stream, s2sp_now());
+}
+
+/* The limits of the stream's own policy, or those of `policy` when it has none. NULL: there are none at all. */
+static const struct s2sp_limits *limits_for(const struct s2sp_stream *stream, const struct s2sp_policy *policy) {
+	if (stream->policy != NULL)
+		return s2sp_policy_limits(stream->policy);
+	return policy == NULL ? NULL : s2sp_policy_limits(policy);
+}
+
+/*
+ * stream_due(guard, session, policy) -> nil, or "keepalive", or "refuse", reason, rule. `policy` (or nil): whose times hold for a
+ * stream that has not named its host.
+ */
+static int due(lua_State *L) {
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 3);
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, 2);
+	const struct s2sp_limits *limits = stream == NULL ? NULL : limits_for(stream, s2sp_lua_test_policy(L, 3));
+	if (limits == NULL)
+		return 0;
+	bool keepalive;
+	struct s2sp_decision decision = s2sp_stream_due(stream, limits, s2sp_now(), &keepalive);
+	/* One that was opened to verify a key takes its place when the peer has sent stanzas over it. */
+	if (decision.verdict == S2SP_VERDICT_ALLOW && stream->stage == S2SP_STAGE_ESTABLISHED)
+		decision = s2sp_lua_place_hold(L, 1, 4);
+	if (decision.verdict != S2SP_VERDICT_ALLOW) {
+		lua_pushliteral(L, "refuse");
+		lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
+		lua_pushstring(L, decision.rule);
+		return 3;
+	}
+	if (keepalive)
+		lua_pushliteral(L, "keepalive");
+	return keepalive ? 1 : 0;
+}
+
+/* accepted(session, seconds): the connection was accepted so long before the session came to be (a TLS handshake first). */
+static int accepted(lua_State *L) {
+	lua_Number seconds = luaL_checknumber(L, 2);
+	lua_settop(L, 2);
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, 1);
+	s2sp_milliseconds now = s2sp_now();
+	if (stream != NULL && seconds > 0 && seconds * 1000 < (lua_Number)now)
+		s2sp_stream_clock_start(stream, now - (s2sp_milliseconds)(seconds * 1000));
+	return 0;
+}
+
+/* keepalive_sent(session, answer) */
+static int keepalive_sent(lua_State *L) {
+	bool answer = lua_toboolean(L, 2);
+	lua_settop(L, 1);
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, 1);
+	if (stream != NULL)
+		s2sp_stream_keepalive_sent(stream, s2sp_now(), answer);
+	return 0;
+}
+
+/*
+ * iq/host, before the stanza is judged: the answer to a ping of ours (guard.keepalives[id] is the stream it went over), which
+ * may come over another stream of the same pair of domains, and goes no further.
+ */
+static int on_keepalive_answer(lua_State *L) {
+	s2sp_lua_field(L, ARG_EVENT, "origin");
+	int origin = lua_gettop(L);
+	if (!s2sp_lua_is_s2s(L, origin))
+		return 0;
+	s2sp_lua_field(L, ARG_EVENT, "stanza");
+	s2sp_lua_field(L, -1, "attr");
+	int attr = lua_gettop(L);
+	if (!s2sp_lua_field_is(L, attr, "type", "result") && !s2sp_lua_field_is(L, attr, "type", "error"))
+		return 0;
+	if (!is_bare_domain(s2sp_lua_text_field(L, attr, "from")) || s2sp_lua_field(L, ARG_GUARD, "keepalives") != LUA_TTABLE)
+		return 0;
+	int keepalives = lua_gettop(L);
+	s2sp_lua_field(L, attr, "id");
+	if (lua_type(L, -1) != LUA_TSTRING)
+		return 0;
+	lua_pushvalue(L, -1);
+	if (lua_rawget(L, keepalives) != LUA_TTABLE)
+		return 0;
+	int pinged = lua_gettop(L);
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, pinged);
+	struct s2sp_stream *over = s2sp_lua_stream_get(L, origin);
+	if (stream == NULL || over == NULL || over->stage != S2SP_STAGE_ESTABLISHED)
+		return 0;
+	if (!s2sp_text_equal(s2sp_lua_stream_remote(L, pinged + 1), s2sp_lua_stream_remote(L, pinged + 2)) ||
+	    !s2sp_text_equal(s2sp_lua_stream_local(L, pinged + 1), s2sp_lua_stream_local(L, pinged + 2)))
+		return 0;
+	s2sp_stream_keepalive_answered(stream);
+	lua_pushvalue(L, keepalives + 1);
+	lua_pushnil(L);
+	lua_rawset(L, keepalives);
+	lua_pushboolean(L, true);
+	return 1;
+}
+
+static const struct s2sp_handler limit_handlers[] = {
+	/* Between core's two: what found an existing stream (-1) has stopped there, the new one is opened at -10. */
+	{ "route/remote", on_new_stream, -9, true },
+	/* After the stanza has been judged (1000), before core takes an existing stream (-1). */
+	{ "route/remote", on_route_to_verifier, 900, true },
+	/* Before any stanza is judged (1000). */
+	{ "iq/host", on_keepalive_answer, 1001, true },
+};
+
+void s2sp_limit_handlers_install(lua_State *L, int guard, int context, int host) {
+	s2sp_handlers_install(L, limit_handlers, COUNT(limit_handlers), guard, context, host);
+}
+
+int s2sp_lua_open_limits(lua_State *L) {
+	static const luaL_Reg functions[] = {
+		{ "place_release", release },     { "place_recount", recount }, { "place_recount_held", recount_held },
+		{ "stream_order", order },        { "waiting_room", waiting_room },
+		{ "stream_due", due },            { "stream_accepted", accepted },
+		{ "keepalive_sent", keepalive_sent }, { NULL, NULL },
+	};
+	luaL_newlib(L, functions);
+	return 1;
+}

@@ -1,0 +1,126 @@
+"""The place core keeps for a stream to a domain: nobody else gets it, and who leaves takes nobody along."""
+
+import socket
+import time
+
+from fedlab.client import Client
+from fedlab.probe import Probe
+from fedlab.remote import Remote
+from fedlab.waiting import wait_until
+
+from scenarios._edge import ALICE, HOST, configuration, edge_server, established, outbound_error, partner
+
+TIMEOUT = 60
+FABRIKAM, LATE, SLOW, DYING = "fabrikam.test", "late.test", "slow.test", "dying.test"
+
+
+def setup(lab):
+    entries = [partner(domain) for domain in (FABRIKAM, LATE, SLOW, DYING)]
+    lab.edge = edge_server(lab, configuration(*entries, s2s_partners_limits={"establishment_timeout": 2}), s2s_timeout=60,
+                           modules=["s2s_bidi"]).start()
+    lab.alice = Client(ALICE, lab.edge.address)
+    lab.cleanup(lab.alice.close)
+    return lab
+
+
+def send(lab, domain):
+    body = lab.alice.new_id()
+    lab.alice.send_message(f"bob@{domain}", body)
+    return body
+
+
+def reaches(remote, body):
+    remote.wait_element(lambda element: element.name == "message" and element.find("body").text == body)
+
+
+def scenario_bidi_does_not_take_a_live_route(lab):
+    """A second stream, bidirectional, comes and goes: ours stays, and so does what goes over it."""
+    remote = Remote(lab, [FABRIKAM], leaf=lab.certificates.leaf(FABRIKAM))
+    reaches(remote, send(lab, FABRIKAM))
+    mark = lab.edge.mark()
+    with Probe(lab.edge.address, from_=FABRIKAM, to=HOST, leaf=lab.certificates.leaf(FABRIKAM)) as probe:
+        probe.secure()
+        probe.send("<bidi xmlns='urn:xmpp:bidi'/>")
+        assert probe.external().name == "success"
+        probe.features()
+        established(lab.edge, "from", FABRIKAM, mark)
+        reaches(remote, send(lab, FABRIKAM))
+    time.sleep(0.3)
+    reaches(remote, send(lab, FABRIKAM))
+    assert len(remote.connections) == 1
+
+
+def scenario_given_up_and_begun_anew(lab):
+    """The end of a stream that was given up is not the end of the one that took its place."""
+    speak = []
+
+    def mute_at_first(connection):
+        if not speak:
+            connection.read_header()
+            time.sleep(8)
+        else:
+            remote.play(connection)
+    remote = Remote(lab, [SLOW], leaf=lab.certificates.leaf(SLOW), script=mute_at_first)
+    condition, _, kind = outbound_error(lab.alice, f"bob@{SLOW}")
+    assert (condition, kind) == ("remote-server-timeout", "wait")
+    speak.append(True)
+    reaches(remote, send(lab, SLOW))
+    for connection in remote.connections[:1]:
+        connection.close()
+    time.sleep(0.5)
+    reaches(remote, send(lab, SLOW))
+    assert len(remote.connections) == 2
+
+
+def scenario_connected_too_late(lab):
+    """A connection that comes about after the stream was given up is closed, with nothing said on it."""
+    address = lab.address()
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, 5269))
+    listener.listen(0)
+    fillers = []
+    for _ in range(4):
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex((address, 5269))
+        fillers.append(filler)
+    own = {filler.getsockname() for filler in fillers}
+    lab.dns.server(LATE, address)
+    try:
+        assert outbound_error(lab.alice, f"bob@{LATE}")[0] == "remote-server-timeout"
+        listener.settimeout(20)
+        while True:     # now there is room: the edge's next attempt comes through
+            sock, peer = listener.accept()
+            if peer not in own:
+                break
+            sock.close()
+        sock.settimeout(10)
+        said = b""
+        try:
+            while True:
+                data = sock.recv(4096)
+                if not data:
+                    break
+                said += data
+        except ConnectionError:
+            pass
+        assert b"lab" not in said and b"message" not in said, said
+    finally:
+        for sock in (listener, *fillers):
+            sock.close()
+
+
+def scenario_dies_at_once(lab):
+    """Closed in the middle, over and over: each sender is told, and then it works."""
+    def dying(connection):
+        if len(remote.connections) <= 5:
+            connection.read_header()
+            connection.close()
+        else:
+            remote.play(connection)
+    remote = Remote(lab, [DYING], leaf=lab.certificates.leaf(DYING), script=dying)
+    for _ in range(5):
+        assert outbound_error(lab.alice, f"bob@{DYING}")[0] in ("remote-server-not-found", "remote-server-timeout")
+    reaches(remote, send(lab, DYING))
+    wait_until(lambda: len(remote.connections) == 6, 5, "sixth connection")

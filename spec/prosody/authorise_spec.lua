@@ -1,0 +1,133 @@
+-- What the shared object tells Lua about stanzas: decisions as words, and copies without status notes.
+
+local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
+package.path = source.."/spec/prosody/?.lua;"..package.path;
+local native = require "config_stub".native();
+
+-- Stanzas as util.stanza builds them, without Prosody.
+local stanza_mt = { __name = "stanza" };
+
+local function element(name, attr, ...)
+	local result = setmetatable({ name = name; attr = attr or {}; tags = {} }, stanza_mt);
+	for _, child in ipairs({ ... }) do
+		table.insert(result, child);
+		if type(child) == "table" then table.insert(result.tags, child); end
+	end
+	return result;
+end
+
+local function show(stanza)
+	if type(stanza) == "string" then return stanza; end
+	local inside = {};
+	for i, child in ipairs(stanza) do inside[i] = show(child); end
+	return ("%s(%s)"):format(stanza.name, table.concat(inside, ","));
+end
+
+local function note(text, attr) return element("status", attr, text); end
+
+describe("decisions in words", function ()
+	local function facts(more)
+		local result = { partner_type = "public_unverified"; direction = "in"; stanza = "message"; ["local"] = "user";
+			group_chat = "refuse"; presence_authorization = "user" };
+		for name, value in pairs(more) do result[name] = value; end
+		return result;
+	end
+
+	it("names the fact that is missing", function ()
+		assert.same({ "wait", "access" }, { native.authorise(facts {}) });
+		assert.same({ "wait", "account" }, { native.authorise(facts { access = "allowed" }) });
+		assert.same({ "wait", "listed" }, { native.authorise(facts { access = "allowed"; account = "exists" }) });
+	end);
+
+	it("decides as for traffic", function ()
+		local verdict, reason, rule, change = native.authorise(facts { access = "allowed"; account = "exists"; listed = "no" });
+		assert.same({ "refuse", "not-listed", "none" }, { verdict, reason, change });
+		assert.truthy(rule:find("public_unverified", 1, true));
+		assert.same("allow", (native.authorise(facts { access = "allowed"; account = "exists"; listed = "yes" })));
+		local _, _, _, removed = native.authorise(facts { direction = "out"; stanza = "presence"; access = "allowed"; listed = "yes" });
+		assert.same("status-note-removed", removed);
+	end);
+
+	it("knows no other words", function ()
+		for name, value in pairs({ partner_type = "friend"; stanza = "letter"; ["local"] = "moon"; access = "perhaps"; listed = "exists" }) do
+			assert.has_error(function () native.authorise(facts { [name] = value }); end);
+		end
+	end);
+end);
+
+describe("copies without status notes", function ()
+	local cache;
+	before_each(function () cache = { notes = setmetatable({}, { __mode = "k" }) }; end);
+
+	local function without(stanza) return native.without_notes(stanza, cache); end
+
+	it("are not made when there is nothing to remove", function ()
+		assert.is_nil(without(element("presence", {}, element("show", nil, "away"))));
+		assert.is_nil(without(element("presence", {})));
+		-- Status codes of XEP-0045 inherit the namespace of what they stand in.
+		assert.is_nil(without(element("presence", {}, element("x", { xmlns = "http://jabber.org/protocol/muc#user" }, note(nil, { code = "110" })))));
+		assert.is_nil(without(element("presence", {}, note("x", { xmlns = "urn:lab" }))));
+		assert.is_nil(without(element("iq", { type = "result" }, note("x"))));
+		assert.is_nil(without(element("iq", { type = "result" }, element("query", { xmlns = "jabber:iq:last", seconds = "3" }))));
+	end);
+
+	it("have no note of any spelling", function ()
+		local show_tag = element("show", nil, "away");
+		local presence = element("presence", { to = "bob@ver.test" }, note("a"), show_tag, note("b", { ["xml:lang"] = "de" }),
+			note("c", { xmlns = "jabber:client" }), "text", note("d", { xmlns = "jabber:server" }), note(nil));
+		local before = show(presence);
+		local copy = without(presence);
+		assert.same("presence(show(away),text)", show(copy));
+		assert.same(1, #copy.tags);
+		assert.equal(stanza_mt, getmetatable(copy));
+		assert.equal(show_tag, copy[1]);
+		assert.same({ to = "bob@ver.test" }, copy.attr);
+		assert.same(before, show(presence));
+	end);
+
+	it("have none inside anything else", function ()
+		local inside = element("forwarded", { xmlns = "urn:xmpp:forward:0" }, element("presence", { xmlns = "jabber:client" }, note("a"), element("show")));
+		local presence = element("presence", {}, inside, element("x", { xmlns = "urn:lab" }, note("stays")));
+		assert.same("presence(forwarded(presence(show())),x(status(stays)))", show(without(presence)));
+		assert.same("forwarded(presence(status(a),show()))", show(inside));
+	end);
+
+	it("have no text of last activity", function ()
+		local last = element("query", { xmlns = "jabber:iq:last", seconds = "3" }, "gone fishing");
+		assert.same("iq(query())", show(without(element("iq", { type = "result" }, last))));
+		assert.same("presence(query())", show(without(element("presence", {}, last))));
+		assert.same("query(gone fishing)", show(last));
+	end);
+
+	it("are one for all recipients of a broadcast", function ()
+		local presence = element("presence", { to = "a@ver.test" }, note("secret"), element("show", nil, "away"));
+		local first = without(presence);
+		presence.attr.to = "b@ver.test";
+		local second = without(presence);
+		assert.equal(first, second);
+		assert.same("b@ver.test", second.attr.to);
+		-- Core adds to what it keeps once it has sent it.
+		table.insert(presence, element("delay"));
+		table.insert(presence.tags, presence[3]);
+		local third = without(presence);
+		assert.not_equal(first, third);
+		assert.same("presence(show(away),delay())", show(third));
+		presence[1] = element("priority", nil, "1");
+		assert.is_nil(without(presence));
+	end);
+
+	it("end where nesting goes beyond reason", function ()
+		local deep = note("deep");
+		for _ = 1, 10000 do deep = element("x", nil, deep); end
+		local copy = without(element("presence", {}, deep));
+		assert.falsy(show(copy):find("deep", 1, true));
+	end);
+
+	it("let go of what is no longer sent", function ()
+		for _ = 1, 100 do
+			without(element("presence", {}, note("x")));
+		end
+		collectgarbage(); collectgarbage();
+		assert.is_nil(next(cache.notes));
+	end);
+end);
