@@ -1,138 +1,160 @@
--- The console: prosodyctl shell. Shows, decides nothing.
+-- The console: prosodyctl shell. Registers the commands; each group of them has a file of its own. Shows, decides nothing.
 
-local new_table = require "util.human.io".table;
+local layout = module:require "layout";
+local explain = module:require "explain";
+local disk = module:require "disk";
 
-local method_short = { sasl = "SASL"; tls_dialback = "TLS dialback"; tcp_dialback = "TCP dialback" };
+local SECTION = "Federation partners: who may federate, and how";
+local order = { "list"; "show"; "explain"; "check"; "test"; "streams" };
 
-local function init(guard, native, commit, latch)
-	local commands = {};
+local function init(guard, native, commit, latch, metrics)
+	local context = {
+		guard = guard; native = native; commit = commit; latch = latch; metrics = metrics;
+		live = metrics.live;
+	};
 
-	-- Counts of live streams: partner name -> direction -> method -> count.
-	local function live_streams(host)
-		local live = {};
-		latch.each_stream(function (session)
-			local view = native.stream_view(session);
-			if view and view.stage == "established" and view.partner and (not host or view.local_host == host) then
-				local directions = live[view.partner] or { ["in"] = {}, ["out"] = {} };
-				live[view.partner] = directions;
-				local methods = directions[view.direction];
-				methods[view.method] = (methods[view.method] or 0) + 1;
-			end
-		end);
-		return live;
-	end
+	-- A module that is reloaded reads its options anew, but not the files.
+	local seen = prosody.s2s_partners_latch;
+	seen.files = seen.files or disk.fingerprint();
+	module:hook_global("config-reloaded", function () seen.files = disk.fingerprint(); end, -1);
 
-	local function describe_streams(methods)
-		local parts = {};
-		for method, count in pairs(methods or {}) do
-			parts[#parts+1] = ("%d %s"):format(count, method_short[method] or method);
-		end
-		table.sort(parts);
-		return #parts > 0 and table.concat(parts, ", ") or "none";
-	end
-
-	local function short_methods(methods)
-		local parts = {};
-		for i, method in ipairs(methods) do
-			parts[i] = method_short[method] or method;
-		end
-		return table.concat(parts, ", ");
-	end
-
-	local function warn_if_not_applied(print)
+	-- While the configuration on disk is not the one in force, that is the first thing to be seen.
+	function context.say_if_not_applied(print)
 		local state = commit.state;
-		if not state.applied then
-			local errors = 0;
-			for _, issue in ipairs(state.issues) do
-				if issue.severity == "error" then errors = errors + 1; end
+		if state.applied then
+			if seen.files and disk.fingerprint() ~= seen.files then
+				layout.print(print, "", "The configuration on disk is NOT in force: it has changed since it was read; partners:check() looks at it, "
+					.."a reload applies it");
 			end
-			print(("The configuration on disk is NOT in force: %d error%s%s"):format(errors, errors == 1 and "" or "s",
-				guard.running and "; the one before still is" or "; every stream with another server is refused"));
-			for _, issue in ipairs(state.issues) do
-				if issue.severity == "error" then print("  "..issue.message); end
-			end
+			return;
+		end
+		local errors = {};
+		for _, issue in ipairs(state.issues) do
+			if issue.severity == "error" then errors[#errors + 1] = issue.message; end
+		end
+		print(("The configuration on disk is NOT in force: %s; %s"):format(layout.count(#errors, "error"),
+			guard.running and "the one before still is" or "every stream with another server is refused"));
+		for _, message in ipairs(errors) do
+			layout.print(print, "  ", message);
 		end
 	end
 
-	-- Hosts by the policy they run: those that inherit the same lists share one.
-	local function hosts_by_policy(only)
-		local groups, order = {}, {};
-		local names = {};
-		for host in pairs(guard.policies) do names[#names+1] = host; end
+	-- Hosts by the policy they run, those that share one together: { { policy, hosts = { ... } }... }
+	function context.policies(only)
+		local groups, list, names = {}, {}, {};
+		for host in pairs(guard.policies) do names[#names + 1] = host; end
 		table.sort(names);
 		for _, host in ipairs(names) do
+			local policy = guard.policies[host];
 			if not only or host == only then
-				local policy = guard.policies[host];
 				if not groups[policy] then
-					groups[policy] = {};
-					order[#order+1] = policy;
+					groups[policy] = { policy = policy; hosts = {} };
+					list[#list + 1] = groups[policy];
 				end
-				table.insert(groups[policy], host);
+				table.insert(groups[policy].hosts, host);
 			end
 		end
-		return groups, order;
+		return list;
 	end
 
-	local columns = {
-		{ title = "Partner"; width = "32%" };
-		{ title = "Type"; width = "17" };
-		{ title = "tls/sasl/dialback"; width = "27" };
-		{ title = "Methods"; width = "68%" };
-	};
+	context.explain = explain.new({
+		native = native;
+		is_local = function (host) return guard.hosts[host]; end;
+		policy = function (host) return guard.policies[host]; end;
+		has_accounts = function (host) return guard.hosts[host].type == "local"; end;
+		fact = function (need, question)
+			local own, policy = question.own, question.policy;
+			if need == "access" and not policy:external_access(own.user or "") then return "denied"; end
+			local look_up = guard.facts and guard.facts[need];
+			return look_up and look_up(own.host, own.user or "", own.jid, question.other.jid, "");
+		end;
+	});
 
-	local function list(self, host)
-		local print = self.session.print;
-		if host ~= nil and not guard.hosts[host] then
-			return nil, ("%s is not a host of this server; give one of its hosts or nothing"):format(tostring(host));
+	local commands = {};
+	context.commands = commands;
+	for _, group in ipairs({ "console_list"; "console_check"; "console_test" }) do
+		for name, command in pairs((module:require(group))(context)) do
+			commands[name] = command;
 		end
-		warn_if_not_applied(print);
-		local groups, order = hosts_by_policy(host);
-		local total = 0;
-		for _, policy in ipairs(order) do
-			print("");
-			print("Partners of "..table.concat(groups[policy], ", "));
-			local live = live_streams(host);
-			local row = new_table(columns, 110);
-			print(row());
-			for _, partner in ipairs(policy:partners()) do
-				total = total + 1;
-				print(row({ partner.name, partner.partner_type,
-					("%s/%s/%s"):format(partner.tls, partner.sasl, partner.dialback and "yes" or "no"),
-					short_methods(partner.methods) }));
-				if #partner.additional_domains > 0 then
-					print("  also "..table.concat(partner.additional_domains, ", "));
-				end
-				local streams = live[partner.name];
-				if streams then
-					print(("  streams in: %s; out: %s"):format(describe_streams(streams["in"]), describe_streams(streams.out)));
-				end
-				for _, issue in ipairs(commit.state.issues) do
-					if issue.severity == "warning" and issue.path:find(partner.place, 1, true) == 1
-						and not issue.path:sub(#partner.place + 1):match("^%d") then
-						print("  warning: "..issue.message);
-					end
-				end
+	end
+
+	commands.explain = {
+		desc = "Why a stanza or stream between two addresses is allowed or refused, step by step ("..explain.kinds..")";
+		args = { { name = "from"; type = "string" }; { name = "to"; type = "string" }; { name = "kind"; type = "string" } };
+		handler = function (self, from, to, kind)
+			local verdict, problem = context.explain(self.session.print, from, to, kind);
+			if not verdict then
+				return nil, problem..". Usage: partners:explain(\"bob@fabrikam.com\", \"alice@contoso.com\", \"message\")";
 			end
-			print("Domains not listed: "..policy:unlisted());
-		end
-		return true, ("%d partners"):format(total);
-	end
-	commands.list = {
-		desc = "The partner list: type, negotiation, methods, live streams";
-		args = { { name = "host"; type = "string" } };
-		handler = list;
+			return true, "judged by the policy in force";
+		end;
 	};
 
-	-- COMPAT Prosody 0.12: the shell has no items; commands go into its shared environment.
+	local function usage(name)
+		local names = {};
+		for i, arg in ipairs(commands[name].args) do names[i] = arg.name; end
+		return ("partners:%s(%s)"):format(name, table.concat(names, ", "));
+	end
+
+	local function print_help(print)
+		print(SECTION);
+		print("");
+		for _, name in ipairs(order) do
+			layout.print(print, ("%-34s "):format(usage(name)), commands[name].desc);
+		end
+	end
+	commands.help = { desc = "This list"; args = {}; handler = function (self)
+		print_help(self.session.print);
+		return true, layout.count(#order, "command");
+	end };
+
+	if module.get_option_period then
+		for name, command in pairs(commands) do
+			module:add_item("shell-command", {
+				section = "partners"; section_desc = SECTION;
+				name = name; desc = command.desc; args = command.args; handler = command.handler;
+			});
+		end
+		return context;
+	end
+
+	-- COMPAT Prosody 0.12: the shell has no items; commands go into its shared environment. The table stays the same over
+	-- reloads, since open shells look into it.
 	local env = module:shared("/*/admin_shell/env");
 	env.partners = env.partners or {};
 	for name, command in pairs(commands) do
 		env.partners[name] = command.handler;
-		module:add_item("shell-command", {
-			section = "partners"; section_desc = "Federation partners: who may federate, and how";
-			name = name; desc = command.desc; args = command.args; handler = command.handler;
-		});
 	end
+
+	-- COMPAT Prosody 0.12: its help is one function with a fixed list of sections.
+	local shell_commands = module:shared("/*/admin_shell/commands");
+	local help, original;
+	local function extend_help()
+		if shell_commands.help == help then return; end
+		original = shell_commands.help;
+		if not original then return; end
+		help = function (session, data)
+			if data:match("^help (%w+)") == "partners" then
+				return print_help(session.print);
+			end
+			original(session, data);
+			if not data:match("^help %w+") then
+				session.print("");
+				session.print("partners: "..SECTION.." ('help partners')");
+			end
+		end;
+		shell_commands.help = help;
+	end
+	extend_help();
+	module:hook_global("module-loaded", extend_help);
+
+	function context.stop()
+		for name, command in pairs(commands) do
+			if env.partners[name] == command.handler then env.partners[name] = nil; end
+		end
+		if help and shell_commands.help == help then shell_commands.help = original; end
+	end
+	return context;
 end
 
 return init;

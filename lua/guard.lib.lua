@@ -347,11 +347,15 @@ local function new_guard(native, latch)
 	end
 
 	function guard.save()
-		local saved = guard.running and { policies = guard.policies; trust = guard.trust; expiry = expiry.state;
+		local saved = guard.running and { policies = guard.policies; trust = guard.trust;
 			waiting = limits.save(); keepalives = guard.keepalives } or {};
 		saved.memory = memory.save();
+		if guard.running then saved.expiry = expiry.state; end
 		return saved;
 	end
+
+	local metrics = module:require "metrics" (guard, native, latch, report);
+	local console, remove_adhoc;
 
 	function guard.start(saved)
 		native.install_global(guard, module);
@@ -391,12 +395,16 @@ local function new_guard(native, latch)
 				if not guard.stopped then run(); end
 			end);
 		end);
-		module:require "console" (guard, native, commit, latch);
+		console = module:require "console" (guard, native, commit, latch, metrics);
+		remove_adhoc = module:require "adhoc_commands" (console);
 	end
 
 	function guard.stop()
 		limits.stop();
 		guard.stopped = true;
+		metrics.drain();
+		if console and console.stop then console.stop(); end
+		if remove_adhoc then remove_adhoc(); end
 		filters.remove_filter_hook(add_filter);
 		latch.each_stream(function (session)
 			if session.filters then filters.remove_filter(session, "stanzas/in", guard.filter); end

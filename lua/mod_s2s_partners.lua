@@ -5,6 +5,24 @@
 
 module:set_global();
 
+local function load_native()
+	local folder = module.path and module.path:match("^(.*)[/\\][^/\\]*$") or ".";
+	local path = folder.."/s2s_partners.so";
+	local open, err = package.loadlib(path, "luaopen_s2s_partners");
+	if not open then
+		error(("the shared object %s cannot be loaded: %s"):format(path, err), 0);
+	end
+	return open();
+end
+
+-- prosodyctl mod_s2s_partners: there is no server here to be guarded.
+if prosody.process_type == "prosodyctl" then
+	function module.command(arg)
+		return module:require "offline" (load_native())(arg);
+	end
+	return;
+end
+
 local hosts = prosody.hosts;
 local st = require "util.stanza";
 local filters = require "util.filters";
@@ -158,16 +176,6 @@ end
 --- Loading
 
 local guard;
-
-local function load_native()
-	local folder = module.path and module.path:match("^(.*)[/\\][^/\\]*$") or ".";
-	local path = folder.."/s2s_partners.so";
-	local open, err = package.loadlib(path, "luaopen_s2s_partners");
-	if not open then
-		error(("the shared object %s cannot be loaded: %s"):format(path, err), 0);
-	end
-	return open();
-end
 
 local function start()
 	local native = load_native();

@@ -336,4 +336,4 @@ local function collect(host, run)
 	};
 end
 
-return { begin = begin; collect = collect };
+return { begin = begin; collect = collect; expand = expand };

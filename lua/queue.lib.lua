@@ -40,7 +40,8 @@ function queue.take(session, taken)
 		if ok and stanza then
 			taken[#taken+1] = { host = session.from_host; stanza = stanza };
 		else
-			module:log("error", "A queued stanza to %s cannot be read again and is lost: %s", session.to_host, stanza);
+			-- Not with the parser's error: it may quote what was said.
+			module:log("error", "A queued stanza to %s cannot be read again and is lost", session.to_host);
 		end
 	end
 	session.sendq = nil;

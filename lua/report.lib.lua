@@ -147,6 +147,12 @@ local function new_report(native)
 		end
 	end
 
+	-- A stanza that went on, but not as it came.
+	function report.stanza_changed(direction, _, remote, host, reason)
+		module:log("debug", "Changed a stanza %s %s (host %s): %s", direction == "in" and "from" or "to",
+			remote or "(unknown domain)", host or "(unknown host)", reason);
+	end
+
 	-- The outcome of reading the configuration.
 	function report.committed(state, running)
 		for _, issue in ipairs(state.issues) do

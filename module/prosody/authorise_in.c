@@ -1,6 +1,8 @@
 /* What a partner sends to a local address. */
 #include "authorise.h"
 
+#include "counters.h"
+
 static const char *reply_token(enum s2sp_reply reply) {
 	switch (reply) {
 	case S2SP_REPLY_ERROR: return "error";
@@ -24,8 +26,10 @@ int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2s
 	}
 	struct s2sp_authorisation decision = s2sp_lua_authorise(L, &question);
 	if (decision.verdict == S2SP_VERDICT_ALLOW) {
-		if (decision.change != S2SP_REASON_SUBSCRIPTION_AUTHORISED)
+		if (decision.change != S2SP_REASON_SUBSCRIPTION_AUTHORISED) {
+			s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_INCOMING, S2SP_REASON_NONE);
 			return 0;
+		}
 		pushed = s2sp_act(L, true, "authorise_subscription");
 		lua_pushvalue(L, stanza);
 		return pushed + 1;

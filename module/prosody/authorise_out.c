@@ -1,6 +1,8 @@
 /* What a local address sends to a partner, whoever wrote it: users, rooms, core on behalf of either. */
 #include "authorise.h"
 
+#include "counters.h"
+
 /* An answer of the module's own, which has been decided about already. */
 static bool is_own_answer(lua_State *L, int stanza) {
 	int top = lua_gettop(L);
@@ -60,6 +62,8 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 			return 1;
 		}
 		if (question.facts.kind == S2SP_STANZA_IQ_ERROR || question.facts.kind == S2SP_STANZA_IQ_RESULT) {
+			if (decision.change == S2SP_REASON_NONE)
+				s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, S2SP_REASON_NONE);
 			lua_pushnil(L);
 			s2sp_push_action(L, "answer_alike");
 			lua_pushvalue(L, ARG_EVENT);
@@ -70,6 +74,8 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 	bool removed = decision.change == S2SP_REASON_STATUS_NOTE_REMOVED && s2sp_lua_without_notes(L, stanza, ARG_GUARD);
 	if (removed)
 		lua_setfield(L, ARG_EVENT, "stanza");
+	else
+		s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, S2SP_REASON_NONE);
 	const char *remember = to_remember(&question.facts);
 	if (!removed && remember == NULL)
 		return 0;

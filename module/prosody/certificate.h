@@ -40,6 +40,9 @@ enum s2sp_certificate_verdict s2sp_lua_judge_peer_report(lua_State *L, int chain
 														 struct s2sp_text domain, const struct s2sp_pin *pins, size_t pin_count,
 														 time_t now);
 
+/* own_certificate(text, domain): see certificate_own.c. */
+int s2sp_lua_own_certificate(lua_State *L);
+
 /* Pushes a table of functions for Lua: trust_store, judge_certificate, peer_chain. */
 int s2sp_lua_open_certificate(lua_State *L);
 

@@ -1,6 +1,8 @@
 /* The module's face to Lua. */
 #include "authorise.h"
 #include "certificate.h"
+#include "counters.h"
+#include "explain.h"
 #include "handler.h"
 #include "policy.h"
 #include "stream.h"
@@ -112,7 +114,8 @@ int luaopen_s2s_partners(lua_State *L);
 int luaopen_s2s_partners(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{ "install_host", install_host }, { "install_global", install_global }, { "rejudge", rejudge },
-		{ "stanza_filter", s2sp_lua_stanza_filter }, { "trust_anchors", trust_anchors }, { NULL, NULL },
+		{ "stanza_filter", s2sp_lua_stanza_filter }, { "trust_anchors", trust_anchors },
+		{ "own_certificate", s2sp_lua_own_certificate }, { NULL, NULL },
 	};
 	luaL_checkversion(L);
 	luaL_newlib(L, functions);
@@ -123,6 +126,10 @@ int luaopen_s2s_partners(lua_State *L) {
 	s2sp_lua_open_certificate(L);
 	merge(L);
 	s2sp_lua_open_limits(L);
+	merge(L);
+	s2sp_lua_open_counters(L);
+	merge(L);
+	s2sp_lua_open_explain(L);
 	merge(L);
 	s2sp_lua_open_authorise(L);
 	merge(L);

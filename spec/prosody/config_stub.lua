@@ -72,6 +72,16 @@ function stub.options(config, folder, hosts)
 	return assert(loadfile(source.."/lua/options.lib.lua", "t", env))();
 end
 
+-- A file of lua/ that needs no more of the module API than to find others of its kind.
+function stub.library(name, more)
+	local env;
+	env = setmetatable({
+		module = setmetatable({ require = function (_, other) return stub.library(other, more); end }, { __index = more and more.module });
+		prosody = more and more.prosody;
+	}, { __index = _G });
+	return assert(loadfile(source.."/lua/"..name..".lib.lua", "t", env))();
+end
+
 -- Compiles for each host in turn (or the global section when there is none): all messages, and the last policy.
 function stub.check(native, path)
 	local config = stub.load_config(path);

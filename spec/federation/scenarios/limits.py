@@ -405,6 +405,8 @@ def scenario_keepalive(lab):
             scene.send_out(remote, domain)
         silent.wait_element(ping_of, 6)
         refusal_logged(scene.edge, "to", NORTHWIND, "inactivity-timeout", mark, 8)
+        # The line is in the log before the error has come through.
+        wait_until(lambda: silent.connections[-1].error is not None, 3, "the stream error")
         assert silent.connections[-1].error.condition == "connection-timeout"
         wait_until(lambda: len([e for e in answers.remote.elements("iq") if ping_of(e)]) >= 3, 12, "third ping")
         assert len(answers.remote.connections) == 1, "the partner that answers keeps its stream"

@@ -1,0 +1,137 @@
+-- partners:check: the configuration on disk, not applied, and whether this edge is ready for partners.
+
+local layout = module:require "layout";
+local readiness = module:require "readiness";
+local disk = module:require "disk";
+
+local function require_either(name)
+	local ok, library = pcall(require, "prosody."..name);
+	-- COMPAT Prosody 0.12: no prefix
+	return ok and library or require(name);
+end
+local promise = require_either "util.promise";
+
+local PARTNERS_SHOWN = 200;
+
+local function new_check(context)
+	local guard, native = context.guard, context.native;
+
+	local function print_issues(print, state)
+		local errors, warnings = 0, 0;
+		for _, issue in ipairs(state.issues) do
+			if issue.severity == "error" then errors = errors + 1; else warnings = warnings + 1; end
+			layout.print(print, issue.severity == "error" and "error: " or "warning: ", issue.message);
+		end
+		return errors, warnings;
+	end
+
+	-- Every partner of any host once; those with a proxy are not asked of DNS.
+	local function all_partners(policies)
+		local seen, list = {}, {};
+		for _, policy in pairs(policies) do
+			for _, partner in ipairs(policy:partners()) do
+				if not seen[partner.name] then
+					seen[partner.name] = true;
+					list[#list + 1] = partner;
+				end
+			end
+		end
+		table.sort(list, function (a, b) return a.name < b.name; end);
+		return list;
+	end
+
+	local function find_partner(partner, done)
+		if not partner.proxy then return readiness.find(partner.name, done); end
+		local target = { host = partner.proxy_host; port = partner.proxy_port };
+		if partner.proxy_host:find(":", 1, true) or not partner.proxy_host:find("%a") then
+			target.addresses = { partner.proxy_host };
+			return done({ target; proxy = true });
+		end
+		readiness.addresses(partner.proxy_host, function (addresses, problem)
+			target.addresses, target.problem = addresses, problem;
+			done({ target; proxy = true });
+		end);
+	end
+
+	local function check(self)
+		local print = self.session.print;
+		context.say_if_not_applied(print);
+		local result, state = disk.try(native);
+		local errors, warnings = print_issues(print, state);
+		if errors + warnings == 0 then
+			print("The configuration on disk has no errors and no warnings.");
+		end
+		layout.print(print, "", ("%s on disk; checked, not applied."):format(layout.count(state.partner_count, "partner")));
+
+		local hosts = {};
+		for host in pairs(guard.hosts) do hosts[#hosts + 1] = host; end
+		table.sort(hosts);
+		local function say(grade, text)
+			if grade == "warning" then warnings = warnings + 1; end
+			layout.print(print, ("  %-8s "):format(grade), text);
+		end
+		print("");
+		print("Certificates of this server");
+		for _, host in ipairs(hosts) do
+			for _, found in ipairs(readiness.certificate(native, host)) do
+				say(found.grade, (found.grade == "ok" and "" or host..": ")..found.text);
+			end
+		end
+
+		-- With errors on disk, the partners in force are those that there are to look for.
+		local partners = all_partners(result and result.policies or guard.policies);
+		local items = {};
+		for _, host in ipairs(hosts) do items[#items + 1] = { host = host }; end
+		for _, partner in ipairs(partners) do items[#items + 1] = { partner = partner }; end
+		print("");
+		print(("Asking DNS about %s of this server and %s ..."):format(layout.count(#hosts, "domain"),
+			layout.count(#partners, "partner")));
+		local ports, addresses = readiness.listening();
+		local outcome, shown = { own = {}; partner = {} }, 0;
+
+		return promise.new(function (resolve, reject)
+			readiness.each(items, function (item, done, is_over)
+				local function store(targets, problem)
+					if is_over() then return; end
+					local grade, text;
+					if item.host then
+						grade, text = readiness.judge_own(item.host, targets, problem, ports, addresses);
+					else
+						grade, text = readiness.judge_partner(item.partner.name, targets, problem);
+					end
+					table.insert(item.host and outcome.own or outcome.partner, { grade = grade; text = text });
+					done();
+				end
+				if item.host then readiness.find(item.host, store); else find_partner(item.partner, store); end
+			end, function (unfinished)
+				local function by_text(a, b) return a.text < b.text; end
+				table.sort(outcome.own, by_text);
+				table.sort(outcome.partner, by_text);
+				print("");
+				print("How partners find this server");
+				for _, found in ipairs(outcome.own) do say(found.grade, found.text); end
+				print("");
+				print("How this server finds partners");
+				for _, found in ipairs(outcome.partner) do
+					if found.grade ~= "ok" or shown < PARTNERS_SHOWN then
+						shown = shown + 1;
+						say(found.grade, found.text);
+					end
+				end
+				if shown < #outcome.partner then
+					print(("  and %d more that are in order"):format(#outcome.partner - shown));
+				end
+				if unfinished > 0 then
+					say("warning", ("%s not looked up in time"):format(layout.count(unfinished, "domain")));
+				end
+				local text = ("%s, %s"):format(layout.count(errors, "error"), layout.count(warnings, "warning"));
+				if errors > 0 then reject(text); else resolve(text); end
+			end);
+		end);
+	end
+
+	return { check = { desc = "The configuration on disk, without applying it; own certificates; DNS of this server and of partners";
+		args = {}; handler = check } };
+end
+
+return new_check;

@@ -1,0 +1,255 @@
+-- Reads what Get-CsXmppAllowedPartner exports, as Export-Clixml and ConvertTo-Json write it. It comes from elsewhere: held within
+-- limits of size, depth and number, and nothing in it is followed anywhere.
+
+local layout = module:require "layout";
+
+local FILE_SIZE_MAX = 8 * 1024 * 1024;
+local DEPTH_MAX = 32;
+local NODES_MAX = 500000;
+local PARTNERS_MAX = 20000;
+local LIST_MAX = 1000;
+local TEXT_MAX = 1000; -- of one value
+
+local import = { LIST_MAX = LIST_MAX; TEXT_MAX = TEXT_MAX };
+
+function import.read_file(path)
+	local file, err = io.open(path, "rb");
+	if not file then return nil, (tostring(err):gsub("^.*: ", "")); end
+	local text = file:read(FILE_SIZE_MAX + 1);
+	file:close();
+	if not text then return nil, "is empty or cannot be read"; end
+	if #text > FILE_SIZE_MAX then return nil, ("is larger than %d MiB; no export is"):format(FILE_SIZE_MAX // 1048576); end
+	return text;
+end
+
+--- Encodings
+
+local function utf16_to_utf8(text, format)
+	if #text % 2 ~= 0 then return nil, "is cut off within a UTF-16 character"; end
+	local parts, count, position = {}, 0, 1;
+	local unpack = string.unpack;
+	while position < #text do
+		local unit;
+		unit, position = unpack(format, text, position);
+		if unit >= 0xd800 and unit <= 0xdbff and position < #text then
+			local low, after = unpack(format, text, position);
+			if low < 0xdc00 or low > 0xdfff then return nil, "is damaged UTF-16"; end
+			unit, position = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00), after;
+		elseif unit >= 0xd800 and unit <= 0xdfff then
+			return nil, "is damaged UTF-16";
+		end
+		count = count + 1;
+		parts[count] = utf8.char(unit);
+	end
+	return table.concat(parts);
+end
+
+-- PowerShell writes UTF-16 with a byte order mark, UTF-8 with or without.
+local function to_utf8(text)
+	if text:sub(1, 3) == "\239\187\191" then
+		text = text:sub(4);
+	elseif text:sub(1, 2) == "\255\254" then
+		return utf16_to_utf8(text:sub(3), "<I2");
+	elseif text:sub(1, 2) == "\254\255" then
+		return utf16_to_utf8(text:sub(3), ">I2");
+	elseif text:match("^[<%[{%s]%z") then
+		return utf16_to_utf8(text, "<I2");
+	elseif text:match("^%z[<%[{%s]") then
+		return utf16_to_utf8(text, ">I2");
+	end
+	if not utf8.len(text) then return nil, "is neither UTF-8 nor UTF-16"; end
+	return text;
+end
+
+--- Export-Clixml: the elements of PowerShell's serialisation ([MS-PSRP] 2.2.5)
+
+-- Strings hide what XML cannot hold: "_x000A_".
+local function unhide(text)
+	return (text:gsub("_x(%x%x%x%x)_", function (digits)
+		local code = tonumber(digits, 16);
+		return (code < 0xd800 or code > 0xdfff) and utf8.char(code) or "?";
+	end));
+end
+
+local function parse_tree(text)
+	local lxp = require "lxp";
+	local root = { name = ""; children = {} };
+	local stack, nodes = { root }, 0;
+	local problem;
+	local parser;
+	local function stop(why)
+		problem = problem or why;
+		if parser.stop then parser:stop(); end
+	end
+	parser = lxp.new({
+		StartElement = function (_, name, attributes)
+			if problem then return; end
+			nodes = nodes + 1;
+			if #stack > DEPTH_MAX then return stop("is nested too deeply"); end
+			if nodes > NODES_MAX then return stop("has too many elements"); end
+			local element = { name = name:match("[^|]*$"); key = attributes.N; id = attributes.RefId; children = {}; text = "" };
+			table.insert(stack[#stack].children, element);
+			stack[#stack + 1] = element;
+		end;
+		EndElement = function () if not problem then stack[#stack] = nil; end end;
+		CharacterData = function (_, data)
+			local element = stack[#stack];
+			if problem or #stack == 1 then return; end
+			if #element.text <= TEXT_MAX * 8 then element.text = element.text..data; end
+		end;
+		-- Entities are declared there: nobody exports any, and they can be made to grow without end.
+		StartDoctypeDecl = function () stop("has a document type; an export has none"); end;
+	}, "|");
+	local ok, err, line = parser:parse((text:gsub("^%s*<%?xml.-%?>", "", 1)));
+	if ok and not problem then ok, err, line = parser:parse(); end
+	if problem then return nil, problem; end
+	if not ok then return nil, ("is not well-formed XML (line %s: %s)"):format(tostring(line), tostring(err)); end
+	pcall(parser.close, parser);
+	return root;
+end
+
+local scalar = { S = true; SS = true; ToString = true; URI = true; G = true; Version = true; C = true };
+local number = { I32 = true; U32 = true; I64 = true; U64 = true; I16 = true; U16 = true; By = true; SB = true; Db = true };
+local list = { LST = true; IE = true; STK = true; QUE = true };
+
+local function child_of(element, wanted)
+	for _, child in ipairs(element.children) do
+		if wanted == child.name or type(wanted) == "table" and wanted[child.name] then return child; end
+	end
+end
+
+-- The value of a property: text, number, boolean, list of values, or nil.
+local function read_value(element, by_id, depth)
+	if depth > DEPTH_MAX then return nil; end
+	if scalar[element.name] then
+		return unhide(element.text);
+	elseif number[element.name] then
+		return tonumber(element.text);
+	elseif element.name == "B" then
+		return element.text == "true";
+	elseif element.name == "Ref" then
+		local target = by_id[element.id];
+		return target and target ~= element and read_value(target, by_id, depth + 1) or nil;
+	elseif element.name == "Obj" then
+		local items = child_of(element, list);
+		if items then
+			local values = {};
+			for i = 1, math.min(#items.children, LIST_MAX + 1) do
+				values[#values + 1] = read_value(items.children[i], by_id, depth + 1);
+			end
+			return values;
+		end
+		-- An enumeration has its name and its number; the name says it.
+		local words = child_of(element, "ToString");
+		if words and words.text ~= "" then return unhide(words.text); end
+		local value = child_of(element, number);
+		return value and tonumber(value.text) or nil;
+	end
+	return nil;
+end
+
+local function read_clixml(text)
+	local root, problem = parse_tree(text);
+	if not root then return nil, problem; end
+	if not root.children[1] or root.children[1].name ~= "Objs" then
+		return nil, "is XML, but not what Export-Clixml writes (no <Objs>)";
+	end
+	local by_id, found = {}, {};
+	local function index(element)
+		if element.id and element.name == "Obj" then by_id[element.id] = element; end
+		for _, child in ipairs(element.children) do index(child); end
+	end
+	index(root);
+	local function search(element)
+		local properties, any = {}, false;
+		for _, holder in ipairs(element.children) do
+			if holder.name == "Props" or holder.name == "MS" then
+				for _, child in ipairs(holder.children) do
+					if child.key then
+						properties[unhide(child.key)] = read_value(child, by_id, 0);
+						any = true;
+					end
+				end
+			end
+		end
+		if any and element.name == "Obj" and (properties.Identity or properties.Domain) then
+			found[#found + 1] = properties;
+			return;
+		end
+		for _, child in ipairs(element.children) do search(child); end
+	end
+	search(root);
+	return found;
+end
+
+--- ConvertTo-Json
+
+-- The decoder calls itself for each level.
+local function json_depth(text)
+	local depth, deepest, position = 0, 0, 1;
+	while true do
+		local at, _, mark = text:find('(["%[%]{}])', position);
+		if not at then return deepest; end
+		position = at + 1;
+		if mark == '"' then
+			repeat
+				local stop, _, c = text:find('(["\\])', position);
+				if not stop then return deepest; end
+				position = stop + (c == "\\" and 2 or 1);
+			until c == '"';
+		elseif mark == "[" or mark == "{" then
+			depth = depth + 1;
+			if depth > deepest then deepest = depth; end
+			if deepest > DEPTH_MAX then return deepest; end
+		else
+			depth = depth - 1;
+		end
+	end
+end
+
+local function read_json(text)
+	if json_depth(text) > DEPTH_MAX then return nil, "is nested too deeply"; end
+	local ok, json = pcall(require, "prosody.util.json");
+	if not ok then json = require "util.json"; end -- COMPAT Prosody 0.12: no prefix
+	local value, problem;
+	ok, value, problem = pcall(json.decode, text);
+	if not ok or value == nil then
+		return nil, ("is not JSON (%s)"):format(layout.plain(ok and problem or value, 80));
+	end
+	if type(value) ~= "table" then return nil, "is JSON, but neither an object nor a list of them"; end
+	-- Windows PowerShell wraps a list that came out of a variable.
+	if type(value.value) == "table" and value.Count then value = value.value; end
+	if value.Identity or value.Domain then value = { value }; end
+	local found = {};
+	for _, item in ipairs(value) do
+		if type(item) ~= "table" then return nil, "is JSON, but not a list of partners"; end
+		local properties = {};
+		for key, content in pairs(item) do
+			if type(content) == "table" and type(content.value) == "table" then content = content.value; end
+			if content ~= json.null then properties[tostring(key)] = content; end
+		end
+		found[#found + 1] = properties;
+	end
+	return found;
+end
+
+-- The partners of an export as tables of properties; nil and what is wrong with it.
+function import.parse(text)
+	local problem, found;
+	text, problem = to_utf8(text);
+	if not text then return nil, problem; end
+	local first = text:match("^%s*(.)");
+	if first == "<" then
+		found, problem = read_clixml(text);
+	elseif first == "[" or first == "{" then
+		found, problem = read_json(text);
+	else
+		return nil, "is neither what Export-Clixml nor what ConvertTo-Json writes";
+	end
+	if not found then return nil, problem; end
+	if #found == 0 then return nil, "has no partners in it (objects with an Identity)"; end
+	if #found > PARTNERS_MAX then return nil, ("has more than %d partners"):format(PARTNERS_MAX); end
+	return found;
+end
+
+return import;

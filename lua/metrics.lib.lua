@@ -1,0 +1,187 @@
+-- Metrics: through Prosody's own API, so that mod_http_openmetrics shows them. Allowed stanzas are counted in C and only fetched here.
+
+local function new_metrics(guard, native, latch, report)
+	local metrics = { live = module:require "live" (native, latch) };
+	guard.counters = {}; -- see counters.c
+
+	local families = {
+		decisions = module:metric("counter", "decisions", "", "Decisions about streams and stanzas with other servers",
+			{ "host"; "partner"; "direction"; "decision"; "reason" });
+		streams = module:metric("gauge", "streams", "", "Established streams with partners", { "host"; "partner"; "direction"; "method" });
+		reloads = module:metric("counter", "reloads", "", "Attempts to read the configuration", { "result" });
+		certificate_expiry = module:metric("gauge", "certificate_expiry", "",
+			"Seconds until the first certificate of the chain that the partner presented last expires", { "partner" });
+	};
+
+	-- partner -> host -> direction -> reason -> { decision, times }. The partner is one of the list or "unlisted", the host one of
+	-- ours, so strangers cannot make it grow.
+	-- They survive module:reload, as the counters of Prosody's statistics do.
+	local totals = prosody.s2s_partners_latch.totals or {};
+	prosody.s2s_partners_latch.totals = totals;
+
+	local function child(map, key)
+		local value = map[key];
+		if not value then
+			value = {};
+			map[key] = value;
+		end
+		return value;
+	end
+
+	local function add(host, partner, direction, decision, reason, times)
+		families.decisions:with_labels(host, partner, direction, decision, reason):add(times);
+		local entry = child(child(child(child(totals, partner), host), direction), reason);
+		entry.decision, entry.times = decision, (entry.times or 0) + times;
+	end
+
+	-- Fetches what C has counted.
+	local function drain()
+		for key, block in pairs(guard.counters) do
+			native.drain_counters(block, add);
+			if type(key) == "number" or not guard.hosts[key] then guard.counters[key] = nil; end
+		end
+	end
+
+	metrics.drain = drain;
+
+	-- { { host, direction, decision, reason, times }... } of one partner
+	function metrics.totals(partner)
+		drain();
+		local list = {};
+		for host, directions in pairs(totals[partner] or {}) do
+			for direction, reasons in pairs(directions) do
+				for reason, entry in pairs(reasons) do
+					list[#list + 1] = { host = host; direction = direction; decision = entry.decision; reason = reason; times = entry.times };
+				end
+			end
+		end
+		table.sort(list, function (a, b)
+			if a.host ~= b.host then return a.host < b.host; end
+			if a.direction ~= b.direction then return a.direction < b.direction; end
+			return a.reason < b.reason;
+		end);
+		return list;
+	end
+
+	-- A decision that Lua acts on. Refusals of a host without a policy have no partner.
+	local function count(host, remote, direction, reason)
+		if not host or not guard.hosts[host] then return; end
+		if guard.policies[host] then
+			native.count(guard, host, remote or "", direction, reason);
+		else
+			add(host, "unlisted", direction, "refuse", reason, 1);
+		end
+	end
+	metrics.count = count;
+
+	local refused = setmetatable({}, { __mode = "k" }); -- a stream may be refused for more than one element before it is closed
+
+	local function ends_of(session)
+		if session.direction == "outgoing" then
+			return session.from_host, session.to_host, "out";
+		end
+		return session.to_host, session.from_host, "in";
+	end
+
+	-- What is reported has been decided and is about to be acted on: a number that cannot be counted must not stop that.
+	local function after(name, extra)
+		local original = report[name];
+		report[name] = function (...)
+			local ok, err = pcall(extra, ...);
+			if not ok then module:log("error", "Could not count %s: %s", name, err); end
+			return original(...);
+		end;
+	end
+
+	after("stream_refused", function (session, reason)
+		if session.destroyed or refused[session] then return; end
+		refused[session] = true;
+		local host, remote, direction = ends_of(session);
+		count(host, remote, direction, reason);
+	end);
+
+	-- partner -> when the first certificate of its chain expires
+	local expiry = {};
+
+	after("stream_established", function (session)
+		local host, remote, direction = ends_of(session);
+		count(host, remote, direction, "none");
+		local view = native.stream_view(session);
+		local certificate = view and view.report;
+		if view and view.partner and certificate and (certificate.chain_not_after or certificate.not_after) then
+			expiry[view.partner] = certificate.chain_not_after or certificate.not_after;
+		end
+	end);
+
+	after("stanza_refused", function (direction, _, remote, host, reason)
+		count(host, remote, direction, reason);
+	end);
+
+	after("stanza_changed", function (direction, _, remote, host, reason)
+		count(host, remote, direction, reason);
+	end);
+
+	after("committed", function (state)
+		families.reloads:with_labels(state.applied and "applied" or "rejected"):add(1);
+		drain();
+		-- Partners that are no longer listed are forgotten: a list that changes every day must not grow these tables.
+		if not state.applied then return; end
+		local listed = { unlisted = true };
+		local seen = {};
+		for _, policy in pairs(guard.policies) do
+			if not seen[policy] then
+				seen[policy] = true;
+				for name in pairs(totals) do
+					listed[name] = listed[name] or policy:label(name) == name;
+				end
+				for name in pairs(expiry) do
+					listed[name] = listed[name] or policy:label(name) == name;
+				end
+			end
+		end
+		for name in pairs(totals) do
+			if not listed[name] then totals[name] = nil; end
+		end
+		for name in pairs(expiry) do
+			if not listed[name] then expiry[name] = nil; end
+		end
+	end);
+
+	-- partner -> seconds; guard.expiry, where there is one, has looked at more than this.
+	local function seconds_left(now)
+		if guard.expiry then return guard.expiry.snapshot(now); end
+		local left = {};
+		for partner, time in pairs(expiry) do left[partner] = time - now; end
+		return left;
+	end
+
+	local shown = {};
+	local function show_expiry(left)
+		for partner in pairs(shown) do
+			if not left[partner] then
+				shown[partner] = nil;
+				-- Core can only set a gauge to 0, which would mean that the certificate expires now.
+				families.certificate_expiry.data:remove(partner);
+			end
+		end
+		for partner, seconds in pairs(left) do
+			families.certificate_expiry:with_labels(partner):set(seconds);
+			shown[partner] = true;
+		end
+	end
+
+	module:hook_global("stats-update", function ()
+		drain();
+		families.streams:clear();
+		for _, view in ipairs(metrics.live.streams()) do
+			if view.stage == "established" and view.partner and view.local_host and guard.hosts[view.local_host] then
+				families.streams:with_labels(view.local_host, view.partner, view.direction, view.method):add(1);
+			end
+		end
+		show_expiry(seconds_left(os.time()));
+	end);
+
+	return metrics;
+end
+
+return new_metrics;

@@ -1,0 +1,238 @@
+-- prosodyctl mod_s2s_partners COMMAND: what can be said without a running server. Exit status: 0 and 1 as each command says, 2 for
+-- wrong usage and unreadable files.
+
+local lfs = require "lfs";
+
+local layout = module:require "layout";
+local explain = module:require "explain";
+local readiness = module:require "readiness";
+
+local function require_either(name)
+	local ok, library = pcall(require, "prosody."..name);
+	-- COMPAT Prosody 0.12: no prefix
+	return ok and library or require(name);
+end
+local configmanager = require_either "core.configmanager";
+
+local USAGE = [[
+Usage: prosodyctl mod_s2s_partners COMMAND
+
+  check [--strict]              errors and warnings of the configuration, and our
+                                own certificates; exit status 1 when there are
+                                errors (--strict: or warnings)
+  list [HOST]                   the partners
+  matrix                        the 18 combinations of tls, sasl and dialback
+  explain FROM TO [KIND] [--listed]
+                                why a stanza or stream is allowed (exit status 0)
+                                or refused (1); there are no rosters here:
+                                --listed says that the contact is in the roster
+  import FILE                   partners exported by Get-CsXmppAllowedPartner
+                                (Export-Clixml or ConvertTo-Json) as configuration
+                                for Prosody; exit status 1 when a row is impossible
+
+KIND is one of ]]..explain.kinds:gsub(", iq%-get", ",\n  iq-get")..[[ (message when left out).
+]];
+
+local OK, FAILED, USAGE_ERROR = 0, 1, 2;
+
+local function complain(text)
+	io.stderr:write(text, "\n");
+end
+
+local function wrong_usage(problem)
+	complain("Error: "..problem);
+	complain("");
+	io.stderr:write(USAGE);
+	return USAGE_ERROR;
+end
+
+-- Options out of `arg`: positional words, set of options; nil and the one that is not known.
+local function parse(arg, known)
+	local words, options, only_words = {}, {}, false;
+	for _, word in ipairs(arg) do
+		if word == "--" and not only_words then
+			only_words = true;
+		elseif word:sub(1, 2) == "--" and not only_words then
+			if not known[word] then return nil, word; end
+			options[word] = true;
+		else
+			words[#words + 1] = word;
+		end
+	end
+	return words, options;
+end
+
+local function new_offline(native)
+	-- prosodyctl fills in a host "*" that is none.
+	prosody.hosts["*"] = nil;
+
+	local function compile()
+		local options = module:require "options";
+		local trust = module:require "trust" (native);
+		local commit = module:require "commit" (native, options, trust);
+		return commit.compile_all(), commit.state;
+	end
+
+	local function sorted_hosts()
+		local hosts = {};
+		for host in pairs(prosody.hosts) do hosts[#hosts + 1] = host; end
+		table.sort(hosts);
+		return hosts;
+	end
+
+	local function print_issues(state, write)
+		local errors, warnings = 0, 0;
+		for _, issue in ipairs(state.issues) do
+			if issue.severity == "error" then errors = errors + 1; else warnings = warnings + 1; end
+			layout.print(write, issue.severity == "error" and "error: " or "warning: ", issue.message);
+		end
+		return errors, warnings;
+	end
+
+	-- The policies, or nil after having said on standard error why there are none.
+	local function need_policies()
+		local result, state = compile();
+		if result then return result.policies; end
+		local errors = print_issues(state, complain);
+		complain(("The configuration has %s; with it, every stream with another server is refused."):format(layout.count(errors, "error")));
+		return nil;
+	end
+
+	local commands = {};
+
+	function commands.check(arg)
+		local words, options = parse(arg, { ["--strict"] = true });
+		if not words then return wrong_usage("unknown option "..options); end
+		if #words > 0 then return wrong_usage("check takes no "..words[1]); end
+		local _, state = compile();
+		local errors, warnings = print_issues(state, print);
+		for _, host in ipairs(sorted_hosts()) do
+			for _, found in ipairs(readiness.certificate(native, host)) do
+				if found.grade == "warning" then
+					warnings = warnings + 1;
+					layout.print(print, "warning: ", ("%s: %s"):format(host, found.text));
+				end
+			end
+		end
+		print(("%s, %s, %s"):format(layout.count(state.partner_count, "partner"), layout.count(errors, "error"),
+			layout.count(warnings, "warning")));
+		return (errors > 0 or options["--strict"] and warnings > 0) and FAILED or OK;
+	end
+
+	local columns = {
+		{ title = "Partner"; min = 20 }; { title = "Type"; min = 17 }; { title = "tls/sasl/dialback"; min = 17 };
+		{ title = "Methods"; min = 13 };
+	};
+
+	function commands.list(arg)
+		local words, options = parse(arg, {});
+		if not words then return wrong_usage("unknown option "..options); end
+		if #words > 1 then return wrong_usage("list takes one host"); end
+		local only = words[1];
+		if only and not prosody.hosts[only] then
+			return wrong_usage(("%s is not a host of this server"):format(layout.plain(only, 80)));
+		end
+		local policies = need_policies();
+		if not policies then return FAILED; end
+		local seen = {};
+		for _, host in ipairs(sorted_hosts()) do
+			local policy = policies[host];
+			if policy and (not only or host == only) then
+				if not seen[policy] then
+					local others = {};
+					for _, other in ipairs(sorted_hosts()) do
+						if policies[other] == policy and (not only or other == only) then others[#others + 1] = other; end
+					end
+					seen[policy] = true;
+					layout.print(print, "Partners of ", table.concat(others, ", "));
+					print("");
+					local rows, notes = {}, {};
+					for i, partner in ipairs(policy:partners()) do
+						rows[i] = { partner.name; partner.partner_type; layout.negotiation(partner); layout.methods(partner.methods) };
+						notes[i] = #partner.additional_domains > 0 and { { "  also "; table.concat(partner.additional_domains, ", ") } } or {};
+					end
+					if #rows > 0 then layout.table(print, columns, rows, notes); end
+					print("Domains not listed: "..policy:unlisted());
+					print("");
+				end
+			end
+		end
+		return OK;
+	end
+
+	function commands.matrix(arg)
+		if #arg > 0 then return wrong_usage("matrix takes no "..arg[1]); end
+		local rows = {};
+		for i, row in ipairs(native.negotiation_rows()) do
+			rows[i] = { row.tls; row.sasl; row.dialback and "true" or "false"; layout.methods(row.methods);
+				row.verdict..(row.text ~= "" and ": "..row.text or "") };
+		end
+		layout.table(print, { { title = "tls"; min = 13 }; { title = "sasl"; min = 13 }; { title = "dialback" };
+			{ title = "Methods"; min = 13 }; { title = "At commit"; min = 20 } }, rows);
+		return OK;
+	end
+
+	function commands.explain(arg)
+		local words, options = parse(arg, { ["--listed"] = true });
+		if not words then return wrong_usage("unknown option "..options); end
+		if #words < 2 or #words > 3 then return wrong_usage("explain takes FROM, TO and perhaps a KIND"); end
+		local result, state = compile();
+		if not result then print_issues(state, complain); end
+		local run = explain.new({
+			native = native;
+			is_local = function (host) return prosody.hosts[host]; end;
+			policy = function (host) return result and result.policies[host]; end;
+			has_accounts = function (host) return not configmanager.rawget(host, "component_module"); end;
+			-- Nobody is asked here: the user exists, has not blocked or cancelled anybody, and the roster is as --listed says.
+			fact = function (need, question)
+				return need == "access" and (question.policy:external_access(question.own.user or "") and "allowed" or "denied")
+					or need == "account" and "exists"
+					or need == "listed" and (options["--listed"] and "yes" or "no")
+					or need == "standing" and "none"
+					or "no";
+			end;
+		});
+		local verdict, problem = run(print, words[1], words[2], words[3]);
+		if not verdict then return wrong_usage(problem); end
+		return verdict == "allow" and OK or FAILED;
+	end
+
+	-- prosodyctl may have gone to the data folder; what is named was named from where it was called.
+	local function resolve(path)
+		if path:sub(1, 1) == "/" or lfs.attributes(path, "mode") then return path; end
+		local from = os.getenv("PWD");
+		return from and from.."/"..path or path;
+	end
+
+	function commands.import(arg)
+		local words, options = parse(arg, {});
+		if not words then return wrong_usage("unknown option "..options); end
+		if #words ~= 1 then return wrong_usage("import takes one file"); end
+		local import = module:require "import";
+		local text, problem = import.read_file(resolve(words[1]));
+		local partners;
+		if text then partners, problem = import.parse(text); end
+		if not partners then
+			complain(("Error: %s: %s"):format(layout.plain(words[1], 200), problem));
+			return USAGE_ERROR;
+		end
+		local config, impossible = import.convert(native, partners, layout.plain(words[1]:match("[^/]*$"), 80));
+		io.stdout:write(config);
+		return impossible > 0 and FAILED or OK;
+	end
+
+	return function (arg)
+		local name = table.remove(arg, 1);
+		if name == "--help" or name == "help" then
+			io.stdout:write(USAGE);
+			return OK;
+		elseif not name then
+			return wrong_usage("a command is missing");
+		elseif not commands[name] then
+			return wrong_usage(("%q is no command"):format(layout.plain(name, 40)));
+		end
+		return commands[name](arg);
+	end;
+end
+
+return new_offline;

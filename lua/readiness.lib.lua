@@ -1,0 +1,266 @@
+-- The edge's own readiness: certificates of our hosts, and what DNS says of them and of the partners.
+
+local layout = module:require "layout";
+
+local function require_either(name)
+	local ok, library = pcall(require, "prosody."..name);
+	-- COMPAT Prosody 0.12: no prefix
+	return ok and library or require(name);
+end
+
+local configmanager = require_either "core.configmanager";
+local create_context = require_either "core.certmanager".create_context;
+local timer = require_either "util.timer";
+local local_addresses = require_either "util.net".local_addresses;
+
+local LOOKUP_SECONDS = 5;   -- for one name
+local TOTAL_SECONDS = 30;   -- for all of them
+local PARALLEL = 16;
+local EXPIRY_WARNING = 14 * 86400; -- what renews itself has done so by then
+local FILE_SIZE_MAX = 1024 * 1024;
+
+local readiness = {};
+
+--- Certificates
+
+-- The file that mod_tls would present for the host; nil and why there is none.
+local function certificate_file(host)
+	local parent = host:match("%.(.*)$");
+	local function get(section, option)
+		return section and configmanager.rawget(section, option);
+	end
+	local host_ssl = get(host, "ssl") or get(parent, "ssl") or {};
+	local host_s2s = get(host, "s2s_ssl") or get(parent, "s2s_ssl") or {};
+	local context, err, config = create_context(host, "server", host_s2s, host_ssl, get("*", "s2s_ssl") or {});
+	if not config then
+		return nil, tostring(err);
+	elseif type(config.certificate) ~= "string" then
+		return nil, "no certificate is configured";
+	elseif not context then
+		return nil, ("%s cannot be used: %s"):format(config.certificate, tostring(err));
+	end
+	return config.certificate;
+end
+
+local function read_file(path)
+	local file, err = io.open(path, "rb");
+	if not file then return nil, err; end
+	local text = file:read(FILE_SIZE_MAX + 1);
+	file:close();
+	if not text then return nil, path.." cannot be read"; end
+	if #text > FILE_SIZE_MAX then return nil, path.." is too large for a certificate"; end
+	return text;
+end
+
+-- { grade = "ok" or "warning", text } for each thing there is to say of the host's own certificate
+function readiness.certificate(native, host, now)
+	local path, problem = certificate_file(host);
+	if not path then
+		return { { grade = "warning"; text = problem.."; partners that require TLS or SASL cannot be reached" } };
+	end
+	local text, own;
+	text, problem = read_file(path);
+	if text then
+		own, problem = native.own_certificate(text, host);
+		if not own then problem = path.." "..problem; end
+	end
+	if not own then
+		return { { grade = "warning"; text = problem } };
+	end
+	local found = {};
+	local function warn(...)
+		found[#found + 1] = { grade = "warning"; text = (...):format(select(2, ...)) };
+	end
+	now = now or os.time();
+	if not own.names_domain then
+		warn("%s does not name %s (it names %s); get one whose subjectAltName has the domain", path, host,
+			own.names ~= "" and own.names or "nothing: a common name does not count");
+	end
+	if not own.key_strong then
+		warn("%s has a %s key of %d bits; at least RSA 2048 or EC 256 is needed", path, own.key_type, own.key_bits);
+	end
+	if own.not_after <= now then
+		warn("%s has expired: %s; renew it", path, layout.expiry(own.not_after, now));
+	elseif own.not_after - now < EXPIRY_WARNING then
+		warn("%s expires soon: %s; renew it", path, layout.expiry(own.not_after, now));
+	elseif own.not_before > now then
+		warn("%s is valid only from %s", path, layout.date(own.not_before));
+	end
+	if own.self_signed then
+		warn("%s is self-signed; only partners that have it among their own anchors will accept it", path);
+	end
+	if #found == 0 then
+		found[1] = { grade = "ok"; text = ("names %s, %s %d, expires %s"):format(host, own.key_type, own.key_bits,
+			layout.expiry(own.not_after, now)) };
+	end
+	return found;
+end
+
+--- DNS
+
+-- done(answer, problem): the records, nil when there are none; problem is a text when it is not known.
+local function lookup(name, record_type, done)
+	local settled = false;
+	local function settle(answer, problem)
+		if settled then return; end
+		settled = true;
+		done(answer, problem);
+	end
+	local adns = require_either "net.adns";
+	timer.add_task(LOOKUP_SECONDS, function () settle(nil, "no answer within "..LOOKUP_SECONDS.." s"); end);
+	local ok, err = pcall(function ()
+		adns.resolver():lookup(function (answer, problem)
+			if answer and answer.bogus then
+				return settle(nil, "DNSSEC: "..tostring(answer.bogus));
+			end
+			settle(answer and #answer > 0 and answer or nil, not answer and problem and tostring(problem) or nil);
+		end, name, record_type, "IN");
+	end);
+	if not ok then settle(nil, tostring(err)); end
+end
+readiness.lookup = lookup;
+
+-- done({ address... }, problem)
+local function lookup_addresses(name, done)
+	lookup(name, "A", function (four, problem4)
+		lookup(name, "AAAA", function (six, problem6)
+			local list = {};
+			for _, record in ipairs(four or {}) do list[#list + 1] = record.a; end
+			for _, record in ipairs(six or {}) do list[#list + 1] = record.aaaa; end
+			done(list, #list == 0 and (problem4 or problem6) or nil);
+		end);
+	end);
+end
+
+-- done(targets, problem): { { host, port, addresses }... } as a server that connects to the domain would find them, and `srv`
+function readiness.find(domain, done)
+	lookup("_xmpp-server._tcp."..domain, "SRV", function (answer, problem)
+		if problem then return done(nil, problem); end
+		local targets = { srv = answer ~= nil };
+		for _, record in ipairs(answer or {}) do
+			if record.srv and record.srv.target ~= "." then
+				targets[#targets + 1] = { host = (record.srv.target:gsub("%.$", "")); port = record.srv.port;
+					priority = record.srv.priority };
+			end
+		end
+		if answer and #targets == 0 then
+			return done(nil, "its SRV record says that there is no such service");
+		elseif not answer then
+			targets[1] = { host = domain; port = 5269; priority = 0 };
+		end
+		table.sort(targets, function (a, b) return (a.priority or 0) < (b.priority or 0); end);
+		local left = #targets;
+		for _, target in ipairs(targets) do
+			lookup_addresses(target.host, function (addresses, address_problem)
+				target.addresses, target.problem = addresses, address_problem;
+				left = left - 1;
+				if left == 0 then done(targets); end
+			end);
+		end
+	end);
+end
+readiness.addresses = lookup_addresses;
+
+-- Runs job(domain, done) for each domain, some at a time and all for a limited time; then finished().
+function readiness.each(items, job, finished)
+	local position, running, over = 0, 0, false;
+	local function finish()
+		if not over then
+			over = true;
+			finished(#items - position + running);
+		end
+	end
+	local more;
+	local function start()
+		position = position + 1;
+		running = running + 1;
+		local called = false;
+		local item = items[position];
+		job(item, function ()
+			if called then return; end
+			called = true;
+			running = running - 1;
+			more();
+		end, function () return over; end);
+	end
+	function more()
+		while not over and running < PARALLEL and position < #items do start(); end
+		if running == 0 and position >= #items then finish(); end
+	end
+	timer.add_task(TOTAL_SECONDS, finish);
+	more();
+end
+
+-- The ports our S2S service listens on, and the addresses that are ours.
+function readiness.listening()
+	local ports, addresses, any = {}, {}, false;
+	local ok, services = pcall(function () return require_either "core.portmanager".get_active_services():get("s2s"); end);
+	for interface, by_port in pairs(ok and services or {}) do
+		if interface == "*" or interface == "::" or interface == "0.0.0.0" then
+			any = true;
+		else
+			addresses[interface] = true;
+		end
+		for port in pairs(by_port) do ports[tonumber(port)] = true; end
+	end
+	if any then
+		for _, family in ipairs({ "ipv4"; "ipv6" }) do
+			for _, address in ipairs(local_addresses(family, true) or {}) do addresses[address] = true; end
+		end
+	end
+	return ports, addresses;
+end
+
+local function sorted_keys(set)
+	local list = {};
+	for key in pairs(set) do list[#list + 1] = tostring(key); end
+	table.sort(list);
+	return table.concat(list, ", ");
+end
+
+-- What others find of one of our domains: grade, text
+function readiness.judge_own(domain, targets, problem, ports, addresses)
+	if not targets then
+		return "warning", ("%s: %s"):format(domain, problem);
+	end
+	local words, port_fits, address_fits, any_address = {}, false, false, false;
+	for _, target in ipairs(targets) do
+		words[#words + 1] = ("%s:%d"):format(target.host, target.port);
+		for _, address in ipairs(target.addresses or {}) do
+			any_address = true;
+			if ports[target.port] then port_fits = true; end
+			if addresses[address] and ports[target.port] then address_fits = true; end
+		end
+	end
+	local found = (targets.srv and "SRV " or "no SRV record, so ")..table.concat(words, ", ");
+	if not any_address then
+		return "warning", ("%s: %s, which has no address; partners cannot find this server"):format(domain, found);
+	elseif not port_fits then
+		return "warning", ("%s: %s, but this server listens on %s"):format(domain, found,
+			next(ports) and "port "..sorted_keys(ports) or "no port for server-to-server streams");
+	elseif not address_fits then
+		return "note", ("%s: %s, which is no address of this machine; in order if that is a router or proxy that leads here")
+			:format(domain, found);
+	end
+	return "ok", ("%s: %s, which leads here"):format(domain, found);
+end
+
+-- What we find of a partner: grade, text
+function readiness.judge_partner(name, targets, problem)
+	if not targets then
+		return "warning", ("%s: %s"):format(name, problem);
+	end
+	local words, any = {}, false;
+	for _, target in ipairs(targets) do
+		words[#words + 1] = ("%s:%d"):format(target.host, target.port);
+		any = any or #(target.addresses or {}) > 0;
+	end
+	local found = (targets.srv and "SRV " or targets.proxy and "proxy " or "no SRV record, so ")..table.concat(words, ", ");
+	if not any then
+		return "warning", ("%s: %s, which has no address: it cannot be reached%s"):format(name, found,
+			targets[1].problem and " ("..targets[1].problem..")" or "");
+	end
+	return "ok", ("%s: %s"):format(name, found);
+end
+
+return readiness;
