@@ -8,6 +8,7 @@ local async = require "util.async";
 local timer = require "util.timer";
 local jid_host = require "util.jid".host;
 local s2smanager = require "core.s2smanager";
+local nameprep = require "util.encodings".stringprep.nameprep;
 
 local hosts = prosody.hosts;
 
@@ -128,7 +129,7 @@ local function new_guard(native, latch)
 				:tag("not-acceptable", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" }));
 	end
 
-	-- A stanza in the namespace of clients: no stanza of this stream at all.
+	-- A stanza in the namespace of clients, or something that core would take for one: no stanza of this stream at all.
 	function act.drop_element(session, reason)
 		report.element_refused(session, reason);
 	end
@@ -181,9 +182,12 @@ local function new_guard(native, latch)
 	-- than that stream's, it has to take its own way.
 	function act.reroute(event)
 		local stanza = event.stanza;
-		local from_host = jid_host(stanza.attr.from) or event.from_host;
-		local to_host = jid_host(stanza.attr.to) or event.to_host;
-		if not hosts[from_host] or hosts[to_host] then
+		-- Core answers malformed addresses as they stand: one that is none, or that is not prepared, must neither come back
+		-- here nor make for a stream of its own.
+		local from_host = nameprep(jid_host(stanza.attr.from) or event.from_host);
+		local to_host = nameprep(jid_host(stanza.attr.to) or event.to_host);
+		if not from_host or not to_host or not hosts[from_host] or hosts[to_host]
+			or from_host == event.from_host and to_host == event.to_host then
 			act.refuse_route(event, "wrong-domain", "routed by other addresses than its own");
 		else
 			hosts[from_host].events.fire_event("route/remote", {
@@ -234,6 +238,11 @@ local function new_guard(native, latch)
 		end);
 	end
 
+	-- Core warns of empty features, though the stream they are for is closed.
+	function guard.fill_features(features)
+		if not features.tags[1] then features:tag("refused"):up(); end
+	end
+
 	-- What a peer's <stream:features/> offers: starttls, required, EXTERNAL, dialback.
 	function guard.read_features(features)
 		local starttls = features:get_child("starttls", xmlns_tls);
@@ -280,9 +289,12 @@ local function new_guard(native, latch)
 		guard.places = { total = 0; partners = {} };
 		local refused, queued = {}, {};
 		for _, session in ipairs(streams) do
-			local verdict, reason, rule = native.rejudge(guard, session);
-			local place, place_reason, place_rule = native.place_recount(guard, session);
-			if verdict == "none" then
+			local ok, verdict, reason, rule = pcall(native.rejudge, guard, session);
+			local counted, place, place_reason, place_rule = pcall(native.place_recount, guard, session);
+			if not ok or not counted then
+				module:log("error", "Error while judging a stream again, refused: %s", not ok and verdict or place);
+				verdict, reason, rule = "refuse", "internal-error", "an error while the stream was judged again";
+			elseif verdict == "none" then
 				reason, rule = "policy-changed", "opened while mod_s2s_partners was not guarding";
 			elseif verdict == "allow" and place then
 				verdict, reason, rule = place, place_reason, place_rule;

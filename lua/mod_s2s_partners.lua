@@ -26,6 +26,7 @@ end
 local hosts = prosody.hosts;
 local st = require "util.stanza";
 local filters = require "util.filters";
+local timer = require "util.timer";
 
 --- The deny latch
 -- Registered on the events objects themselves, not through module:hook, so that it outlives this module when it is unloaded.
@@ -148,6 +149,7 @@ end
 
 local function arm(reason, level, text)
 	latch.reason = reason;
+	latch.reloading = nil;
 	module:log(level, "Federation is refused in both directions: %s", text);
 	if latch.armed then return; end
 	latch.armed = true;
@@ -163,7 +165,7 @@ end
 
 local function disarm()
 	if not latch.armed then return; end
-	latch.armed = nil;
+	latch.armed, latch.reloading = nil, nil;
 	for _, entry in ipairs(latch.installed) do
 		entry.events.remove_handler(entry.event, entry.handler);
 	end
@@ -171,6 +173,17 @@ local function disarm()
 	filters.remove_filter_hook(latch.filter_hook);
 	latch.filter_hook = nil;
 	module:log("info", "mod_s2s_partners guards again");
+end
+
+-- A reload ends at once, one way or the other, but for one: core cannot load what it has just unloaded.
+local function watch_reload()
+	latch.reloading = true;
+	timer.add_task(0, function ()
+		if not latch.reloading then return; end
+		arm("internal-error", "error", "mod_s2s_partners was unloaded for a reload and could not be loaded again; when the errors above "
+			.."are mended: module:load(\"s2s_partners\") in the shell, or restart the server");
+		deny_all_streams();
+	end);
 end
 
 --- Loading
@@ -184,19 +197,31 @@ local function start()
 	guard.start(module.saved_state);
 end
 
+-- What it has hooked outside core's own book-keeping goes, whatever state it is in.
+local function stop_guard()
+	if not guard then return; end
+	local ok, err = pcall(guard.stop);
+	if not ok then
+		module:log("error", "Could not take the guard down: %s", err);
+	end
+	guard = nil;
+end
+
 function module.save()
 	return guard and guard.save() or {};
 end
 
 function module.unload()
-	local reloading = module.reloading;
-	if guard then
-		guard.stop();
-	end
-	if reloading then
+	-- First of all: nothing that fails below may keep the latch open.
+	if module.reloading then
 		arm("internal-error", "debug", "mod_s2s_partners is being reloaded");
+		watch_reload();
 	else
-		arm("internal-error", "error", "mod_s2s_partners has been unloaded while the server runs; load it again or restart the server");
+		arm("internal-error", "error", "mod_s2s_partners has been unloaded while the server runs; to load it "
+			.."again: module:load(\"s2s_partners\") in the shell, or restart the server");
+	end
+	stop_guard();
+	if not module.reloading then
 		deny_all_streams();
 	end
 end
@@ -205,7 +230,7 @@ local ok, err = xpcall(start, debug.traceback);
 if ok then
 	disarm();
 else
-	guard = nil;
+	stop_guard();
 	arm("internal-error", "error", ("mod_s2s_partners could not start: %s; when it is mended: module:reload(\"s2s_partners\") in the "
 		.."shell, or restart the server"):format(err));
 	deny_all_streams();

@@ -19,6 +19,10 @@ local known_options = {
 local known_options_text =
 	"s2s_partners, s2s_partners_files, s2s_partners_default, s2s_partners_limits and s2s_partners_external_access";
 
+-- Far more than 10 000 partners take, and far less than anybody would wait for.
+local FILE_SIZE_MAX = 64 << 20; -- bytes
+local INSTRUCTIONS_MAX, INSTRUCTIONS_STEP = 100000000, 100000;
+
 local function quote(text)
 	return ('"%s"'):format(#text > 60 and text:sub(1, 57).."..." or text);
 end
@@ -72,8 +76,10 @@ local function matching_names(folder, glob)
 	return names;
 end
 
--- The files a pattern means, as written (relative to `base` unless absolute), in a stable order.
+-- The files a pattern means, as written (relative to `base` unless absolute), in a stable order. And what has such a name but is
+-- neither file nor folder: a link whose target is gone must not take its partners along in silence.
 local function expand(base, pattern)
+	local bad = {};
 	local found = { is_absolute(pattern) and "/" or "" };
 	local parts = {};
 	for part in pattern:gmatch("[^/]+") do
@@ -87,24 +93,45 @@ local function expand(base, pattern)
 				local mode = lfs.attributes(join(base, path), "mode");
 				if mode == "directory" and i < #parts or mode == "file" and i == #parts then
 					table.insert(next_found, path);
+				elseif mode ~= "file" and mode ~= "directory" and has_wildcard(part) then
+					table.insert(bad, path);
 				end
 			end
 		end
 		found = next_found;
 	end
-	return #parts > 0 and found or {};
+	return #parts > 0 and found or {}, bad;
+end
+
+-- Calls a chunk of somebody else's, which must not keep the whole server waiting: as pcall does.
+local function call_bounded(chunk)
+	local left = INSTRUCTIONS_MAX / INSTRUCTIONS_STEP;
+	local function count()
+		left = left - 1;
+		if left < 0 then error("takes too long; a partner file is to return a list, not to compute", 0); end
+	end
+	local old_hook, old_mask, old_count = debug.gethook();
+	debug.sethook(count, "", INSTRUCTIONS_STEP);
+	local ok, result = pcall(chunk);
+	debug.sethook(old_hook, old_mask, old_count);
+	return ok, result;
 end
 
 -- Runs a partner file, which may use nothing but its own text. Returns what it returns, or nil and what went wrong.
 local function load_file(path)
+	if (lfs.attributes(path, "size") or 0) > FILE_SIZE_MAX then
+		return nil, ("is larger than %d MiB"):format(FILE_SIZE_MAX >> 20);
+	end
 	local file, err = io.open(path, "rb");
 	if not file then return nil, err; end
 	local content, read_err = file:read("a");
 	file:close();
 	if not content then return nil, read_err or "cannot be read"; end
+	-- As Lua does with files of its own.
+	content = content:gsub("^\xEF\xBB\xBF", "");
 	local chunk, load_err = load(content, "=file", "t", {});
 	if not chunk then return nil, load_err; end
-	local ok, result = pcall(chunk);
+	local ok, result = call_bounded(chunk);
 	if not ok then return nil, tostring(result); end
 	return result;
 end
@@ -131,10 +158,15 @@ local function read_pattern(issues, lists, seen, base, place, pattern)
 		add_issue(issues, "error", "wrong-type", place, show(pattern), "must be the name of a file or a pattern such as \"partners.d/*.cfg.lua\"");
 		return;
 	end
-	local names = expand(base, pattern);
-	if #names == 0 then
+	local names, bad = expand(base, pattern);
+	for _, name in ipairs(bad) do
+		add_issue(issues, "error", "bad-file", name, "", "is not a file, or a link that leads to none; mend or remove it");
+	end
+	if #names == 0 and #bad == 0 then
 		if has_wildcard(pattern) then
 			add_issue(issues, "warning", "no-match", place, quote(pattern), "no file matches");
+		elseif lfs.symlinkattributes(join(base, pattern), "mode") then
+			add_issue(issues, "error", "no-file", place, quote(pattern), "is not a file, or a link that leads to none; name a file");
 		else
 			add_issue(issues, "error", "no-file", place, quote(pattern), "there is no such file; create it or remove its name");
 		end

@@ -2,6 +2,7 @@
 -- summed up at most once a minute a partner. Never a message body, never a status text.
 
 local SUMMARY_INTERVAL = 60; -- seconds
+local NAME_MAX = 253; -- bytes, as many as a domain can have
 
 local NAMES_SHOWN = 4;
 local NAME_SHOWN = 80; -- bytes
@@ -31,11 +32,18 @@ local function new_report(native)
 		module:log("info", "%s", line);
 	end
 
+	-- A name as a peer gives it may hold line breaks and be as long as the peer likes.
+	local function printable(name)
+		if not name then return nil; end
+		name = name:gsub("[%c ]", "?");
+		return #name > NAME_MAX and name:sub(1, NAME_MAX).."..." or name;
+	end
+
 	local function names_of(session)
 		local outgoing = session.direction == "outgoing";
 		local remote = outgoing and session.to_host or session.from_host;
 		local host = outgoing and session.from_host or session.to_host;
-		return outgoing and "to" or "from", remote or "(unknown domain)", host or "(unknown host)";
+		return outgoing and "to" or "from", printable(remote) or "(unknown domain)", printable(host) or "(unknown host)";
 	end
 
 	-- What helps to mend this verdict, and no more: the report has it all. Texts of the peer are printable ASCII, but long.
@@ -126,7 +134,7 @@ local function new_report(native)
 
 	function report.stanza_refused(direction, label, remote, host, reason, rule)
 		module:log("debug", "Refused a stanza %s %s (host %s): %s: %s", direction == "in" and "from" or "to",
-			remote or "(unknown domain)", host or "(unknown host)", reason, rule);
+			printable(remote) or "(unknown domain)", printable(host) or "(unknown host)", reason, rule);
 		local directions = refused[label];
 		if not directions then
 			directions = {};

@@ -26,11 +26,13 @@ local function new_trust(native)
 		local none = {};
 		local host_ssl = get(host, "ssl") or get(parent, "ssl") or none;
 		local host_s2s = get(host, "s2s_ssl") or get(parent, "s2s_ssl") or none;
-		local _, _, config = create_context(host, "client", host_s2s, host_ssl, get("*", "s2s_ssl") or none);
-		return config or {};
+		local _, err, config = create_context(host, "client", host_s2s, host_ssl, get("*", "s2s_ssl") or none);
+		return config, err;
 	end
 
-	local function host_store(config)
+	-- The store and, when there is something to mend, warnings; or nil and what is wrong. Never a default that nobody has chosen.
+	local function host_store(config, err)
+		if not config then return nil, tostring(err); end
 		return native.trust_store({
 			cafile = type(config.cafile) == "string" and resolve(config.cafile) or nil;
 			capath = type(config.capath) == "string" and resolve(config.capath) or nil;
@@ -67,13 +69,18 @@ local function new_trust(native)
 		local stores = { anchors = {}; hosts = {}; own = {} };
 		local seen = {};
 		for host, policy in pairs(policies) do
-			local config = host_options(host);
-			local store, err = host_store(config);
-			stores.own[host] = own_certificates(host, config);
+			local config, config_err = host_options(host);
+			local store, err = host_store(config, config_err);
+			stores.own[host] = own_certificates(host, config or {});
 			stores.hosts[host] = store;
 			if not store then
 				issues[#issues+1] = { severity = "error"; code = "trust-store"; path = host; got = ""; expected = err; nearest = "";
 					message = ("%s: the trust store of this host cannot be read: %s"):format(host, err) };
+			elseif err then
+				for line in err:gmatch("[^\n]+") do
+					issues[#issues+1] = { severity = "warning"; code = "trust-store"; path = host; got = ""; expected = line; nearest = "";
+						message = ("%s: the trust store of this host lacks something: %s"):format(host, line) };
+				end
 			end
 			if not seen[policy] then
 				seen[policy] = true;

@@ -144,8 +144,10 @@ struct s2sp_decision s2sp_stream_identify(struct s2sp_stream *stream, struct s2s
 }
 
 void s2sp_stream_observe(struct s2sp_stream *stream, bool tls, enum s2sp_certificate_verdict certificate) {
-	if (tls)
+	if (tls && !stream->tls) {
 		stream->tls = true;
+		stream->key_asked = false; /* another stream, with another id */
+	}
 	stream->certificate = (uint8_t)(stream->tls ? certificate : S2SP_CERTIFICATE_UNKNOWN);
 }
 
@@ -246,14 +248,12 @@ struct s2sp_decision s2sp_stream_dialback(struct s2sp_stream *stream) {
 		return decision;
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED)
 		return wait(S2SP_REASON_DIALBACK_NOT_ALLOWED, "the stream is authenticated already");
-	/* Each key makes us ask the partner's server: a peer that knows the right one needs no second. */
-	if (stream->asked)
-		return end(stream, S2SP_REASON_DIALBACK_NOT_ALLOWED, "a second key on one stream");
-	if (methods_now(stream) & S2SP_METHODS_DIALBACK) {
-		stream->asked = true;
-		return allow("dialback is among the methods that fit this stream");
-	}
-	return no_dialback(stream);
+	if (!(methods_now(stream) & S2SP_METHODS_DIALBACK))
+		return no_dialback(stream);
+	if (stream->key_asked)
+		return wait(S2SP_REASON_DIALBACK_NOT_ALLOWED, "a key of this stream is being verified already");
+	stream->key_asked = stream->asked = true;
+	return allow("dialback is among the methods that fit this stream");
 }
 
 struct s2sp_decision s2sp_stream_verify(struct s2sp_stream *stream) {

@@ -64,6 +64,7 @@ struct s2sp_stream {
 	bool tls;            /* the connection itself reports TLS */
 	bool sasl_offered;   /* incoming: EXTERNAL was advertised; outgoing: <auth/> may be sent */
 	bool dialback_offered; /* outgoing: we may send a key; incoming: we advertised it */
+	bool key_asked; /* incoming: the authoritative server is being asked about a key */
 	uint8_t reason;      /* enum s2sp_reason of the refusal */
 	bool asked;          /* incoming: the peer has asked to be authenticated */
 	bool verify_only;    /* outgoing: opened to have a dialback key verified; nothing else has been sent over it */
@@ -110,10 +111,16 @@ struct s2sp_decision s2sp_stream_starttls(struct s2sp_stream *stream);
 /* The peer sends <auth mechanism='EXTERNAL'/> on an incoming stream. */
 struct s2sp_decision s2sp_stream_auth(struct s2sp_stream *stream);
 
-/* The peer sends a db:result with a key on an incoming stream (its own domain pair, checked by the caller). */
+/*
+ * The peer sends a db:result with a key on an incoming stream (its own domain pair, checked by the caller). One key a stream:
+ * each makes us ask, and what is asked is queued for as long as the partner does not answer.
+ */
 struct s2sp_decision s2sp_stream_dialback(struct s2sp_stream *stream);
 
-/* The peer asks us to verify a key (db:verify without type) on an incoming stream. Opens no right of its own. */
+/*
+ * A db:verify: the peer asks us to verify a key on an incoming stream, or answers what we have asked on an outgoing one. Opens
+ * no right of its own.
+ */
 struct s2sp_decision s2sp_stream_verify(struct s2sp_stream *stream);
 
 /* What the peer of an outgoing stream advertised, as bits, and what we make of it. */

@@ -2,11 +2,13 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -69,7 +71,9 @@ static void warn(struct loader *loader, const char *file, size_t index, const X5
 /* The whole of a regular file into *bytes, which is the caller's. NULL and no message when out of memory. */
 static enum s2sp_status read_file(struct loader *loader, const char *name, char **bytes, size_t *length) {
 	*bytes = NULL;
-	FILE *file = fopen(name, "rb");
+	/* Not to wait for whoever would write to a pipe. */
+	int descriptor = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "rb");
 	struct stat status;
 	if (file == NULL || fstat(fileno(file), &status) != 0) {
 		char reason[160];
@@ -77,6 +81,8 @@ static enum s2sp_status read_file(struct loader *loader, const char *name, char 
 				 strerror(errno));
 		if (file != NULL)
 			fclose(file);
+		else if (descriptor >= 0)
+			close(descriptor);
 		return refuse(loader, name, 0, NULL, reason);
 	}
 	enum s2sp_status result = S2SP_STATUS_NO_MEMORY;

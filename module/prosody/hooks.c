@@ -112,6 +112,13 @@ static int on_certificate(lua_State *L) {
 	return s2sp_act_refuse(L, false, session, decision, NULL);
 }
 
+static int refuse_features(lua_State *L, int session, struct s2sp_decision decision) {
+	s2sp_lua_field(L, ARG_GUARD, "fill_features");
+	s2sp_lua_field(L, ARG_EVENT, "features");
+	lua_call(L, 1, 0);
+	return s2sp_act_refuse(L, true, session, decision, NULL);
+}
+
 /* s2s-stream-features, first: refuse at once, and keep core from preparing TLS where there is to be none. */
 static int on_features_first(lua_State *L) {
 	int session;
@@ -120,10 +127,8 @@ static int on_features_first(lua_State *L) {
 	struct s2sp_stream *stream = begin(L, "origin", &session, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_offer(stream, &offer);
-	if (decision.verdict != S2SP_VERDICT_ALLOW) {
-		/* An empty list would make core close a second time, and log so. */
-		return s2sp_act_refuse(L, true, session, decision, NULL);
-	}
+	if (decision.verdict != S2SP_VERDICT_ALLOW)
+		return refuse_features(L, session, decision);
 	if (stream->stage < S2SP_STAGE_AUTHENTICATED && !offer.starttls) {
 		lua_pushboolean(L, false);
 		lua_setfield(L, session, "ssl_ctx");
@@ -154,7 +159,7 @@ static int on_features_last(lua_State *L) {
 	if (stream != NULL)
 		decision = s2sp_stream_offer(stream, &offer);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
-		return s2sp_act_refuse(L, true, session, decision, NULL);
+		return refuse_features(L, session, decision);
 	s2sp_lua_field(L, ARG_GUARD, "trim_features");
 	s2sp_lua_field(L, ARG_EVENT, "features");
 	push_offer(L, offer.starttls, offer.starttls_required, offer.sasl, offer.dialback, offer.bidi);
@@ -314,8 +319,9 @@ static int on_dialback_verify(lua_State *L) {
 		decision = dialback_pair(L, stream, session, &stream_ends);
 	if (stream == NULL || decision.verdict != S2SP_VERDICT_ALLOW)
 		return stream_ends ? s2sp_act_refuse(L, true, session, decision, NULL) : dialback_error(L, session);
-	if (!is_incoming(L, session) || has_type(L))
-		return 0; /* an answer: whom it authenticates is judged at s2s-authenticated */
+	if (is_incoming(L, session) && has_type(L))
+		return 0; /* an answer where none can come: core drops it */
+	/* An answer is worth no more than the stream it comes over; whom it authenticates is judged at s2s-authenticated. */
 	decision = s2sp_stream_verify(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
@@ -439,6 +445,8 @@ static int on_established(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
 	struct s2sp_stream *stream = begin(L, "session", &session, &decision);
+	/* Core says so again for each <stream:features/> of an authenticated peer. */
+	bool again = stream != NULL && stream->stage == S2SP_STAGE_ESTABLISHED;
 	if (stream != NULL) {
 		if (other_domain_authenticated(L, session, s2sp_lua_stream_remote(L, session + 1)))
 			decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "one stream carries one domain pair");
@@ -448,6 +456,8 @@ static int on_established(lua_State *L) {
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return s2sp_act_refuse(L, true, session, decision, NULL);
 	s2sp_stream_active(stream, s2sp_now());
+	if (again)
+		return 0;
 	lua_pushnil(L); /* core goes on */
 	s2sp_push_action(L, "established");
 	lua_pushvalue(L, session);

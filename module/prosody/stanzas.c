@@ -68,7 +68,7 @@ static int on_stanza_in(lua_State *L) {
 		return s2sp_act_refuse(L, true, origin, decision, "not-authorized");
 	}
 	const struct s2sp_policy *policy = policy_of(L, ARG_GUARD, ARG_HOST);
-	decision = s2sp_stream_stanza(stream, policy, remote);
+	decision = s2sp_lua_stream_stanza(L, origin, origin + 1, ARG_GUARD, s2sp_lua_text(L, ARG_HOST));
 	const struct s2sp_partner *partner = policy == stream->policy ? stream->partner : policy == NULL ? NULL : s2sp_policy_find(policy, remote, NULL);
 	if (decision.verdict == S2SP_VERDICT_ALLOW && partner != NULL)
 		return s2sp_lua_authorise_in(L, origin, stanza, policy, partner);
@@ -167,6 +167,48 @@ static bool is_authenticated(lua_State *L, const struct s2sp_stream *stream) {
 }
 
 /*
+ * Core fires events by the name of what it takes for a stanza: <pre-message/> would reach the handlers that are for what local
+ * users send.
+ */
+static bool is_stanza_name(struct s2sp_text name) {
+	return s2sp_text_equal(name, S2SP_TEXT("message")) || s2sp_text_equal(name, S2SP_TEXT("presence")) ||
+	       s2sp_text_equal(name, S2SP_TEXT("iq"));
+}
+
+static bool is_stanza(lua_State *L, int element) {
+	return is_stanza_name(s2sp_lua_text_field(L, element, "name"));
+}
+
+/*
+ * What belongs to a handshake between servers. Anything else before authentication is data (RFC 6120 4.9.3.12); core's handlers
+ * for clients raise at some of it, once for each that a stranger sends.
+ */
+static bool is_handshake(lua_State *L, int element, struct s2sp_text xmlns) {
+	static const struct {
+		struct s2sp_text xmlns, name;
+	} known[] = {
+#define KNOWN(xmlns, name) { { xmlns, sizeof(xmlns) - 1 }, { name, sizeof(name) - 1 } }
+		KNOWN("http://etherx.jabber.org/streams", "features"),
+		KNOWN("urn:ietf:params:xml:ns:xmpp-tls", "starttls"),
+		KNOWN("urn:ietf:params:xml:ns:xmpp-tls", "proceed"),
+		KNOWN("urn:ietf:params:xml:ns:xmpp-tls", "failure"),
+		KNOWN("urn:ietf:params:xml:ns:xmpp-sasl", "auth"),
+		KNOWN("urn:ietf:params:xml:ns:xmpp-sasl", "success"),
+		KNOWN("urn:ietf:params:xml:ns:xmpp-sasl", "failure"),
+		KNOWN("jabber:server:dialback", "result"),
+		KNOWN("jabber:server:dialback", "verify"),
+		KNOWN("urn:xmpp:bidi", "bidi"),
+#undef KNOWN
+	};
+	struct s2sp_text name = s2sp_lua_text_field(L, element, "name");
+	for (size_t i = 0; i < COUNT(known); i++) {
+		if (s2sp_text_equal(xmlns, known[i].xmlns) && s2sp_text_equal(name, known[i].name))
+			return true;
+	}
+	return false;
+}
+
+/*
  * Every element at the moment it is parsed, before core picks the host whose handlers see it. Three rules need no more than that:
  * no stanza before authentication (core would drop it in silence) or from another domain than the stream's own, and no handshake
  * element for another host. It must not conclude that a stream is authenticated already: what was parsed earlier may still be waiting.
@@ -182,7 +224,7 @@ static int judge_element(lua_State *L) {
 	struct s2sp_decision decision;
 	if (xmlns.length == 0 || s2sp_text_equal(xmlns, S2SP_TEXT("jabber:client"))) {
 		if (is_authenticated(L, stream)) {
-			if (xmlns.length == 0) {
+			if (xmlns.length == 0 && is_stanza(L, FILTER_STANZA)) {
 				/* Core checks it too, and closes without a word. */
 				if (jid_is_of(s2sp_lua_text_field(L, attr, "from"), s2sp_lua_stream_remote(L, record))) {
 					s2sp_lua_stanza_counts(L, stream, FILTER_STANZA, attr);
@@ -192,7 +234,7 @@ static int judge_element(lua_State *L) {
 				decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
 				return s2sp_act_refuse(L, false, FILTER_SESSION, decision, "not-authorized");
 			}
-			/* Core would answer it without looking at who it says it is from. */
+			/* No stanza. Core would answer it without looking at who it says it is from, or take it for a local user's. */
 			int pushed = s2sp_act(L, false, "drop_element");
 			lua_pushvalue(L, FILTER_SESSION);
 			lua_pushstring(L, s2sp_reason_row(S2SP_REASON_WRONG_DOMAIN)->token);
@@ -207,6 +249,8 @@ static int judge_element(lua_State *L) {
 		decision = s2sp_lua_stream_refresh(L, FILTER_SESSION, record, FILTER_GUARD);
 		if (decision.verdict != S2SP_VERDICT_ALLOW)
 			return s2sp_act_refuse(L, false, FILTER_SESSION, decision, NULL);
+		if (!is_handshake(L, FILTER_STANZA, xmlns))
+			return s2sp_act_refuse(L, false, FILTER_SESSION, s2sp_stream_premature(stream), "not-authorized");
 	}
 	struct s2sp_text to = s2sp_lua_text_field(L, attr, "to");
 	struct s2sp_text local = s2sp_lua_stream_local(L, record);
@@ -223,9 +267,9 @@ static int judge_element(lua_State *L) {
 }
 
 /* Upvalues of the filter: the guard, and the names that the quick look reads by, which spares making strings of them. */
-enum { UP_GUARD = 1, UP_RECORD, UP_ATTR, UP_XMLNS, UP_FROM, UP_COUNT = UP_FROM };
+enum { UP_GUARD = 1, UP_RECORD, UP_ATTR, UP_XMLNS, UP_FROM, UP_NAME, UP_COUNT = UP_NAME };
 static const char *const filter_names[UP_COUNT + 1] = {
-	[UP_RECORD] = S2SP_LUA_STREAM_FIELD, [UP_ATTR] = "attr", [UP_XMLNS] = "xmlns", [UP_FROM] = "from"
+	[UP_RECORD] = S2SP_LUA_STREAM_FIELD, [UP_ATTR] = "attr", [UP_XMLNS] = "xmlns", [UP_FROM] = "from", [UP_NAME] = "name"
 };
 
 /* Pushes table[name], without metamethods: cannot throw. */
@@ -254,6 +298,9 @@ static bool is_ordinary(lua_State *L) {
 	struct s2sp_text domain = s2sp_jid_domain(from);
 	/* From an account, so it is no keepalive. */
 	if (remote.length == 0 || domain.bytes == from.bytes || !s2sp_text_equal(domain, remote))
+		return false;
+	raw_field(L, STANZA, UP_NAME);
+	if (!is_stanza_name(s2sp_lua_text(L, -1)))
 		return false;
 	s2sp_stream_active(stream, s2sp_now());
 	stream->verify_only = false;

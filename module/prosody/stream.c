@@ -10,7 +10,8 @@
 /* Core wipes it with everything else when it destroys the session. */
 #define FIELD S2SP_LUA_STREAM_FIELD
 
-enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_REPORT, UV_ACCOUNT, UV_PROTOCOL, UV_COUNT = UV_PROTOCOL };
+/* UV_VERDICTS: what other hosts of ours make of the certificate, host -> verdict; forgotten with the policy. */
+enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_REPORT, UV_ACCOUNT, UV_VERDICTS, UV_PROTOCOL, UV_COUNT = UV_PROTOCOL };
 
 /* What the userdata holds. */
 struct record {
@@ -142,12 +143,12 @@ static bool connection_tls(lua_State *L, int session, int record) {
 	return tls;
 }
 
-/* Pushes the store that judges this partner's certificates: its own anchors, or what the local host trusts. NULL: none. */
-static struct s2sp_trust_store *push_store(lua_State *L, int record, int guard, const struct s2sp_partner *partner) {
+/* Pushes the store that judges this partner's certificates: its own anchors, or what `host` trusts. NULL: none. */
+static struct s2sp_trust_store *push_store(lua_State *L, int guard, struct s2sp_text host, const struct s2sp_partner *partner) {
 	struct s2sp_text key = partner->trust_anchors;
 	const char *kind = "anchors";
 	if (key.length == 0) {
-		key = s2sp_lua_stream_local(L, record);
+		key = host;
 		kind = "hosts";
 	}
 	s2sp_lua_field(L, guard, "trust");
@@ -164,19 +165,25 @@ static struct s2sp_trust_store *push_store(lua_State *L, int record, int guard, 
 	return s2sp_lua_test_trust_store(L, -1);
 }
 
-/* The verdict on what the peer presented, for `remote`; the report stays with the record for the operator. */
-static enum s2sp_certificate_verdict judge(lua_State *L, int session, int record, int guard, const struct s2sp_partner *partner) {
+/* The verdict of `host` on what the peer presented; the stream's own host's report stays with the record for the operator. */
+static enum s2sp_certificate_verdict judge_for(lua_State *L, int session, int record, int guard, struct s2sp_text host,
+                                               const struct s2sp_partner *partner) {
 	int top = lua_gettop(L);
 	enum s2sp_certificate_verdict verdict = S2SP_CERTIFICATE_UNKNOWN;
-	struct s2sp_trust_store *store = push_store(L, record, guard, partner);
+	struct s2sp_trust_store *store = push_store(L, guard, host, partner);
 	s2sp_lua_push_peer_chain(L, session, true);
 	if (store != NULL && lua_istable(L, -1)) {
 		verdict = s2sp_lua_judge_peer_known(L, top + 1, top + 2, s2sp_lua_stream_remote(L, record), partner->pins,
 		                                    partner->pin_count, time(NULL));
-		lua_setiuservalue(L, record, UV_REPORT);
+		if (s2sp_text_equal(host, s2sp_lua_stream_local(L, record)))
+			lua_setiuservalue(L, record, UV_REPORT);
 	}
 	lua_settop(L, top);
 	return verdict;
+}
+
+static enum s2sp_certificate_verdict judge(lua_State *L, int session, int record, int guard, const struct s2sp_partner *partner) {
+	return judge_for(L, session, record, guard, s2sp_lua_stream_local(L, record), partner);
 }
 
 /*
@@ -258,6 +265,53 @@ struct s2sp_decision s2sp_lua_stream_refresh(lua_State *L, int session, int reco
 	return (struct s2sp_decision){ S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its domain yet" };
 }
 
+/* The verdict of a host that is not the stream's own: it may have other anchors, pins, trust. Found out once. */
+static enum s2sp_certificate_verdict verdict_of(lua_State *L, int session, int record, int guard, struct s2sp_text host,
+                                                const struct s2sp_partner *partner) {
+	int top = lua_gettop(L);
+	if (lua_getiuservalue(L, record, UV_VERDICTS) != LUA_TTABLE) {
+		lua_newtable(L);
+		lua_pushvalue(L, -1);
+		lua_setiuservalue(L, record, UV_VERDICTS);
+		lua_replace(L, top + 1);
+	}
+	lua_pushlstring(L, host.bytes, host.length);
+	if (lua_rawget(L, top + 1) != LUA_TNUMBER) {
+		lua_pushlstring(L, host.bytes, host.length);
+		lua_pushinteger(L, (lua_Integer)judge_for(L, session, record, guard, host, partner));
+		lua_pushvalue(L, -1);
+		lua_replace(L, top + 2);
+		lua_rawset(L, top + 1);
+	}
+	enum s2sp_certificate_verdict verdict = (enum s2sp_certificate_verdict)lua_tointeger(L, top + 2);
+	lua_settop(L, top);
+	return verdict;
+}
+
+struct s2sp_decision s2sp_lua_stream_stanza(lua_State *L, int session, int record, int guard, struct s2sp_text host) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
+	int top = lua_gettop(L);
+	s2sp_lua_field(L, guard, "policies");
+	const struct s2sp_policy *policy = NULL;
+	if (lua_istable(L, -1) && host.length > 0) {
+		lua_pushlstring(L, host.bytes, host.length);
+		lua_rawget(L, -2);
+		policy = s2sp_lua_test_policy(L, -1); /* the guard keeps it */
+	}
+	lua_settop(L, top);
+	if (s2sp_text_equal(host, s2sp_lua_stream_local(L, record)))
+		return s2sp_stream_stanza(stream, policy, remote);
+	const struct s2sp_partner *partner =
+		policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(policy, remote, NULL);
+	struct s2sp_stream view = *stream;
+	view.policy = NULL; /* hosts may share a policy and differ in what they trust */
+	view.certificate = S2SP_CERTIFICATE_UNKNOWN;
+	if (partner != NULL && stream->tls)
+		view.certificate = (uint8_t)verdict_of(L, session, record, guard, host, partner);
+	return s2sp_stream_stanza(&view, policy, remote);
+}
+
 struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard) {
 	struct s2sp_stream *stream = lua_touserdata(L, record);
 	struct s2sp_text local = s2sp_lua_stream_local(L, record);
@@ -268,6 +322,8 @@ struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int reco
 	/* The old policy may be gone with this; nothing of it is looked at below. */
 	stream->partner = NULL;
 	stream->policy = adopt_policy(L, record, guard, local);
+	lua_pushnil(L);
+	lua_setiuservalue(L, record, UV_VERDICTS);
 	const struct s2sp_partner *partner =
 		stream->policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(stream->policy, remote, NULL);
 	if (partner != NULL && stream->tls && (demanded || demands_certificate(partner)))

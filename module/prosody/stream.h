@@ -34,6 +34,12 @@ struct s2sp_text s2sp_lua_stream_local(lua_State *L, int record);
 struct s2sp_text s2sp_lua_stream_account(lua_State *L, int record);
 void s2sp_lua_stream_set_account(lua_State *L, int record, struct s2sp_text account);
 
+/*
+ * A stanza on the stream for (or from) our host `host`, judged by that host's policy and, where it is not the stream's own, by
+ * what that host makes of the certificate. The caller has checked that its domain is the stream's.
+ */
+struct s2sp_decision s2sp_lua_stream_stanza(lua_State *L, int session, int record, int guard, struct s2sp_text host);
+
 /* Moves the record to the policy its local host has now and judges it again (s2sp_stream_rejudge). */
 struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard);
 

@@ -262,6 +262,41 @@ static void test_dialback(void **state) {
 	each_row(dialback_follows_the_row);
 }
 
+/* Each key makes us ask somebody: of one stream one is asked about, and another one once TLS has made it another stream. */
+static void test_one_key_a_stream(void **state) {
+	(void)state;
+	struct fixture fixture = { 0 };
+	assert_true(build(&fixture, S2SP_OPTIONAL, S2SP_OPTIONAL, true, false, NULL));
+	struct s2sp_stream stream = start(&fixture, S2SP_INCOMING, false, S2SP_CERTIFICATE_UNKNOWN);
+	assert_int_equal(s2sp_stream_dialback(&stream).verdict, S2SP_VERDICT_ALLOW);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(s2sp_stream_dialback(&stream).verdict, S2SP_VERDICT_WAIT);
+	s2sp_stream_observe(&stream, true, S2SP_CERTIFICATE_VALID);
+	assert_int_equal(s2sp_stream_dialback(&stream).verdict, S2SP_VERDICT_ALLOW);
+	s2sp_stream_observe(&stream, true, S2SP_CERTIFICATE_VALID);
+	assert_int_equal(s2sp_stream_dialback(&stream).verdict, S2SP_VERDICT_WAIT);
+	assert_int_equal(s2sp_stream_authenticated(&stream, false).verdict, S2SP_VERDICT_ALLOW);
+	drop(&fixture);
+}
+
+/* The answer to our own db:verify, on a stream of ours: nothing that is said before TLS where TLS must be. */
+static void test_verify_on_outgoing_streams(void **state) {
+	(void)state;
+	struct fixture required = { 0 }, any = { 0 };
+	assert_true(build(&required, S2SP_REQUIRED, S2SP_NOT_SUPPORTED, true, false, NULL));
+	assert_true(build(&any, S2SP_OPTIONAL, S2SP_OPTIONAL, true, false, NULL));
+	struct s2sp_stream stream = start(&required, S2SP_OUTGOING, false, S2SP_CERTIFICATE_UNKNOWN);
+	struct s2sp_decision decision = s2sp_stream_verify(&stream);
+	assert_int_equal(decision.verdict, S2SP_VERDICT_REFUSE);
+	assert_int_equal(decision.reason, S2SP_REASON_TLS_REQUIRED);
+	stream = start(&required, S2SP_OUTGOING, true, S2SP_CERTIFICATE_UNTRUSTED);
+	assert_int_equal(s2sp_stream_verify(&stream).verdict, S2SP_VERDICT_ALLOW);
+	stream = start(&any, S2SP_OUTGOING, false, S2SP_CERTIFICATE_UNKNOWN);
+	assert_int_equal(s2sp_stream_verify(&stream).verdict, S2SP_VERDICT_ALLOW);
+	drop(&required);
+	drop(&any);
+}
+
 static void test_answers_nobody_asked_for(void **state) {
 	(void)state;
 	struct fixture fixture = { 0 };
@@ -512,7 +547,9 @@ static void test_record_is_small(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_offers), cmocka_unit_test(test_authentication), cmocka_unit_test(test_plans),
-		cmocka_unit_test(test_dialback), cmocka_unit_test(test_answers_nobody_asked_for), cmocka_unit_test(test_starttls),
+		cmocka_unit_test(test_dialback),
+		cmocka_unit_test(test_one_key_a_stream),
+		cmocka_unit_test(test_verify_on_outgoing_streams), cmocka_unit_test(test_answers_nobody_asked_for), cmocka_unit_test(test_starttls),
 		cmocka_unit_test(test_certificate),
 		cmocka_unit_test(test_names), cmocka_unit_test(test_pins), cmocka_unit_test(test_rejudge),
 		cmocka_unit_test(test_routes), cmocka_unit_test(test_random_sequences), cmocka_unit_test(test_record_is_small),

@@ -157,10 +157,28 @@ describe("files", function ()
 			'error s2s_partners_files[1]: "p1.d/none.lua"; there is no such file; create it or remove its name',
 			'warning s2s_partners_files[2]: "p1.d/x*.lua"; no file matches',
 			'warning s2s_partners_files[3]: "none.d/*.lua"; no file matches',
-			'error s2s_partners_files[4]: "p1.d"; there is no such file; create it or remove its name',
+			'error s2s_partners_files[4]: "p1.d"; is not a file, or a link that leads to none; name a file',
 			'warning s2s_partners_files[5]: "*.d"; no file matches',
 		}, messages(spec));
 		assert.same({}, spec.lists);
+	end);
+
+	it("that a pattern matches must be files or folders", function ()
+		assert(lfs.link("gone.lua", folder.."/p1.d/c.lua", true));
+		local spec = spec_of({ "p1.d/*.lua" });
+		assert.same({ 'error p1.d/c.lua: is not a file, or a link that leads to none; mend or remove it' }, messages(spec));
+		assert.same({ "p1.d/a.lua", "p1.d/b.lua" }, places(spec));
+	end);
+
+	it("must come to an end", function ()
+		write("p1.d/a.lua", "while true do end");
+		write("p1.d/b.lua", "return (('x'):gsub('x', function () repeat until false end))");
+		write("p2.d/c+1.lua", "\xEF\xBB\xBFreturn { { domain = 'after a byte order mark' } }");
+		local spec = spec_of({ "p1.d/*.lua", "p2.d/*.lua" });
+		assert.equal(2, #spec.issues);
+		for _, issue in ipairs(spec.issues) do assert.truthy(issue.expected:find("takes too long", 1, true)); end
+		assert.equal("after a byte order mark", spec.lists[1].list[1].domain);
+		assert.is_nil((debug.gethook()));
 	end);
 
 	it("cannot do anything but return a list", function ()

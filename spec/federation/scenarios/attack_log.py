@@ -1,0 +1,59 @@
+"""The log under strangers' hands, and what it keeps from the administrator."""
+
+from fedlab.probe import Probe
+
+from scenarios._edge import HOST, closed_somehow, configuration, edge_server, partner
+
+FABRIKAM = "fabrikam.test"
+GOOD = configuration(partner(FABRIKAM))
+
+
+def setup(lab):
+    lab.edge = edge_server(lab, GOOD).start()
+
+
+def refused_lines(lab, from_):
+    mark = lab.edge.mark()
+    with Probe(lab.edge.address, from_="evil.test", to=HOST) as probe:
+        probe.send("<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' "
+                   f"version='1.0' to='{HOST}' from='{from_}'>")
+        closed_somehow(probe)
+    lab.edge.wait_log("s2s stream .* closed", 5, mark) if "&#" not in from_ else lab.edge.wait_log("Refused stream", 5, mark)
+    return lab.edge.log_since(mark)
+
+
+def scenario_lines_in_a_name(lab):
+    """A domain with line breaks and tabs in it makes one line, whose rest stands where it belongs."""
+    log = refused_lines(lab, "evil&#10;Jan 01 00:00:00 mod_s2s_partners&#9;info&#9;Established stream from x")
+    line = next(line for line in log.splitlines() if "\tRefused stream from evil" in line)
+    assert "established stream from x" not in line and "unlisted-domain" in line, line
+    assert "established?stream?from?x (host" in line, line
+
+
+def scenario_endless_name(lab):
+    log = refused_lines(lab, "e." * 450 + ".test")
+    line = next(line for line in log.splitlines() if "Refused stream from" in line)
+    assert len(line) < 600, len(line)
+
+
+def scenario_no_false_alarm(lab):
+    """A stranger is refused with the module's own line; core has nothing to warn of."""
+    assert "No stream features to offer" not in refused_lines(lab, "evil.test")
+
+
+def scenario_missing_bundle(lab):
+    """A CA file of the host that is not there: said by name, not left to be found out by every partner's refusal."""
+    edge = edge_server(lab, GOOD, name="bundle", register=False, options='s2s_ssl = { cafile = "missing.pem" }').start()
+    edge.wait_log(r"warn.*contoso.test: the trust store.*missing.pem")
+    edge.shell("> 1")       # only then does it take signals
+    edge.stop()
+
+
+def scenario_unreadable_tls_options(lab):
+    """When core cannot say what the host trusts, nothing else is trusted in its place."""
+    edge = edge_server(lab, GOOD, name="options", register=False, options='s2s_ssl = { dhparam = "missing.pem" }').start()
+    if lab.version == "0.12":
+        edge.wait_log(r"error.*contoso.test: the trust store of this host cannot be read")
+        edge.wait_log(r"none was in force before")
+    edge.shell("> 1")
+    edge.stop()
