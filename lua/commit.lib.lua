@@ -90,7 +90,14 @@ local function new_commit(native, options, trust)
 
 	-- Not even want of memory may end in anything but a refusal.
 	local function try_compile(hosts)
+		-- A long list is built, read once and let go. Prosody's collector starts a cycle at each twentieth that the heap grows:
+		-- it would mark the growing list twenty times over, and everything else with it.
+		local collecting = collectgarbage("isrunning");
+		collectgarbage("stop");
 		local ok, result, issues, count = xpcall(compile, debug.traceback, hosts);
+		if collecting then
+			collectgarbage("restart");
+		end
 		if ok then
 			return result, issues, count;
 		end

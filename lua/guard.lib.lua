@@ -202,8 +202,27 @@ local function new_guard(native, latch)
 		return tag.name == name and tag.attr.xmlns == xmlns;
 	end
 
+	local function conforms(tag, offer)
+		local name, xmlns = tag.name, tag.attr.xmlns;
+		if name == "starttls" and xmlns == xmlns_tls then
+			return offer.starttls and (not tag.tags[1]) == not offer.starttls_required;
+		elseif name == "mechanisms" and xmlns == xmlns_sasl then
+			return offer.sasl;
+		elseif name == "dialback" and xmlns == xmlns_dialback_feature then
+			return offer.dialback;
+		elseif name == "bidi" and xmlns == xmlns_bidi_feature then
+			return offer.bidi;
+		end
+		return true;
+	end
+
 	-- Cuts a <stream:features/> down to what `offer` allows.
 	function guard.trim_features(features, offer)
+		local good = true;
+		for _, tag in ipairs(features.tags) do
+			good = good and conforms(tag, offer);
+		end
+		if good then return; end -- nearly always; to build a list anew is what costs
 		features:maptags(function (tag)
 			if is(tag, "starttls", xmlns_tls) then
 				if not offer.starttls then return nil; end

@@ -229,12 +229,10 @@ enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struc
 		status = s2sp_config_judge_host(config, options);
 	if (status == S2SP_STATUS_OK && s2sp_issues_has_error(&config->issues))
 		status = S2SP_STATUS_INVALID;
-	if (status == S2SP_STATUS_OK) {
+	if (status == S2SP_STATUS_OK)
 		*policy = config->policy;
-		s2sp_index_shrink(&(*policy)->users);
-	} else {
+	else
 		s2sp_policy_free(config->policy);
-	}
 	config->policy = NULL;
 	return status;
 }

@@ -156,11 +156,43 @@ static enum s2sp_domain_fault convert(struct s2sp_text name, s2sp_domain_to_asci
 	return S2SP_DOMAIN_OK;
 }
 
+/* What nearly every name is: letters, digits, inner hyphens, nothing that IDNA or a rule about numbers has a say in. False: look closer. */
+static bool parse_plain(struct s2sp_text name, struct s2sp_domain *out) {
+	size_t label = 0; /* where the current one starts */
+	bool letter = false;
+	if (name.length > S2SP_DOMAIN_LENGTH_MAX)
+		return false;
+	for (size_t i = 0; i < name.length; i++) {
+		char c = fold(name.bytes[i]);
+		out->bytes[i] = c;
+		if (c >= 'a' && c <= 'z') {
+			letter = true;
+		} else if (c == '.') {
+			if (i == label || i - label > S2SP_LABEL_LENGTH_MAX || out->bytes[i - 1] == '-')
+				return false;
+			label = i + 1;
+			letter = false;
+		} else if (c == '-') {
+			/* "xn--", and every other label of that form */
+			if (i == label || i - label == 3)
+				return false;
+		} else if (!is_digit(c)) {
+			return false;
+		}
+	}
+	out->length = (unsigned char)name.length;
+	size_t last = name.length - label;
+	/* A number may be written "0x7f". */
+	return last > 0 && last <= S2SP_LABEL_LENGTH_MAX && letter && name.bytes[label] != '0' && name.bytes[name.length - 1] != '-';
+}
+
 static enum s2sp_domain_fault parse(struct s2sp_text name, s2sp_domain_to_ascii *to_ascii, struct s2sp_domain *out) {
 	if (name.length > 0 && name.bytes[name.length - 1] == '.')
 		name.length--;
 	if (name.length == 0)
 		return S2SP_DOMAIN_EMPTY;
+	if (parse_plain(name, out))
+		return S2SP_DOMAIN_OK;
 	if (name.length > NAME_LENGTH_MAX)
 		return S2SP_DOMAIN_TOO_LONG;
 	if (name.bytes[0] == '[' || memchr(name.bytes, ':', name.length) != NULL)

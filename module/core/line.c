@@ -147,7 +147,21 @@ static size_t escape(struct s2sp_text text, bool quoted, char out[4], size_t *us
 	return 4;
 }
 
+/* Nothing to escape: what nearly every text of a configuration is, and each entry has several. */
+static bool is_plain(struct s2sp_text text) {
+	bool plain = true;
+	for (size_t i = 0; i < text.length; i++) {
+		char c = text.bytes[i];
+		plain = plain && c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+	}
+	return plain;
+}
+
 static void add_escaped(struct s2sp_line *line, struct s2sp_text text, size_t limit, bool quoted) {
+	if (text.length <= limit && is_plain(text)) {
+		s2sp_line_add_text(line, text);
+		return;
+	}
 	char piece[4];
 	size_t used, total = 0;
 	/* Where to stop for the ellipsis is known only when the whole turns out too long. */

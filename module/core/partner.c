@@ -51,7 +51,6 @@ enum s2sp_status s2sp_partner_table_append(struct s2sp_partner_table *table, con
 void s2sp_partner_table_shrink(struct s2sp_partner_table *table) {
 	if (table->count > 0 && table->count < table->capacity)
 		(void)resize(table, table->count); /* failing to shrink loses nothing */
-	s2sp_index_shrink(&table->domains);
 }
 
 size_t s2sp_partner_table_count(const struct s2sp_partner_table *table) {
@@ -67,7 +66,8 @@ static const struct s2sp_partner *find_exact(const struct s2sp_partner_table *ta
 	if (value >= table->count)
 		return NULL; /* local */
 	const struct s2sp_partner *partner = &table->partners[value];
-	*match = s2sp_text_equal(partner->name, domain) ? S2SP_MATCH_PRIMARY : S2SP_MATCH_ADDITIONAL;
+	if (match != NULL)
+		*match = s2sp_text_equal(partner->name, domain) ? S2SP_MATCH_PRIMARY : S2SP_MATCH_ADDITIONAL;
 	return partner;
 }
 
@@ -79,7 +79,8 @@ static const struct s2sp_partner *find_wildcard(const struct s2sp_partner_table 
 			continue;
 		uint32_t value = s2sp_index_find(&table->domains, S2SP_NAME_WILDCARD, parent);
 		if (value < table->count) {
-			*match = S2SP_MATCH_WILDCARD;
+			if (match != NULL)
+				*match = S2SP_MATCH_WILDCARD;
 			return &table->partners[value];
 		}
 	}
@@ -88,10 +89,8 @@ static const struct s2sp_partner *find_wildcard(const struct s2sp_partner_table 
 
 const struct s2sp_partner *s2sp_partner_table_find(const struct s2sp_partner_table *table, struct s2sp_text domain,
 												   enum s2sp_match *match) {
-	enum s2sp_match ignored;
-	if (match == NULL)
-		match = &ignored;
-	*match = S2SP_MATCH_NONE;
+	if (match != NULL)
+		*match = S2SP_MATCH_NONE;
 	if (domain.length == 0 || domain.length > S2SP_DOMAIN_LENGTH_MAX)
 		return NULL;
 	uint32_t value = s2sp_index_find(&table->domains, S2SP_NAME_EXACT, domain);

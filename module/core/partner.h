@@ -35,24 +35,25 @@ enum s2sp_partner_setting {
 
 /* Sealed: everything is owned by the table it was found in (or by the policy, for the default policy). */
 struct s2sp_partner {
-	struct s2sp_text name;        /* canonical primary domain; "unlisted" for the default policy */
-	struct s2sp_text description; /* as written; may be empty */
-	struct s2sp_text place;       /* where it was written: "s2s_partners[3]", "partners.d/eu.cfg.lua[12]" */
+	/* What streams and stanzas are judged by, side by side. */
 	const struct s2sp_negotiation_row *row;
-	const struct s2sp_text *additional; /* canonical, wildcards as "*.fabrikam.com", in the order written */
-	const struct s2sp_pin *pins;
 	struct s2sp_text trust_anchors; /* path as written; empty: the host's own trust store */
-	struct s2sp_text proxy_host;    /* canonical domain or IP literal; empty: ask DNS */
-	uint32_t additional_count;
+	uint32_t index;                 /* position in the table, stable for its lifetime; of no meaning in a default policy */
 	uint32_t pin_count;
 	uint32_t connection_limit; /* 0: the general partner_connections limit */
-	uint32_t index;            /* position in the table, stable for its lifetime; of no meaning in a default policy */
 	uint16_t proxy_port;
 	uint8_t type;  /* enum s2sp_partner_type */
 	uint8_t given; /* set of enum s2sp_partner_setting */
 	bool keepalive;
 	bool presence_automatic;
 	bool group_chat;
+	uint32_t additional_count;
+	const struct s2sp_pin *pins;
+	struct s2sp_text name;        /* canonical primary domain; "unlisted" for the default policy */
+	struct s2sp_text description; /* as written; may be empty */
+	struct s2sp_text place;       /* where it was written: "s2s_partners[3]", "partners.d/eu.cfg.lua[12]" */
+	const struct s2sp_text *additional; /* canonical, wildcards as "*.fabrikam.com", in the order written */
+	struct s2sp_text proxy_host;        /* canonical domain or IP literal; empty: ask DNS */
 };
 
 struct s2sp_partner_table;

@@ -27,6 +27,16 @@ bool s2sp_lua_field_is(lua_State *L, int index, const char *name, const char *li
 	return s2sp_text_equal(s2sp_lua_text_field(L, index, name), s2sp_text_from(literal));
 }
 
+void *s2sp_lua_marked(lua_State *L, int index, size_t size, const void *mark) {
+	/* Of a light userdata the length is 0. */
+	if (lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) != size)
+		return NULL;
+	unsigned char *block = lua_touserdata(L, index);
+	const void *end;
+	memcpy(&end, block + size - sizeof(end), sizeof(end));
+	return end == mark ? block : NULL;
+}
+
 bool s2sp_lua_is_s2s(lua_State *L, int index) {
 	struct s2sp_text type = s2sp_lua_text_field(L, index, "type");
 	return type.length >= 3 && memcmp(type.bytes, "s2s", 3) == 0;

@@ -24,6 +24,13 @@ struct s2sp_text s2sp_lua_text(lua_State *L, int index);
 /* Whether table[name] is the string `literal`. */
 bool s2sp_lua_field_is(lua_State *L, int index, const char *name, const char *literal);
 
+/*
+ * Whether the value at `index` is a full userdata of `size` bytes, which ends with a pointer to `mark` (an object of ours that
+ * nobody else can name): the test for what is looked at with every stanza, at a sixth of the price of luaL_testudata.
+ * Returns its block, or NULL.
+ */
+void *s2sp_lua_marked(lua_State *L, int index, size_t size, const void *mark);
+
 /* Whether the session at `index` is a server-to-server stream, live or destroyed. */
 bool s2sp_lua_is_s2s(lua_State *L, int index);
 

@@ -47,15 +47,20 @@ static void push_certificate(lua_State *L, int socket, lua_Integer number) {
 	call_method(L, "pem", 0);
 }
 
-void s2sp_lua_push_peer_chain(lua_State *L, int session) {
+void s2sp_lua_push_peer_chain(lua_State *L, int session, bool finished) {
 	int top = lua_gettop(L);
 	luaL_checkstack(L, 8, NULL);
 	s2sp_lua_field(L, session, "conn");
 	call_method(L, "socket", 0); /* the LuaSec object once TLS has begun, in 0.12 and in 13 */
 	int socket = top + 1;
-	lua_pushvalue(L, socket);
-	call_method(L, "info", 0); /* a plain socket has no such method, and before the handshake is done there is no protocol */
-	if (!lua_istable(L, -1) || s2sp_lua_text_field(L, -1, "protocol").length == 0) {
+	if (finished) {
+		finished = lua_type(L, socket) == LUA_TUSERDATA;
+	} else {
+		lua_pushvalue(L, socket);
+		call_method(L, "info", 0); /* a plain socket has no such method, and before the handshake is done there is no protocol */
+		finished = lua_istable(L, -1) && s2sp_lua_text_field(L, -1, "protocol").length > 0;
+	}
+	if (!finished) {
 		lua_settop(L, top);
 		lua_pushnil(L);
 		return;
@@ -219,6 +224,19 @@ enum s2sp_certificate_verdict s2sp_lua_judge_peer_report(lua_State *L, int chain
 	return verdict;
 }
 
+enum s2sp_certificate_verdict s2sp_lua_judge_peer_known(lua_State *L, int store, int chain, struct s2sp_text domain,
+														const struct s2sp_pin *pins, size_t pin_count, time_t now) {
+	store = lua_absindex(L, store);
+	chain = lua_absindex(L, chain);
+	if (s2sp_lua_recall_report(L, store, chain, domain, pins, pin_count, now))
+		return S2SP_CERTIFICATE_VALID;
+	enum s2sp_certificate_verdict verdict = s2sp_lua_judge_peer_report(L, chain, s2sp_lua_check_trust_store(L, store), domain,
+																	   pins, pin_count, now);
+	if (verdict == S2SP_CERTIFICATE_VALID)
+		s2sp_lua_remember_report(L, store, chain, domain, pins, pin_count, now);
+	return verdict;
+}
+
 struct s2sp_trust_store *s2sp_lua_test_trust_store(lua_State *L, int index) {
 	struct s2sp_trust_store **slot = luaL_testudata(L, index, S2SP_LUA_TRUST_STORE);
 	return slot == NULL ? NULL : *slot;
@@ -264,7 +282,7 @@ static int trust_store(lua_State *L) {
 	source.now = (int64_t)luaL_optinteger(L, -1, (lua_Integer)time(NULL));
 
 	char message[MESSAGE_SIZE];
-	struct s2sp_trust_store **slot = lua_newuserdatauv(L, sizeof(struct s2sp_trust_store *), 0);
+	struct s2sp_trust_store **slot = lua_newuserdatauv(L, sizeof(struct s2sp_trust_store *), 1);
 	*slot = NULL;
 	luaL_setmetatable(L, S2SP_LUA_TRUST_STORE);
 	switch (s2sp_trust_store_new(&source, slot, message, sizeof(message))) {
@@ -330,7 +348,7 @@ static int judge_certificate(lua_State *L) {
 /* peer_chain(session) -> list of PEM texts, or nil without TLS */
 static int peer_chain(lua_State *L) {
 	luaL_checkany(L, 1);
-	s2sp_lua_push_peer_chain(L, 1);
+	s2sp_lua_push_peer_chain(L, 1, false);
 	return 1;
 }
 

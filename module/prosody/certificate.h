@@ -22,9 +22,10 @@ struct s2sp_trust_store *s2sp_lua_test_trust_store(lua_State *L, int index);
 /*
  * Pushes what the peer of the session at `session` presented, as the connection holds it now: a list of PEM texts, the
  * certificate of its key first; empty when it presented none; nil when the connection has no finished TLS handshake or is
- * gone. No more than S2SP_CHAIN_LENGTH_MAX + 1 are fetched. May throw (the methods of the connection are called).
+ * gone. `finished`: the connection is known to have finished its handshake, so that it is not asked again. No more than
+ * S2SP_CHAIN_LENGTH_MAX + 1 are fetched. May throw (the methods of the connection are called).
  */
-void s2sp_lua_push_peer_chain(lua_State *L, int session);
+void s2sp_lua_push_peer_chain(lua_State *L, int session, bool finished);
 
 /*
  * The verdict on the chain at `chain_index`: a list of PEM or DER texts; an empty one and nil mean that nothing was presented. `domain` is
@@ -44,5 +45,20 @@ int s2sp_lua_own_certificate(lua_State *L);
 
 /* Pushes a table of functions for Lua: trust_store, judge_certificate, peer_chain. */
 int s2sp_lua_open_certificate(lua_State *L);
+
+/*
+ * As s2sp_lua_judge_peer_report, for the store (userdata) at index `store`. A chain that this store has found valid before, for
+ * the same domain and pins, is not verified again while none of its dates has passed: verifying costs a quarter of a
+ * handshake. The store forgets when it is collected, and so with every commit. The report may be shared: do not change it.
+ */
+enum s2sp_certificate_verdict s2sp_lua_judge_peer_known(lua_State *L, int store, int chain, struct s2sp_text domain,
+														const struct s2sp_pin *pins, size_t pin_count, time_t now);
+
+/* Pushes the report of a chain that is known to be valid; false, and nothing pushed, when it is not. */
+bool s2sp_lua_recall_report(lua_State *L, int store, int chain, struct s2sp_text domain, const struct s2sp_pin *pins,
+							size_t pin_count, time_t now);
+/* Keeps the report on top of the stack, which stays there: of a valid chain, judged at `now`. */
+void s2sp_lua_remember_report(lua_State *L, int store, int chain, struct s2sp_text domain, const struct s2sp_pin *pins,
+							  size_t pin_count, time_t now);
 
 #endif

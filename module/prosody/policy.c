@@ -3,12 +3,22 @@
 #include <limits.h>
 
 #include "../ident/idna.h"
+#include "aux.h"
+
+/* What the userdata of a policy holds. */
+struct policy_slot {
+	struct s2sp_policy *policy;
+	const void *mark; /* last: see s2sp_lua_marked */
+};
+
+static const char policy_mark;
 
 struct s2sp_policy **s2sp_lua_new_policy(lua_State *L) {
-	struct s2sp_policy **slot = lua_newuserdatauv(L, sizeof(struct s2sp_policy *), 1);
-	*slot = NULL;
+	struct policy_slot *slot = lua_newuserdatauv(L, sizeof(*slot), 1);
+	slot->policy = NULL;
+	slot->mark = &policy_mark;
 	luaL_setmetatable(L, S2SP_LUA_POLICY);
-	return slot;
+	return &slot->policy;
 }
 
 struct s2sp_partner_table **s2sp_lua_new_table(lua_State *L) {
@@ -19,8 +29,8 @@ struct s2sp_partner_table **s2sp_lua_new_table(lua_State *L) {
 }
 
 struct s2sp_policy *s2sp_lua_test_policy(lua_State *L, int index) {
-	struct s2sp_policy **slot = luaL_testudata(L, index, S2SP_LUA_POLICY);
-	return slot == NULL ? NULL : *slot;
+	struct policy_slot *slot = s2sp_lua_marked(L, index, sizeof(*slot), &policy_mark);
+	return slot == NULL ? NULL : slot->policy;
 }
 
 struct s2sp_policy *s2sp_lua_check_policy(lua_State *L, int index) {

@@ -50,15 +50,14 @@ static int refuse_stanza(lua_State *L, int origin, int stanza, struct s2sp_decis
 static int on_stanza_in(lua_State *L) {
 	s2sp_lua_field(L, ARG_EVENT, "origin");
 	int origin = lua_gettop(L);
-	if (!s2sp_lua_is_s2s(L, origin))
-		return 0;
-	s2sp_lua_field(L, origin, "dummy");
-	if (lua_toboolean(L, -1))
-		return 0; /* core's own bounce of what could not be sent */
-	lua_settop(L, origin);
+	/* Asked first: who has a record is a stream, and nearly all that comes here has. */
 	struct s2sp_stream *stream = s2sp_lua_stream_get(L, origin);
-	if (stream == NULL)
+	if (stream == NULL) {
+		s2sp_lua_field(L, origin, "dummy");
+		if (!s2sp_lua_is_s2s(L, origin) || lua_toboolean(L, -1))
+			return 0; /* a client's, or core's own bounce of what could not be sent */
 		return s2sp_act_refuse(L, true, origin, no_record, NULL);
+	}
 	struct s2sp_text remote = s2sp_lua_stream_remote(L, origin + 1);
 	s2sp_lua_field(L, ARG_EVENT, "stanza");
 	int stanza = lua_gettop(L);
@@ -171,10 +170,13 @@ static bool is_authenticated(lua_State *L, const struct s2sp_stream *stream) {
  * Core fires events by the name of what it takes for a stanza: <pre-message/> would reach the handlers that are for what local
  * users send.
  */
-static bool is_stanza(lua_State *L, int element) {
-	struct s2sp_text name = s2sp_lua_text_field(L, element, "name");
+static bool is_stanza_name(struct s2sp_text name) {
 	return s2sp_text_equal(name, S2SP_TEXT("message")) || s2sp_text_equal(name, S2SP_TEXT("presence")) ||
 	       s2sp_text_equal(name, S2SP_TEXT("iq"));
+}
+
+static bool is_stanza(lua_State *L, int element) {
+	return is_stanza_name(s2sp_lua_text_field(L, element, "name"));
 }
 
 /*
@@ -264,12 +266,57 @@ static int judge_element(lua_State *L) {
 	return s2sp_act_refuse(L, false, FILTER_SESSION, decision, NULL);
 }
 
-/* Upvalue: the guard. Called by util.filters with (stanza, session); nil drops the stanza. */
+/* Upvalues of the filter: the guard, and the names that the quick look reads by, which spares making strings of them. */
+enum { UP_GUARD = 1, UP_RECORD, UP_ATTR, UP_XMLNS, UP_FROM, UP_NAME, UP_COUNT = UP_NAME };
+static const char *const filter_names[UP_COUNT + 1] = {
+	[UP_RECORD] = S2SP_LUA_STREAM_FIELD, [UP_ATTR] = "attr", [UP_XMLNS] = "xmlns", [UP_FROM] = "from", [UP_NAME] = "name"
+};
+
+/* Pushes table[name], without metamethods: cannot throw. */
+static int raw_field(lua_State *L, int table, int upvalue) {
+	if (lua_type(L, table) != LUA_TTABLE) {
+		lua_pushnil(L);
+		return LUA_TNIL;
+	}
+	lua_pushvalue(L, lua_upvalueindex(upvalue));
+	return lua_rawget(L, table);
+}
+
+/*
+ * What judge_element would let pass, and nearly every element is: a stanza of an established stream, from an account of its own
+ * domain. It does to the record what judge_element does. Nothing in here can throw, so it needs no protection; what it does not know goes the long way.
+ */
+static bool is_ordinary(lua_State *L) {
+	enum { STANZA = 1, SESSION, RECORD, ATTR };
+	raw_field(L, SESSION, UP_RECORD);
+	struct s2sp_stream *stream = s2sp_lua_stream_test(L, RECORD);
+	if (stream == NULL || stream->stage != S2SP_STAGE_ESTABLISHED || raw_field(L, STANZA, UP_ATTR) != LUA_TTABLE ||
+	    raw_field(L, ATTR, UP_XMLNS) != LUA_TNIL || raw_field(L, ATTR, UP_FROM) != LUA_TSTRING)
+		return false;
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, RECORD);
+	struct s2sp_text from = s2sp_lua_text(L, ATTR + 2);
+	struct s2sp_text domain = s2sp_jid_domain(from);
+	/* From an account, so it is no keepalive. */
+	if (remote.length == 0 || domain.bytes == from.bytes || !s2sp_text_equal(domain, remote))
+		return false;
+	raw_field(L, STANZA, UP_NAME);
+	if (!is_stanza_name(s2sp_lua_text(L, -1)))
+		return false;
+	s2sp_stream_active(stream, s2sp_now());
+	stream->verify_only = false;
+	return true;
+}
+
+/* Called by util.filters with (stanza, session); nil drops the stanza. */
 static int filter(lua_State *L) {
 	lua_settop(L, 2);
+	bool ordinary = is_ordinary(L);
+	lua_settop(L, ordinary ? 1 : 2);
+	if (ordinary)
+		return 1;
 	lua_pushcfunction(L, judge_element);
 	lua_pushvalue(L, 1);
-	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_pushvalue(L, lua_upvalueindex(UP_GUARD));
 	lua_pushvalue(L, 2);
 	if (lua_pcall(L, 3, LUA_MULTRET, 0) == LUA_OK) {
 		int results = lua_gettop(L) - 2;
@@ -282,7 +329,7 @@ static int filter(lua_State *L) {
 			return 0;
 	}
 	/* The error is on top. */
-	if (lua_getfield(L, lua_upvalueindex(1), "internal_error") == LUA_TFUNCTION) {
+	if (lua_getfield(L, lua_upvalueindex(UP_GUARD), "internal_error") == LUA_TFUNCTION) {
 		lua_createtable(L, 0, 1);
 		lua_pushvalue(L, 2);
 		lua_setfield(L, -2, "session");
@@ -296,6 +343,8 @@ static int filter(lua_State *L) {
 int s2sp_lua_stanza_filter(lua_State *L) {
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 1);
-	lua_pushcclosure(L, filter, 1);
+	for (int upvalue = UP_RECORD; upvalue <= UP_COUNT; upvalue++)
+		lua_pushstring(L, filter_names[upvalue]);
+	lua_pushcclosure(L, filter, UP_COUNT);
 	return 1;
 }

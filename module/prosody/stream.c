@@ -7,15 +7,27 @@
 #include "stream_limits.h"
 
 #define METATABLE "s2s_partners.stream"
-/* Where a session keeps its record. Core wipes it with everything else when it destroys the session. */
-#define FIELD "s2s_partners_stream"
+/* Core wipes it with everything else when it destroys the session. */
+#define FIELD S2SP_LUA_STREAM_FIELD
 
 /* UV_VERDICTS: what other hosts of ours make of the certificate, host -> verdict; forgotten with the policy. */
-enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_REPORT, UV_ACCOUNT, UV_VERDICTS, UV_COUNT = UV_VERDICTS };
+enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_REPORT, UV_ACCOUNT, UV_VERDICTS, UV_PROTOCOL, UV_COUNT = UV_PROTOCOL };
+
+/* What the userdata holds. */
+struct record {
+	struct s2sp_stream stream;
+	const void *mark; /* last: see s2sp_lua_marked */
+};
+
+static const char record_mark;
+
+struct s2sp_stream *s2sp_lua_stream_test(lua_State *L, int index) {
+	return s2sp_lua_marked(L, index, sizeof(struct record), &record_mark);
+}
 
 struct s2sp_stream *s2sp_lua_stream_get(lua_State *L, int session) {
 	s2sp_lua_field(L, session, FIELD);
-	struct s2sp_stream *stream = luaL_testudata(L, -1, METATABLE);
+	struct s2sp_stream *stream = s2sp_lua_stream_test(L, -1);
 	if (stream == NULL) {
 		lua_pop(L, 1);
 		lua_pushnil(L);
@@ -29,7 +41,9 @@ struct s2sp_stream *s2sp_lua_stream_need(lua_State *L, int session) {
 	if (stream != NULL)
 		return stream;
 	lua_pop(L, 1);
-	stream = lua_newuserdatauv(L, sizeof *stream, UV_COUNT);
+	struct record *fresh = lua_newuserdatauv(L, sizeof *fresh, UV_COUNT);
+	fresh->mark = &record_mark;
+	stream = &fresh->stream;
 	s2sp_stream_begin(stream, s2sp_lua_field_is(L, session, "direction", "outgoing") ? S2SP_OUTGOING : S2SP_INCOMING, NULL);
 	s2sp_stream_clock_start(stream, s2sp_now());
 	luaL_setmetatable(L, METATABLE);
@@ -98,27 +112,32 @@ static void call_method(lua_State *L, int object, const char *method) {
 	lua_call(L, 1, 1);
 }
 
-/* Whether the value on top is LuaSec's description of a finished handshake. */
+/* Whether the value on top is LuaSec's description of a finished handshake, replaced with the protocol's name then. */
 static bool describes_tls(lua_State *L) {
-	return lua_istable(L, -1) && s2sp_lua_text_field(L, -1, "protocol").length > 0;
+	if (!lua_istable(L, -1) || s2sp_lua_field(L, -1, "protocol") != LUA_TSTRING)
+		return false;
+	lua_replace(L, -2);
+	return lua_rawlen(L, -1) > 0;
 }
 
 /*
- * Whether the connection itself reports a TLS session. session.secure is not asked: a second stream header in clear after
- * <starttls/> makes core set it (0.12.3 and 13.0.1).
+ * Whether the connection itself reports a TLS session; its protocol stays with the record. session.secure is not asked: a second
+ * stream header in clear after <starttls/> makes core set it (0.12.3 and 13.0.1).
  */
-static bool connection_tls(lua_State *L, int session) {
+static bool connection_tls(lua_State *L, int session, int record) {
 	int top = lua_gettop(L);
 	bool tls = false;
 	s2sp_lua_field(L, session, "conn");
 	if (!lua_isnil(L, -1)) {
-		call_method(L, -1, "ssl_info"); /* Prosody 13 */
+		/* The LuaSec object once TLS has begun, in 0.12 and 13; a plain socket has no such method. */
+		call_method(L, top + 1, "socket");
+		if (lua_type(L, -1) == LUA_TUSERDATA)
+			call_method(L, -1, "info");
+		else
+			call_method(L, top + 1, "ssl_info"); /* whatever else a connection is made of, in 13 */
 		tls = describes_tls(L);
-		if (!tls) {
-			call_method(L, top + 1, "socket");
-			call_method(L, -1, "info"); /* 0.12: the LuaSec object; a plain socket has no such method */
-			tls = describes_tls(L);
-		}
+		if (tls)
+			lua_setiuservalue(L, record, UV_PROTOCOL);
 	}
 	lua_settop(L, top);
 	return tls;
@@ -152,10 +171,10 @@ static enum s2sp_certificate_verdict judge_for(lua_State *L, int session, int re
 	int top = lua_gettop(L);
 	enum s2sp_certificate_verdict verdict = S2SP_CERTIFICATE_UNKNOWN;
 	struct s2sp_trust_store *store = push_store(L, guard, host, partner);
-	s2sp_lua_push_peer_chain(L, session);
+	s2sp_lua_push_peer_chain(L, session, true);
 	if (store != NULL && lua_istable(L, -1)) {
-		verdict = s2sp_lua_judge_peer_report(L, top + 2, store, s2sp_lua_stream_remote(L, record), partner->pins,
-		                                     partner->pin_count, time(NULL));
+		verdict = s2sp_lua_judge_peer_known(L, top + 1, top + 2, s2sp_lua_stream_remote(L, record), partner->pins,
+		                                    partner->pin_count, time(NULL));
 		if (s2sp_text_equal(host, s2sp_lua_stream_local(L, record)))
 			lua_setiuservalue(L, record, UV_REPORT);
 	}
@@ -186,7 +205,7 @@ static bool demands_certificate(const struct s2sp_partner *partner) {
 
 /* What the connection says now. The certificate is judged once, as soon as the domain is known. */
 static void observe(lua_State *L, int session, int record, int guard, struct s2sp_stream *stream) {
-	bool tls = stream->tls || connection_tls(L, session);
+	bool tls = stream->tls || connection_tls(L, session, record);
 	enum s2sp_certificate_verdict verdict = (enum s2sp_certificate_verdict)stream->certificate;
 	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
 	if (tls && stream->policy != NULL && remote.length > 0 && stream->stage < S2SP_STAGE_AUTHENTICATED) {
@@ -336,7 +355,7 @@ static int stream_view(lua_State *L) {
 	const struct s2sp_stream *stream = s2sp_lua_stream_get(L, 1);
 	if (stream == NULL)
 		return 1;
-	lua_createtable(L, 0, 9);
+	lua_createtable(L, 0, 11);
 	set_text(L, "direction", s2sp_text_from(stream->direction == S2SP_OUTGOING ? "out" : "in"));
 	set_text(L, "stage", s2sp_text_from(stage_token((enum s2sp_stage)stream->stage)));
 	set_text(L, "method", s2sp_text_from(s2sp_method_token((enum s2sp_method)stream->method)));
@@ -350,6 +369,8 @@ static int stream_view(lua_State *L) {
 		set_text(L, "reason", s2sp_text_from(s2sp_reason_row((enum s2sp_reason)stream->reason)->token));
 	lua_pushboolean(L, stream->tls);
 	lua_setfield(L, -2, "tls");
+	lua_getiuservalue(L, 2, UV_PROTOCOL);
+	lua_setfield(L, -2, "protocol");
 	lua_getiuservalue(L, 2, UV_REPORT);
 	lua_setfield(L, -2, "report");
 	return 1;

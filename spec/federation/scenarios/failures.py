@@ -117,8 +117,8 @@ def scenario_damaged_while_running(lab):
 
 # Errors in the handlers
 
-# A plugin that makes a value the module reads raise, once the file "armed" is there.  The connection is asked for its
-# TLS session at every step, so that is where it hurts.
+# A plugin that makes a value the module reads raise, once the file "armed" is there.  The stream is asked for its local
+# host at every step, by the module first, so that is where it hurts.
 TRAP = """
 local lfs = require "lfs";
 local armed = "%(armed)s";
@@ -126,13 +126,14 @@ local armed = "%(armed)s";
 local function trap(session)
     if not session or not session.conn or session.trapped or not lfs.attributes(armed) then return; end
     session.trapped = true;
-    local real = session.conn;
-    local bad = function () error("a trap"); end
-    session.conn = setmetatable({}, { __index = function (_, name)
-        if name == "ssl_info" or name == "socket" then return bad; end
-        local value = real[name];
-        if type(value) == "function" then return function (_, ...) return value(real, ...); end; end
-        return value;
+    local field = session.direction == "outgoing" and "from_host" or "to_host";
+    local real = session[field];
+    session[field] = nil;
+    setmetatable(session, { __index = function (_, name)
+        if name ~= field then return nil; end
+        setmetatable(session, nil);
+        session[field] = real;
+        error("a trap");
     end });
 end
 

@@ -1,0 +1,282 @@
+/*
+ * What the core costs, without Lua and without a server.
+ *
+ *   core_bench                 every figure, one a line: NAME TAB VALUE [TAB SPREAD] (nanoseconds, bytes, milliseconds)
+ *   core_bench count WHAT      WHAT ("reference", "decision") a fixed number of times, for an instruction counter that
+ *                              collects inside the function bench_WHAT
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../core/allocator.h"
+#include "../core/feed.h"
+#include "s2sp.h"
+
+enum { STRIDE = 48, ROUNDS = 15, LOOKUPS = 1 << 16, REPEATS = 1000 };
+
+static struct counting counted;
+
+static void fail(const char *what) {
+	fprintf(stderr, "core_bench: %s\n", what);
+	exit(1);
+}
+
+static double clock_of(clockid_t id) {
+	struct timespec now;
+	clock_gettime(id, &now);
+	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+static uint64_t state = 88172645463325252u;
+
+static uint64_t draw(void) {
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state;
+}
+
+static void name_of(size_t number, char name[STRIDE]) {
+	snprintf(name, STRIDE, "xmpp-%07zu.department.example", number);
+}
+
+/* --- a policy of any size --- */
+
+struct fixture {
+	struct s2sp_partner_table *table;
+	struct s2sp_policy *policy;
+	double compile; /* milliseconds of CPU */
+	size_t bytes;   /* that table and policy hold */
+	size_t strings; /* of them, domains and places */
+};
+
+static void add_listed(struct s2sp_config *config, size_t number, size_t *strings) {
+	char name[STRIDE];
+	char place[STRIDE];
+	name_of(number, name);
+	*strings += strlen(name) + (size_t)snprintf(place, sizeof(place), "s2s_partners[%zu]", number + 1);
+	if (partner(config, number + 1, name) != S2SP_STATUS_OK || set_word(config, "sasl", "optional") != S2SP_STATUS_OK ||
+		set(config, "dialback", boolean_value(true)) != S2SP_STATUS_OK)
+		fail("out of memory");
+}
+
+static struct fixture build(size_t count) {
+	struct fixture fixture = { 0 };
+	struct s2sp_allocator allocator = COUNTING_ALLOCATOR(&counted);
+	struct s2sp_host_options options = { .require_encryption = true, .allow_encryption = true };
+	size_t before = counted.bytes;
+	double start = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, test_seed);
+	struct s2sp_config *host = s2sp_config_new(&allocator, NULL, test_seed);
+	if (config == NULL || host == NULL || begin_list(config) != S2SP_STATUS_OK)
+		fail("out of memory");
+	for (size_t i = 0; i < count; i++)
+		add_listed(config, i, &fixture.strings);
+	if (s2sp_config_seal_table(config, &fixture.table) != S2SP_STATUS_OK ||
+		s2sp_config_seal_policy(host, fixture.table, &options, &fixture.policy) != S2SP_STATUS_OK)
+		fail("the configuration is not good");
+	s2sp_config_free(host);
+	s2sp_config_free(config);
+	fixture.compile = (clock_of(CLOCK_PROCESS_CPUTIME_ID) - start) / 1e6;
+	fixture.bytes = counted.bytes - before;
+	return fixture;
+}
+
+static void drop(struct fixture *fixture) {
+	s2sp_policy_free(fixture->policy);
+	s2sp_partner_table_free(fixture->table);
+}
+
+/* --- what is measured --- */
+
+static volatile uint64_t sink;
+
+/* The yardstick: so many dependent steps of arithmetic, whatever the compiler. */
+__attribute__((noinline)) static void bench_reference(size_t repeats) {
+	uint64_t sum = 0;
+	for (size_t i = 0; i < repeats; i++) {
+		for (int step = 0; step < 100; step++)
+			sum += draw() & 255;
+	}
+	sink = sum;
+}
+
+/* What one stanza asks of the core when nothing is remembered: the address taken apart, its domain made canonical and looked up,
+ * the stream judged under the policy of the host that the stanza is for. */
+static enum s2sp_verdict decide(const struct s2sp_stream *stream, const struct s2sp_policy *policy, const char *name) {
+	struct s2sp_domain domain;
+	if (s2sp_domain_parse(s2sp_text_from(name), NULL, &domain) != S2SP_DOMAIN_OK)
+		return S2SP_VERDICT_REFUSE;
+	return s2sp_stream_stanza(stream, policy, (struct s2sp_text){ domain.bytes, domain.length }).verdict;
+}
+
+__attribute__((noinline)) static void bench_decision(const struct s2sp_stream *stream, const struct s2sp_policy *policy,
+													  const char *names, size_t count) {
+	uint64_t allowed = 0;
+	for (size_t i = 0; i < count; i++)
+		allowed += decide(stream, policy, names + i * STRIDE) == S2SP_VERDICT_ALLOW;
+	if (allowed != count)
+		fail("a stanza was not allowed");
+}
+
+__attribute__((noinline)) static void bench_find(const struct s2sp_policy *policy, const char *names, size_t count) {
+	uint64_t found = 0;
+	for (size_t i = 0; i < count; i++)
+		found += s2sp_policy_find(policy, s2sp_text_from(names + i * STRIDE), NULL) != NULL;
+	if (found != count)
+		fail("a domain was not found");
+}
+
+/* An established stream with partner 0, under another policy than the one that is asked about. */
+static struct s2sp_stream establish(const struct s2sp_policy *policy) {
+	struct s2sp_stream stream;
+	char name[STRIDE];
+	name_of(0, name);
+	s2sp_stream_begin(&stream, S2SP_INCOMING, policy);
+	s2sp_stream_observe(&stream, true, S2SP_CERTIFICATE_VALID);
+	if (s2sp_stream_identify(&stream, s2sp_text_from(name)).verdict != S2SP_VERDICT_ALLOW ||
+		s2sp_stream_authenticated(&stream, true).verdict != S2SP_VERDICT_ALLOW ||
+		s2sp_stream_established(&stream).verdict != S2SP_VERDICT_ALLOW)
+		fail("a stream was not established");
+	return stream;
+}
+
+static char *draw_names(size_t count, size_t domains) {
+	char *names = calloc(count, STRIDE);
+	if (names == NULL)
+		fail("out of memory");
+	for (size_t i = 0; i < count; i++)
+		name_of(draw() % domains, names + i * STRIDE);
+	return names;
+}
+
+/* --- figures --- */
+
+static int by_value(const void *a, const void *b) {
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+/* The median of the rounds and half the distance between the quartiles. */
+static double report(const char *name, double rounds[ROUNDS]) {
+	qsort(rounds, ROUNDS, sizeof(rounds[0]), by_value);
+	printf("%s\t%.1f\t%.1f\n", name, rounds[ROUNDS / 2], (rounds[ROUNDS * 3 / 4] - rounds[ROUNDS / 4]) / 2);
+	return rounds[ROUNDS / 2];
+}
+
+static void measure_lookups(size_t domains) {
+	struct fixture fixture = build(domains), other = build(1);
+	struct s2sp_stream stream = establish(other.policy);
+	char *names = draw_names(LOOKUPS, domains);
+	char label[64];
+	double reference[ROUNDS], find[ROUNDS], decision[ROUNDS], same[ROUNDS];
+	size_t calls = counted.calls;
+	for (int round = -1; round < ROUNDS; round++) {
+		int at = round < 0 ? 0 : round; /* the first one only warms up */
+		double start = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		bench_reference(LOOKUPS / 64);
+		double referred = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		bench_find(fixture.policy, names, LOOKUPS);
+		double found = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		bench_decision(&stream, fixture.policy, names, LOOKUPS);
+		double decided = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		bench_decision(&stream, other.policy, names, LOOKUPS);
+		double repeated = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		reference[at] = (referred - start) / (LOOKUPS / 64);
+		find[at] = (found - referred) / LOOKUPS;
+		decision[at] = (decided - found) / LOOKUPS;
+		same[at] = (repeated - decided) / LOOKUPS;
+	}
+	if (counted.calls != calls)
+		fail("something allocated");
+	snprintf(label, sizeof(label), "reference/%zu", domains);
+	report(label, reference);
+	snprintf(label, sizeof(label), "find/%zu", domains);
+	report(label, find);
+	snprintf(label, sizeof(label), "decision/%zu", domains);
+	report(label, decision);
+	snprintf(label, sizeof(label), "decision-same-policy/%zu", domains);
+	report(label, same);
+	printf("bytes/%zu\t%.1f\n", domains, (double)(fixture.bytes - fixture.strings) / (double)domains);
+	printf("allocations/%zu\t%zu\n", domains, counted.calls - calls);
+	free(names);
+	drop(&fixture);
+	drop(&other);
+}
+
+static void measure_compile(size_t count) {
+	double rounds[ROUNDS];
+	char label[64];
+	for (int round = 0; round < ROUNDS; round++) {
+		struct fixture fixture = build(count);
+		rounds[round] = fixture.compile;
+		drop(&fixture);
+	}
+	snprintf(label, sizeof(label), "compile/%zu", count);
+	report(label, rounds);
+}
+
+/* Records of live streams, each with a partner of its own, move over to a new policy. */
+static void measure_rejudge(size_t count) {
+	struct fixture policies[2] = { build(count), build(count) };
+	struct s2sp_stream *streams = calloc(count, sizeof(*streams));
+	char *names = calloc(count, STRIDE);
+	double rounds[ROUNDS];
+	if (streams == NULL || names == NULL)
+		fail("out of memory");
+	for (size_t i = 0; i < count; i++) {
+		name_of(i, names + i * STRIDE);
+		streams[i] = establish(policies[0].policy);
+	}
+	for (int round = 0; round < ROUNDS; round++) {
+		double start = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		for (size_t i = 0; i < count; i++) {
+			struct s2sp_decision decision =
+				s2sp_stream_rejudge(&streams[i], policies[(round + 1) % 2].policy, s2sp_text_from(names + i * STRIDE));
+			if (decision.verdict != S2SP_VERDICT_ALLOW)
+				fail("a stream was refused");
+		}
+		rounds[round] = (clock_of(CLOCK_PROCESS_CPUTIME_ID) - start) / 1e6;
+	}
+	report("rejudge/10000", rounds);
+	free(streams);
+	free(names);
+	drop(&policies[0]);
+	drop(&policies[1]);
+}
+
+static int count_instructions(const char *what) {
+	struct fixture fixture = build(10000), other = build(1);
+	struct s2sp_stream stream = establish(other.policy);
+	char *names = draw_names(REPEATS, 10000);
+	if (strcmp(what, "reference") == 0)
+		bench_reference(REPEATS);
+	else if (strcmp(what, "decision") == 0)
+		bench_decision(&stream, fixture.policy, names, REPEATS);
+	else
+		fail("unknown function");
+	free(names);
+	drop(&fixture);
+	drop(&other);
+	return 0;
+}
+
+int main(int argc, char **argv) {
+	if (argc == 3 && strcmp(argv[1], "count") == 0)
+		return count_instructions(argv[2]);
+	if (argc != 1)
+		fail("usage: core_bench [count reference|decision]");
+	measure_lookups(10);
+	measure_lookups(10000);
+	measure_lookups(1000000);
+	measure_compile(10000);
+	measure_compile(100000);
+	measure_rejudge(10000);
+	printf("record\t%zu\n", sizeof(struct s2sp_stream));
+	printf("partner\t%zu\n", sizeof(struct s2sp_partner));
+	return 0;
+}

@@ -1,0 +1,73 @@
+"""A Prosody whose work is counted: by callgrind (instructions) or by the kernel (CPU time)."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+from fedlab.prosody import GATEKEEPER_OPTIONS, Prosody
+from variants import ALICE, BOB, LOCAL, REMOTE, VARIANTS
+
+CONTACTS = 100
+EXTRA = os.environ.get("BENCH_OPTIONS", "")     # more of every server's configuration, for experiments
+
+
+class Counted(Prosody):
+    """with callgrind: costs are instructions; without: microseconds of CPU time, user and system."""
+
+    count = 0
+
+    def __init__(self, lab, variant, callgrind, version, build):
+        self.variant, self.callgrind = variant, callgrind
+        more = VARIANTS[variant][1](lab)
+        more["options"] = GATEKEEPER_OPTIONS + more.get("options", "") + EXTRA
+        # The name is part of the arguments, their length of where the stack begins, and that of the seed of Lua's hashes.
+        Counted.count += 1
+        env = {"LD_PRELOAD": str(build / "spec/bench/steady.so")} if callgrind else {}
+        super().__init__(lab, f"server{Counted.count:03}", [LOCAL], env=env, users=[ALICE], version=version, log_level="info", s2s_timeout=120,
+                         register=False, **more)
+        contacts = {f"contact{number}@{REMOTE}": "both" for number in range(CONTACTS)}
+        self.set_roster(ALICE, {BOB: "both", **contacts})
+
+    def _command(self, program, *words):
+        command = super()._command(program, *words)
+        if program == "prosody" and self.callgrind:
+            out = self.directory / "callgrind.out"
+            command = ["valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no",
+                       f"--callgrind-out-file={out}", *command]
+        return command
+
+    @property
+    def pid(self):
+        return self.process.popen.pid
+
+    def _control(self, *words):
+        subprocess.run(["vgdb", f"--pid={self.pid}", *words], stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=True, timeout=120)
+
+    def spent(self):
+        """Microseconds of CPU time so far."""
+        # Nanoseconds, where /proc/PID/stat has ticks of ten milliseconds.
+        return sum(int(task.read_text().split()[0])
+                   for task in pathlib.Path(f"/proc/{self.pid}/task").glob("*/schedstat")) / 1000
+
+    def cost(self, work):
+        """What the server spends while work() runs."""
+        if not self.callgrind:
+            before = self.spent()
+            work()
+            return self.spent() - before
+        self._control("instrumentation", "on")
+        work()
+        self._control("instrumentation", "off")
+        known = set(self.directory.glob("callgrind.out*"))
+        self._control("dump", "part")
+        new = set(self.directory.glob("callgrind.out*")) - known
+        if len(new) != 1:
+            raise RuntimeError(f"callgrind wrote {new}")
+        self.profile = new.pop()
+        return int(re.search(r"^totals: (\d+)", self.profile.read_text(), re.MULTILINE)[1])
+
+    def resident(self):
+        """Kilobytes."""
+        return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{self.pid}/status").read_text())[1])

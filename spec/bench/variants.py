@@ -1,0 +1,76 @@
+"""The servers that are compared: what each loads beside the same bare Prosody."""
+
+LOCAL, REMOTE, STRANGER = "contoso.test", "fabrikam.test", "evil.test"
+ALICE, BOB = f"alice@{LOCAL}", f"bob@{REMOTE}"
+
+# What a site would write to get near: an allow-list of domains, and strangers only from the roster.
+FIREWALL = """%LIST partners: file:{list}
+
+::deliver
+ENTERING: $local
+NOT CHECK LIST: partners contains $<@from|host>
+BOUNCE=policy-violation
+
+::deliver
+ENTERING: $local
+KIND: message
+NOT IN ROSTER?
+BOUNCE=service-unavailable
+
+::deliver_remote
+LEAVING: $local
+NOT CHECK LIST: partners contains $<@to|host>
+BOUNCE=policy-violation
+"""
+
+COMMUNITY = "/usr/lib/prosody/modules"
+
+
+def _partner(domain, type_, number):
+    return f'{{ domain = "{domain}"; description = "Partner {number}"; partner_type = "{type_}" }};\n'
+
+
+def _any_method(domain, type_):
+    return (f'{{ domain = "{domain}"; description = "The one that talks"; partner_type = "{type_}"; '
+            'tls = "optional"; sasl = "optional"; dialback = true };\n')
+
+
+def partner_list(count, type_="federated"):
+    """Lua: a list of `count` partners, the one that talks in the middle."""
+    others = [_partner(f"xmpp-{number:07d}.department.example", "federated", number)
+              for number in range(1, count)]
+    others.insert(count // 2, _any_method(REMOTE, type_))
+    return "{\n" + "".join(others) + "}"
+
+
+def _table(count, type_="federated"):
+    return lambda lab: {"partners": f"s2s_partners = {partner_list(count, type_)}"}
+
+
+def _files(count):
+    def make(lab):
+        path = lab.directory / f"partners-{count}.cfg.lua"
+        path.write_text(f"return {partner_list(count)}\n")
+        return {"partners": f's2s_partners_files = {{ "{path}" }}'}
+    return make
+
+
+def _firewall(lab):
+    names, script = lab.directory / "partners.txt", lab.directory / "partners.pfw"
+    names.write_text("".join(f"xmpp-{number:07d}.department.example\n" for number in range(1, 10)) + f"{REMOTE}\n")
+    script.write_text(FIREWALL.format(list=names))
+    return {"modules": ["dialback", "firewall"], "plugins": [COMMUNITY],
+            "options": f'firewall_scripts = {{ "{script}" }}\n'}
+
+
+# name: (title, arguments for fedlab.prosody.Prosody by lab)
+VARIANTS = {
+    "bare": ("bare Prosody", lambda lab: {"modules": ["dialback"]}),
+    "partners-10": ("s2s_partners, 10 partners", _table(10)),
+    "partners-10000": ("s2s_partners, 10 000 partners in s2s_partners_files", _files(10000)),
+    "table-10000": ("s2s_partners, 10 000 partners in the option", _table(10000)),
+    "verified": ("s2s_partners, public_verified", _table(10, "public_verified")),
+    "unverified": ("s2s_partners, public_unverified, contact listed", _table(10, "public_unverified")),
+    "firewall": ("mod_firewall, allow-list and roster check", _firewall),
+    "strangers": ("mod_block_strangers", lambda lab: {"modules": ["dialback", "block_strangers"], "plugins": [COMMUNITY]}),
+}
