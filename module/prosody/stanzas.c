@@ -135,7 +135,8 @@ static int on_route(lua_State *L) {
 	bool existing = existing_stream(L, &stream);
 	if (!existing || (stream != NULL && stream->stage >= S2SP_STAGE_AUTHENTICATED && stream->partner == partner)) {
 		int results = s2sp_lua_authorise_out(L, stanza, policy, partner);
-		if (results == 0 && existing)
+		/* nil: core goes on with it */
+		if (existing && (results == 0 || lua_isnil(L, -results)))
 			s2sp_lua_stanza_counts(L, stream, stanza, stanza + 1);
 		return results;
 	}
