@@ -11,11 +11,11 @@ from fedlab.waiting import wait_until
 from scenarios._edge import ALICE, HOST, configuration, edge_server, established, outbound_error, partner
 
 TIMEOUT = 60
-FABRIKAM, LATE, SLOW, DYING = "fabrikam.test", "late.test", "slow.test", "dying.test"
+FABRIKAM, LATE, SLOW, DYING, ROTATING = "fabrikam.test", "late.test", "slow.test", "dying.test", "rotating.test"
 
 
 def setup(lab):
-    entries = [partner(domain) for domain in (FABRIKAM, LATE, SLOW, DYING)]
+    entries = [partner(domain) for domain in (FABRIKAM, LATE, SLOW, DYING, ROTATING)]
     lab.edge = edge_server(lab, configuration(*entries, s2s_partners_limits={"establishment_timeout": 2}), s2s_timeout=60,
                            modules=["s2s_bidi"]).start()
     lab.alice = Client(ALICE, lab.edge.address)
@@ -124,3 +124,18 @@ def scenario_dies_at_once(lab):
         assert outbound_error(lab.alice, f"bob@{DYING}")[0] in ("remote-server-not-found", "remote-server-timeout")
     reaches(remote, send(lab, DYING))
     wait_until(lambda: len(remote.connections) == 6, 5, "sixth connection")
+
+
+def scenario_certificate_rotates(lab):
+    """Attack 24: a stream is judged when it is opened; the next one is judged by the certificate of its own day."""
+    remote = Remote(lab, [ROTATING], leaf=lab.certificates.leaf(ROTATING))
+    reaches(remote, send(lab, ROTATING))
+    remote.leaf = lab.certificates.leaf(ROTATING, "expired")
+    reaches(remote, send(lab, ROTATING))
+    assert len(remote.connections) == 1, "the live stream is not touched"
+    remote.connections[-1].send("</stream:stream>")
+    wait_until(lambda: ROTATING not in lab.edge.shell("s2s:show()"), 10, "the end of the old stream")
+    condition, text, _ = outbound_error(lab.alice, ROTATING)
+    assert condition == "not-allowed" and "certificate" in text, (condition, text)
+    remote.leaf = lab.certificates.leaf(ROTATING, label="renewed")
+    reaches(remote, send(lab, ROTATING))
