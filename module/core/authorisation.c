@@ -55,7 +55,7 @@ struct rule {
 
 /* clang-format off */
 /*
- * In order of precedence: access, user, listed, group chat. Every row cites the line of the contract's third section it is.
+ * In order of precedence: access, user, listed, group chat. Every row cites the rule it is; docs/partner-types.md has them for people.
  */
 static const struct rule rules[] = {
 	/* "a denied local user is, to every partner, as if non-existent, and gets not-allowed on sending out" */

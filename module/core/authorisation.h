@@ -1,5 +1,5 @@
 /*
- * Partner types: who may say what (the contract's third section) as one ordered table over plain facts. The first rule that
+ * Partner types: who may say what (docs/partner-types.md) as one ordered table over plain facts. The first rule that
  * applies decides. A fact that nobody has looked up yet is asked for only when a rule needs it, so that whoever holds the facts
  * (rosters, accounts) pays for no more than the decision takes. Nothing here allocates.
  */

@@ -91,7 +91,7 @@ static enum s2sp_identity_finding match_dns(struct s2sp_text name, struct s2sp_t
 	return equal_folded(name, reference) ? S2SP_IDENTITY_MATCH : S2SP_IDENTITY_DIFFERENT;
 }
 
-/* RFC 4985 2, RFC 9525 6.5.1; the contract allows no wildcard here. */
+/* RFC 4985 2, RFC 9525 6.5.1; no wildcard here, see docs/certificates.md. */
 static enum s2sp_identity_finding match_srv(struct s2sp_text name, struct s2sp_text reference) {
 	enum s2sp_identity_finding fault = check_ia5(name);
 	if (fault != S2SP_IDENTITY_UNKNOWN)

@@ -42,7 +42,7 @@ struct s2sp_negotiation_row {
 /* Never NULL for valid enum values; NULL otherwise. Static storage. */
 const struct s2sp_negotiation_row *s2sp_negotiation_row(enum s2sp_requirement tls, enum s2sp_requirement sasl, bool dialback);
 
-/* Row `index` (0..17) in the order of the contract's table, NULL past the end. */
+/* Row `index` (0..17) in the order of docs/negotiation.md, NULL past the end. */
 const struct s2sp_negotiation_row *s2sp_negotiation_row_at(size_t index);
 
 /* "required", "optional", "not_supported"; "sasl", "tls_dialback", "tcp_dialback", "none". Static. */

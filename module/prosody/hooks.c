@@ -172,6 +172,14 @@ static int on_features_last(lua_State *L) {
 	return 0;
 }
 
+/* The peer gets the protocol's own <failure/>, then the stream error that says why. */
+static int refuse_command(lua_State *L, const char *send_failure, int session, struct s2sp_decision decision) {
+	s2sp_lua_field(L, ARG_GUARD, send_failure);
+	lua_pushvalue(L, session);
+	lua_call(L, 1, 0);
+	return s2sp_act_refuse(L, true, session, decision, NULL);
+}
+
 /* <starttls/> */
 static int on_starttls(lua_State *L) {
 	int session;
@@ -183,10 +191,7 @@ static int on_starttls(lua_State *L) {
 		decision = s2sp_stream_starttls(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
-	s2sp_lua_field(L, ARG_GUARD, "send_starttls_failure");
-	lua_pushvalue(L, session);
-	lua_call(L, 1, 0);
-	return s2sp_act_refuse(L, true, session, decision, NULL);
+	return refuse_command(L, "send_starttls_failure", session, decision);
 }
 
 /* <auth/> */
@@ -202,10 +207,7 @@ static int on_auth(lua_State *L) {
 		decision = s2sp_lua_place_hold(L, ARG_GUARD, session + 1);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
-	s2sp_lua_field(L, ARG_GUARD, "send_sasl_failure");
-	lua_pushvalue(L, session);
-	lua_call(L, 1, 0);
-	return s2sp_act_refuse(L, true, session, decision, NULL);
+	return refuse_command(L, "send_sasl_failure", session, decision);
 }
 
 /* <failure/> to our <auth/> */
