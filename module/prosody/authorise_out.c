@@ -28,11 +28,12 @@ static const char *to_remember(const struct s2sp_stanza_facts *facts) {
 	bool unverified = facts->partner_type == S2SP_PUBLIC_UNVERIFIED;
 	if (facts->kind == S2SP_STANZA_SERVICE)
 		return unverified || !facts->group_chat ? "request" : NULL;
-	if (!unverified || facts->local != S2SP_LOCAL_USER)
+	if (facts->local != S2SP_LOCAL_USER)
 		return NULL;
+	/* Whatever the partner is by now: what was sent before its type has changed is taken back as well. */
 	if (facts->kind == S2SP_STANZA_UNAVAILABLE)
 		return "undirected";
-	return facts->group_chat && facts->kind == S2SP_STANZA_PRESENCE ? "directed" : NULL;
+	return unverified && facts->kind == S2SP_STANZA_PRESENCE ? "directed" : NULL;
 }
 
 /* Core answers iqs, and presence of impossible types, from the bare JID of a user: in one way if there is such a user, in another if not. */
