@@ -399,6 +399,7 @@ local function new_guard(native, latch)
 
 	function guard.stop()
 		limits.stop();
+		expiry.stop();
 		guard.stopped = true;
 		metrics.drain();
 		if console and console.stop then console.stop(); end
