@@ -68,8 +68,6 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 			return 1;
 		}
 		if (question.facts.kind == S2SP_STANZA_IQ_ERROR || question.facts.kind == S2SP_STANZA_IQ_RESULT) {
-			if (decision.change == S2SP_REASON_NONE)
-				s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, S2SP_REASON_NONE);
 			lua_pushnil(L);
 			s2sp_push_action(L, "answer_alike");
 			lua_pushvalue(L, ARG_EVENT);
