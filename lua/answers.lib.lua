@@ -65,12 +65,14 @@ local function new_answers(guard, with)
 		if says_nothing(stanza) and not memory.sees_presence(event.from_host, user, to) then
 			event.stanza = st.error_reply(st.iq({ type = "get"; id = stanza.attr.id; from = to; to = from }),
 				"cancel", "service-unavailable");
-		elseif without_notes then
-			local copy = native.without_notes(stanza, guard);
-			if copy then
-				event.stanza = copy;
-				changed("out", event.from_host, event.to_host, "status-note-removed");
-			end
+			without_notes = false;
+		end
+		local copy = without_notes and native.without_notes(stanza, guard);
+		if copy then
+			event.stanza = copy;
+			changed("out", event.from_host, event.to_host, "status-note-removed");
+		else
+			native.count(guard, event.from_host, event.to_host, "out", "none");
 		end
 	end
 

@@ -216,10 +216,15 @@ local function new_expiry(native, latch)
 		return left;
 	end
 
-	module:add_timer(DAY, function ()
+	local daily = module:add_timer(DAY, function ()
 		expiry.check();
 		return DAY;
 	end);
+
+	-- Core lets the timers of a module that is gone run out, with all that they hold on to.
+	function expiry.stop()
+		daily:stop();
+	end
 
 	return expiry;
 end

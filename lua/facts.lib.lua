@@ -149,6 +149,12 @@ local function new_facts(native, subscriptions, saved)
 		directed[bare][from][canonical(to)] = true;
 	end
 
+	-- Whether that session's presence has gone to the contact and has not been taken back.
+	function memory.has_directed(full, contact)
+		local sessions = full and directed[jid.bare(full)];
+		return sessions ~= nil and sessions[full] ~= nil and sessions[full][canonical(contact)] ~= nil;
+	end
+
 	local function forget(full, contact)
 		local bare = jid.bare(full);
 		local sessions = directed[bare];

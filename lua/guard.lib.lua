@@ -160,6 +160,10 @@ local function new_guard(native, latch)
 		end
 	end
 
+	-- Presence refused for these is not expected to have been allowed before. Limits and the like come and go.
+	local never_seen = { ["unlisted-domain"] = true; ["not-listed"] = true; ["roster-unavailable"] = true;
+		["external-access-denied"] = true };
+
 	function act.refuse_route(event, reason, rule, session)
 		local stanza, from_host = event.stanza, event.from_host;
 		report.stanza_refused("out", partner_label(from_host, event.to_host), event.to_host, from_host, reason, rule);
@@ -171,9 +175,10 @@ local function new_guard(native, latch)
 			local reply = st.error_reply(stanza, row.stanza_type, row.stanza_condition, row.user_text);
 			detached(function () prosody.core_route_stanza(hosts[from_host], reply); end);
 		end
-		-- It has not seen the user come; it need not see the user go.
+		-- It has not seen the user come; it need not see the user go. Whoever has, before this one was refused, does see that.
 		local origin = event.origin;
-		if stanza.name == "presence" and stanza.attr.type == nil and origin and origin.directed then
+		if stanza.name == "presence" and stanza.attr.type == nil and origin and origin.directed and never_seen[reason]
+			and not memory.has_directed(stanza.attr.from, stanza.attr.to) then
 			origin.directed[stanza.attr.to] = nil;
 		end
 	end
@@ -413,6 +418,7 @@ local function new_guard(native, latch)
 
 	function guard.stop()
 		limits.stop();
+		expiry.stop();
 		guard.stopped = true;
 		metrics.drain();
 		if console and console.stop then console.stop(); end

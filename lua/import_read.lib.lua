@@ -118,9 +118,11 @@ local function child_of(element, wanted)
 	end
 end
 
--- The value of a property: text, number, boolean, list of values, or nil.
-local function read_value(element, by_id, depth)
-	if depth > DEPTH_MAX then return nil; end
+-- The value of a property: text, number, boolean, list of values, or nil. A few references among lists can stand for more values
+-- than there is memory: `budget.left` is how many may still be read of the whole file.
+local function read_value(element, by_id, depth, budget)
+	budget.left = budget.left - 1;
+	if depth > DEPTH_MAX or budget.left < 0 then return nil; end
 	if scalar[element.name] then
 		return unhide(element.text);
 	elseif number[element.name] then
@@ -129,13 +131,14 @@ local function read_value(element, by_id, depth)
 		return element.text == "true";
 	elseif element.name == "Ref" then
 		local target = by_id[element.id];
-		return target and target ~= element and read_value(target, by_id, depth + 1) or nil;
+		return target and target ~= element and read_value(target, by_id, depth + 1, budget) or nil;
 	elseif element.name == "Obj" then
 		local items = child_of(element, list);
 		if items then
 			local values = {};
 			for i = 1, math.min(#items.children, LIST_MAX + 1) do
-				values[#values + 1] = read_value(items.children[i], by_id, depth + 1);
+				if budget.left < 0 then break; end
+				values[#values + 1] = read_value(items.children[i], by_id, depth + 1, budget);
 			end
 			return values;
 		end
@@ -154,7 +157,7 @@ local function read_clixml(text)
 	if not root.children[1] or root.children[1].name ~= "Objs" then
 		return nil, "is XML, but not what Export-Clixml writes (no <Objs>)";
 	end
-	local by_id, found = {}, {};
+	local by_id, found, budget = {}, {}, { left = 2 * NODES_MAX };
 	local function index(element)
 		if element.id and element.name == "Obj" then by_id[element.id] = element; end
 		for _, child in ipairs(element.children) do index(child); end
@@ -166,7 +169,7 @@ local function read_clixml(text)
 			if holder.name == "Props" or holder.name == "MS" then
 				for _, child in ipairs(holder.children) do
 					if child.key then
-						properties[unhide(child.key)] = read_value(child, by_id, 0);
+						properties[unhide(child.key)] = read_value(child, by_id, 0, budget);
 						any = true;
 					end
 				end
@@ -179,6 +182,7 @@ local function read_clixml(text)
 		for _, child in ipairs(element.children) do search(child); end
 	end
 	search(root);
+	if budget.left < 0 then return nil, "has too many values (by references to each other)"; end
 	return found;
 end
 

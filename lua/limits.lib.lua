@@ -299,6 +299,8 @@ local function new_limits(guard, native, latch)
 		end
 	end
 
+	local sweeper;
+
 	function limits.start(saved)
 		guard.places = { total = 0; partners = {} };
 		local waiting = {};
@@ -322,7 +324,7 @@ local function new_limits(guard, native, latch)
 		module:hook_global("s2s-closed", on_closed);
 		module:handle_items("net-provider", watch_listener, function () end, true);
 		local guarded_sweep = guarded("the look at all streams' times", sweep);
-		module:add_timer(sweep_interval, function ()
+		sweeper = module:add_timer(sweep_interval, function ()
 			guarded_sweep();
 			return sweep_interval;
 		end);
@@ -333,6 +335,7 @@ local function new_limits(guard, native, latch)
 	end
 
 	function limits.stop()
+		if sweeper then sweeper:stop(); end
 		for listener in pairs(listeners) do
 			if listener.onstarttls == begin_handshake then listener.onstarttls = nil; end
 		end

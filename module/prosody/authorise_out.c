@@ -28,11 +28,12 @@ static const char *to_remember(const struct s2sp_stanza_facts *facts) {
 	bool unverified = facts->partner_type == S2SP_PUBLIC_UNVERIFIED;
 	if (facts->kind == S2SP_STANZA_SERVICE)
 		return unverified || !facts->group_chat ? "request" : NULL;
-	if (!unverified || facts->local != S2SP_LOCAL_USER)
+	if (facts->local != S2SP_LOCAL_USER)
 		return NULL;
+	/* Whatever the partner is by now: what was sent before its type has changed is taken back as well. */
 	if (facts->kind == S2SP_STANZA_UNAVAILABLE)
 		return "undirected";
-	return facts->group_chat && facts->kind == S2SP_STANZA_PRESENCE ? "directed" : NULL;
+	return unverified && facts->kind == S2SP_STANZA_PRESENCE ? "directed" : NULL;
 }
 
 /* Core answers iqs, and presence of impossible types, from the bare JID of a user: in one way if there is such a user, in another if not. */
@@ -42,9 +43,14 @@ static bool speaks_for_user(const struct s2sp_lua_question *question) {
 
 int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	struct s2sp_text name = s2sp_lua_text_field(L, stanza, "name");
+	if (s2sp_text_equal(name, S2SP_TEXT("db:verify")))
+		return 0; /* core's own, judged by domain; the parser gives no element such a name */
 	if (!s2sp_text_equal(name, S2SP_TEXT("message")) && !s2sp_text_equal(name, S2SP_TEXT("presence")) &&
-	    !s2sp_text_equal(name, S2SP_TEXT("iq")))
-		return 0; /* db:verify and its like: judged by domain */
+	    !s2sp_text_equal(name, S2SP_TEXT("iq"))) {
+		/* No stanza. Core routes whatever a client or component gives an address to: to whom, no rule would have a say in. */
+		lua_pushboolean(L, true);
+		return 1;
+	}
 	luaL_checkstack(L, 24, NULL);
 	if (is_own_answer(L, stanza))
 		return 0;
@@ -62,8 +68,6 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 			return 1;
 		}
 		if (question.facts.kind == S2SP_STANZA_IQ_ERROR || question.facts.kind == S2SP_STANZA_IQ_RESULT) {
-			if (decision.change == S2SP_REASON_NONE)
-				s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, S2SP_REASON_NONE);
 			lua_pushnil(L);
 			s2sp_push_action(L, "answer_alike");
 			lua_pushvalue(L, ARG_EVENT);

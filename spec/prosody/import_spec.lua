@@ -200,4 +200,15 @@ describe("what is no export", function ()
 		local partner = run((convert(text))).s2s_partners[1];
 		assert.equal("a.example", partner.domain);
 	end);
+
+	it("does not multiply by references", function ()
+		local objects = { '<Obj RefId="0"><LST><S>x.example</S></LST></Obj>' };
+		for i = 1, 20 do
+			objects[#objects + 1] = ('<Obj RefId="%d"><LST>%s</LST></Obj>'):format(i, ('<Ref RefId="%d"/>'):format(i - 1):rep(20));
+		end
+		local started = os.clock();
+		refuses("<Objs>"..table.concat(objects)..'<Obj RefId="99"><Props><S N="Identity">a.example</S>'
+			..'<Ref N="AdditionalDomains" RefId="20"/></Props></Obj></Objs>', "too many values");
+		assert.truthy(os.clock() - started < 10);
+	end);
 end);
