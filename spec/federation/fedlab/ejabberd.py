@@ -66,8 +66,7 @@ class Ejabberd:
             "loglevel": "debug",
             "certfiles": files,
             "ca_file": str(self.lab.certificates.trust),
-            "s2s_timeout": self.s2s_timeout,            # of a stream that is idle
-            "negotiation_timeout": self.s2s_timeout,    # of one that is not established
+            "negotiation_timeout": self.s2s_timeout,    # what Prosody calls s2s_timeout; ejabberd's is for idle streams
             "s2s_max_retry_delay": 1,       # after a failure it bounces everything for up to that long
             "s2s_dns_retries": 1,
             "listen": [
