@@ -35,10 +35,23 @@ static uint32_t count_at(lua_State *L, int table, struct s2sp_text key) {
 	return count < 0 ? 0 : count > (lua_Integer)UINT32_MAX ? UINT32_MAX : (uint32_t)count;
 }
 
-/* Entries at zero are removed: a table of counts is as large as there are streams. */
-static void change_count(lua_State *L, int table, struct s2sp_text key, int change) {
-	lua_Integer count = (lua_Integer)count_at(L, table, key) + change;
+/* Makes table[key] exist and pushes the key; its stack index. From here on the count changes without any memory. */
+static int reserve_count(lua_State *L, int table, struct s2sp_text key) {
+	lua_Integer count = (lua_Integer)count_at(L, table, key);
 	lua_pushlstring(L, key.bytes, key.length);
+	lua_pushvalue(L, -1);
+	lua_pushinteger(L, count);
+	lua_rawset(L, table);
+	return lua_gettop(L);
+}
+
+/* Entries at zero are removed: a table of counts is as large as there are streams. */
+static void change_count(lua_State *L, int table, int key, int change) {
+	lua_pushvalue(L, key);
+	lua_rawget(L, table);
+	lua_Integer count = lua_tointeger(L, -1) + change;
+	lua_pop(L, 1);
+	lua_pushvalue(L, key);
 	if (count > 0)
 		lua_pushinteger(L, count);
 	else
@@ -57,6 +70,15 @@ static int push_places(lua_State *L, int guard) {
 }
 
 static const struct s2sp_text total_key = S2SP_TEXT("total");
+
+/* Both counts or, when memory runs out, neither. guard.places and its partners are at `places` and behind. */
+static void change_counts(lua_State *L, int places, struct s2sp_text key, int change) {
+	int total = reserve_count(L, places, total_key);
+	int own = reserve_count(L, places + 1, key);
+	change_count(L, places, total, change);
+	change_count(L, places + 1, own, change);
+	lua_settop(L, total - 1);
+}
 
 static struct s2sp_counts counts_of(lua_State *L, int places, struct s2sp_text key) {
 	return (struct s2sp_counts){ count_at(L, places + 1, key), count_at(L, places, total_key) };
@@ -85,9 +107,8 @@ struct s2sp_decision s2sp_lua_place_hold(lua_State *L, int guard, int record) {
 		decision = s2sp_stream_refuse(stream, decision.reason, decision.rule);
 	} else if (place == S2SP_PLACE_TAKES) {
 		s2sp_lua_stream_set_account(L, record, key);
+		change_counts(L, places, key, 1);
 		stream->counted = true;
-		change_count(L, places, total_key, 1);
-		change_count(L, places + 1, key, 1);
 	}
 	lua_settop(L, places - 1);
 	return decision;
@@ -100,10 +121,8 @@ static int release(lua_State *L) {
 	struct s2sp_stream *stream = s2sp_lua_stream_get(L, 2);
 	if (stream == NULL || !stream->counted)
 		return 0;
+	change_counts(L, push_places(L, 1), s2sp_lua_stream_account(L, 3), -1);
 	stream->counted = false;
-	int places = push_places(L, 1);
-	change_count(L, places, total_key, -1);
-	change_count(L, places + 1, s2sp_lua_stream_account(L, 3), -1);
 	return 0;
 }
 
@@ -135,9 +154,7 @@ static int recount_held(lua_State *L) {
 	struct s2sp_stream *stream = s2sp_lua_stream_get(L, 2);
 	if (stream == NULL || !stream->counted)
 		return 0;
-	int places = push_places(L, 1);
-	change_count(L, places, total_key, 1);
-	change_count(L, places + 1, s2sp_lua_stream_account(L, 3), 1);
+	change_counts(L, push_places(L, 1), s2sp_lua_stream_account(L, 3), 1);
 	return 0;
 }
 

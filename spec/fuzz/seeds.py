@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Seeds for the fuzzers of certificates and names: seeds.py certificate|identity DIR"""
+"""Seeds for the fuzzers, from the fixtures: seeds.py TARGET DIR"""
 
 import pathlib
 import re
@@ -50,7 +50,50 @@ def certificate():
     yield b"\4-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
 
 
+def texts(*values):
+    """As choose_text() of fuzz.h reads them."""
+    return b"".join(bytes([len(value)]) + value for value in values)
+
+
+def domain():
+    for _, presented, reference in rows():
+        yield texts(reference[:255]) + presented
+    for name in ("faß.de", "BÜCHER.example", "bücher。example", "xn--bcher-kva.example", "xn--a.example", "192.0.2.1",
+                 "[2001:db8::1]", "a\u00adb.example", "." * 3, "a" * 63 + ".b", "a" * 64 + ".b", "例え.テスト", "اختبار.test"):
+        yield texts(name.encode()) + name.upper().encode()
+        yield texts(name.encode() + b".") + name.encode()
+
+
+def authorisation():
+    for line in (FIXTURES / "authorisation.tsv").read_text().splitlines()[1::37]:
+        columns = line.split("\t")
+        # Not the values themselves, but something that differs wherever the row does.
+        yield bytes(sum(column.encode()) % 251 for column in columns[:12]) + texts(b"presence", columns[2].encode())
+
+
+def stream():
+    ways = ([0, 0, 1, 3, 10, 1, 11, 0, 14, 0], [0, 0, 5, 0, 10, 0, 11, 0], [0, 0, 7, 31, 1, 3, 7, 31, 10, 1, 11, 0, 15, 1],
+            [0, 0, 2, 0, 3, 0, 1, 3, 12, 0, 2, 0, 4, 0, 10, 1, 11, 0], [0, 2, 10, 0, 11, 0], [0, 0, 16, 1, 17, 0, 11, 0])
+    for direction in range(2):
+        for world in range(0, 44, 3):
+            for way in ways:
+                yield bytes([direction, world, *way])
+
+
+def config():
+    """Scripts of calls: config_fuzz.c reads one byte for each choice."""
+    partner = bytes([15, 0, 1, 1])      # whole_partner, with a name and a value that it does not look at
+    for choice in range(3 * 3 * 3):
+        yield bytes([0, 0, 3, 1, 43, 2, 1]) + partner + bytes([0, choice % 3, choice // 3 % 3, choice // 9]) + bytes(16)
+    for path in sorted((FIXTURES / "config").glob("*/*.cfg.lua")):
+        words = re.findall(rb'"([^"\n]{1,80})"', path.read_bytes())
+        script = b"".join(bytes([6, 250]) + texts(word) + bytes([6, 250]) + texts(word) + b"\0" for word in words)
+        yield bytes([0, 0, 60, 1, 43, 2, 0]) + script
+
+
+MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, domain, identity, stream)}
+
 directory = pathlib.Path(sys.argv[2])
 directory.mkdir(parents=True, exist_ok=True)
-for number, seed in enumerate({"identity": identity, "certificate": certificate}[sys.argv[1]]()):
+for number, seed in enumerate(MAKERS[sys.argv[1]]()):
     (directory / f"seed-{number:03}").write_bytes(seed)

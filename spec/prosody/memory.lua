@@ -1,0 +1,187 @@
+-- What spec/prosody/memory_test.c lets run while memory is short: the shared object between a pretended core and pretended
+-- streams. Called with the module, the partner's domain and its type; returns functions and what they found out.
+
+local open, listed = ...;
+
+local HOST, STRANGER = "contoso.test", "stranger.test";
+local world = { violations = {}, delivered = 0, routed = 0, refused = 0, errors = 0 };
+
+-- Noted before anything can fail: the note itself must not need memory.
+local violations = world.violations;
+for _, name in ipairs { "stranger delivered", "stranger routed", "unlisted contact delivered", "unauthenticated delivered",
+		"stranger authenticated", "other policy" } do
+	violations[name] = false;
+end
+
+local native;
+local hooks = {};
+
+local function sorted_insert(list, entry)
+	local at = #list + 1;
+	while at > 1 and list[at - 1].priority < entry.priority do at = at - 1; end
+	table.insert(list, at, entry);
+end
+
+local context = {};
+function context:hook(event, handler, priority)
+	hooks[event] = hooks[event] or {};
+	sorted_insert(hooks[event], { handler = handler, priority = priority });
+end
+
+-- As util.events does it: the first answer ends it, an error too. True when core's own handler would have its turn.
+local function fire_handlers(event, data)
+	for _, entry in ipairs(hooks[event] or {}) do
+		local answer = entry.handler(data);
+		if answer ~= nil then return false; end
+	end
+	return true;
+end
+
+local function fire(event, data)
+	local ok, passed = pcall(fire_handlers, event, data);
+	if not ok then world.errors = world.errors + 1; end
+	return ok and passed;
+end
+
+local function refuse() world.refused = world.refused + 1; end
+
+local guard = {
+	act = setmetatable({}, { __index = function () return refuse; end });
+	internal_error = refuse; policies = {}; trust = { anchors = {}; hosts = {}; own = {} };
+	hosts = { [HOST] = { type = "local"; s2sout = {} } };
+	bare_sessions = {}; full_sessions = {}; places = { partners = {} }; keepalives = {};
+	answers = setmetatable({}, { __mode = "k" }); notes = setmetatable({}, { __mode = "k" });
+	fill_features = function () end; trim_features = function () end; roles_scanned = true;
+	read_features = function () return false, false, false, true; end;
+	send_starttls_failure = refuse; send_sasl_failure = refuse;
+	facts = {
+		access = function () return "allowed"; end; account = function () return "exists"; end;
+		listed = function () return "no"; end; directed = function () return "no"; end;
+		requested = function () return "no"; end; standing = function () return "none"; end;
+	};
+};
+guard.act.internal_error = refuse;
+
+function world.open() native = open(); end
+
+function world.install()
+	hooks = {};
+	native.install_host(guard, context, HOST);
+	native.install_global(guard, context);
+	world.filter = native.stanza_filter(guard);
+end
+
+local function partner(domain, partner_type)
+	return { domain = domain; partner_type = partner_type; description = "Contract 1"; additional_domains = { "*."..domain };
+		tls = "not_supported"; sasl = "not_supported"; dialback = true; connection_limit = 5; proxy = "edge."..domain..":5269" };
+end
+
+function world.compile_table()
+	local list = { partner(listed, "federated"), partner("public.test", "public_unverified"),
+		{ domain = "pinned.test", partner_type = "public_verified";
+			pinned_keys = { "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" } } };
+	local partners, issues = native.compile_table {
+		lists = { { place = "s2s_partners"; list = list } }; local_domains = { HOST };
+	};
+	world.table = partners or error(issues[1].message);
+	-- And one that is refused, with its messages.
+	native.compile_table { lists = { { place = "s2s_partners"; list = { { domain = "*.com"; tsl = 1; tls = "reqired" } } } } };
+end
+
+function world.compile_policy()
+	local policy, issues = native.compile_policy {
+		table = world.table; limits = { connections = 10 }; external_access = { default = "allow"; users = { intern = "deny" } };
+		options = { require_encryption = false; secure_domains = { "a.test" }; insecure_domains = { "b.test" }; s2s_timeout = 90 };
+		issues = { { severity = "warning"; code = "file"; path = "partners.d"; got = "nothing"; expected = "a file" } };
+	};
+	guard.policies[HOST] = policy or error(issues[1].message);
+	native.compile_policy { table = world.table; default = { partner_type = "nobody" }; limits = 5 };
+	-- Leaves its builder to the collector.
+	assert(not pcall(native.compile_policy, {}));
+end
+
+local function element(name, xmlns, from, to, more)
+	local stanza = { name = name; attr = { xmlns = xmlns; from = from; to = to; id = "1" }; tags = {} };
+	for key, value in pairs(more or {}) do stanza.attr[key] = value; end
+	return stanza;
+end
+
+-- What core does about every stream in the end: s2s-destroyed. A failure has left the last one as it was.
+function world.forget()
+	if world.session then native.place_release(guard, world.session); end
+	world.session = nil;
+end
+
+-- One stream from the domain, by dialback in clear, and a message over it. True when that was delivered.
+local function incoming(from, keep)
+	world.forget();
+	local session = { type = "s2sin_unauthed"; direction = "incoming"; from_host = from; to_host = HOST; conn = {}; hosts = {} };
+	world.session = session;
+	if not fire("s2s-created", { session = session }) then return false; end
+	if not fire("s2s-stream-features", { origin = session; features = { tags = {} } }) then return false; end
+	local key = element("result", "jabber:server:dialback", from, HOST);
+	key = world.filter(key, session);
+	local authenticated = key and fire("stanza/jabber:server:dialback:result", { origin = session; stanza = key }) and
+		fire("s2s-authenticated", { session = session; host = from; mechanism = "dialback" });
+	if authenticated then
+		session.type = "s2sin";
+		fire("s2sin-established", { session = session });
+		if from == STRANGER then violations["stranger authenticated"] = true; end
+	end
+	-- The peer does not wait to be told.
+	local message = world.filter(element("message", nil, "eve@"..from.."/x", "alice@"..HOST), session);
+	local delivered = message and fire("message/bare", { origin = session; stanza = message });
+	if delivered and not authenticated then violations["unauthenticated delivered"] = true; end
+	native.rejudge(guard, session);
+	native.stream_due(guard, session, guard.policies[HOST]);
+	if not keep then native.place_release(guard, session); end
+	return delivered;
+end
+
+-- A stream that stays, and has its place beside those that come and go.
+function world.stay()
+	assert(incoming(listed, true));
+	world.staying, world.session = world.session, nil;
+end
+
+-- Places are taken by the stream that stays and by no other.
+function world.places()
+	local partners = guard.places.partners;
+	return next(partners) == listed and next(partners, listed) == nil and partners[listed] == 1 and guard.places.total == 1;
+end
+
+local function outgoing(to)
+	local stanza = element("message", nil, "alice@"..HOST, "eve@"..to);
+	return fire("route/remote", { from_host = HOST; to_host = to; stanza = stanza });
+end
+
+function world.traffic()
+	if incoming(STRANGER) then violations["stranger delivered"] = true; end
+	if outgoing(STRANGER) then violations["stranger routed"] = true; end
+	if incoming("public.test") then violations["unlisted contact delivered"] = true; end
+	if incoming(listed) then world.delivered = world.delivered + 1; end
+	if outgoing(listed) then world.routed = world.routed + 1; end
+end
+
+-- Everything at the record of one stream, over and over, while its policy is replaced under it.
+function world.replace()
+	world.forget();
+	local session = { type = "s2sin_unauthed"; direction = "incoming"; from_host = listed; to_host = HOST; conn = {}; hosts = {} };
+	world.session = session;
+	fire("s2s-created", { session = session });
+	fire("s2s-stream-features", { origin = session; features = { tags = {} } });
+	world.compile_table();
+	world.compile_policy();
+	native.rejudge(guard, session);
+	fire("s2s-stream-features", { origin = session; features = { tags = {} } });
+	native.place_release(guard, session);
+end
+
+-- Whether the policy in force is this world's own.
+function world.own_policy(other)
+	local policy = guard.policies[HOST];
+	if policy:label(other) ~= nil and policy:label(other) ~= "unlisted" then violations["other policy"] = true; end
+	return policy:label(listed) == listed;
+end
+
+return world;
