@@ -4,6 +4,7 @@ the verdict; and the warnings before something expires."""
 import itertools
 import re
 import ssl
+import time
 
 from fedlab.client import Client
 from fedlab.probe import Probe, mechanisms
@@ -362,3 +363,38 @@ def scenario_expiry_of_our_own(lab):
         assert any("(for gone.test) has expired on" in line for line in found), found
         scene.reload()
         assert len(warnings(scene.edge, "this server")) == 2
+
+
+# What is remembered of chains that were valid once
+
+def scenario_valid_once_is_not_valid_for_ever(lab):
+    """The same certificate, presented again after its last second."""
+    with Scene(lab, configuration(partner(FABRIKAM))) as scene:
+        leaf = lab.certificates.leaf(FABRIKAM, label="short", to=4 / 86400)
+        end = time.monotonic() + 5
+        for _ in range(2):
+            mark = scene.edge.mark()
+            with Probe(scene.edge.address, from_=FABRIKAM, to=HOST, leaf=leaf) as probe:
+                probe.authenticate()
+                established(scene.edge, "from", FABRIKAM, mark)
+        time.sleep(max(0, end - time.monotonic()))
+        with Probe(scene.edge.address, from_=FABRIKAM, to=HOST, leaf=leaf) as probe:
+            probe.features()
+            probe.starttls()
+            probe.open()
+            refused(probe, "certificate-expired", "not-authorized")
+
+
+def scenario_valid_for_one_is_not_valid_for_another(lab):
+    """The same certificate, presented for a domain that it does not name, and by a partner with a pin it does not have."""
+    pinned = partner(NORTHWIND, pinned_keys=[lab.certificates.leaf(FABRIKAM, label="other").pin])
+    with Scene(lab, configuration(partner(FABRIKAM), pinned, partner("litware.test"))) as scene:
+        leaf = lab.certificates.leaf(FABRIKAM, also=(NORTHWIND,), label="both")
+        with Probe(scene.edge.address, from_=FABRIKAM, to=HOST, leaf=leaf) as probe:
+            probe.authenticate()
+        for domain, reason in ((NORTHWIND, "certificate-pin-mismatch"), ("litware.test", "certificate-identity-mismatch")):
+            with Probe(scene.edge.address, from_=domain, to=HOST, leaf=leaf) as probe:
+                probe.features()
+                probe.starttls()
+                probe.open()
+                refused(probe, reason, "not-authorized")
