@@ -104,7 +104,9 @@ static bool existing_stream(lua_State *L, struct s2sp_stream **stream) {
 static bool routed_by_its_addresses(lua_State *L, int attr) {
 	struct s2sp_text from = s2sp_jid_domain(s2sp_lua_text_field(L, attr, "from"));
 	struct s2sp_text to = s2sp_jid_domain(s2sp_lua_text_field(L, attr, "to"));
-	return (from.length == 0 || s2sp_text_equal(from, s2sp_lua_text_field(L, ARG_EVENT, "from_host"))) &&
+	struct s2sp_text host = s2sp_lua_text_field(L, ARG_EVENT, "from_host");
+	/* It is judged by the policy of the host whose event this is. */
+	return s2sp_text_equal(host, s2sp_lua_text(L, ARG_HOST)) && (from.length == 0 || s2sp_text_equal(from, host)) &&
 	       (to.length == 0 || s2sp_text_equal(to, s2sp_lua_text_field(L, ARG_EVENT, "to_host")));
 }
 
