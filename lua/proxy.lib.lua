@@ -34,11 +34,14 @@ local function new_proxy()
 
 	-- COMPAT Prosody 0.12: core makes its resolvers right behind s2sout-created, and nobody is asked. For these calls, one or two, and
 	-- for this domain only, the function that makes them is another.
-	local service = rawget(package.loaded, "net.resolvers.service");
+	-- Which it is can be told only when mod_s2s is there: core loads modules in any order.
+	local function unasked_service()
+		return not rawget(package.loaded, "prosody.net.resolvers.service") and rawget(package.loaded, "net.resolvers.service");
+	end
 
 	local none = { next = function (_, callback) callback(nil); end };
 
-	local function stand_in(session, route)
+	local function stand_in(service, session, route)
 		local new = service.new;
 		local domain = session.to_host;
 		local function restore()
@@ -60,8 +63,9 @@ local function new_proxy()
 
 	function proxy.connect_through(session, host, port)
 		local route = { host = host; port = port };
+		local service = unasked_service();
 		if service then
-			stand_in(session, route);
+			stand_in(service, session, route);
 		else
 			routes[session] = route;
 		end
