@@ -203,10 +203,6 @@ local function new_guard(native, latch)
 
 	--- Small reads and writes on Prosody's objects
 
-	local function is(tag, name, xmlns)
-		return tag.name == name and tag.attr.xmlns == xmlns;
-	end
-
 	local function conforms(tag, offer)
 		local name, xmlns = tag.name, tag.attr.xmlns;
 		if name == "starttls" and xmlns == xmlns_tls then
@@ -229,17 +225,11 @@ local function new_guard(native, latch)
 		end
 		if good then return; end -- nearly always; to build a list anew is what costs
 		features:maptags(function (tag)
-			if is(tag, "starttls", xmlns_tls) then
-				if not offer.starttls then return nil; end
-				-- Core shares one element among all streams: never change it in place.
-				local starttls = st.stanza("starttls", { xmlns = xmlns_tls });
-				return offer.starttls_required and starttls:tag("required"):up() or starttls;
-			elseif is(tag, "mechanisms", xmlns_sasl) and not offer.sasl
-				or is(tag, "dialback", xmlns_dialback_feature) and not offer.dialback
-				or is(tag, "bidi", xmlns_bidi_feature) and not offer.bidi then
-				return nil;
-			end
-			return tag;
+			if conforms(tag, offer) then return tag; end
+			if tag.name ~= "starttls" or not offer.starttls then return nil; end
+			-- Core shares one element among all streams: never change it in place.
+			local starttls = st.stanza("starttls", { xmlns = xmlns_tls });
+			return offer.starttls_required and starttls:tag("required"):up() or starttls;
 		end);
 	end
 

@@ -50,7 +50,11 @@ end
 function queue.route(taken)
 	for _, item in ipairs(taken) do
 		if prosody.hosts[item.host] then
-			prosody.core_route_stanza(prosody.hosts[item.host], item.stanza);
+			-- What goes wrong with one must not cost the others.
+			local ok = pcall(prosody.core_route_stanza, prosody.hosts[item.host], item.stanza);
+			if not ok then
+				module:log("error", "A queued stanza from %s could not be routed again and is lost", item.host);
+			end
 		end
 	end
 end
