@@ -7,18 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "identity.h"
 #include "idna.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                                         \
-	do {                                                                                                                         \
-		if (!(condition)) {                                                                                                      \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                                      \
-			abort();                                                                                                             \
-		}                                                                                                                        \
-	} while (0)
 
 static char lower(char c) {
 	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
