@@ -9,12 +9,15 @@ import string
 import subprocess
 
 from .paths import FIXTURES
-from .waiting import port_open, wait_until
+from .waiting import answers, port_open, wait_until
 
 PASSWORD = "secret"
 PLUGINS = FIXTURES / "servers" / "plugins"
 PRESETS = json.loads((FIXTURES / "servers" / "presets.json").read_text())
 _TEMPLATE = string.Template((FIXTURES / "servers" / "prosody.cfg.lua.in").read_text())
+
+# Answered by any client port, if only with an error.
+GREETING = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='lab.test' version='1.0'>"
 
 # The options a server under test has, so that every row can be exercised: what
 # then keeps it closed is the module.
@@ -178,7 +181,7 @@ class Prosody:
         try:
             wait_until(lambda: not self.process.running or (
                 (self.directory / "prosody.sock").exists() and
-                port_open(self.address, 5222) and port_open(self.address, 5269)),
+                port_open(self.address, 5269) and answers(self.address, 5222, GREETING)),
                 timeout, f"sign of life from {self.name}")
             if not self.process.running:
                 raise RuntimeError(f"{self.name} ended at once")

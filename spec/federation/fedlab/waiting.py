@@ -20,3 +20,13 @@ def port_open(address, port):
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((address, port)) == 0
+
+
+def answers(address, port, greeting):
+    """Whether the server has come as far as its event loop: a port is open before its hosts are all up."""
+    try:
+        with socket.create_connection((address, port), timeout=1) as probe:
+            probe.sendall(greeting)
+            return probe.recv(1) != b""
+    except OSError:
+        return False

@@ -22,7 +22,8 @@ ELEMENTS = [
 
 def setup(lab):
     lab.edge = edge_server(lab, configuration(partner("fabrikam.test"), tls_dialback("wingtip.test")),
-                           modules=["s2s_bidi", "smacks", "csi", "websocket", "component"]).start()
+                           modules=["s2s_bidi", "smacks", "csi", "websocket"],
+                           components={f"gateway.{HOST}": ("component", 'component_secret = "secret"')}).start()
 
 
 def clean(lab, open_):
