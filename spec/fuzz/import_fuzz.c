@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	static lua_State *L;
 	static unsigned runs;
 	if (L == NULL) {
-		L = fuzz_lua_open("spec/fuzz/import_fuzz.lua");
+		L = fuzz_lua_open("spec/fuzz/import_fuzz.lua", NULL);
 		fuzz_lua_follow(L);
 	}
 	lua_pushvalue(L, 1);

@@ -46,14 +46,17 @@ void fuzz_lua_call(lua_State *L, int arguments) {
 	lua_settop(L, handler - 1);
 }
 
-lua_State *fuzz_lua_open(const char *path) {
+lua_State *fuzz_lua_open(const char *path, const luaL_Reg *helpers) {
 	lua_State *L = lua_newstate(allocate, NULL);
 	CHECK(L != NULL);
 	luaL_openlibs(L);
 	if (luaL_loadfile(L, path) != LUA_OK)
 		finding(L);
 	luaopen_s2s_partners(L);
-	if (lua_pcall(L, 1, 1, 0) != LUA_OK)
+	lua_newtable(L);
+	if (helpers != NULL)
+		luaL_setfuncs(L, helpers, 0);
+	if (lua_pcall(L, 2, 1, 0) != LUA_OK)
 		finding(L);
 	CHECK(lua_gettop(L) == 1);
 	return L;

@@ -8,10 +8,10 @@
 #include "fuzz.h"
 
 /*
- * A state with the standard libraries, in which the file at `path` has been run with the shared object's functions as its argument;
- * what it returned is at index 1. Lives as long as the process. Any error ends the process.
+ * A state with the standard libraries, in which the file at `path` has been run with two arguments: the shared object's functions,
+ * and `helpers` (or NULL) as a table. What it returned is at index 1. Lives as long as the process. Any error ends the process.
  */
-lua_State *fuzz_lua_open(const char *path);
+lua_State *fuzz_lua_open(const char *path, const luaL_Reg *helpers);
 
 /* Lines that run from here on count as coverage. */
 void fuzz_lua_follow(lua_State *L);

@@ -106,7 +106,16 @@ def export():
         yield text.encode(("utf-16", "utf-16-be", "utf-16-le", "utf-8-sig")[number % 4])
 
 
-MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, domain, identity, stream)}
+def stanzas():
+    """What stanzas_fuzz.lua reads one byte for each choice of: facts, then four ways with partners at stages."""
+    for way in range(4):
+        for partner in range(6):
+            for stage in range(6):
+                for tail in (bytes(60), bytes([1]) * 60, bytes(range(60)), bytes([0, 1, 1, 2, 0, 5, 8, 0, 1]) * 7):
+                    yield bytes(6) + bytes([way, partner, 1, stage, 1, 1]) + tail
+
+
+MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, domain, identity, stanzas, stream)}
 MAKERS["import"] = export
 
 directory = pathlib.Path(sys.argv[2])
