@@ -21,7 +21,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *time) {
 	return 0;
 }
 
-/* pass(ms): later than before. */
+/* pass(ms): later than before, or earlier. */
 static int pass(lua_State *L) {
 	now_ms += luaL_checkinteger(L, 1);
 	return 0;
