@@ -7,7 +7,7 @@
 
 #include "s2sp.h"
 
-static void *reallocate(void *owner, void *block, size_t size) {
+static inline void *reallocate(void *owner, void *block, size_t size) {
 	(void)owner;
 	if (size == 0) {
 		free(block);
@@ -28,12 +28,12 @@ struct fixture {
 static const struct s2sp_text fabrikam = S2SP_TEXT("fabrikam.test");
 static const struct s2sp_text litware = S2SP_TEXT("litware.test");
 
-static void set_text(struct s2sp_config *config, const char *key, const char *value) {
+static inline void set_text(struct s2sp_config *config, const char *key, const char *value) {
 	struct s2sp_value v = { .kind = S2SP_VALUE_STRING, .string = s2sp_text_from(value) };
 	assert_int_equal(s2sp_config_set(config, s2sp_text_from(key), &v), S2SP_STATUS_OK);
 }
 
-static void add_partner(struct s2sp_config *config, size_t index, const char *domain, enum s2sp_requirement tls,
+static inline void add_partner(struct s2sp_config *config, size_t index, const char *domain, enum s2sp_requirement tls,
                         enum s2sp_requirement sasl, bool dialback, const char *pin) {
 	struct s2sp_value yes_no = { .kind = S2SP_VALUE_BOOLEAN, .boolean = dialback };
 	struct s2sp_value table = { .kind = S2SP_VALUE_TABLE };
@@ -50,11 +50,11 @@ static void add_partner(struct s2sp_config *config, size_t index, const char *do
 	}
 }
 
-static bool row_is_valid(enum s2sp_requirement tls, enum s2sp_requirement sasl, bool dialback) {
+static inline bool row_is_valid(enum s2sp_requirement tls, enum s2sp_requirement sasl, bool dialback) {
 	return s2sp_negotiation_row(tls, sasl, dialback)->verdict != S2SP_ROW_ERROR;
 }
 
-static bool build(struct fixture *fixture, enum s2sp_requirement tls, enum s2sp_requirement sasl, bool dialback,
+static inline bool build(struct fixture *fixture, enum s2sp_requirement tls, enum s2sp_requirement sasl, bool dialback,
                   bool with_litware, const char *pin) {
 	struct s2sp_host_options options = { .require_encryption = false, .allow_encryption = true };
 	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, seed);
@@ -79,19 +79,38 @@ static bool build(struct fixture *fixture, enum s2sp_requirement tls, enum s2sp_
 	return ok;
 }
 
-static void drop(struct fixture *fixture) {
+static inline void drop(struct fixture *fixture) {
 	s2sp_policy_free(fixture->policy);
 	s2sp_partner_table_free(fixture->table);
 	*fixture = (struct fixture){ 0 };
 }
 
-static struct s2sp_stream start(const struct fixture *fixture, enum s2sp_direction direction, bool tls,
+static inline struct s2sp_stream start(const struct fixture *fixture, enum s2sp_direction direction, bool tls,
                                 enum s2sp_certificate_verdict certificate) {
 	struct s2sp_stream stream;
 	s2sp_stream_begin(&stream, direction, fixture->policy);
 	s2sp_stream_observe(&stream, tls, certificate);
 	s2sp_stream_identify(&stream, fabrikam);
 	return stream;
+}
+
+/* What may authenticate under the settings of a row, whatever the table says. */
+
+static inline bool may_sasl(const struct s2sp_negotiation_row *row) {
+	return row->tls != S2SP_NOT_SUPPORTED && row->sasl != S2SP_NOT_SUPPORTED;
+}
+
+static inline bool may_tls_dialback(const struct s2sp_negotiation_row *row) {
+	return row->dialback && row->tls != S2SP_NOT_SUPPORTED && !(row->tls == S2SP_REQUIRED && row->sasl == S2SP_REQUIRED);
+}
+
+static inline bool may_tcp_dialback(const struct s2sp_negotiation_row *row) {
+	return row->dialback && row->tls != S2SP_REQUIRED && !(row->tls == S2SP_NOT_SUPPORTED && row->sasl != S2SP_NOT_SUPPORTED);
+}
+
+static inline unsigned may(const struct s2sp_negotiation_row *row) {
+	return (may_sasl(row) ? S2SP_METHOD_SASL : 0) | (may_tls_dialback(row) ? S2SP_METHOD_TLS_DIALBACK : 0) |
+	       (may_tcp_dialback(row) ? S2SP_METHOD_TCP_DIALBACK : 0);
 }
 
 #endif
