@@ -287,13 +287,15 @@ local function check_in(host, origin, stanza)
 	assert(kind ~= "groupchat" or name ~= "message" or partner.group_chat == "allow", "group chat passed");
 end
 
+local stream_namespaces = { [""] = true; ["jabber:client"] = true; ["jabber:server"] = true; ["jabber:component:accept"] = true };
+
 -- What a partner may not see: RFC 6121 4.7.2.2 and XEP-0012, wherever in a presence.
 local function has_note(element, xmlns)
 	if type(element) ~= "table" then return false; end
 	local own = field(field(element, "attr"), "xmlns");
 	xmlns = type(own) == "string" and own or xmlns;
 	local name = field(element, "name");
-	if name == "status" and (xmlns == "" or xmlns == "jabber:client" or xmlns == "jabber:server") then return true; end
+	if name == "status" and stream_namespaces[xmlns] then return true; end
 	for i = 1, rawlen(element) do -- what goes onto the wire
 		local child = rawget(element, i);
 		if name == "query" and xmlns == "jabber:iq:last" and type(child) == "string" then return true; end
@@ -324,8 +326,8 @@ local function check_route(host, event, route)
 		assert(facts.listed == "yes" or partner.group_chat == "allow" and facts.directed == "yes", "routed to a contact that is not listed");
 		assert(kind ~= "groupchat" or partner.group_chat == "allow", "group chat routed");
 	end
-	if partner.partner_type ~= "federated" and name == "presence" and kind ~= "subscribe" then
-		local xmlns = text_of(attribute(stanza, "xmlns"));
+	local xmlns = text_of(attribute(stanza, "xmlns")); -- of any other, it is no presence, whatever its name
+	if partner.partner_type ~= "federated" and name == "presence" and kind ~= "subscribe" and stream_namespaces[xmlns] then
 		for i = 1, rawlen(stanza) do assert(not has_note(rawget(stanza, i), xmlns), "a status note went out"); end
 	end
 end
