@@ -141,19 +141,34 @@ static void call_method(lua_State *L, int object, const char *method) {
 	lua_call(L, 1, 1);
 }
 
-/* Whether the value on top is LuaSec's description of a finished handshake, replaced with the protocol's name then. */
+/* Whether the value on top names the protocol of a finished handshake, or is LuaSec's description of one: the name takes its place. */
 static bool describes_tls(lua_State *L) {
-	if (!lua_istable(L, -1) || s2sp_lua_field(L, -1, "protocol") != LUA_TSTRING)
-		return false;
-	lua_replace(L, -2);
-	return lua_rawlen(L, -1) > 0;
+	if (lua_istable(L, -1)) {
+		s2sp_lua_field(L, -1, "protocol");
+		lua_replace(L, -2);
+	}
+	return lua_type(L, -1) == LUA_TSTRING && lua_rawlen(L, -1) > 0;
+}
+
+/* Pushes what LuaSec says of the connection on top of the stack, for describes_tls. */
+static void ask_socket(lua_State *L, int guard) {
+	int socket = lua_gettop(L);
+	if (luaL_testudata(L, socket, "SSL:Connection") != NULL && s2sp_lua_field(L, guard, "tls_info") == LUA_TFUNCTION) {
+		lua_pushvalue(L, socket);
+		lua_call(L, 1, 4); /* cipher, bits, bits, protocol */
+		if (lua_type(L, socket + 1) != LUA_TSTRING)
+			lua_pushnil(L);
+		return;
+	}
+	lua_settop(L, socket);
+	call_method(L, socket, "info");
 }
 
 /*
  * Whether the connection itself reports a TLS session; its protocol stays with the record. session.secure is not asked: a second
  * stream header in clear after <starttls/> makes core set it (0.12.3 and 13.0.1).
  */
-static bool connection_tls(lua_State *L, int session, int record) {
+static bool connection_tls(lua_State *L, int session, int record, int guard) {
 	int top = lua_gettop(L);
 	bool tls = false;
 	s2sp_lua_field(L, session, "conn");
@@ -161,7 +176,7 @@ static bool connection_tls(lua_State *L, int session, int record) {
 		/* The LuaSec object once TLS has begun, in 0.12 and 13; a plain socket has no such method. */
 		call_method(L, top + 1, "socket");
 		if (lua_type(L, -1) == LUA_TUSERDATA)
-			call_method(L, -1, "info");
+			ask_socket(L, guard);
 		else
 			call_method(L, top + 1, "ssl_info"); /* whatever else a connection is made of, in 13 */
 		tls = describes_tls(L);
@@ -234,7 +249,7 @@ static bool demands_certificate(const struct s2sp_partner *partner) {
 
 /* What the connection says now. The certificate is judged once, as soon as the domain is known. */
 static void observe(lua_State *L, int session, int record, int guard, struct s2sp_stream *stream) {
-	bool tls = stream->tls || connection_tls(L, session, record);
+	bool tls = stream->tls || connection_tls(L, session, record, guard);
 	enum s2sp_certificate_verdict verdict = (enum s2sp_certificate_verdict)stream->certificate;
 	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
 	if (tls && stream->policy != NULL && remote.length > 0 && stream->stage < S2SP_STAGE_AUTHENTICATED) {
