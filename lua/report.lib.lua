@@ -155,8 +155,12 @@ local function new_report(native)
 		end
 	end
 
+	function report.stanza_changed(preposition, remote, host, reason)
+		module:log("debug", "Changed a stanza %s %s (host %s): %s", preposition, remote, host, reason);
+	end
+
 	function report.subscription_authorised(remote, host)
-		module:log("debug", "Authorised the subscription of a contact at %s on a user's behalf (host %s)", remote, host);
+		report.stanza_changed("from", remote, host, "subscription-authorised");
 	end
 
 	-- The outcome of reading the configuration.

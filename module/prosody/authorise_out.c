@@ -78,11 +78,15 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
 	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, removed ? decision.change : S2SP_REASON_NONE);
 	const char *remember = s2sp_to_remember(&question.facts);
-	if (remember == NULL)
+	if (!removed && remember == NULL)
 		return 0;
 	lua_pushnil(L); /* core goes on */
-	s2sp_push_action(L, "remember");
+	s2sp_push_action(L, "passed");
 	lua_pushvalue(L, ARG_EVENT);
+	if (removed)
+		lua_pushstring(L, s2sp_reason_row(decision.change)->token);
+	else
+		lua_pushnil(L);
 	lua_pushstring(L, remember);
-	return 4;
+	return 5;
 }
