@@ -201,8 +201,8 @@ end
 local mutable = { "direction", "conn", "hosts", "from_host", "to_host", "dummy", "external_auth", "dialback_key", "version", FIELD };
 
 -- A stream with a partner, taken through the handshake as far as `input` says.
-local function some_stream()
-	local remote, outgoing, stage = pick(partners), choose(4) == 0, choose(6);
+local function some_stream(mostly_outgoing)
+	local remote, outgoing, stage = pick(partners), (choose(4) == 0) ~= (mostly_outgoing or false), choose(6);
 	local session = { type = outgoing and "s2sout_unauthed" or "s2sin_unauthed"; direction = outgoing and "outgoing" or "incoming";
 		conn = {}; hosts = {};
 		from_host = outgoing and HOST or remote; to_host = outgoing and remote or HOST };
@@ -382,8 +382,8 @@ end
 
 local function outgoing()
 	guard.hosts[HOST].s2sout = {};
-	some_stream();
-	local host, to_host = pick(hosts), choose(4) ~= 0 and pick(partners) or maybe_odd(some_domain());
+	local _, remote = some_stream(true);
+	local host, to_host = pick(hosts), choose(4) ~= 0 and remote or maybe_odd(some_domain());
 	local from, to = choose(4) ~= 0 and jid(host) or nil, choose(4) ~= 0 and type(to_host) == "string" and jid(to_host) or nil;
 	local event = { from_host = choose(8) ~= 0 and host or maybe_odd(some_domain()); to_host = to_host; stanza = some_element(from, to) };
 	local routes = guard.hosts[host].s2sout;
