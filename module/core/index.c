@@ -28,7 +28,7 @@ static uint64_t rotate(uint64_t value, unsigned bits) {
 	return (value << bits) | (value >> (64 - bits));
 }
 
-static void sip_round(uint64_t v[4]) {
+static inline void sip_round(uint64_t v[4]) {
 	v[0] += v[1];
 	v[1] = rotate(v[1], 13) ^ v[0];
 	v[0] = rotate(v[0], 32);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../../module/prosody/pages.h"
 #include "../core/allocator.h"
 #include "../core/feed.h"
 #include "s2sp.h"
@@ -19,6 +20,12 @@
 enum { STRIDE = 48, ROUNDS = 15, LOOKUPS = 1 << 16, REPEATS = 1000 };
 
 static struct counting counted;
+
+static void *reallocate(void *owner, void *block, size_t size) {
+	void *fresh = counting_reallocate(owner, block, size);
+	s2sp_prefer_huge_pages(fresh, size);
+	return fresh;
+}
 
 static void fail(const char *what) {
 	fprintf(stderr, "core_bench: %s\n", what);
@@ -66,7 +73,7 @@ static void add_listed(struct s2sp_config *config, size_t number, size_t *string
 
 static struct fixture build(size_t count) {
 	struct fixture fixture = { 0 };
-	struct s2sp_allocator allocator = COUNTING_ALLOCATOR(&counted);
+	struct s2sp_allocator allocator = { reallocate, &counted };
 	struct s2sp_host_options options = { .require_encryption = true, .allow_encryption = true };
 	size_t before = counted.bytes;
 	double start = clock_of(CLOCK_PROCESS_CPUTIME_ID);
@@ -131,6 +138,45 @@ __attribute__((noinline)) static void bench_find(const struct s2sp_policy *polic
 		fail("a domain was not found");
 }
 
+/* The same, but which name is asked for next is known only when this one has been found: nothing overlaps. */
+__attribute__((noinline)) static void bench_chained(const struct s2sp_policy *policy, const char *names, size_t count) {
+	size_t at = 0, asked = 0;
+	for (; at < count; asked++) {
+		uintptr_t found = (uintptr_t)s2sp_policy_find(policy, s2sp_text_from(names + at * STRIDE), NULL);
+		at += 1 + (found >> (sizeof(found) * 8 - 1)); /* the highest bit of an address is 0, which only the programmer knows */
+	}
+	sink = asked;
+}
+
+/* A way through all cells in no order that a cache could guess; each says where the next one is. */
+struct cell {
+	_Alignas(64) size_t next;
+};
+
+static struct cell *lay_cells(size_t count) {
+	size_t size = count * sizeof(struct cell);
+	struct cell *cells = aligned_alloc(sizeof(struct cell), size);
+	if (cells == NULL)
+		fail("out of memory");
+	s2sp_prefer_huge_pages(cells, size);
+	for (size_t i = 0; i < count; i++)
+		cells[i].next = i;
+	for (size_t i = count - 1; i > 0; i--) {
+		size_t other = draw() % i, next = cells[i].next;
+		cells[i].next = cells[other].next;
+		cells[other].next = next;
+	}
+	return cells;
+}
+
+/* What memory itself takes: one load after the other. */
+__attribute__((noinline)) static void bench_memory(const struct cell *cells, size_t count) {
+	size_t at = 0;
+	for (size_t i = 0; i < count; i++)
+		at = cells[at].next;
+	sink = at;
+}
+
 /* An established stream with partner 0, under another policy than the one that is asked about. */
 static struct s2sp_stream establish(const struct s2sp_policy *policy) {
 	struct s2sp_stream stream;
@@ -168,41 +214,49 @@ static double report(const char *name, double rounds[ROUNDS]) {
 	return rounds[ROUNDS / 2];
 }
 
+enum figure { REFERENCE, MEMORY, FIND, CHAINED, DECISION, SAME, FIGURES };
+static const char *const figure_names[FIGURES] = { "reference", "memory", "find", "find-chained", "decision", "decision-same-policy" };
+
+/* Nanoseconds for each of so many, since the last call. */
+static double lap(double *since, size_t count) {
+	double now = clock_of(CLOCK_PROCESS_CPUTIME_ID), each = (now - *since) / (double)count;
+	*since = now;
+	return each;
+}
+
 static void measure_lookups(size_t domains) {
 	struct fixture fixture = build(domains), other = build(1);
 	struct s2sp_stream stream = establish(other.policy);
 	char *names = draw_names(LOOKUPS, domains);
+	struct cell *cells = lay_cells(fixture.bytes / sizeof(struct cell));
 	char label[64];
-	double reference[ROUNDS], find[ROUNDS], decision[ROUNDS], same[ROUNDS];
+	double rounds[FIGURES][ROUNDS];
 	size_t calls = counted.calls;
 	for (int round = -1; round < ROUNDS; round++) {
 		int at = round < 0 ? 0 : round; /* the first one only warms up */
-		double start = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		double since = clock_of(CLOCK_PROCESS_CPUTIME_ID);
 		bench_reference(LOOKUPS / 64);
-		double referred = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		rounds[REFERENCE][at] = lap(&since, LOOKUPS / 64);
+		bench_memory(cells, LOOKUPS);
+		rounds[MEMORY][at] = lap(&since, LOOKUPS);
 		bench_find(fixture.policy, names, LOOKUPS);
-		double found = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		rounds[FIND][at] = lap(&since, LOOKUPS);
+		bench_chained(fixture.policy, names, LOOKUPS);
+		rounds[CHAINED][at] = lap(&since, LOOKUPS);
 		bench_decision(&stream, fixture.policy, names, LOOKUPS);
-		double decided = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		rounds[DECISION][at] = lap(&since, LOOKUPS);
 		bench_decision(&stream, other.policy, names, LOOKUPS);
-		double repeated = clock_of(CLOCK_PROCESS_CPUTIME_ID);
-		reference[at] = (referred - start) / (LOOKUPS / 64);
-		find[at] = (found - referred) / LOOKUPS;
-		decision[at] = (decided - found) / LOOKUPS;
-		same[at] = (repeated - decided) / LOOKUPS;
+		rounds[SAME][at] = lap(&since, LOOKUPS);
 	}
 	if (counted.calls != calls)
 		fail("something allocated");
-	snprintf(label, sizeof(label), "reference/%zu", domains);
-	report(label, reference);
-	snprintf(label, sizeof(label), "find/%zu", domains);
-	report(label, find);
-	snprintf(label, sizeof(label), "decision/%zu", domains);
-	report(label, decision);
-	snprintf(label, sizeof(label), "decision-same-policy/%zu", domains);
-	report(label, same);
+	for (int figure = 0; figure < FIGURES; figure++) {
+		snprintf(label, sizeof(label), "%s/%zu", figure_names[figure], domains);
+		report(label, rounds[figure]);
+	}
 	printf("bytes/%zu\t%.1f\n", domains, (double)(fixture.bytes - fixture.strings) / (double)domains);
 	printf("allocations/%zu\t%zu\n", domains, counted.calls - calls);
+	free(cells);
 	free(names);
 	drop(&fixture);
 	drop(&other);
