@@ -288,7 +288,7 @@ local function new_guard(native, latch)
 		if not ok then error(applied, 0); end
 		if not applied then return false; end
 		rejudge.act(outcome);
-		expiry.committed(guard.policies, guard.trust);
+		hold_collector(expiry.committed, guard.policies, guard.trust);
 		return true;
 	end
 
