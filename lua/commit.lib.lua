@@ -92,7 +92,7 @@ local function new_commit(native, options, trust)
 	-- Not even want of memory may end in anything but a refusal.
 	local function try_compile(hosts)
 		-- A long list is built, read once and let go.
-		local ok, result, issues, count = hold_collector(compile, hosts);
+		local ok, result, issues, count = pcall(hold_collector, compile, hosts);
 		if ok then
 			return result, issues, count;
 		end

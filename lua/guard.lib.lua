@@ -278,14 +278,13 @@ local function new_guard(native, latch)
 
 	-- In one turn of the event loop: nothing is ever judged half by the old and half by the new.
 	local function apply_configuration()
-		local ok, applied, outcome = hold_collector(function ()
+		local applied, outcome = hold_collector(function ()
 			local new = commit.compile_all();
 			if not new then return false; end
 			guard.policies, guard.trust = new.policies, new.trust;
 			limits.configure(guard.policies);
 			return true, rejudge.judge();
 		end);
-		if not ok then error(applied, 0); end
 		if not applied then return false; end
 		rejudge.act(outcome);
 		hold_collector(expiry.committed, guard.policies, guard.trust);
@@ -356,7 +355,7 @@ local function new_guard(native, latch)
 		local function run()
 			local applied = apply_configuration();
 			guard.running = guard.running or applied;
-			report.committed(commit.state, guard.running);
+			hold_collector(report.committed, commit.state, guard.running);
 		end
 		if saved and saved.policies then
 			guard.running = true;
