@@ -8,7 +8,10 @@ local native = require "config_stub".native();
 local HOST, ROOMS = "contoso.test", "rooms.contoso.test";
 local DOMAINS = { "fed.test", "quiet.test", "ver.test", "unv.test", "open.test" };
 local CASES = 12000;
-local sethook = debug.sethook; -- every look into the environment of a test is a call too
+-- Every look into the environment of a test is a call too.
+local sethook, getinfo, getlocal, max = debug.sethook, debug.getinfo, debug.getlocal, math.max;
+-- What a handler that is called with an event may have on its stack without asking (LUA_MINSTACK), and what it calls a function with.
+local SLOTS, CALL = 20 + 1, 1 + 3;
 
 local function partner(domain, partner_type, group_chat)
 	return { domain = domain; partner_type = partner_type; group_chat = group_chat; tls = "not_supported"; sasl = "not_supported"; dialback = true };
@@ -44,7 +47,7 @@ end
 
 -- One pretended server with an established stream of each partner, which what goes out uses too (as bidi does).
 local function new_server(counters)
-	local server, hooks = { actions = {} }, {};
+	local server, hooks = { actions = {}, deepest = 0 }, {};
 	local guard = { policies = { [HOST] = policy; [ROOMS] = policy }; trust = { anchors = {}; hosts = {}; own = {} }; counters = counters;
 		hosts = { [HOST] = { type = "local"; s2sout = {} }; [ROOMS] = { type = "component"; s2sout = {} } };
 		places = { total = 0; partners = {} }; keepalives = {};
@@ -104,8 +107,15 @@ local function new_server(counters)
 	local function fire(host, event, data)
 		server.calls = 0;
 		for _, entry in ipairs(hooks[host][event] or {}) do
-			sethook(function () server.calls = server.calls + 1; end, "c");
-			local answer = entry.handler(data);
+			local handler = entry.handler;
+			sethook(function ()
+				server.calls = server.calls + 1;
+				if getinfo(3, "f").func ~= handler then return; end
+				local slots = 0;
+				while getlocal(3, slots + 1) do slots = slots + 1; end
+				server.deepest = max(server.deepest, slots);
+			end, "c");
+			local answer = handler(data);
 			sethook();
 			if answer ~= nil then return answer; end
 		end
@@ -247,6 +257,8 @@ describe("the quick look", function ()
 			native.drain_counters(block, function (_, _, _, _, _, times) counted = counted + times; end);
 		end
 		assert.same(passes - alike, counted);
+		assert.is_true(quick.deepest + CALL <= SLOTS, quick.deepest.." slots of the stack");
+		assert.is_true(quick.deepest > SLOTS / 2, quick.deepest.." slots of the stack: no look has called anything");
 		assert.is_true(passes > CASES / 10 and looks > CASES / 100, passes.." passed, "..looks.." at a look");
 	end);
 end);
