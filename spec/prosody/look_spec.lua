@@ -21,9 +21,12 @@ local partners = assert(native.compile_table { local_domains = { HOST, ROOMS }; 
 	partner("fed.test", "federated"), partner("quiet.test", "federated", "refuse"), partner("ver.test", "public_verified"),
 	partner("unv.test", "public_unverified"), partner("open.test", "public_unverified", "allow"),
 } } } });
-local policy = assert(native.compile_policy { table = partners; limits = { connections = 100; partner_connections = 10 };
-	external_access = { default = "allow"; users = { intern = "deny" } };
-	options = { require_encryption = false; secure_auth = false } });
+local function new_policy()
+	return assert(native.compile_policy { table = partners; limits = { connections = 100; partner_connections = 10 };
+		external_access = { default = "allow"; users = { intern = "deny" } };
+		options = { require_encryption = false; secure_auth = false } });
+end
+local policy = new_policy();
 
 -- A generator of our own: the same cases in every run.
 local state = 20;
@@ -161,6 +164,19 @@ local function new_server(counters)
 		return outcome(fire(host, "route/remote", event), event);
 	end
 
+	-- As the guard does when a configuration has been read.
+	function server.adopt(other)
+		guard.policies = { [HOST] = other; [ROOMS] = other };
+		for _, host in ipairs { HOST, ROOMS } do
+			for _, session in pairs(guard.hosts[host].s2sout) do assert.same("allow", (native.rejudge(guard, session))); end
+		end
+	end
+
+	-- A policy that the streams have not been judged by.
+	function server.stray(other)
+		guard.policies = { [HOST] = other; [ROOMS] = other };
+	end
+
 	function server.refused()
 		for _, host in ipairs { HOST, ROOMS } do
 			for _, domain in ipairs(DOMAINS) do
@@ -260,5 +276,37 @@ describe("the quick look", function ()
 		assert.is_true(quick.deepest + CALL <= SLOTS, quick.deepest.." slots of the stack");
 		assert.is_true(quick.deepest > SLOTS / 2, quick.deepest.." slots of the stack: no look has called anything");
 		assert.is_true(passes > CASES / 10 and looks > CASES / 100, passes.." passed, "..looks.." at a look");
+	end);
+
+	local function message(server)
+		return server.outgoing(HOST, "fed.test", { name = "message"; attr = { from = "alice@"..HOST.."/r"; to = "bob@fed.test" }; tags = {} });
+	end
+
+	it("keeps nothing of a policy that has been replaced", function ()
+		local counters = {};
+		local server = new_server(counters);
+		local seen = setmetatable({}, { __mode = "k" });
+		local function serve_with(other)
+			seen[other] = true;
+			server.adopt(other);
+			assert.same(message(server), message(server));
+		end
+		server.open();
+		serve_with(new_policy());
+		server.adopt(policy);
+		for key in pairs(counters) do counters[key] = nil; end -- they have been fetched
+		collectgarbage();
+		collectgarbage();
+		assert.is_nil(next(seen));
+	end);
+
+	it("leaves no numbers about when the policy of a host is not the stream's", function ()
+		local counters = {};
+		local server = new_server(counters);
+		server.open();
+		server.stray(new_policy());
+		for _ = 1, 10 do server.incoming(HOST, "fed.test", "full", { name = "message"; tags = {};
+			attr = { from = "bob@fed.test/r"; to = "alice@"..HOST.."/r" } }); end
+		assert.is_true(#counters <= 1, #counters.." old blocks");
 	end);
 end);
