@@ -356,6 +356,7 @@ local function new_guard(native, latch)
 			local applied = apply_configuration();
 			guard.running = guard.running or applied;
 			hold_collector(report.committed, commit.state, guard.running);
+			return applied;
 		end
 		if saved and saved.policies then
 			guard.running = true;
@@ -365,8 +366,8 @@ local function new_guard(native, latch)
 			expiry.restore(saved.expiry);
 		end
 		limits.start(saved and saved.waiting);
-		run();
-		if not guard.running then
+		-- Streams that live on have their numbers, and their places, with the module before.
+		if not run() then
 			rejudge.act(rejudge.judge());
 		end
 		-- COMPAT 0.12: a signal's handler runs between any two instructions, so also while a connection writes; what is written
