@@ -93,9 +93,14 @@ def version_faults(root):
         # A version before this one is built by who tests upgrades.
         if not said or said[1] != version and "S2SP_ANY_VERSION" not in os.environ:
             yield f"debian/changelog is not for {version}"
-    changes = (root / "CHANGELOG.md").read_text()
-    if f"## [{version}]" not in changes and "## [Unreleased]" not in changes:
-        yield f"CHANGELOG.md says nothing of {version}"
+    changes = re.findall(r"^## \[([^\]]+)\]", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    if version not in changes or changes.index(version) != (changes[0] == "Unreleased"):
+        yield f"the newest version of CHANGELOG.md is not {version}"
+    for name, pattern in (("lua/mod_s2s_partners.lua", r'^local VERSION = "([^"]+)"'),
+                          ("docs/mod_s2s_partners.1", r'^\.TH MOD_S2S_PARTNERS 1 "" "mod_s2s_partners (\S+)"')):
+        said = re.search(pattern, (root / name).read_text(), re.MULTILINE)
+        if not said or said[1] != version:
+            yield f"{name} is not of {version}"
     page = (root / "docs" / "installing.md").read_text()
     for said in re.findall(r"mod_s2s_partners-(\d[\w.]*?)-\d\.src\.rock", page):
         if said != version:
