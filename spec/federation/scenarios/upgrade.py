@@ -11,8 +11,8 @@ from fedlab.prosody import plugins_under_test
 from fedlab.probe import Probe
 from fedlab.xmlstream import Closed
 
-from scenarios._edge import established, refused
-from scenarios.lifecycle import BAD, FABRIKAM, GOOD, NORTHWIND, WITHOUT_FABRIKAM, Scene, module_command
+from scenarios._edge import refused
+from scenarios.lifecycle import BAD, FABRIKAM, GOOD, NORTHWIND, WITHOUT_FABRIKAM, Scene, module_command, still_guarded
 
 TRACEBACKS = True       # the log says where a start failed
 MODULE = "mod_s2s_partners"
@@ -51,12 +51,6 @@ class Copy:
     def restore(self):
         for path, content in self.files.items():
             replace(path, content)
-
-
-def still_guarded(scene):
-    with scene.probe("evil.test") as evil:
-        evil.open()
-        refused(evil, "unlisted-domain")
 
 
 def scenario_files_replaced_beneath_a_running_server(lab):
