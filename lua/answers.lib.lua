@@ -33,20 +33,9 @@ local function new_answers(guard, with)
 		end
 	end
 
-	local function changed(direction, host, remote, reason)
-		if report.stanza_changed then
-			report.stanza_changed(direction, partner_label(host, remote), remote, host, reason);
-		end
-	end
-
-	-- Something of what goes out was taken away, or is to be remembered.
-	function act.passed(event, change, remember)
-		if change then
-			changed("out", event.from_host, event.to_host, change);
-		end
-		if remember then
-			memory[remember](event.stanza, event.origin);
-		end
+	-- Something of what goes out is to be remembered.
+	function act.remember(event, what)
+		memory[what](event.stanza, event.origin);
 	end
 
 	-- An answer that nothing is known from but that there is such a user: none at all, or one that any user gives.
@@ -68,20 +57,15 @@ local function new_answers(guard, with)
 			without_notes = false;
 		end
 		local copy = without_notes and native.without_notes(stanza, guard);
-		if copy then
-			event.stanza = copy;
-			changed("out", event.from_host, event.to_host, "status-note-removed");
-		else
-			native.count(guard, event.from_host, event.to_host, "out", "none");
-		end
+		event.stanza = copy or event.stanza;
+		native.count(guard, event.from_host, event.to_host, "out", copy and "status-note-removed" or "none");
 	end
 
 	function act.authorise_subscription(stanza)
 		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
 		detached(function ()
 			if subscriptions.authorise(stanza) then
-				module:log("debug", "Authorised the subscription of a contact at %s on a user's behalf (host %s)", remote, host);
-				changed("in", host, remote, "subscription-authorised");
+				report.subscription_authorised(remote, host);
 			else
 				module:log("error", "The roster of %s cannot be written: no subscription is authorised", jid_bare(stanza.attr.to));
 				report.stanza_refused("in", partner_label(host, remote), remote, host, "roster-unavailable", "the roster cannot be written");

@@ -43,7 +43,7 @@ local function new_guard(native, latch)
 	guard.limits = limits;
 	local subscriptions = module:require "subscriptions" (native);
 	local facts, memory = module:require "facts" (native, subscriptions, module.saved_state and module.saved_state.memory);
-	guard.facts, guard.roles_scanned = facts, memory.roles_scanned;
+	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned, memory.directed_by;
 	local expiry = module:require "expiry" (native, latch);
 	guard.expiry = expiry;
 

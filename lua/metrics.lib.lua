@@ -117,8 +117,8 @@ local function new_metrics(guard, native, latch, report)
 		count(host, remote, direction, reason);
 	end);
 
-	after("stanza_changed", function (direction, _, remote, host, reason)
-		count(host, remote, direction, reason);
+	after("subscription_authorised", function (remote, host)
+		count(host, remote, "in", "subscription-authorised");
 	end);
 
 	after("committed", function (state)

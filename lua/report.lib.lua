@@ -155,10 +155,8 @@ local function new_report(native)
 		end
 	end
 
-	-- A stanza that went on, but not as it came.
-	function report.stanza_changed(direction, _, remote, host, reason)
-		module:log("debug", "Changed a stanza %s %s (host %s): %s", direction == "in" and "from" or "to",
-			remote or "(unknown domain)", host or "(unknown host)", reason);
+	function report.subscription_authorised(remote, host)
+		module:log("debug", "Authorised the subscription of a contact at %s on a user's behalf (host %s)", remote, host);
 	end
 
 	-- The outcome of reading the configuration.

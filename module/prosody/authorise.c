@@ -23,14 +23,13 @@ static bool is_bare_domain(struct s2sp_text jid) {
 static bool has_payload(lua_State *L, int stanza, bool muc) {
 	int top = lua_gettop(L);
 	bool found = false;
-	s2sp_lua_field(L, stanza, "tags");
-	if (lua_istable(L, -1)) {
+	if (s2sp_raw(L, stanza, S2SP_KEY_TAGS) == LUA_TTABLE) {
 		lua_Integer count = (lua_Integer)lua_rawlen(L, top + 1);
 		for (lua_Integer i = 1; !found && i <= count && (muc || count == 1); i++) {
 			lua_rawgeti(L, top + 1, i);
-			struct s2sp_text name = s2sp_lua_text_field(L, -1, "name");
-			s2sp_lua_field(L, -1, "attr");
-			struct s2sp_text xmlns = s2sp_lua_text_field(L, -1, "xmlns");
+			struct s2sp_text name = s2sp_raw_text(L, top + 2, S2SP_KEY_NAME);
+			s2sp_raw(L, top + 2, S2SP_KEY_ATTR);
+			struct s2sp_text xmlns = s2sp_raw_text(L, top + 3, S2SP_KEY_XMLNS);
 			found = muc ? s2sp_text_equal(name, S2SP_TEXT("x")) && s2sp_text_equal(xmlns, S2SP_TEXT("http://jabber.org/protocol/muc"))
 			            : s2sp_is_service(xmlns, name);
 			lua_settop(L, top + 1);
@@ -48,8 +47,7 @@ static bool is_well_formed(lua_State *L, const struct s2sp_lua_question *questio
 	switch (question->facts.kind) {
 	case S2SP_STANZA_IQ_GET:
 	case S2SP_STANZA_IQ_SET: {
-		s2sp_lua_field(L, question->stanza, "tags");
-		bool one = lua_istable(L, -1) && lua_rawlen(L, -1) == 1;
+		bool one = s2sp_raw(L, question->stanza, S2SP_KEY_TAGS) == LUA_TTABLE && lua_rawlen(L, -1) == 1;
 		lua_pop(L, 1);
 		return one && question->id.length > 0;
 	}
@@ -77,12 +75,14 @@ static bool is_well_formed(lua_State *L, const struct s2sp_lua_question *questio
 static enum s2sp_local_kind local_kind(lua_State *L, const struct s2sp_lua_question *question) {
 	int top = lua_gettop(L);
 	bool accounts = false;
-	if (s2sp_lua_field(L, question->guard, "hosts") == LUA_TTABLE) {
+	if (s2sp_raw(L, question->guard, S2SP_KEY_HOSTS) == LUA_TTABLE) {
 		lua_pushvalue(L, question->host_value);
-		accounts = lua_gettable(L, -2) == LUA_TTABLE && s2sp_lua_field_is(L, -1, "type", "local");
+		lua_rawget(L, top + 1);
+		accounts = s2sp_text_equal(s2sp_raw_text(L, top + 2, S2SP_KEY_TYPE), S2SP_TEXT("local"));
 	}
 	lua_settop(L, top);
-	bool node = question->local.length > 0 && memchr(s2sp_jid_bare(question->local).bytes, '@', s2sp_jid_bare(question->local).length) != NULL;
+	struct s2sp_text bare = s2sp_jid_bare(question->local);
+	bool node = bare.length > 0 && memchr(bare.bytes, '@', bare.length) != NULL;
 	if (accounts)
 		return node ? S2SP_LOCAL_USER : S2SP_LOCAL_HOST;
 	return is_bare_domain(question->local) ? S2SP_LOCAL_COMPONENT : S2SP_LOCAL_ROOM;
@@ -96,17 +96,17 @@ bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, e
 	question->guard = guard;
 	question->host_value = host;
 	question->stanza = stanza;
-	s2sp_lua_field(L, stanza, "attr");
-	question->local = s2sp_lua_text_field(L, -1, direction == S2SP_INCOMING ? "to" : "from");
-	question->contact = s2sp_lua_text_field(L, -1, direction == S2SP_INCOMING ? "from" : "to");
-	question->id = s2sp_lua_text_field(L, -1, "id");
-	struct s2sp_text type = s2sp_lua_text_field(L, -1, "type");
+	s2sp_raw(L, stanza, S2SP_KEY_ATTR);
+	question->local = s2sp_raw_text(L, top + 1, direction == S2SP_INCOMING ? S2SP_KEY_TO : S2SP_KEY_FROM);
+	question->contact = s2sp_raw_text(L, top + 1, direction == S2SP_INCOMING ? S2SP_KEY_FROM : S2SP_KEY_TO);
+	question->id = s2sp_raw_text(L, top + 1, S2SP_KEY_ID);
+	struct s2sp_text type = s2sp_raw_text(L, top + 1, S2SP_KEY_TYPE);
 	struct s2sp_stanza_facts *facts = &question->facts;
 	facts->direction = direction;
 	facts->partner_type = (enum s2sp_partner_type)partner->type;
 	facts->group_chat = partner->group_chat;
 	facts->presence_automatic = partner->presence_automatic;
-	struct s2sp_text name = s2sp_lua_text_field(L, stanza, "name");
+	struct s2sp_text name = s2sp_raw_text(L, stanza, S2SP_KEY_NAME);
 	/* type='' is not the absence of a type. */
 	facts->kind = type.bytes != NULL && type.length == 0 && !s2sp_text_equal(name, S2SP_TEXT("message"))
 	                  ? S2SP_STANZA_UNKNOWN : s2sp_stanza_kind_of(name, type);
@@ -121,23 +121,11 @@ bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, e
 	return well_formed;
 }
 
-/* Whether prosody.bare_sessions or .full_sessions (as the guard has them) knows the address: then the account exists. */
-static bool is_online(lua_State *L, const struct s2sp_lua_question *question, const char *sessions, struct s2sp_text jid) {
-	int top = lua_gettop(L);
-	bool found = false;
-	if (s2sp_lua_field(L, question->guard, sessions) == LUA_TTABLE) {
-		lua_pushlstring(L, jid.bytes, jid.length);
-		found = lua_gettable(L, -2) == LUA_TTABLE;
-	}
-	lua_settop(L, top);
-	return found;
-}
-
 /* Roles exist since Prosody 13. guard.roles_scanned[host]: when none was found that denies anybody; looked at again after a second. */
 static bool roles_deny_nobody(lua_State *L, const struct s2sp_lua_question *question) {
 	int top = lua_gettop(L);
 	bool nobody = false;
-	int kind = s2sp_lua_field(L, question->guard, "roles_scanned");
+	int kind = s2sp_raw(L, question->guard, S2SP_KEY_ROLES_SCANNED);
 	if (kind == LUA_TTABLE) {
 		lua_pushvalue(L, question->host_value);
 		lua_rawget(L, -2);
@@ -169,31 +157,63 @@ static int ask(lua_State *L, const struct s2sp_lua_question *question, enum s2sp
 	return value;
 }
 
-static int look_up(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
+/* How a fact is found out; 0: not so. */
+typedef int look_up(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need);
+
+/* Whether the address the stanza itself gives is one that prosody.full_sessions or .bare_sessions knows: then the account exists. */
+static bool is_online(lua_State *L, const struct s2sp_lua_question *question) {
+	int top = lua_gettop(L);
+	bool full = s2sp_jid_bare(question->local).length != question->local.length;
+	s2sp_raw(L, question->guard, full ? S2SP_KEY_FULL_SESSIONS : S2SP_KEY_BARE_SESSIONS);
+	s2sp_raw(L, question->stanza, S2SP_KEY_ATTR);
+	bool found = s2sp_raw(L, top + 2, question->facts.direction == S2SP_INCOMING ? S2SP_KEY_TO : S2SP_KEY_FROM) == LUA_TSTRING &&
+	             lua_istable(L, top + 1) && lua_rawget(L, top + 1) == LUA_TTABLE;
+	lua_settop(L, top);
+	return found;
+}
+
+/* What Prosody's own tables tell at once. Cannot throw. */
+static int look_up_at_hand(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
 	if (need == S2SP_NEED_ACCESS) {
 		if (!s2sp_policy_external_access(question->policy, s2sp_jid_node(question->local)))
 			return S2SP_ACCESS_DENIED;
-		if (roles_deny_nobody(L, question))
-			return S2SP_ACCESS_ALLOWED;
-	} else if (need == S2SP_NEED_ACCOUNT && (is_online(L, question, "full_sessions", question->local) ||
-	                                         is_online(L, question, "bare_sessions", s2sp_jid_bare(question->local)))) {
-		return S2SP_ACCOUNT_EXISTS;
+		return roles_deny_nobody(L, question) ? S2SP_ACCESS_ALLOWED : S2SP_ACCESS_UNKNOWN;
 	}
-	return ask(L, question, need);
+	if (need == S2SP_NEED_ACCOUNT && is_online(L, question))
+		return S2SP_ACCOUNT_EXISTS;
+	return 0;
+}
+
+static int look_up_all(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
+	int value = look_up_at_hand(L, question, need);
+	if (value == 0)
+		value = s2sp_lua_look_up_user(L, question, need);
+	return value != 0 ? value : ask(L, question, need);
+}
+
+/* Asks for facts as the rules need them. WAIT: one could not be found out. */
+static struct s2sp_authorisation decide(lua_State *L, struct s2sp_lua_question *question, look_up *look) {
+	struct s2sp_authorisation decision = s2sp_authorise(&question->facts);
+	while (decision.verdict == S2SP_VERDICT_WAIT) {
+		int value = look(L, question, decision.need);
+		if (value == 0)
+			break;
+		s2sp_fact_set(&question->facts, decision.need, value);
+		decision = s2sp_authorise(&question->facts);
+	}
+	return decision;
+}
+
+struct s2sp_authorisation s2sp_lua_authorise_at_hand(lua_State *L, struct s2sp_lua_question *question) {
+	return decide(L, question, look_up_at_hand);
 }
 
 struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_question *question) {
-	struct s2sp_authorisation decision = s2sp_authorise(&question->facts);
-	while (decision.verdict == S2SP_VERDICT_WAIT) {
-		int value = look_up(L, question, decision.need);
-		if (value == 0) {
-			decision.verdict = S2SP_VERDICT_REFUSE;
-			decision.reason = S2SP_REASON_INTERNAL_ERROR;
-			decision.rule = "a fact about the local user could not be looked up";
-			break;
-		}
-		s2sp_fact_set(&question->facts, decision.need, value);
-		decision = s2sp_authorise(&question->facts);
+	struct s2sp_authorisation decision = decide(L, question, look_up_all);
+	if (decision.verdict == S2SP_VERDICT_WAIT) {
+		decision.verdict = S2SP_VERDICT_REFUSE;
+		decision.reason = S2SP_REASON_INTERNAL_ERROR;
+		decision.rule = "a fact about the local user could not be looked up";
 	}
 	return decision;
 }
@@ -261,6 +281,8 @@ static int without_notes(lua_State *L) {
 
 int s2sp_lua_open_authorise(lua_State *L) {
 	static const luaL_Reg functions[] = { { "authorise", authorise }, { "without_notes", without_notes }, { NULL, NULL } };
-	luaL_newlib(L, functions);
+	luaL_newlibtable(L, functions);
+	s2sp_push_keys(L);
+	luaL_setfuncs(L, functions, S2SP_KEY_COUNT);
 	return 1;
 }

@@ -29,6 +29,14 @@ bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, e
  */
 struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_question *question);
 
+/*
+ * The same from what is at hand, and WAIT when that is not enough. Cannot throw. S2sp_lua_question_begin cannot either.
+ */
+struct s2sp_authorisation s2sp_lua_authorise_at_hand(lua_State *L, struct s2sp_lua_question *question);
+
+/* A fact about the local user from the tables core has of who is online; 0 when they do not tell. Leaves the stack as it was. */
+int s2sp_lua_look_up_user(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need);
+
 /* What comes in: the deciding function's results, see handler.h. `origin` and `stanza` are stack indexes. */
 int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner);
 
@@ -36,11 +44,23 @@ int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2s
 int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner);
 
 /*
+ * Whether the two would let the stanza pass and there is nothing to do but to count it: then that is done. What they need to know
+ * is at hand for nearly every stanza. Cannot throw. `outgoing`: a copy without its notes may take the stanza's place in the event.
+ */
+bool s2sp_lua_passes_in(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner);
+bool s2sp_lua_passes_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner);
+
+/*
  * If the stanza at `stanza` holds a status note, pushes a copy without it and returns true; else pushes nothing. Of presence: every
  * <status/> of the stream's namespace wherever it stands, and the text of XEP-0256; of iq: the text of jabber:iq:last (XEP-0012). The
- * copy shares what it can with the original and is kept (guard.notes) for the next recipient of the same stanza.
+ * copy shares what it can with the original, its attributes among it, and is kept (guard.notes) for the next recipient of the same
+ * stanza: one copy serves a whole broadcast. May throw for want of memory.
  */
 bool s2sp_lua_without_notes(lua_State *L, int stanza, int guard);
+
+/* What there is to do about notes. KEPT: a copy from before is as good as a new one, and has been pushed. Cannot throw. */
+enum s2sp_notes { S2SP_NOTES_NONE, S2SP_NOTES_FOUND, S2SP_NOTES_KEPT };
+enum s2sp_notes s2sp_lua_notes_kept(lua_State *L, int stanza, int guard);
 
 /* Pushes a table of functions for Lua: authorise, without_notes. */
 int s2sp_lua_open_authorise(lua_State *L);

@@ -7,7 +7,7 @@
 static bool is_own_answer(lua_State *L, int stanza) {
 	int top = lua_gettop(L);
 	bool own = false;
-	if (s2sp_lua_field(L, ARG_GUARD, "answers") == LUA_TTABLE) {
+	if (s2sp_raw(L, ARG_GUARD, S2SP_KEY_ANSWERS) == LUA_TTABLE) {
 		lua_pushvalue(L, stanza);
 		own = lua_rawget(L, -2) != LUA_TNIL;
 	}
@@ -41,12 +41,35 @@ static bool speaks_for_user(const struct s2sp_lua_question *question) {
 	return question->facts.local == S2SP_LOCAL_USER && s2sp_jid_bare(question->local).length == question->local.length;
 }
 
+static bool is_alike_answer(const struct s2sp_lua_question *question) {
+	enum s2sp_stanza_kind kind = question->facts.kind;
+	return (kind == S2SP_STANZA_PRESENCE_ERROR || kind == S2SP_STANZA_IQ_ERROR || kind == S2SP_STANZA_IQ_RESULT) && speaks_for_user(question);
+}
+
+bool s2sp_lua_passes_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+	struct s2sp_lua_question question;
+	if (!s2sp_is_stanza_name(s2sp_raw_text(L, stanza, S2SP_KEY_NAME)) || is_own_answer(L, stanza) ||
+	    !s2sp_lua_question_begin(L, &question, S2SP_OUTGOING, policy, partner, ARG_GUARD, ARG_HOST, stanza))
+		return false;
+	struct s2sp_authorisation decision = s2sp_lua_authorise_at_hand(L, &question);
+	if (decision.verdict != S2SP_VERDICT_ALLOW || is_alike_answer(&question) || to_remember(&question.facts) != NULL)
+		return false;
+	bool may_have_note = decision.change == S2SP_REASON_STATUS_NOTE_REMOVED;
+	enum s2sp_notes notes = may_have_note ? s2sp_lua_notes_kept(L, stanza, ARG_GUARD) : S2SP_NOTES_NONE;
+	if (notes == S2SP_NOTES_FOUND ||
+	    !s2sp_lua_count_again(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING,
+	                          notes == S2SP_NOTES_KEPT ? S2SP_REASON_STATUS_NOTE_REMOVED : S2SP_REASON_NONE))
+		return false;
+	if (notes == S2SP_NOTES_KEPT)
+		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
+	return true;
+}
+
 int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
-	struct s2sp_text name = s2sp_lua_text_field(L, stanza, "name");
+	struct s2sp_text name = s2sp_raw_text(L, stanza, S2SP_KEY_NAME);
 	if (s2sp_text_equal(name, S2SP_TEXT("db:verify")))
 		return 0; /* core's own, judged by domain; the parser gives no element such a name */
-	if (!s2sp_text_equal(name, S2SP_TEXT("message")) && !s2sp_text_equal(name, S2SP_TEXT("presence")) &&
-	    !s2sp_text_equal(name, S2SP_TEXT("iq"))) {
+	if (!s2sp_is_stanza_name(name)) {
 		/* No stanza. Core routes whatever a client or component gives an address to: to whom, no rule would have a say in. */
 		lua_pushboolean(L, true);
 		return 1;
@@ -62,34 +85,27 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 	struct s2sp_authorisation decision = s2sp_lua_authorise(L, &question);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return refuse(L, decision);
-	if (speaks_for_user(&question)) {
+	if (is_alike_answer(&question)) {
 		if (question.facts.kind == S2SP_STANZA_PRESENCE_ERROR) {
 			lua_pushboolean(L, true);
 			return 1;
 		}
-		if (question.facts.kind == S2SP_STANZA_IQ_ERROR || question.facts.kind == S2SP_STANZA_IQ_RESULT) {
-			lua_pushnil(L);
-			s2sp_push_action(L, "answer_alike");
-			lua_pushvalue(L, ARG_EVENT);
-			lua_pushboolean(L, decision.change == S2SP_REASON_STATUS_NOTE_REMOVED);
-			return 4;
-		}
+		lua_pushnil(L);
+		s2sp_push_action(L, "answer_alike");
+		lua_pushvalue(L, ARG_EVENT);
+		lua_pushboolean(L, decision.change == S2SP_REASON_STATUS_NOTE_REMOVED);
+		return 4;
 	}
 	bool removed = decision.change == S2SP_REASON_STATUS_NOTE_REMOVED && s2sp_lua_without_notes(L, stanza, ARG_GUARD);
 	if (removed)
-		lua_setfield(L, ARG_EVENT, "stanza");
-	else
-		s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, S2SP_REASON_NONE);
+		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
+	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, removed ? decision.change : S2SP_REASON_NONE);
 	const char *remember = to_remember(&question.facts);
-	if (!removed && remember == NULL)
+	if (remember == NULL)
 		return 0;
 	lua_pushnil(L); /* core goes on */
-	s2sp_push_action(L, "passed");
+	s2sp_push_action(L, "remember");
 	lua_pushvalue(L, ARG_EVENT);
-	if (removed)
-		lua_pushstring(L, s2sp_reason_row(decision.change)->token);
-	else
-		lua_pushnil(L);
 	lua_pushstring(L, remember);
-	return 5;
+	return 4;
 }

@@ -5,6 +5,7 @@
  */
 #include "counters.h"
 
+#include "keys.h"
 #include "policy.h"
 
 #define METATABLE "s2s_partners.counters"
@@ -14,8 +15,10 @@ enum { UV_POLICY = 1, UV_NUMBERS, UV_HOST, UV_COUNT = UV_HOST };
 struct block {
 	const struct s2sp_policy *policy;
 	size_t count;
-	struct numbers *numbers[]; /* by the partner's index, then one for the unlisted; each owned by UV_NUMBERS */
+	struct numbers *numbers[]; /* by the partner's index, then one for the unlisted; each owned by UV_NUMBERS. Then the mark. */
 };
+
+static const char block_mark;
 
 struct numbers {
 	uint64_t times[2][S2SP_REASON_COUNT];
@@ -24,8 +27,11 @@ struct numbers {
 /* A new block for `policy`, which is on top of the stack; replaces it. */
 static struct block *new_block(lua_State *L, const struct s2sp_policy *policy) {
 	size_t count = s2sp_partner_table_count(s2sp_policy_table(policy)) + 1;
-	struct block *block = lua_newuserdatauv(L, sizeof(*block) + count * sizeof(block->numbers[0]), UV_COUNT);
-	memset(block, 0, sizeof(*block) + count * sizeof(block->numbers[0]));
+	size_t size = sizeof(struct block) + count * sizeof(struct numbers *);
+	const void *mark = &block_mark;
+	struct block *block = lua_newuserdatauv(L, size + sizeof(mark), UV_COUNT);
+	memset(block, 0, size);
+	memcpy((char *)block + size, &mark, sizeof(mark));
 	block->policy = policy;
 	block->count = count;
 	luaL_setmetatable(L, METATABLE);
@@ -45,7 +51,7 @@ static struct block *need_block(lua_State *L, int guard, int host, const struct 
 	}
 	lua_pushvalue(L, host);
 	lua_rawget(L, top + 1);
-	struct block *block = luaL_testudata(L, -1, METATABLE);
+	struct block *block = s2sp_lua_marked(L, -1, sizeof(*block), &block_mark);
 	if (block != NULL && block->policy == policy) {
 		lua_replace(L, top + 1);
 		return block;
@@ -107,6 +113,23 @@ void s2sp_lua_count(lua_State *L, int guard, int host, const struct s2sp_policy 
 		return;
 	need_numbers(L, block, slot_of(block, partner))->times[direction == S2SP_OUTGOING][reason]++;
 	lua_pop(L, 1);
+}
+
+bool s2sp_lua_count_again(lua_State *L, int guard, int host, const struct s2sp_policy *policy, const struct s2sp_partner *partner,
+						  enum s2sp_direction direction, enum s2sp_reason reason) {
+	int top = lua_gettop(L);
+	bool counted = false;
+	if (s2sp_raw(L, guard, S2SP_KEY_COUNTERS) == LUA_TTABLE) {
+		lua_pushvalue(L, host);
+		lua_rawget(L, top + 1);
+		struct block *block = s2sp_lua_marked(L, top + 2, sizeof(*block), &block_mark);
+		struct numbers *numbers = block == NULL || block->policy != policy ? NULL : block->numbers[slot_of(block, partner)];
+		counted = numbers != NULL;
+		if (counted)
+			numbers->times[direction == S2SP_OUTGOING][reason]++;
+	}
+	lua_settop(L, top);
+	return counted;
 }
 
 /* count(guard, host, domain, direction, reason): for decisions that Lua acts on. An unknown reason or host counts nothing. */

@@ -12,6 +12,13 @@
 void s2sp_lua_count(lua_State *L, int guard, int host, const struct s2sp_policy *policy, const struct s2sp_partner *partner,
 					enum s2sp_direction direction, enum s2sp_reason reason);
 
+/*
+ * The same for a partner about whom something has been counted before; false: nothing has been, and is not now. `guard` and `host`
+ * are absolute. Cannot throw.
+ */
+bool s2sp_lua_count_again(lua_State *L, int guard, int host, const struct s2sp_policy *policy, const struct s2sp_partner *partner,
+						  enum s2sp_direction direction, enum s2sp_reason reason);
+
 /* Pushes a table of functions for Lua: count, drain_counters. */
 int s2sp_lua_open_counters(lua_State *L);
 

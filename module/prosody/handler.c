@@ -1,5 +1,9 @@
 #include "handler.h"
 
+const struct s2sp_decision s2sp_no_record = {
+	S2SP_VERDICT_REFUSE, S2SP_REASON_INTERNAL_ERROR, "the stream has no record: it was opened while the module was not guarding"
+};
+
 void s2sp_push_action(lua_State *L, const char *action) {
 	s2sp_lua_field(L, ARG_GUARD, "act");
 	s2sp_lua_field(L, -1, action);
@@ -23,11 +27,14 @@ int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision
 	return pushed + 4;
 }
 
+/* Upvalues of a handler, behind the keys. */
+enum { UP_GUARD = S2SP_KEY_COUNT + 1, UP_HOST, UP_HANDLER, UP_DECIDE, UP_COUNT = UP_DECIDE };
+
 /* Nothing passes: act.internal_error(event, error, event name) closes and logs, and the event is stopped. */
 static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 	lua_insert(L, 2);
 	lua_settop(L, 2); /* the event, the error */
-	if (lua_getfield(L, lua_upvalueindex(1), "internal_error") == LUA_TFUNCTION) {
+	if (lua_getfield(L, lua_upvalueindex(UP_GUARD), "internal_error") == LUA_TFUNCTION) {
 		lua_pushvalue(L, 1);
 		lua_pushvalue(L, 2);
 		lua_pushstring(L, handler->event);
@@ -39,14 +46,19 @@ static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 	return 1;
 }
 
-/* Upvalues: the guard, the host, the static handler. */
 static int handle(lua_State *L) {
-	const struct s2sp_handler *handler = lua_touserdata(L, lua_upvalueindex(3));
-	lua_settop(L, 1);
-	lua_pushcfunction(L, handler->decide);
-	lua_pushvalue(L, 1);
-	lua_pushvalue(L, lua_upvalueindex(1));
-	lua_pushvalue(L, lua_upvalueindex(2));
+	const struct s2sp_handler *handler = lua_touserdata(L, lua_upvalueindex(UP_HANDLER));
+	lua_settop(L, ARG_EVENT);
+	lua_pushvalue(L, lua_upvalueindex(UP_GUARD));
+	lua_pushvalue(L, lua_upvalueindex(UP_HOST));
+	if (handler->look != NULL && handler->look(L))
+		return 0;
+	lua_settop(L, ARG_COUNT);
+	lua_pushvalue(L, lua_upvalueindex(UP_DECIDE));
+	lua_insert(L, ARG_GUARD);
+	lua_pushvalue(L, ARG_EVENT);
+	lua_insert(L, ARG_GUARD + 1);
+	/* the event, the deciding function, its arguments */
 	if (lua_pcall(L, ARG_COUNT, LUA_MULTRET, 0) != LUA_OK)
 		return fail_closed(L, handler);
 	int results = lua_gettop(L) - 1;
@@ -62,17 +74,21 @@ void s2sp_handlers_install(lua_State *L, const struct s2sp_handler *handlers, si
 	guard = lua_absindex(L, guard);
 	context = lua_absindex(L, context);
 	host = host == 0 ? 0 : lua_absindex(L, host);
+	luaL_checkstack(L, 2 * S2SP_KEY_COUNT + UP_COUNT, NULL);
 	for (size_t i = 0; i < count; i++) {
 		lua_getfield(L, context, "hook");
 		lua_pushvalue(L, context);
 		lua_pushstring(L, handlers[i].event);
+		s2sp_push_keys(L);
 		lua_pushvalue(L, guard);
 		if (host == 0)
 			lua_pushboolean(L, false);
 		else
 			lua_pushvalue(L, host);
 		lua_pushlightuserdata(L, (void *)&handlers[i]);
-		lua_pushcclosure(L, handle, 3);
+		s2sp_push_keys(L);
+		lua_pushcclosure(L, handlers[i].decide, S2SP_KEY_COUNT);
+		lua_pushcclosure(L, handle, UP_COUNT);
 		lua_pushinteger(L, handlers[i].priority);
 		lua_call(L, 4, 0);
 	}
