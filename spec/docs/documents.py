@@ -146,6 +146,21 @@ def key_faults(root):
             yield f"the default of {key} is {default}"
 
 
+def name_faults(root):
+    """What the pages say of the code is there: functions, types, files."""
+    rooms = [path for room in ("module", "lua") for path in (root / room).rglob("*") if path.is_file()]
+    code = "".join(path.read_text(errors="replace") for path in rooms)
+    for page in sorted([*root.glob("*.md"), *(root / "docs").glob("*.md")]):
+        text = page.read_text()
+        for name in sorted(set(re.findall(r"\bs2sp_(?!noun_verb)\w+", text))):
+            if name not in code and name.removeprefix("s2sp_") not in code:
+                yield f"{page.relative_to(root)}: there is no {name}"
+        # A folder, a file, or one without its last suffix; what a program writes is not there.
+        for name in sorted(set(re.findall(r"(?<![\w/.])(?:lua|module|spec|fixtures|debian)/[\w./-]*\w", text))):
+            if not name.endswith("/results.json") and not (root / name).exists() and not list(root.glob(name + ".*")):
+                yield f"{page.relative_to(root)}: there is no {name}"
+
+
 def manual_faults(root):
     page = root / "docs" / "mod_s2s_partners.1"
     text = page.read_text()
@@ -211,6 +226,7 @@ def main():
     case("the manual page", manual_faults(root))
     case("every error and warning of the configuration", message_faults(root))
     case("every key of the configuration", key_faults(root))
+    case("what the pages say of the code is there", name_faults(root))
     found = reachable(root)
     case("every page is found from the README",
          (f"{page.relative_to(root)} is linked from nowhere" for page in sorted((root / "docs").glob("*.md")) if page not in found))
