@@ -33,9 +33,15 @@ local function new_answers(guard, with)
 		end
 	end
 
-	-- Something of what goes out is to be remembered.
-	function act.remember(event, what)
-		memory[what](event.stanza, event.origin);
+	-- Something of what goes out was taken away, or is to be remembered. The copy without a note that was made for the first
+	-- recipient of a broadcast goes to the others in silence.
+	function act.passed(event, change, remember)
+		if change then
+			report.stanza_changed("to", event.to_host, event.from_host, change);
+		end
+		if remember then
+			memory[remember](event.stanza, event.origin);
+		end
 	end
 
 	-- An answer that nothing is known from but that there is such a user: none at all, or one that any user gives.
@@ -57,7 +63,10 @@ local function new_answers(guard, with)
 			without_notes = false;
 		end
 		local copy = without_notes and native.without_notes(stanza, guard);
-		event.stanza = copy or event.stanza;
+		if copy then
+			event.stanza = copy;
+			report.stanza_changed("to", event.to_host, event.from_host, "status-note-removed");
+		end
 		native.count(guard, event.from_host, event.to_host, "out", copy and "status-note-removed" or "none");
 	end
 

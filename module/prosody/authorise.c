@@ -72,7 +72,7 @@ static bool is_well_formed(lua_State *L, const struct s2sp_lua_question *questio
 	return true;
 }
 
-static enum s2sp_local_kind local_kind(lua_State *L, const struct s2sp_lua_question *question) {
+static bool has_accounts(lua_State *L, const struct s2sp_lua_question *question) {
 	int top = lua_gettop(L);
 	bool accounts = false;
 	if (s2sp_raw(L, question->guard, S2SP_KEY_HOSTS) == LUA_TTABLE) {
@@ -81,60 +81,73 @@ static enum s2sp_local_kind local_kind(lua_State *L, const struct s2sp_lua_quest
 		accounts = s2sp_text_equal(s2sp_raw_text(L, top + 2, S2SP_KEY_TYPE), S2SP_TEXT("local"));
 	}
 	lua_settop(L, top);
-	struct s2sp_text bare = s2sp_jid_bare(question->local);
-	bool node = bare.length > 0 && memchr(bare.bytes, '@', bare.length) != NULL;
+	return accounts;
+}
+
+static enum s2sp_local_kind local_kind(struct s2sp_lua_question *question, bool accounts) {
+	question->bare = s2sp_jid_bare(question->local);
+	const char *at = question->bare.length == 0 ? NULL : memchr(question->bare.bytes, '@', question->bare.length);
+	question->node = (struct s2sp_text){ question->bare.bytes, at == NULL ? 0 : (size_t)(at - question->bare.bytes) };
 	if (accounts)
-		return node ? S2SP_LOCAL_USER : S2SP_LOCAL_HOST;
-	return is_bare_domain(question->local) ? S2SP_LOCAL_COMPONENT : S2SP_LOCAL_ROOM;
+		return at != NULL ? S2SP_LOCAL_USER : S2SP_LOCAL_HOST;
+	bool is_domain = at == NULL && question->bare.length > 0 && question->bare.length == question->local.length;
+	return is_domain ? S2SP_LOCAL_COMPONENT : S2SP_LOCAL_ROOM;
+}
+
+bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
+                             const struct s2sp_partner *partner, bool accounts) {
+	struct s2sp_stanza_facts *facts = &question->facts;
+	memset(facts, 0, sizeof *facts);
+	facts->direction = direction;
+	facts->partner_type = (enum s2sp_partner_type)partner->type;
+	facts->group_chat = partner->group_chat;
+	facts->presence_automatic = partner->presence_automatic;
+	/* type='' is not the absence of a type. */
+	facts->kind = question->type.bytes != NULL && question->type.length == 0 && !s2sp_text_equal(question->name, S2SP_TEXT("message"))
+	                  ? S2SP_STANZA_UNKNOWN : s2sp_stanza_kind_of(question->name, question->type);
+	facts->local = local_kind(question, accounts);
+	bool well_formed = is_well_formed(L, question);
+	if (facts->kind == S2SP_STANZA_IQ_GET && is_bare_domain(direction == S2SP_INCOMING ? question->local : question->contact) &&
+	    has_payload(L, question->stanza, false))
+		facts->kind = S2SP_STANZA_SERVICE;
+	else if (facts->kind == S2SP_STANZA_PRESENCE && !partner->group_chat && has_payload(L, question->stanza, true))
+		facts->kind = S2SP_STANZA_JOIN;
+	return well_formed;
 }
 
 bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
                              const struct s2sp_policy *policy, const struct s2sp_partner *partner, int guard, int host, int stanza) {
-	int top = lua_gettop(L);
-	memset(question, 0, sizeof *question);
+	int attr = lua_gettop(L) + 1;
 	question->policy = policy;
 	question->guard = guard;
 	question->host_value = host;
 	question->stanza = stanza;
 	s2sp_raw(L, stanza, S2SP_KEY_ATTR);
-	question->local = s2sp_raw_text(L, top + 1, direction == S2SP_INCOMING ? S2SP_KEY_TO : S2SP_KEY_FROM);
-	question->contact = s2sp_raw_text(L, top + 1, direction == S2SP_INCOMING ? S2SP_KEY_FROM : S2SP_KEY_TO);
-	question->id = s2sp_raw_text(L, top + 1, S2SP_KEY_ID);
-	struct s2sp_text type = s2sp_raw_text(L, top + 1, S2SP_KEY_TYPE);
-	struct s2sp_stanza_facts *facts = &question->facts;
-	facts->direction = direction;
-	facts->partner_type = (enum s2sp_partner_type)partner->type;
-	facts->group_chat = partner->group_chat;
-	facts->presence_automatic = partner->presence_automatic;
-	struct s2sp_text name = s2sp_raw_text(L, stanza, S2SP_KEY_NAME);
-	/* type='' is not the absence of a type. */
-	facts->kind = type.bytes != NULL && type.length == 0 && !s2sp_text_equal(name, S2SP_TEXT("message"))
-	                  ? S2SP_STANZA_UNKNOWN : s2sp_stanza_kind_of(name, type);
-	facts->local = local_kind(L, question);
-	bool well_formed = is_well_formed(L, question);
-	if (facts->kind == S2SP_STANZA_IQ_GET && is_bare_domain(direction == S2SP_INCOMING ? question->local : question->contact) &&
-	    has_payload(L, stanza, false))
-		facts->kind = S2SP_STANZA_SERVICE;
-	else if (facts->kind == S2SP_STANZA_PRESENCE && !partner->group_chat && has_payload(L, stanza, true))
-		facts->kind = S2SP_STANZA_JOIN;
-	lua_settop(L, top);
+	question->name = s2sp_raw_text(L, stanza, S2SP_KEY_NAME);
+	question->type = s2sp_raw_text(L, attr, S2SP_KEY_TYPE);
+	question->id = s2sp_raw_text(L, attr, S2SP_KEY_ID);
+	question->local = s2sp_raw_text(L, attr, direction == S2SP_INCOMING ? S2SP_KEY_TO : S2SP_KEY_FROM);
+	question->contact = s2sp_raw_text(L, attr, direction == S2SP_INCOMING ? S2SP_KEY_FROM : S2SP_KEY_TO);
+	bool well_formed = s2sp_lua_question_facts(L, question, direction, partner, has_accounts(L, question));
+	lua_settop(L, attr - 1);
 	return well_formed;
 }
 
-/* Roles exist since Prosody 13. guard.roles_scanned[host]: when none was found that denies anybody; looked at again after a second. */
+bool s2sp_lua_roles_deny_nobody(lua_State *L, int scanned, int host) {
+	if (lua_type(L, scanned) != LUA_TTABLE)
+		return true;
+	lua_pushvalue(L, host);
+	lua_rawget(L, scanned);
+	lua_Integer age = (lua_Integer)time(NULL) - lua_tointeger(L, -1);
+	bool nobody = lua_isinteger(L, -1) && age >= 0 && age <= 1;
+	lua_pop(L, 1);
+	return nobody;
+}
+
 static bool roles_deny_nobody(lua_State *L, const struct s2sp_lua_question *question) {
-	int top = lua_gettop(L);
-	bool nobody = false;
-	int kind = s2sp_raw(L, question->guard, S2SP_KEY_ROLES_SCANNED);
-	if (kind == LUA_TTABLE) {
-		lua_pushvalue(L, question->host_value);
-		lua_rawget(L, -2);
-		lua_Integer age = (lua_Integer)time(NULL) - lua_tointeger(L, -1);
-		nobody = lua_isinteger(L, -1) && age >= 0 && age <= 1;
-	} else {
-		nobody = true;
-	}
-	lua_settop(L, top);
+	s2sp_raw(L, question->guard, S2SP_KEY_ROLES_SCANNED);
+	bool nobody = s2sp_lua_roles_deny_nobody(L, lua_gettop(L), question->host_value);
+	lua_pop(L, 1);
 	return nobody;
 }
 
@@ -144,9 +157,8 @@ static int ask(lua_State *L, const struct s2sp_lua_question *question, enum s2sp
 	int value = 0;
 	s2sp_lua_field(L, question->guard, "facts");
 	if (s2sp_lua_field(L, -1, s2sp_need_token(need)) == LUA_TFUNCTION) {
-		struct s2sp_text node = s2sp_jid_node(question->local);
 		lua_pushvalue(L, question->host_value);
-		lua_pushlstring(L, node.length == 0 ? "" : node.bytes, node.length);
+		lua_pushlstring(L, question->node.length == 0 ? "" : question->node.bytes, question->node.length);
 		lua_pushlstring(L, question->local.length == 0 ? "" : question->local.bytes, question->local.length);
 		lua_pushlstring(L, question->contact.length == 0 ? "" : question->contact.bytes, question->contact.length);
 		lua_pushlstring(L, question->id.length == 0 ? "" : question->id.bytes, question->id.length);
@@ -157,63 +169,29 @@ static int ask(lua_State *L, const struct s2sp_lua_question *question, enum s2sp
 	return value;
 }
 
-/* How a fact is found out; 0: not so. */
-typedef int look_up(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need);
-
-/* Whether the address the stanza itself gives is one that prosody.full_sessions or .bare_sessions knows: then the account exists. */
-static bool is_online(lua_State *L, const struct s2sp_lua_question *question) {
-	int top = lua_gettop(L);
-	bool full = s2sp_jid_bare(question->local).length != question->local.length;
-	s2sp_raw(L, question->guard, full ? S2SP_KEY_FULL_SESSIONS : S2SP_KEY_BARE_SESSIONS);
-	s2sp_raw(L, question->stanza, S2SP_KEY_ATTR);
-	bool found = s2sp_raw(L, top + 2, question->facts.direction == S2SP_INCOMING ? S2SP_KEY_TO : S2SP_KEY_FROM) == LUA_TSTRING &&
-	             lua_istable(L, top + 1) && lua_rawget(L, top + 1) == LUA_TTABLE;
-	lua_settop(L, top);
-	return found;
-}
-
-/* What Prosody's own tables tell at once. Cannot throw. */
-static int look_up_at_hand(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
+static int look_up(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
 	if (need == S2SP_NEED_ACCESS) {
-		if (!s2sp_policy_external_access(question->policy, s2sp_jid_node(question->local)))
+		if (!s2sp_policy_external_access(question->policy, question->node))
 			return S2SP_ACCESS_DENIED;
-		return roles_deny_nobody(L, question) ? S2SP_ACCESS_ALLOWED : S2SP_ACCESS_UNKNOWN;
+		if (roles_deny_nobody(L, question))
+			return S2SP_ACCESS_ALLOWED;
 	}
-	if (need == S2SP_NEED_ACCOUNT && is_online(L, question))
-		return S2SP_ACCOUNT_EXISTS;
-	return 0;
-}
-
-static int look_up_all(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
-	int value = look_up_at_hand(L, question, need);
-	if (value == 0)
-		value = s2sp_lua_look_up_user(L, question, need);
+	int value = s2sp_lua_look_up_user(L, question, need);
 	return value != 0 ? value : ask(L, question, need);
 }
 
-/* Asks for facts as the rules need them. WAIT: one could not be found out. */
-static struct s2sp_authorisation decide(lua_State *L, struct s2sp_lua_question *question, look_up *look) {
+struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_question *question) {
 	struct s2sp_authorisation decision = s2sp_authorise(&question->facts);
 	while (decision.verdict == S2SP_VERDICT_WAIT) {
-		int value = look(L, question, decision.need);
-		if (value == 0)
+		int value = look_up(L, question, decision.need);
+		if (value == 0) {
+			decision.verdict = S2SP_VERDICT_REFUSE;
+			decision.reason = S2SP_REASON_INTERNAL_ERROR;
+			decision.rule = "a fact about the local user could not be looked up";
 			break;
+		}
 		s2sp_fact_set(&question->facts, decision.need, value);
 		decision = s2sp_authorise(&question->facts);
-	}
-	return decision;
-}
-
-struct s2sp_authorisation s2sp_lua_authorise_at_hand(lua_State *L, struct s2sp_lua_question *question) {
-	return decide(L, question, look_up_at_hand);
-}
-
-struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_question *question) {
-	struct s2sp_authorisation decision = decide(L, question, look_up_all);
-	if (decision.verdict == S2SP_VERDICT_WAIT) {
-		decision.verdict = S2SP_VERDICT_REFUSE;
-		decision.reason = S2SP_REASON_INTERNAL_ERROR;
-		decision.rule = "a fact about the local user could not be looked up";
 	}
 	return decision;
 }

@@ -13,15 +13,6 @@ static const char *reply_token(enum s2sp_reply reply) {
 	return "none";
 }
 
-bool s2sp_lua_passes_in(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
-	struct s2sp_lua_question question;
-	if (!s2sp_lua_question_begin(L, &question, S2SP_INCOMING, policy, partner, ARG_GUARD, ARG_HOST, stanza))
-		return false;
-	struct s2sp_authorisation decision = s2sp_lua_authorise_at_hand(L, &question);
-	return decision.verdict == S2SP_VERDICT_ALLOW && decision.change == S2SP_REASON_NONE &&
-	       s2sp_lua_count_again(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_INCOMING, S2SP_REASON_NONE);
-}
-
 int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	struct s2sp_lua_question question;
 	int pushed;

@@ -23,8 +23,7 @@ static int refuse(lua_State *L, struct s2sp_authorisation decision) {
 	return pushed + 3;
 }
 
-/* What is to be remembered of a stanza that goes out; NULL: nothing. */
-static const char *to_remember(const struct s2sp_stanza_facts *facts) {
+const char *s2sp_to_remember(const struct s2sp_stanza_facts *facts) {
 	bool unverified = facts->partner_type == S2SP_PUBLIC_UNVERIFIED;
 	if (facts->kind == S2SP_STANZA_SERVICE)
 		return unverified || !facts->group_chat ? "request" : NULL;
@@ -36,33 +35,11 @@ static const char *to_remember(const struct s2sp_stanza_facts *facts) {
 	return unverified && facts->kind == S2SP_STANZA_PRESENCE ? "directed" : NULL;
 }
 
-/* Core answers iqs, and presence of impossible types, from the bare JID of a user: in one way if there is such a user, in another if not. */
-static bool speaks_for_user(const struct s2sp_lua_question *question) {
-	return question->facts.local == S2SP_LOCAL_USER && s2sp_jid_bare(question->local).length == question->local.length;
-}
-
-static bool is_alike_answer(const struct s2sp_lua_question *question) {
+/* Core answers iqs, and presence of impossible types, from the bare JID of a user. */
+bool s2sp_speaks_for_user(const struct s2sp_lua_question *question) {
 	enum s2sp_stanza_kind kind = question->facts.kind;
-	return (kind == S2SP_STANZA_PRESENCE_ERROR || kind == S2SP_STANZA_IQ_ERROR || kind == S2SP_STANZA_IQ_RESULT) && speaks_for_user(question);
-}
-
-bool s2sp_lua_passes_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
-	struct s2sp_lua_question question;
-	if (!s2sp_is_stanza_name(s2sp_raw_text(L, stanza, S2SP_KEY_NAME)) || is_own_answer(L, stanza) ||
-	    !s2sp_lua_question_begin(L, &question, S2SP_OUTGOING, policy, partner, ARG_GUARD, ARG_HOST, stanza))
-		return false;
-	struct s2sp_authorisation decision = s2sp_lua_authorise_at_hand(L, &question);
-	if (decision.verdict != S2SP_VERDICT_ALLOW || is_alike_answer(&question) || to_remember(&question.facts) != NULL)
-		return false;
-	bool may_have_note = decision.change == S2SP_REASON_STATUS_NOTE_REMOVED;
-	enum s2sp_notes notes = may_have_note ? s2sp_lua_notes_kept(L, stanza, ARG_GUARD) : S2SP_NOTES_NONE;
-	if (notes == S2SP_NOTES_FOUND ||
-	    !s2sp_lua_count_again(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING,
-	                          notes == S2SP_NOTES_KEPT ? S2SP_REASON_STATUS_NOTE_REMOVED : S2SP_REASON_NONE))
-		return false;
-	if (notes == S2SP_NOTES_KEPT)
-		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
-	return true;
+	return (kind == S2SP_STANZA_PRESENCE_ERROR || kind == S2SP_STANZA_IQ_ERROR || kind == S2SP_STANZA_IQ_RESULT) &&
+	       question->facts.local == S2SP_LOCAL_USER && question->bare.length == question->local.length;
 }
 
 int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
@@ -85,7 +62,7 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 	struct s2sp_authorisation decision = s2sp_lua_authorise(L, &question);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return refuse(L, decision);
-	if (is_alike_answer(&question)) {
+	if (s2sp_speaks_for_user(&question)) {
 		if (question.facts.kind == S2SP_STANZA_PRESENCE_ERROR) {
 			lua_pushboolean(L, true);
 			return 1;
@@ -100,12 +77,16 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 	if (removed)
 		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
 	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, removed ? decision.change : S2SP_REASON_NONE);
-	const char *remember = to_remember(&question.facts);
-	if (remember == NULL)
+	const char *remember = s2sp_to_remember(&question.facts);
+	if (!removed && remember == NULL)
 		return 0;
 	lua_pushnil(L); /* core goes on */
-	s2sp_push_action(L, "remember");
+	s2sp_push_action(L, "passed");
 	lua_pushvalue(L, ARG_EVENT);
+	if (removed)
+		lua_pushstring(L, s2sp_reason_row(decision.change)->token);
+	else
+		lua_pushnil(L);
 	lua_pushstring(L, remember);
-	return 4;
+	return 5;
 }

@@ -28,11 +28,11 @@ bool s2sp_lua_field_is(lua_State *L, int index, const char *name, const char *li
 }
 
 void *s2sp_lua_marked(lua_State *L, int index, size_t least, const void *mark) {
-	/* Of a light userdata the length is 0. */
-	size_t size = lua_type(L, index) == LUA_TUSERDATA ? lua_rawlen(L, index) : 0;
+	/* NULL for what is no userdata; of a light one the length is 0. */
+	unsigned char *block = lua_touserdata(L, index);
+	size_t size = block == NULL ? 0 : lua_rawlen(L, index);
 	if (size < least || size < sizeof(mark))
 		return NULL;
-	unsigned char *block = lua_touserdata(L, index);
 	const void *end;
 	memcpy(&end, block + size - sizeof(end), sizeof(end));
 	return end == mark ? block : NULL;

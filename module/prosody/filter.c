@@ -112,18 +112,20 @@ enum { UP_GUARD = S2SP_KEY_COUNT + 1, UP_COUNT = UP_GUARD };
  */
 static bool is_ordinary(lua_State *L) {
 	enum { STANZA = 1, SESSION, RECORD, ATTR };
-	s2sp_raw(L, SESSION, S2SP_KEY_RECORD);
-	struct s2sp_stream *stream = s2sp_lua_stream_test(L, RECORD);
-	if (stream == NULL || stream->stage != S2SP_STAGE_ESTABLISHED || s2sp_raw(L, STANZA, S2SP_KEY_ATTR) != LUA_TTABLE ||
-	    s2sp_raw(L, ATTR, S2SP_KEY_XMLNS) != LUA_TNIL)
+	if (!lua_istable(L, SESSION) || !lua_istable(L, STANZA))
 		return false;
-	struct s2sp_text remote = s2sp_lua_stream_remote(L, RECORD);
-	struct s2sp_text from = s2sp_raw_text(L, ATTR, S2SP_KEY_FROM);
+	s2sp_push(L, SESSION, S2SP_KEY_RECORD);
+	struct s2sp_stream *stream = s2sp_lua_stream_test(L, RECORD);
+	if (stream == NULL || stream->stage != S2SP_STAGE_ESTABLISHED || s2sp_push(L, STANZA, S2SP_KEY_ATTR) != LUA_TTABLE ||
+	    s2sp_push(L, ATTR, S2SP_KEY_XMLNS) != LUA_TNIL)
+		return false;
+	struct s2sp_text remote = s2sp_stream_remote(stream);
+	struct s2sp_text from = s2sp_push_text(L, ATTR, S2SP_KEY_FROM);
 	struct s2sp_text domain = s2sp_jid_domain(from);
 	/* From an account, so it is no keepalive. */
 	if (remote.length == 0 || domain.bytes == from.bytes || !s2sp_text_equal(domain, remote))
 		return false;
-	if (!s2sp_is_stanza_name(s2sp_raw_text(L, STANZA, S2SP_KEY_NAME)))
+	if (!s2sp_is_stanza_name(s2sp_push_text(L, STANZA, S2SP_KEY_NAME)))
 		return false;
 	s2sp_stream_active(stream, s2sp_now());
 	stream->verify_only = false;

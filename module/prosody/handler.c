@@ -1,5 +1,7 @@
 #include "handler.h"
 
+#include "authorise.h"
+
 const struct s2sp_decision s2sp_no_record = {
 	S2SP_VERDICT_REFUSE, S2SP_REASON_INTERNAL_ERROR, "the stream has no record: it was opened while the module was not guarding"
 };
@@ -27,14 +29,11 @@ int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision
 	return pushed + 4;
 }
 
-/* Upvalues of a handler, behind the keys. */
-enum { UP_GUARD = S2SP_KEY_COUNT + 1, UP_HOST, UP_HANDLER, UP_DECIDE, UP_COUNT = UP_DECIDE };
-
 /* Nothing passes: act.internal_error(event, error, event name) closes and logs, and the event is stopped. */
 static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 	lua_insert(L, 2);
 	lua_settop(L, 2); /* the event, the error */
-	if (lua_getfield(L, lua_upvalueindex(UP_GUARD), "internal_error") == LUA_TFUNCTION) {
+	if (lua_getfield(L, lua_upvalueindex(S2SP_UP_GUARD), "internal_error") == LUA_TFUNCTION) {
 		lua_pushvalue(L, 1);
 		lua_pushvalue(L, 2);
 		lua_pushstring(L, handler->event);
@@ -47,14 +46,14 @@ static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 }
 
 static int handle(lua_State *L) {
-	const struct s2sp_handler *handler = lua_touserdata(L, lua_upvalueindex(UP_HANDLER));
+	const struct s2sp_handler *handler = lua_touserdata(L, lua_upvalueindex(S2SP_UP_HANDLER));
 	lua_settop(L, ARG_EVENT);
-	lua_pushvalue(L, lua_upvalueindex(UP_GUARD));
-	lua_pushvalue(L, lua_upvalueindex(UP_HOST));
+	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_GUARD));
+	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_HOST));
 	if (handler->look != NULL && handler->look(L))
 		return 0;
 	lua_settop(L, ARG_COUNT);
-	lua_pushvalue(L, lua_upvalueindex(UP_DECIDE));
+	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_DECIDE));
 	lua_insert(L, ARG_GUARD);
 	lua_pushvalue(L, ARG_EVENT);
 	lua_insert(L, ARG_GUARD + 1);
@@ -70,25 +69,42 @@ static int handle(lua_State *L) {
 	return 1;
 }
 
+/* Pushes a handler with all its upvalues. `host` 0: of a global event. */
+static void push_handler(lua_State *L, const struct s2sp_handler *handler, int guard, int host) {
+	static const char *const of_guard[] = { "full_sessions", "bare_sessions", "roles_scanned", "answers" };
+	luaL_checkstack(L, 2 * S2SP_KEY_COUNT + S2SP_UP_COUNT, NULL);
+	s2sp_push_keys(L);
+	lua_pushvalue(L, guard);
+	if (host == 0)
+		lua_pushboolean(L, false);
+	else
+		lua_pushvalue(L, host);
+	lua_pushlightuserdata(L, (void *)handler);
+	s2sp_push_keys(L);
+	lua_pushcclosure(L, handler->decide, S2SP_KEY_COUNT);
+	s2sp_push_keys(L);
+	lua_pushcclosure(L, s2sp_lua_look_up_protected, S2SP_KEY_COUNT);
+	s2sp_lua_field(L, guard, "hosts");
+	if (host != 0 && lua_istable(L, -1)) {
+		lua_pushvalue(L, host);
+		lua_gettable(L, -2);
+		lua_replace(L, -2);
+	}
+	lua_pushboolean(L, s2sp_lua_field_is(L, -1, "type", "local"));
+	for (size_t i = 0; i < sizeof(of_guard) / sizeof(of_guard[0]); i++)
+		s2sp_lua_field(L, guard, of_guard[i]);
+	lua_pushcclosure(L, handle, S2SP_UP_COUNT);
+}
+
 void s2sp_handlers_install(lua_State *L, const struct s2sp_handler *handlers, size_t count, int guard, int context, int host) {
 	guard = lua_absindex(L, guard);
 	context = lua_absindex(L, context);
 	host = host == 0 ? 0 : lua_absindex(L, host);
-	luaL_checkstack(L, 2 * S2SP_KEY_COUNT + UP_COUNT, NULL);
 	for (size_t i = 0; i < count; i++) {
 		lua_getfield(L, context, "hook");
 		lua_pushvalue(L, context);
 		lua_pushstring(L, handlers[i].event);
-		s2sp_push_keys(L);
-		lua_pushvalue(L, guard);
-		if (host == 0)
-			lua_pushboolean(L, false);
-		else
-			lua_pushvalue(L, host);
-		lua_pushlightuserdata(L, (void *)&handlers[i]);
-		s2sp_push_keys(L);
-		lua_pushcclosure(L, handlers[i].decide, S2SP_KEY_COUNT);
-		lua_pushcclosure(L, handle, UP_COUNT);
+		push_handler(L, &handlers[i], guard, host);
 		lua_pushinteger(L, handlers[i].priority);
 		lua_call(L, 4, 0);
 	}

@@ -20,11 +20,29 @@ enum { ARG_EVENT = 1, ARG_GUARD, ARG_HOST, ARG_COUNT = ARG_HOST };
 typedef lua_CFunction s2sp_decide;
 
 /*
- * A quick look before that, on the same stack and upvalues but not protected: it may use nothing that can throw. True: the event
- * goes on, as the deciding function would have said too. False: it is for the deciding function to say. What it leaves on the
- * stack is taken away.
+ * A quick look before that, on the same stack but not protected: it may use nothing that can throw. True: the event goes on, as
+ * the deciding function would have said too. False: it is for the deciding function to say. What it leaves on the stack is taken
+ * away. Its upvalues are the keys and those below.
  */
 typedef bool s2sp_look(lua_State *L);
+
+/* Upvalues of a handler, behind the keys. */
+enum {
+	S2SP_UP_GUARD = S2SP_KEY_COUNT + 1,
+	S2SP_UP_HOST,
+	S2SP_UP_HANDLER,
+	S2SP_UP_DECIDE,
+	S2SP_UP_LOOK_UP, /* s2sp_lua_look_up_protected */
+	/* What never changes for as long as the handler is there. The host is as old as its events. */
+	S2SP_UP_HOST_OBJECT, /* prosody.hosts[host] */
+	S2SP_UP_ACCOUNTS,    /* whether it has users */
+	/* of the guard */
+	S2SP_UP_FULL_SESSIONS,
+	S2SP_UP_BARE_SESSIONS,
+	S2SP_UP_ROLES_SCANNED,
+	S2SP_UP_ANSWERS,
+	S2SP_UP_COUNT = S2SP_UP_ANSWERS
+};
 
 struct s2sp_handler {
 	const char *event;

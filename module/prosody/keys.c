@@ -21,9 +21,7 @@ void s2sp_push_keys(lua_State *L) {
 		[S2SP_KEY_ROSTER] = "roster",
 		[S2SP_KEY_BROKEN] = "broken",
 		[S2SP_KEY_POLICIES] = "policies",
-		[S2SP_KEY_COUNTERS] = "counters",
 		[S2SP_KEY_HOSTS] = "hosts",
-		[S2SP_KEY_FULL_SESSIONS] = "full_sessions",
 		[S2SP_KEY_BARE_SESSIONS] = "bare_sessions",
 		[S2SP_KEY_ROLES_SCANNED] = "roles_scanned",
 		[S2SP_KEY_ANSWERS] = "answers",
@@ -40,8 +38,7 @@ int s2sp_raw(lua_State *L, int table, enum s2sp_key key) {
 		lua_pushnil(L);
 		return LUA_TNIL;
 	}
-	lua_pushvalue(L, lua_upvalueindex((int)key));
-	return lua_rawget(L, table);
+	return s2sp_push(L, table, key);
 }
 
 void s2sp_raw_set(lua_State *L, int table, enum s2sp_key key) {
@@ -52,8 +49,9 @@ void s2sp_raw_set(lua_State *L, int table, enum s2sp_key key) {
 
 struct s2sp_text s2sp_raw_text(lua_State *L, int table, enum s2sp_key key) {
 	struct s2sp_text text = { NULL, 0 };
-	if (s2sp_raw(L, table, key) == LUA_TSTRING)
-		text.bytes = lua_tolstring(L, -1, &text.length);
-	lua_pop(L, 1);
+	if (lua_type(L, table) == LUA_TTABLE) {
+		text = s2sp_push_text(L, table, key);
+		lua_pop(L, 1);
+	}
 	return text;
 }

@@ -31,9 +31,7 @@ enum s2sp_key {
 	S2SP_KEY_BROKEN,
 	/* of the guard */
 	S2SP_KEY_POLICIES,
-	S2SP_KEY_COUNTERS,
 	S2SP_KEY_HOSTS,
-	S2SP_KEY_FULL_SESSIONS,
 	S2SP_KEY_BARE_SESSIONS,
 	S2SP_KEY_ROLES_SCANNED,
 	S2SP_KEY_ANSWERS,
@@ -44,6 +42,20 @@ enum s2sp_key {
 
 /* Pushes the names, in their order, for lua_pushcclosure. May throw for want of memory. */
 void s2sp_push_keys(lua_State *L);
+
+/* Pushes table[key] of a value that is known to be a table, and returns its type. */
+static inline int s2sp_push(lua_State *L, int table, enum s2sp_key key) {
+	lua_pushvalue(L, lua_upvalueindex((int)key));
+	return lua_rawget(L, table);
+}
+
+/* The same, and its text: empty when it is no string. */
+static inline struct s2sp_text s2sp_push_text(lua_State *L, int table, enum s2sp_key key) {
+	struct s2sp_text text = { NULL, 0 };
+	if (s2sp_push(L, table, key) == LUA_TSTRING)
+		text.bytes = lua_tolstring(L, -1, &text.length);
+	return text;
+}
 
 /*
  * Pushes table[key], nil when there is no table at the (absolute) index, and returns its type. Needs a free slot of the stack for

@@ -29,16 +29,23 @@ static int listed(lua_State *L, int user, struct s2sp_text contact) {
 
 int s2sp_lua_look_up_user(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
 	int top = lua_gettop(L), tables = top + 1, user = top + 2, value = 0;
-	struct s2sp_text bare = s2sp_jid_bare(question->local);
 	if (need == S2SP_NEED_DIRECTED) {
 		/* guard.directed: who has sent directed presence to anybody at all. */
-		if (s2sp_raw(L, question->guard, S2SP_KEY_DIRECTED) == LUA_TTABLE && push_at(L, tables, bare) == LUA_TNIL)
+		if (s2sp_raw(L, question->guard, S2SP_KEY_DIRECTED) == LUA_TTABLE && push_at(L, tables, question->bare) == LUA_TNIL)
 			value = S2SP_FACT_NO;
 	} else if (need == S2SP_NEED_ACCOUNT || need == S2SP_NEED_LISTING) {
 		s2sp_raw(L, question->guard, S2SP_KEY_BARE_SESSIONS);
-		if (push_at(L, tables, bare) == LUA_TTABLE)
+		if (push_at(L, tables, question->bare) == LUA_TTABLE)
 			value = need == S2SP_NEED_ACCOUNT ? (int)S2SP_ACCOUNT_EXISTS : listed(L, user, question->contact);
 	}
 	lua_settop(L, top);
 	return value;
+}
+
+int s2sp_lua_look_up_protected(lua_State *L) {
+	const struct s2sp_lua_question *asked = lua_touserdata(L, 1);
+	struct s2sp_lua_question question = *asked;
+	question.guard = 2;
+	lua_pushinteger(L, s2sp_lua_look_up_user(L, &question, (enum s2sp_need)lua_tointeger(L, 3)));
+	return 1;
 }

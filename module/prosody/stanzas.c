@@ -1,7 +1,8 @@
 /* Stanza events: what comes in over a stream, and what is routed out. */
 #include "authorise.h"
+#include "counters.h"
 #include "handler.h"
-
+#include "look.h"
 #include "policy.h"
 #include "stream_limits.h"
 
@@ -55,36 +56,13 @@ static int on_stanza_in(lua_State *L) {
 	const struct s2sp_policy *policy = policy_of_host(L);
 	decision = s2sp_lua_stream_stanza(L, origin, origin + 1, ARG_GUARD, s2sp_lua_text(L, ARG_HOST));
 	const struct s2sp_partner *partner = policy == stream->policy ? stream->partner : policy == NULL ? NULL : s2sp_policy_find(policy, remote, NULL);
-	if (decision.verdict == S2SP_VERDICT_ALLOW && partner != NULL)
+	if (decision.verdict == S2SP_VERDICT_ALLOW && partner != NULL) {
+		s2sp_lua_keep_numbers(L, ARG_GUARD, ARG_HOST, origin + 1);
 		return s2sp_lua_authorise_in(L, origin, stanza, policy, partner);
+	}
 	if (stream->stage != S2SP_STAGE_ESTABLISHED)
 		return s2sp_act_refuse(L, true, origin, s2sp_stream_premature(stream), "not-authorized");
 	return refuse_stanza(L, origin, stanza, decision.verdict == S2SP_VERDICT_ALLOW ? s2sp_no_record : decision);
-}
-
-/*
- * Whether a stanza over this stream passes with nothing to be done about it: on_stanza_in has the same said by the same functions,
- * at several times the price. Clients' stanzas to local addresses come here too.
- */
-static bool look_at_stanza_in(lua_State *L) {
-	enum { ORIGIN = ARG_COUNT + 1, RECORD, STANZA, ATTR };
-	s2sp_raw(L, ARG_EVENT, S2SP_KEY_ORIGIN);
-	s2sp_raw(L, ORIGIN, S2SP_KEY_RECORD);
-	const struct s2sp_stream *stream = s2sp_lua_stream_test(L, RECORD);
-	if (stream == NULL) {
-		struct s2sp_text type = s2sp_raw_text(L, ORIGIN, S2SP_KEY_TYPE); /* a destroyed session has none of its own */
-		return type.length >= 3 && memcmp(type.bytes, "s2s", 3) != 0;
-	}
-	const struct s2sp_policy *policy = policy_of_host(L);
-	if (policy == NULL || policy != stream->policy || stream->partner == NULL ||
-	    !s2sp_text_equal(s2sp_lua_text(L, ARG_HOST), s2sp_lua_stream_local(L, RECORD)))
-		return false;
-	struct s2sp_text remote = s2sp_lua_stream_remote(L, RECORD);
-	s2sp_raw(L, ARG_EVENT, S2SP_KEY_STANZA);
-	s2sp_raw(L, STANZA, S2SP_KEY_ATTR);
-	return remote.length > 0 && s2sp_text_equal(s2sp_jid_domain(s2sp_raw_text(L, ATTR, S2SP_KEY_FROM)), remote) &&
-	       s2sp_stream_stanza(stream, policy, remote).verdict == S2SP_VERDICT_ALLOW &&
-	       s2sp_lua_passes_in(L, STANZA, policy, stream->partner);
 }
 
 /* Pushes what core has for this route in hosts[host].s2sout[to_host], and its record: nil where there is none. */
@@ -133,29 +111,6 @@ static int act_on_event(lua_State *L, const char *action, struct s2sp_decision d
 /* Stack of what looks at a route. */
 enum { ROUTED = ARG_COUNT + 1, ROUTED_ATTR, ROUTE, ROUTE_RECORD };
 
-/*
- * Whether a stanza that passes goes over a stream that stands, with nothing to be done but to note it: on_route would say so too.
- * The stream's remote domain is what its partner has been found by, under this policy.
- */
-static bool look_at_route(lua_State *L) {
-	s2sp_raw(L, ARG_EVENT, S2SP_KEY_STANZA);
-	s2sp_raw(L, ROUTED, S2SP_KEY_ATTR);
-	struct s2sp_stream *stream = push_route(L);
-	const struct s2sp_policy *policy = policy_of_host(L);
-	if (stream == NULL || policy == NULL || policy != stream->policy || stream->partner == NULL ||
-	    stream->stage != S2SP_STAGE_ESTABLISHED || stream->verify_only || !is_in_use(L, ROUTE) ||
-	    !s2sp_text_equal(s2sp_raw_text(L, ARG_EVENT, S2SP_KEY_TO_HOST), s2sp_lua_stream_remote(L, ROUTE_RECORD)) ||
-	    !routed_by_its_addresses(L, ROUTED_ATTR))
-		return false;
-	/* It could be a keepalive. */
-	if (s2sp_jid_node(s2sp_raw_text(L, ROUTED_ATTR, S2SP_KEY_FROM)).length == 0)
-		return false;
-	if (!s2sp_lua_passes_out(L, ROUTED, policy, stream->partner))
-		return false;
-	s2sp_stream_active(stream, s2sp_now());
-	return true;
-}
-
 /* route/remote: before anything is queued, looked up or dialled. */
 static int on_route(lua_State *L) {
 	s2sp_raw(L, ARG_EVENT, S2SP_KEY_STANZA);
@@ -185,16 +140,18 @@ static int on_route(lua_State *L) {
 		if (decision.verdict != S2SP_VERDICT_ALLOW)
 			return act_on_event(L, "refuse_route", decision);
 	}
-	if (in_use)
+	if (in_use) {
 		s2sp_lua_stanza_counts(L, stream, ROUTED, ROUTED_ATTR);
+		s2sp_lua_keep_numbers(L, ARG_GUARD, ARG_HOST, ROUTE_RECORD);
+	}
 	return results;
 }
 
-#define STANZA_IN(event) { event, on_stanza_in, FIRST, true, look_at_stanza_in }
+#define STANZA_IN(event) { event, on_stanza_in, FIRST, true, s2sp_look_in }
 static const struct s2sp_handler stanza_handlers[] = {
 	STANZA_IN("message/bare"), STANZA_IN("message/full"), STANZA_IN("message/host"), STANZA_IN("presence/bare"),
 	STANZA_IN("presence/full"), STANZA_IN("presence/host"), STANZA_IN("iq/bare"), STANZA_IN("iq/full"), STANZA_IN("iq/host"),
-	{ "route/remote", on_route, FIRST, true, look_at_route },
+	{ "route/remote", on_route, FIRST, true, s2sp_look_out },
 };
 
 void s2sp_stanza_handlers_install(lua_State *L, int guard, int context, int host) {
