@@ -137,5 +137,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	merge(L);
 	push_reasons(L);
 	lua_setfield(L, -2, "reasons");
+	/* The Lua files refuse to work with a shared object of another version. */
+	lua_pushliteral(L, S2SP_VERSION);
+	lua_setfield(L, -2, "version");
 	return 1;
 }
