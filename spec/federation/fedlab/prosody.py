@@ -71,7 +71,7 @@ class Prosody:
         self.env = {**os.environ, **(env or {})}
         if partners is not None and "S2S_PARTNERS_PRELOAD" in os.environ:
             # A sanitizer's runtime must come first, and only into what loads the module.
-            self.env["LD_PRELOAD"] = os.environ["S2S_PARTNERS_PRELOAD"]
+            self.env["LD_PRELOAD"] = " ".join([os.environ["S2S_PARTNERS_PRELOAD"], *filter(None, [(env or {}).get("LD_PRELOAD")])])
         self.trust = trust or lab.certificates.trust
         self.under_test = under_test
         self.directory = lab.directory / name
