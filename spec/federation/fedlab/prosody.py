@@ -193,6 +193,13 @@ class Prosody:
         """The exit status, negative for a signal."""
         return self.process.stop()
 
+    def kill(self):
+        """With SIGKILL; what it has left behind that start() would take for a sign of life is removed."""
+        self.process.stopped = True
+        self.process.popen.kill()
+        self.process.popen.wait(10)
+        (self.directory / "prosody.sock").unlink(missing_ok=True)
+
     def restart(self):
         self.stop()
         return self.start()

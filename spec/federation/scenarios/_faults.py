@@ -50,3 +50,42 @@ def send_each(client, domains, prefix):
 def settle(client):
     """What was sent until now has been judged."""
     client.iq(HOST, PING)
+
+
+class Numbered:
+    """Messages from one client to another, each with its number; what became of each."""
+
+    def __init__(self, name, sender, to):
+        self.name, self.sender, self.to = name, sender, to
+        self.sent = []
+
+    def send(self):
+        body = f"{self.name} {len(self.sent)}"
+        self.sent.append(self.sender.send_message(self.to, body, id_=body.replace(" ", "-")))
+
+    def came(self, stanzas):
+        """Those among the stanzas, in order."""
+        return [stanza.get("id") for stanza in stanzas if stanza.name == "message" and stanza.get("type") != "error" and
+                stanza.get("id") in self.sent]
+
+    def early(self, received):
+        """Those that came before one that was sent earlier."""
+        numbers = [self.sent.index(id_) for id_ in self.came(received)]
+        return [number for number, later in zip(numbers, numbers[1:]) if later < number]
+
+    def fates(self, received, returned):
+        """A letter for each message: delivered, returned, lost. Fails when one came twice, or came and was returned too."""
+        came = self.came(received)
+        back = {stanza.get("id") for stanza in returned if stanza.get("type") == "error"}
+        assert len(set(came)) == len(came), f"{self.name}: twice: {[id_ for id_ in came if came.count(id_) > 1][:5]}"
+        assert not back & set(came), f"{self.name}: delivered and returned: {sorted(back & set(came))[:5]}"
+        return "".join("d" if id_ in came else "r" if id_ in back else "l" for id_ in self.sent)
+
+
+def losses(fates):
+    """How many times in a row something was lost."""
+    return len(re.findall("l+", fates))
+
+
+def in_short(fates):
+    return " ".join(f"{len(run[0])}{run[1]}" for run in re.finditer(r"((.)\2*)", fates) for run in [(run[1], run[2])])
