@@ -108,6 +108,14 @@ class Remote:
         self.fault = None
         self.healed.set()
 
+    def hang_up(self):
+        """All connections there are end; new ones are taken."""
+        for connection in list(self.connections):
+            try:
+                connection.socket.shutdown(socket.SHUT_RDWR)    # wakes who reads from it, as close() would not
+            except OSError:
+                pass
+
     def _reached(self, connection, stage):
         if self.fault and self.fault[0] == stage:
             self.fault[1](connection)

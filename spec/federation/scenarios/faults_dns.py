@@ -42,7 +42,7 @@ def healthy(lab, remotes, body):
             answer = lab.alice.wait_stanza(lambda stanza, id_=sent[domain]: stanza.get("type") == "error" and stanza.get("id") == id_,
                                            5) if not arrived(missing[domain], f"{body} {domain}") else None
             if answer is None:
-                del missing[domain]
+                missing.pop(domain).hang_up()
         assert time.monotonic() < deadline, f"still not reached: {list(missing)}"
 
 
@@ -63,7 +63,7 @@ def scenario_every_fault_and_healthy_again(lab):
         condition, text, _ = lab.alice.wait_error(id_)
         assert condition in UNREACHABLE, (domain, condition, text)
     nothing_left(lab.edge)
-    time.sleep(3)       # answers that come now are for streams that are no more
+    time.sleep(2.5)     # answers that come now are for streams that are no more
     for domain, remote in remotes.items():
         assert not bodies(remote), domain
     nothing_left(lab.edge)
@@ -89,6 +89,7 @@ def scenario_dead_for_everybody(lab):
     assert lab.alice.wait_error(*sent.values())[0] in UNREACHABLE
     lab.resolver.rules = {}
     healthy(lab, remotes, "healthy")
+    live.hang_up()
     nothing_left(lab.edge)
 
 

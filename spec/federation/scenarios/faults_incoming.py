@@ -128,6 +128,7 @@ def verifying(action):
                 assert again.dialback() == "valid"
                 again.message(f"bob@{domain}", ALICE, f"good key of {domain}")
                 lab.alice.wait_message(f"good key of {domain}")
+            remote.hang_up()
         nothing_left(lab.edge)
     return scenario
 

@@ -16,12 +16,12 @@ from scenarios._faults import Numbered, impatient_edge, in_short, losses, nothin
 
 TIMEOUT = 90
 DOMAINS = {"sasl.test": partner, "keys.test": tls_dialback, "plain.test": tcp_dialback}
-LIMITS = {"establishment_timeout": 6, "inactivity_timeout": 8}
+LIMITS = {"establishment_timeout": 4, "inactivity_timeout": 5}
 
 
 def setup(lab):
     lab.edge = impatient_edge(lab, *(row(domain) for domain, row in DOMAINS.items()), limits=LIMITS, register=False).start()
-    lab.partner = Prosody(lab, "partner", list(DOMAINS), users=[f"bob@{domain}" for domain in DOMAINS], preset="any", s2s_timeout=6,
+    lab.partner = Prosody(lab, "partner", list(DOMAINS), users=[f"bob@{domain}" for domain in DOMAINS], preset="any", s2s_timeout=4,
                           register=False).start()
     lab.wires = [Wire(lab, lab.partner.address, seed=1), Wire(lab, lab.edge.address, seed=2)]
     for domain in DOMAINS:
@@ -86,6 +86,9 @@ def healed(lab):
 def everything_arrives(**wire):
     def scenario(lab):
         for one in lab.wires:
+            one.cut()
+        nothing_left(lab.edge)      # so that all streams are opened through it
+        for one in lab.wires:
             for name, value in wire.items():
                 setattr(one, name, value)
         talk = Talk(lab)
@@ -100,7 +103,6 @@ def everything_arrives(**wire):
         settled.wait_delivered(40)
         assert not any(settled.early().values()), settled.early()
         healed(lab)
-        nothing_left(lab.edge)
     return scenario
 
 
@@ -131,6 +133,8 @@ def scenario_standstill(lab):
 
 def scenario_standstill_while_opening(lab):
     """Longer than establishment_timeout: senders are told, nothing is left, and what comes too late is of no use to anybody."""
+    for wire in lab.wires:
+        wire.cut()
     nothing_left(lab.edge)
     for wire in lab.wires:
         wire.stop()
@@ -171,4 +175,6 @@ def scenario_cut_anywhere(lab):
     for name, fate in fates.items():
         assert "d" in fate, f"{name}: nothing came through"
         assert losses(fate) <= cuts, name
+    for wire in lab.wires:
+        wire.cut()
     nothing_left(lab.edge)

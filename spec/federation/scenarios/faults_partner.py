@@ -55,7 +55,7 @@ def everywhere(action):
             assert remote.connections and not bodies(remote), (domain, bodies(remote))
             remote.heal()
         arrive(lab, remotes)
-        nothing_left(lab.edge)      # they end when they are idle
+        nothing_left(lab.edge)
     return scenario
 
 
@@ -65,6 +65,7 @@ def arrive(lab, remotes):
     for domain, remote in remotes.items():
         remote.wait_element("message")
         assert bodies(remote) == [f"arrives {domain}"], bodies(remote)
+        remote.hang_up()
 
 
 def scenarios():
