@@ -4,11 +4,10 @@ import re
 
 from fedlab.waiting import wait_until
 
-from scenarios._edge import HOST, configuration, edge_server
+from scenarios._edge import configuration, edge_server
 
 IMPATIENT = {"establishment_timeout": 2, "inactivity_timeout": 3}
 UNREACHABLE = ("remote-server-timeout", "remote-server-not-found")
-PING = "<ping xmlns='urn:xmpp:ping'/>"
 
 
 def impatient_edge(lab, *entries, name="edge", limits=None, **more):
@@ -47,11 +46,6 @@ def send_each(client, domains, prefix):
     return {domain: client.send_message(f"bob@{domain}", f"{prefix} {domain}") for domain in domains}
 
 
-def settle(client):
-    """What was sent until now has been judged."""
-    client.iq(HOST, PING)
-
-
 class Numbered:
     """Messages from one client to another, each with its number; what became of each."""
 
@@ -88,4 +82,4 @@ def losses(fates):
 
 
 def in_short(fates):
-    return " ".join(f"{len(run[0])}{run[1]}" for run in re.finditer(r"((.)\2*)", fates) for run in [(run[1], run[2])])
+    return " ".join(f"{len(run[0])}{run[1]}" for run in re.finditer(r"(.)\1*", fates))

@@ -18,8 +18,8 @@ JUMPS = (0, 60, -60, 4000, -4000, 0)      # days; certificates are good from a d
 def setup(lab):
     lab.clock = Clock(lab)
     limits = {"establishment_timeout": 2, "inactivity_timeout": 4, "keepalive_interval": 300}
-    lab.edge = impatient_edge(lab, partner(FABRIKAM), partner(NORTHWIND), tls_dialback(KEYS), any_method(UNV, partner_type="public_unverified"),
-                              limits=limits, env=lab.clock.env).start()
+    entries = (partner(FABRIKAM), partner(NORTHWIND), tls_dialback(KEYS), any_method(UNV, partner_type="public_unverified"))
+    lab.edge = impatient_edge(lab, *entries, limits=limits, env=lab.clock.env).start()
     lab.alice = Client(ALICE, lab.edge.address)
     lab.cleanup(lab.alice.close)
     lab.partners = {domain: Remote(lab, [domain], leaf=lab.certificates.leaf(domain)) for domain in (FABRIKAM, NORTHWIND, KEYS)}
@@ -105,11 +105,10 @@ def scenario_time_outs(lab):
             lab.clock.set(0)
             idle.authenticate()
             lab.clock.set(days)
-        start = time.monotonic()
-        for idle in (back, forth):
-            idle.assert_open(1)
+        for idle in (forth, back):      # longer than it takes the edge to look at all times
+            idle.assert_open(0.7)
+        for idle in (forth, back):
             idle.read_close("connection-timeout", "inactivity-timeout")
-        assert time.monotonic() - start > 3, "closed by the clock"
     lab.clock.set(0)
     nothing_left(lab.edge)
 

@@ -1,5 +1,5 @@
-"""A partner, and the edge itself, killed with SIGKILL under traffic: the same is lost as with a Prosody that has no module, everything else is
-delivered or returned, and the policy holds from the first moment of the new life."""
+"""A partner, and the edge itself, killed with SIGKILL under traffic: the same is lost as with a Prosody that has no module, all else
+is delivered or returned, and the policy holds from the first moment of the new life."""
 
 import signal
 import threading
