@@ -12,13 +12,16 @@ from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server,
 FED, UNV = "fed.test", "unv.test"
 USERS = [f"{name}@{HOST}" for name in ("anna", "berta", "carla", "doris", "erna", "frida")]
 FRIENDS = [f"{name}@{FED}" for name in ("bob", "ben", "bill", "bert", "bruno", "bernd")]
+GRETA = f"greta@{HOST}"
 PARTNERS = configuration(any_method(FED), any_method(UNV, partner_type="public_unverified"))
 
 
 def setup(lab):
     lab.disk = Disk(lab, lab.directory / "edge" / "data")
     lab.edge = edge_server(lab, PARTNERS, users=[ALICE, *USERS], modules=["lab_failing_store"])
-    lab.edge.set_roster(ALICE, {f"bob@{UNV}": "both"})
+    lab.edge.add_user(GRETA)
+    for user in (ALICE, GRETA):
+        lab.edge.set_roster(user, {f"bob@{UNV}": "both"})
     for user, friend in zip(USERS, FRIENDS):
         lab.edge.set_roster(user, {friend: "from"} if user.startswith(("berta", "carla")) else {f"nobody@{FED}": "none"})
     lab.edge.start()
@@ -186,3 +189,23 @@ def scenario_unverified_partner(lab):
         assert alice.roster_set(eve, remove=True).get("type") == "result"
         time.sleep(0.2)
         assert stranger.wait_error(stranger.send_message(ALICE))[0] == "service-unavailable"
+
+
+def scenario_roster_cannot_be_read(lab):
+    """Not even who is in it may write. Core does not read it a second time: it is mended for good by a restart."""
+    path = lab.edge._store_path(GRETA, "roster")
+    good = path.read_text()
+    path.write_text("return { this is no roster\n")
+    bob = Client(f"bob@{UNV}", lab.partner.address)
+    try:
+        for _ in range(2):
+            mark = lab.edge.mark()
+            assert bob.wait_error(bob.send_message(GRETA))[0] == "service-unavailable"
+            lab.edge.wait_log("roster-unavailable", 5, mark)
+        path.write_text(good)
+        lab.edge.restart()
+        with Client(GRETA, lab.edge.address) as greta:
+            bob.send_message(GRETA, "read again")
+            greta.wait_message("read again")
+    finally:
+        bob.close()
