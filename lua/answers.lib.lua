@@ -33,16 +33,11 @@ local function new_answers(guard, with)
 		end
 	end
 
-	local function changed(direction, host, remote, reason)
-		if report.stanza_changed then
-			report.stanza_changed(direction, partner_label(host, remote), remote, host, reason);
-		end
-	end
-
-	-- Something of what goes out was taken away, or is to be remembered.
+	-- Something of what goes out was taken away, or is to be remembered. The copy without a note that was made for the first
+	-- recipient of a broadcast goes to the others in silence.
 	function act.passed(event, change, remember)
 		if change then
-			changed("out", event.from_host, event.to_host, change);
+			report.stanza_changed("to", event.to_host, event.from_host, change);
 		end
 		if remember then
 			memory[remember](event.stanza, event.origin);
@@ -70,18 +65,16 @@ local function new_answers(guard, with)
 		local copy = without_notes and native.without_notes(stanza, guard);
 		if copy then
 			event.stanza = copy;
-			changed("out", event.from_host, event.to_host, "status-note-removed");
-		else
-			native.count(guard, event.from_host, event.to_host, "out", "none");
+			report.stanza_changed("to", event.to_host, event.from_host, "status-note-removed");
 		end
+		native.count(guard, event.from_host, event.to_host, "out", copy and "status-note-removed" or "none");
 	end
 
 	function act.authorise_subscription(stanza)
 		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
 		detached(function ()
 			if subscriptions.authorise(stanza) then
-				module:log("debug", "Authorised the subscription of a contact at %s on a user's behalf (host %s)", remote, host);
-				changed("in", host, remote, "subscription-authorised");
+				report.subscription_authorised(remote, host);
 			else
 				module:log("error", "The roster of %s cannot be written: no subscription is authorised", jid_bare(stanza.attr.to));
 				report.stanza_refused("in", partner_label(host, remote), remote, host, "roster-unavailable", "the roster cannot be written");

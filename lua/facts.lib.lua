@@ -128,6 +128,7 @@ local function new_facts(native, subscriptions, saved)
 	--- Directed presence: user's bare JID -> full JID -> contact's bare JID
 
 	local directed = saved and saved.directed or {};
+	memory.directed_by = directed;
 
 	function facts.directed(_, _, address, contact)
 		local sessions = directed[jid.bare(address)];

@@ -27,6 +27,8 @@ local function new_guard(native, latch)
 		trust = { anchors = {}; hosts = {}; own = {} }; -- see trust.load
 		hosts = hosts;
 		native = native;
+		-- What LuaSec's own info() begins with; the rest of it takes a description of the cipher to pieces.
+		tls_info = (package.loaded["ssl.core"] or {}).info;
 		bare_sessions = prosody.bare_sessions;
 		full_sessions = prosody.full_sessions;
 		answers = setmetatable({}, { __mode = "k" }); -- stanzas of our own, not to be judged again
@@ -43,7 +45,7 @@ local function new_guard(native, latch)
 	guard.limits = limits;
 	local subscriptions = module:require "subscriptions" (native);
 	local facts, memory = module:require "facts" (native, subscriptions, module.saved_state and module.saved_state.memory);
-	guard.facts, guard.roles_scanned = facts, memory.roles_scanned;
+	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned, memory.directed_by;
 	local expiry = module:require "expiry" (native, latch);
 	guard.expiry = expiry;
 
@@ -117,8 +119,9 @@ local function new_guard(native, latch)
 
 	function act.established(session)
 		limits.settled(session);
-		report.stream_established(session);
-		expiry.seen(native.stream_view(session));
+		local view = native.stream_view(session);
+		report.stream_established(session, view);
+		expiry.seen(view);
 	end
 
 	-- XEP-0220 2.5: the request is refused, the stream goes on.

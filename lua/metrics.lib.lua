@@ -103,10 +103,9 @@ local function new_metrics(guard, native, latch, report)
 	-- partner -> when the first certificate of its chain expires
 	local expiry = {};
 
-	after("stream_established", function (session)
+	after("stream_established", function (session, view)
 		local host, remote, direction = ends_of(session);
 		count(host, remote, direction, "none");
-		local view = native.stream_view(session);
 		local certificate = view and view.report;
 		if view and view.partner and certificate and (certificate.chain_not_after or certificate.not_after) then
 			expiry[view.partner] = certificate.chain_not_after or certificate.not_after;
@@ -117,8 +116,8 @@ local function new_metrics(guard, native, latch, report)
 		count(host, remote, direction, reason);
 	end);
 
-	after("stanza_changed", function (direction, _, remote, host, reason)
-		count(host, remote, direction, reason);
+	after("subscription_authorised", function (remote, host)
+		count(host, remote, "in", "subscription-authorised");
 	end);
 
 	after("committed", function (state)

@@ -96,9 +96,9 @@ local function new_report(native)
 			reason, rule, reason:find("^certificate%-") and certificate_cause(view) or ""));
 	end
 
-	function report.stream_established(session)
+	-- `view`: see native.stream_view
+	function report.stream_established(session, view)
 		local preposition, remote, host = names_of(session);
-		local view = native.stream_view(session);
 		log_line(("Established stream %s %s (host %s, partner %s): %s, %s, certificate %s"):format(preposition, remote, host,
 			view.partner or "?", method_names[view.method] or view.method, view.tls and (view.protocol or tls_version(session)) or "no TLS",
 			view.tls and view.certificate or "not asked for"));
@@ -155,10 +155,12 @@ local function new_report(native)
 		end
 	end
 
-	-- A stanza that went on, but not as it came.
-	function report.stanza_changed(direction, _, remote, host, reason)
-		module:log("debug", "Changed a stanza %s %s (host %s): %s", direction == "in" and "from" or "to",
-			remote or "(unknown domain)", host or "(unknown host)", reason);
+	function report.stanza_changed(preposition, remote, host, reason)
+		module:log("debug", "Changed a stanza %s %s (host %s): %s", preposition, remote, host, reason);
+	end
+
+	function report.subscription_authorised(remote, host)
+		report.stanza_changed("from", remote, host, "subscription-authorised");
 	end
 
 	-- The outcome of reading the configuration.

@@ -1,26 +1,34 @@
 #include "authorisation.h"
 
-/* Bits of sets. */
-#define BIT(value) (1u << (unsigned)(value))
-#define IN BIT(S2SP_INCOMING)
-#define OUT BIT(S2SP_OUTGOING)
+/*
+ * What is always known of a stanza, as a set: one bit each for the partner's type, the direction, whose address it is on our side,
+ * the kind of stanza, and two for the settings. A rule has the union of all it applies to, and applies when the set is within it.
+ */
+typedef uint64_t set;
+#define BIT(first, value) (UINT64_C(1) << ((first) + (unsigned)(value)))
+enum { TYPES = 0, DIRECTIONS = TYPES + S2SP_FEDERATED + 1, LOCALS = DIRECTIONS + S2SP_OUTGOING + 1, KINDS = LOCALS + S2SP_LOCAL_COUNT,
+	   SETTINGS = KINDS + S2SP_STANZA_COUNT };
+#define WHERE(types, directions, locals, kinds, settings) ((types) | (directions) | (locals) | (kinds) | (settings))
+
+#define IN BIT(DIRECTIONS, S2SP_INCOMING)
+#define OUT BIT(DIRECTIONS, S2SP_OUTGOING)
 #define BOTH (IN | OUT)
 
-#define FED BIT(S2SP_FEDERATED)
-#define VER BIT(S2SP_PUBLIC_VERIFIED)
-#define UNV BIT(S2SP_PUBLIC_UNVERIFIED)
+#define FED BIT(TYPES, S2SP_FEDERATED)
+#define VER BIT(TYPES, S2SP_PUBLIC_VERIFIED)
+#define UNV BIT(TYPES, S2SP_PUBLIC_UNVERIFIED)
 #define TRUSTED (FED | VER)
 #define ANYBODY (TRUSTED | UNV)
 
-#define USER BIT(S2SP_LOCAL_USER)
-#define HOST BIT(S2SP_LOCAL_HOST)
-#define COMPONENT BIT(S2SP_LOCAL_COMPONENT)
-#define ROOM BIT(S2SP_LOCAL_ROOM)
+#define USER BIT(LOCALS, S2SP_LOCAL_USER)
+#define HOST BIT(LOCALS, S2SP_LOCAL_HOST)
+#define COMPONENT BIT(LOCALS, S2SP_LOCAL_COMPONENT)
+#define ROOM BIT(LOCALS, S2SP_LOCAL_ROOM)
 #define ROSTERLESS (COMPONENT | ROOM)
 #define ANYWHERE (USER | HOST | ROSTERLESS)
 
-#define K(kind) BIT(S2SP_STANZA_##kind)
-#define ALL (BIT(S2SP_STANZA_COUNT) - 1 - K(UNKNOWN))
+#define K(kind) BIT(KINDS, S2SP_STANZA_##kind)
+#define ALL (BIT(KINDS, S2SP_STANZA_COUNT) - BIT(KINDS, S2SP_STANZA_UNKNOWN + 1))
 #define REQUESTS (K(MESSAGE) | K(GROUPCHAT) | K(IQ_GET) | K(IQ_SET) | K(SERVICE))
 #define ANSWERS (K(IQ_RESULT) | K(IQ_ERROR))
 #define LOWERING (K(UNAVAILABLE) | K(UNSUBSCRIBE) | K(UNSUBSCRIBED))
@@ -28,8 +36,11 @@
 #define ANY_PRESENCE                                                                                                        \
 	(DIRECTABLE | LOWERING | K(PRESENCE_ERROR) | K(PROBE) | K(SUBSCRIBE) | K(SUBSCRIBED))
 
-/* Settings: group_chat and presence_authorization as bits. */
-enum { GC_REFUSE = 1, GC_ALLOW = 2, BY_USER = 4, AUTOMATIC = 8 };
+/* group_chat and presence_authorization. */
+#define GC_REFUSE BIT(SETTINGS, 0)
+#define GC_ALLOW BIT(SETTINGS, 1)
+#define BY_USER BIT(SETTINGS, 2)
+#define AUTOMATIC BIT(SETTINGS, 3)
 #define EITHER (GC_REFUSE | GC_ALLOW | BY_USER | AUTOMATIC)
 #define WITH_GC(gc) ((gc) | BY_USER | AUTOMATIC)
 #define WITH_PA(pa) (GC_REFUSE | GC_ALLOW | (pa))
@@ -44,9 +55,9 @@ enum { GC_REFUSE = 1, GC_ALLOW = 2, BY_USER = 4, AUTOMATIC = 8 };
 
 #define ALLOW S2SP_REASON_NONE
 
-/* One rule: it applies when all sets hold what is known and the fact has the value. A refusal names its reason, ALLOW none. */
+/* One rule: it applies where it says and when the fact has the value. A refusal names its reason, ALLOW none. */
 struct rule {
-	unsigned types, directions, locals, kinds, settings;
+	set where;
 	enum s2sp_need fact;
 	int value;
 	enum s2sp_reason reason;
@@ -59,100 +70,100 @@ struct rule {
  */
 static const struct rule rules[] = {
 	/* "a denied local user is, to every partner, as if non-existent, and gets not-allowed on sending out" */
-	{ ANYBODY, BOTH, USER, ALL, EITHER, ACCESS, S2SP_ACCESS_DENIED, S2SP_REASON_EXTERNAL_ACCESS_DENIED,
+	{ WHERE(ANYBODY, BOTH, USER, ALL, EITHER), ACCESS, S2SP_ACCESS_DENIED, S2SP_REASON_EXTERNAL_ACCESS_DENIED,
 		"the local user has no external access" },
 	/* "Non-existent users gain nothing and are not revealed" */
-	{ ANYBODY, IN, USER, ALL, EITHER, ACCOUNT, S2SP_ACCOUNT_MISSING, S2SP_REASON_NO_SUCH_USER,
+	{ WHERE(ANYBODY, IN, USER, ALL, EITHER), ACCOUNT, S2SP_ACCOUNT_MISSING, S2SP_REASON_NO_SUCH_USER,
 		"there is no such local user" },
 
 	/* "Outgoing presence that lowers what the contact sees always goes to a listed domain" */
-	{ ANYBODY, OUT, ANYWHERE, LOWERING, EITHER, ALWAYS, ALLOW,
+	{ WHERE(ANYBODY, OUT, ANYWHERE, LOWERING, EITHER), ALWAYS, ALLOW,
 		"presence that lowers what the contact sees always goes out" },
 	/* "adding (presence subscribe) is always possible" */
-	{ ANYBODY, OUT, USER, K(SUBSCRIBE), EITHER, ALWAYS, ALLOW,
+	{ WHERE(ANYBODY, OUT, USER, K(SUBSCRIBE), EITHER), ALWAYS, ALLOW,
 		"adding a contact is always possible" },
 	/* "Any partner may ask any bare domain of ours disco#info, disco#items, ping, version and time"; "Local users may ask the same" */
-	{ ANYBODY, IN, HOST | COMPONENT, K(SERVICE), EITHER, ALWAYS, ALLOW,
+	{ WHERE(ANYBODY, IN, HOST | COMPONENT, K(SERVICE), EITHER), ALWAYS, ALLOW,
 		"any partner may ask a bare domain for disco, ping, version and time" },
-	{ ANYBODY, OUT, ANYWHERE, K(SERVICE), EITHER, ALWAYS, ALLOW,
+	{ WHERE(ANYBODY, OUT, ANYWHERE, K(SERVICE), EITHER), ALWAYS, ALLOW,
 		"a partner's bare domain may be asked for disco, ping, version and time" },
-	{ ANYBODY, OUT, HOST | COMPONENT, ANSWERS, EITHER, ALWAYS, ALLOW,
+	{ WHERE(ANYBODY, OUT, HOST | COMPONENT, ANSWERS, EITHER), ALWAYS, ALLOW,
 		"a bare domain answers what it was asked" },
 	/* "and the answer comes back" */
-	{ UNV, IN, ANYWHERE, ANSWERS, EITHER, REQUESTED, S2SP_FACT_YES, ALLOW,
+	{ WHERE(UNV, IN, ANYWHERE, ANSWERS, EITHER), REQUESTED, S2SP_FACT_YES, ALLOW,
 		"the answer to a request for disco, ping, version or time" },
-	{ TRUSTED, IN, ROSTERLESS, ANSWERS, WITH_GC(GC_REFUSE), REQUESTED, S2SP_FACT_YES, ALLOW,
+	{ WHERE(TRUSTED, IN, ROSTERLESS, ANSWERS, WITH_GC(GC_REFUSE)), REQUESTED, S2SP_FACT_YES, ALLOW,
 		"the answer to a request for disco, ping, version or time" },
 
 	/* "a local user's groupchat message or room join gets not-allowed": a room is nobody's contact, the roster is not asked */
-	{ ANYBODY, OUT, USER, K(GROUPCHAT) | K(JOIN), WITH_GC(GC_REFUSE), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
+	{ WHERE(ANYBODY, OUT, USER, K(GROUPCHAT) | K(JOIN), WITH_GC(GC_REFUSE)), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
 		"group chat is refused: no groupchat message and no room join" },
 
 	/* "With group_chat = allow, directed presence may always be sent" */
-	{ UNV, OUT, USER, DIRECTABLE, WITH_GC(GC_ALLOW), ALWAYS, ALLOW,
+	{ WHERE(UNV, OUT, USER, DIRECTABLE, WITH_GC(GC_ALLOW)), ALWAYS, ALLOW,
 		"with group chat allowed, directed presence may always be sent" },
 	/* "and a bare JID to which one of the user's sessions has sent it counts as listed; the roster, readable or not, is then not asked" */
-	{ UNV, BOTH, USER, ALL, WITH_GC(GC_ALLOW), DIRECTED, S2SP_FACT_YES, ALLOW,
+	{ WHERE(UNV, BOTH, USER, ALL, WITH_GC(GC_ALLOW)), DIRECTED, S2SP_FACT_YES, ALLOW,
 		"the user has sent the contact directed presence" },
 	/* "If the roster cannot be read, public_unverified traffic is refused" */
-	{ UNV, BOTH, USER, ALL, EITHER, LISTING, S2SP_LISTING_UNAVAILABLE, S2SP_REASON_ROSTER_UNAVAILABLE,
+	{ WHERE(UNV, BOTH, USER, ALL, EITHER), LISTING, S2SP_LISTING_UNAVAILABLE, S2SP_REASON_ROSTER_UNAVAILABLE,
 		"the partner is public_unverified and the local user's roster cannot be read" },
 	/* "only if listed" */
-	{ UNV, BOTH, USER, ALL, EITHER, LISTING, S2SP_LISTING_NO, S2SP_REASON_NOT_LISTED,
+	{ WHERE(UNV, BOTH, USER, ALL, EITHER), LISTING, S2SP_LISTING_NO, S2SP_REASON_NOT_LISTED,
 		"the partner is public_unverified and the contact is not in the local user's roster" },
 	/* "that is the whole list for public_unverified" */
-	{ UNV, BOTH, HOST, ALL, EITHER, ALWAYS, S2SP_REASON_NOT_LISTED,
+	{ WHERE(UNV, BOTH, HOST, ALL, EITHER), ALWAYS, S2SP_REASON_NOT_LISTED,
 		"the partner is public_unverified: with our bare domain it exchanges disco, ping, version and time only" },
 
 	/* "no groupchat messages, no use of hosts without rosters, either direction" */
-	{ ANYBODY, IN, USER | HOST, K(GROUPCHAT), WITH_GC(GC_REFUSE), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
+	{ WHERE(ANYBODY, IN, USER | HOST, K(GROUPCHAT), WITH_GC(GC_REFUSE)), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
 		"group chat is refused: no groupchat message" },
-	{ ANYBODY, OUT, HOST, K(GROUPCHAT) | K(JOIN), WITH_GC(GC_REFUSE), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
+	{ WHERE(ANYBODY, OUT, HOST, K(GROUPCHAT) | K(JOIN), WITH_GC(GC_REFUSE)), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
 		"group chat is refused: no groupchat message and no room join" },
-	{ ANYBODY, BOTH, ROSTERLESS, ALL, WITH_GC(GC_REFUSE), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
+	{ WHERE(ANYBODY, BOTH, ROSTERLESS, ALL, WITH_GC(GC_REFUSE)), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
 		"group chat is refused: no use of rooms and components" },
 
 	/* "a contact the user has blocked stays blocked; one the user has cancelled stays cancelled" */
-	{ TRUSTED, IN, USER, K(SUBSCRIBE), EITHER, STANDING, S2SP_STANDING_BLOCKED, S2SP_REASON_BLOCKED_BY_USER,
+	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), EITHER), STANDING, S2SP_STANDING_BLOCKED, S2SP_REASON_BLOCKED_BY_USER,
 		"the local user has blocked the contact" },
-	{ TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC), STANDING, S2SP_STANDING_UNAVAILABLE, S2SP_REASON_ROSTER_UNAVAILABLE,
+	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC)), STANDING, S2SP_STANDING_UNAVAILABLE, S2SP_REASON_ROSTER_UNAVAILABLE,
 		"nothing is authorised for a user whose roster or block list cannot be read" },
-	{ TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC), STANDING, S2SP_STANDING_CANCELLED, S2SP_REASON_CANCELLED_BY_USER,
+	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC)), STANDING, S2SP_STANDING_CANCELLED, S2SP_REASON_CANCELLED_BY_USER,
 		"the local user has cancelled the contact's subscription, and has not added the contact since" },
 
 	/* "always", "delivered"; listed; rooms with group_chat = "allow" */
-	{ TRUSTED, BOTH, ANYWHERE, ALL, EITHER, ALWAYS, ALLOW,
+	{ WHERE(TRUSTED, BOTH, ANYWHERE, ALL, EITHER), ALWAYS, ALLOW,
 		"the partner is trusted with its users' identity" },
-	{ UNV, BOTH, USER, ALL, EITHER, ALWAYS, ALLOW,
+	{ WHERE(UNV, BOTH, USER, ALL, EITHER), ALWAYS, ALLOW,
 		"the contact is in the local user's roster" },
-	{ UNV, BOTH, ROSTERLESS, ALL, WITH_GC(GC_ALLOW), ALWAYS, ALLOW,
+	{ WHERE(UNV, BOTH, ROSTERLESS, ALL, WITH_GC(GC_ALLOW)), ALWAYS, ALLOW,
 		"group chat is allowed" },
 };
 
 /* What is changed in a stanza that may pass. `fact` NOTHING: whatever it is. */
 static const struct {
-	unsigned types, directions, locals, kinds, settings;
+	set where;
 	enum s2sp_need fact;
 	int value;
 	enum s2sp_reason change;
 } changes[] = {
 	/* "contact sees the user's status note: never"; "except subscription requests, whose text is addressed to the contact" */
-	{ VER | UNV, OUT, ANYWHERE, (ANY_PRESENCE & ~K(SUBSCRIBE)) | K(IQ_RESULT), EITHER, ALWAYS, S2SP_REASON_STATUS_NOTE_REMOVED },
+	{ WHERE(VER | UNV, OUT, ANYWHERE, (ANY_PRESENCE & ~K(SUBSCRIBE)) | K(IQ_RESULT), EITHER), ALWAYS, S2SP_REASON_STATUS_NOTE_REMOVED },
 	/* "authorised automatically: the contact sees presence without the user acting" */
-	{ TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC), STANDING, S2SP_STANDING_NONE, S2SP_REASON_SUBSCRIPTION_AUTHORISED },
+	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC)), STANDING, S2SP_STANDING_NONE, S2SP_REASON_SUBSCRIPTION_AUTHORISED },
 };
 
 /* What the sender of a refused stanza hears, for any reason. */
 static const struct {
-	unsigned types, directions, locals, kinds;
+	set where;
 	enum s2sp_reply reply;
 } replies[] = {
 	/* "messages and IQ requests get service-unavailable, errors and results are dropped" */
-	{ ANYBODY, BOTH, ANYWHERE, REQUESTS, S2SP_REPLY_ERROR },
-	{ ANYBODY, OUT, ANYWHERE, K(SUBSCRIBE) | K(JOIN), S2SP_REPLY_ERROR },
-	{ ANYBODY, OUT, ANYWHERE, K(PRESENCE), S2SP_REPLY_ERROR_IF_DIRECTED },
+	{ WHERE(ANYBODY, BOTH, ANYWHERE, REQUESTS, EITHER), S2SP_REPLY_ERROR },
+	{ WHERE(ANYBODY, OUT, ANYWHERE, K(SUBSCRIBE) | K(JOIN), EITHER), S2SP_REPLY_ERROR },
+	{ WHERE(ANYBODY, OUT, ANYWHERE, K(PRESENCE), EITHER), S2SP_REPLY_ERROR_IF_DIRECTED },
 	/* "what core answers differently for a missing user, the module answers itself, alike for both": RFC 6121 3.1.3 */
-	{ TRUSTED, IN, USER, K(SUBSCRIBE), S2SP_REPLY_UNAVAILABLE },
+	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), EITHER), S2SP_REPLY_UNAVAILABLE },
 };
 /* clang-format on */
 
@@ -184,26 +195,19 @@ static struct s2sp_authorisation waiting(enum s2sp_need need) {
 	return (struct s2sp_authorisation){ .verdict = S2SP_VERDICT_WAIT, .need = need, .rule = "a fact has to be looked up" };
 }
 
-/* What is always known, as bits. */
-struct known {
-	unsigned type, direction, local, kind, settings;
-};
-
-static struct known known_of(const struct s2sp_stanza_facts *facts) {
-	return (struct known){
-		BIT(facts->partner_type),
-		BIT(facts->direction),
-		BIT(facts->local),
-		BIT(facts->kind),
-		(facts->group_chat ? GC_ALLOW : GC_REFUSE) | (unsigned)(facts->presence_automatic ? AUTOMATIC : BY_USER),
-	};
+static set known_of(const struct s2sp_stanza_facts *facts) {
+	return BIT(TYPES, facts->partner_type) | BIT(DIRECTIONS, facts->direction) | BIT(LOCALS, facts->local) | BIT(KINDS, facts->kind) |
+	       (facts->group_chat ? GC_ALLOW : GC_REFUSE) | (facts->presence_automatic ? AUTOMATIC : BY_USER);
 }
 
-static struct s2sp_authorisation refused(struct known known, enum s2sp_reason reason, const char *rule) {
+static bool within(set known, set where) {
+	return (known & ~where) == 0;
+}
+
+static struct s2sp_authorisation refused(set known, enum s2sp_reason reason, const char *rule) {
 	struct s2sp_authorisation refusal = { .verdict = S2SP_VERDICT_REFUSE, .reason = reason, .rule = rule };
 	for (size_t i = 0; i < COUNT(replies); i++) {
-		if ((replies[i].types & known.type) && (replies[i].directions & known.direction) &&
-		    (replies[i].locals & known.local) && (replies[i].kinds & known.kind)) {
+		if (within(known, replies[i].where)) {
 			refusal.reply = replies[i].reply;
 			break;
 		}
@@ -211,11 +215,9 @@ static struct s2sp_authorisation refused(struct known known, enum s2sp_reason re
 	return refusal;
 }
 
-static struct s2sp_authorisation allowed(const struct s2sp_stanza_facts *facts, struct known known, const char *rule) {
+static struct s2sp_authorisation allowed(const struct s2sp_stanza_facts *facts, set known, const char *rule) {
 	for (size_t i = 0; i < COUNT(changes); i++) {
-		if (!(changes[i].types & known.type) || !(changes[i].directions & known.direction) ||
-		    !(changes[i].locals & known.local) || !(changes[i].kinds & known.kind) ||
-		    (known.settings & ~changes[i].settings) != 0)
+		if (!within(known, changes[i].where))
 			continue;
 		int value = fact_value(facts, changes[i].fact);
 		if (changes[i].fact != S2SP_NEED_NOTHING && value == 0)
@@ -229,11 +231,10 @@ static struct s2sp_authorisation allowed(const struct s2sp_stanza_facts *facts, 
 struct s2sp_authorisation s2sp_authorise(const struct s2sp_stanza_facts *facts) {
 	if (!in_range(facts))
 		return (struct s2sp_authorisation){ .verdict = S2SP_VERDICT_REFUSE, .reason = S2SP_REASON_INTERNAL_ERROR, .rule = "a fact is out of range" };
-	struct known known = known_of(facts);
+	set known = known_of(facts);
 	for (size_t i = 0; i < COUNT(rules); i++) {
 		const struct rule *rule = &rules[i];
-		if (!(rule->types & known.type) || !(rule->directions & known.direction) || !(rule->locals & known.local) ||
-		    !(rule->kinds & known.kind) || (known.settings & ~rule->settings) != 0)
+		if (!within(known, rule->where))
 			continue;
 		if (rule->fact != S2SP_NEED_NOTHING) {
 			int value = fact_value(facts, rule->fact);

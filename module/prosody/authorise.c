@@ -23,14 +23,13 @@ static bool is_bare_domain(struct s2sp_text jid) {
 static bool has_payload(lua_State *L, int stanza, bool muc) {
 	int top = lua_gettop(L);
 	bool found = false;
-	s2sp_lua_field(L, stanza, "tags");
-	if (lua_istable(L, -1)) {
+	if (s2sp_raw(L, stanza, S2SP_KEY_TAGS) == LUA_TTABLE) {
 		lua_Integer count = (lua_Integer)lua_rawlen(L, top + 1);
 		for (lua_Integer i = 1; !found && i <= count && (muc || count == 1); i++) {
 			lua_rawgeti(L, top + 1, i);
-			struct s2sp_text name = s2sp_lua_text_field(L, -1, "name");
-			s2sp_lua_field(L, -1, "attr");
-			struct s2sp_text xmlns = s2sp_lua_text_field(L, -1, "xmlns");
+			struct s2sp_text name = s2sp_raw_text(L, top + 2, S2SP_KEY_NAME);
+			s2sp_raw(L, top + 2, S2SP_KEY_ATTR);
+			struct s2sp_text xmlns = s2sp_raw_text(L, top + 3, S2SP_KEY_XMLNS);
 			found = muc ? s2sp_text_equal(name, S2SP_TEXT("x")) && s2sp_text_equal(xmlns, S2SP_TEXT("http://jabber.org/protocol/muc"))
 			            : s2sp_is_service(xmlns, name);
 			lua_settop(L, top + 1);
@@ -48,8 +47,7 @@ static bool is_well_formed(lua_State *L, const struct s2sp_lua_question *questio
 	switch (question->facts.kind) {
 	case S2SP_STANZA_IQ_GET:
 	case S2SP_STANZA_IQ_SET: {
-		s2sp_lua_field(L, question->stanza, "tags");
-		bool one = lua_istable(L, -1) && lua_rawlen(L, -1) == 1;
+		bool one = s2sp_raw(L, question->stanza, S2SP_KEY_TAGS) == LUA_TTABLE && lua_rawlen(L, -1) == 1;
 		lua_pop(L, 1);
 		return one && question->id.length > 0;
 	}
@@ -74,79 +72,82 @@ static bool is_well_formed(lua_State *L, const struct s2sp_lua_question *questio
 	return true;
 }
 
-static enum s2sp_local_kind local_kind(lua_State *L, const struct s2sp_lua_question *question) {
+static bool has_accounts(lua_State *L, const struct s2sp_lua_question *question) {
 	int top = lua_gettop(L);
 	bool accounts = false;
-	if (s2sp_lua_field(L, question->guard, "hosts") == LUA_TTABLE) {
+	if (s2sp_raw(L, question->guard, S2SP_KEY_HOSTS) == LUA_TTABLE) {
 		lua_pushvalue(L, question->host_value);
-		accounts = lua_gettable(L, -2) == LUA_TTABLE && s2sp_lua_field_is(L, -1, "type", "local");
+		lua_rawget(L, top + 1);
+		accounts = s2sp_text_equal(s2sp_raw_text(L, top + 2, S2SP_KEY_TYPE), S2SP_TEXT("local"));
 	}
 	lua_settop(L, top);
-	bool node = question->local.length > 0 && memchr(s2sp_jid_bare(question->local).bytes, '@', s2sp_jid_bare(question->local).length) != NULL;
-	if (accounts)
-		return node ? S2SP_LOCAL_USER : S2SP_LOCAL_HOST;
-	return is_bare_domain(question->local) ? S2SP_LOCAL_COMPONENT : S2SP_LOCAL_ROOM;
+	return accounts;
 }
 
-bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
-                             const struct s2sp_policy *policy, const struct s2sp_partner *partner, int guard, int host, int stanza) {
-	int top = lua_gettop(L);
-	memset(question, 0, sizeof *question);
-	question->policy = policy;
-	question->guard = guard;
-	question->host_value = host;
-	question->stanza = stanza;
-	s2sp_lua_field(L, stanza, "attr");
-	question->local = s2sp_lua_text_field(L, -1, direction == S2SP_INCOMING ? "to" : "from");
-	question->contact = s2sp_lua_text_field(L, -1, direction == S2SP_INCOMING ? "from" : "to");
-	question->id = s2sp_lua_text_field(L, -1, "id");
-	struct s2sp_text type = s2sp_lua_text_field(L, -1, "type");
+static enum s2sp_local_kind local_kind(struct s2sp_lua_question *question, bool accounts) {
+	question->bare = s2sp_jid_bare(question->local);
+	const char *at = question->bare.length == 0 ? NULL : memchr(question->bare.bytes, '@', question->bare.length);
+	question->node = (struct s2sp_text){ question->bare.bytes, at == NULL ? 0 : (size_t)(at - question->bare.bytes) };
+	if (accounts)
+		return at != NULL ? S2SP_LOCAL_USER : S2SP_LOCAL_HOST;
+	bool is_domain = at == NULL && question->bare.length > 0 && question->bare.length == question->local.length;
+	return is_domain ? S2SP_LOCAL_COMPONENT : S2SP_LOCAL_ROOM;
+}
+
+bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
+                             const struct s2sp_partner *partner, bool accounts) {
 	struct s2sp_stanza_facts *facts = &question->facts;
+	memset(facts, 0, sizeof *facts);
 	facts->direction = direction;
 	facts->partner_type = (enum s2sp_partner_type)partner->type;
 	facts->group_chat = partner->group_chat;
 	facts->presence_automatic = partner->presence_automatic;
-	struct s2sp_text name = s2sp_lua_text_field(L, stanza, "name");
 	/* type='' is not the absence of a type. */
-	facts->kind = type.bytes != NULL && type.length == 0 && !s2sp_text_equal(name, S2SP_TEXT("message"))
-	                  ? S2SP_STANZA_UNKNOWN : s2sp_stanza_kind_of(name, type);
-	facts->local = local_kind(L, question);
+	facts->kind = question->type.bytes != NULL && question->type.length == 0 && !s2sp_text_equal(question->name, S2SP_TEXT("message"))
+	                  ? S2SP_STANZA_UNKNOWN : s2sp_stanza_kind_of(question->name, question->type);
+	facts->local = local_kind(question, accounts);
 	bool well_formed = is_well_formed(L, question);
 	if (facts->kind == S2SP_STANZA_IQ_GET && is_bare_domain(direction == S2SP_INCOMING ? question->local : question->contact) &&
-	    has_payload(L, stanza, false))
+	    has_payload(L, question->stanza, false))
 		facts->kind = S2SP_STANZA_SERVICE;
-	else if (facts->kind == S2SP_STANZA_PRESENCE && !partner->group_chat && has_payload(L, stanza, true))
+	else if (facts->kind == S2SP_STANZA_PRESENCE && !partner->group_chat && has_payload(L, question->stanza, true))
 		facts->kind = S2SP_STANZA_JOIN;
-	lua_settop(L, top);
 	return well_formed;
 }
 
-/* Whether prosody.bare_sessions or .full_sessions (as the guard has them) knows the address: then the account exists. */
-static bool is_online(lua_State *L, const struct s2sp_lua_question *question, const char *sessions, struct s2sp_text jid) {
-	int top = lua_gettop(L);
-	bool found = false;
-	if (s2sp_lua_field(L, question->guard, sessions) == LUA_TTABLE) {
-		lua_pushlstring(L, jid.bytes, jid.length);
-		found = lua_gettable(L, -2) == LUA_TTABLE;
-	}
-	lua_settop(L, top);
-	return found;
+bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
+                             const struct s2sp_policy *policy, const struct s2sp_partner *partner, int guard, int host, int stanza) {
+	int attr = lua_gettop(L) + 1;
+	question->policy = policy;
+	question->guard = guard;
+	question->host_value = host;
+	question->stanza = stanza;
+	s2sp_raw(L, stanza, S2SP_KEY_ATTR);
+	question->name = s2sp_raw_text(L, stanza, S2SP_KEY_NAME);
+	question->type = s2sp_raw_text(L, attr, S2SP_KEY_TYPE);
+	question->id = s2sp_raw_text(L, attr, S2SP_KEY_ID);
+	question->local = s2sp_raw_text(L, attr, direction == S2SP_INCOMING ? S2SP_KEY_TO : S2SP_KEY_FROM);
+	question->contact = s2sp_raw_text(L, attr, direction == S2SP_INCOMING ? S2SP_KEY_FROM : S2SP_KEY_TO);
+	bool well_formed = s2sp_lua_question_facts(L, question, direction, partner, has_accounts(L, question));
+	lua_settop(L, attr - 1);
+	return well_formed;
 }
 
-/* Roles exist since Prosody 13. guard.roles_scanned[host]: when none was found that denies anybody; looked at again after a second. */
+bool s2sp_lua_roles_deny_nobody(lua_State *L, int scanned, int host) {
+	if (lua_type(L, scanned) != LUA_TTABLE)
+		return true;
+	lua_pushvalue(L, host);
+	lua_rawget(L, scanned);
+	lua_Integer age = (lua_Integer)time(NULL) - lua_tointeger(L, -1);
+	bool nobody = lua_isinteger(L, -1) && age >= 0 && age <= 1;
+	lua_pop(L, 1);
+	return nobody;
+}
+
 static bool roles_deny_nobody(lua_State *L, const struct s2sp_lua_question *question) {
-	int top = lua_gettop(L);
-	bool nobody = false;
-	int kind = s2sp_lua_field(L, question->guard, "roles_scanned");
-	if (kind == LUA_TTABLE) {
-		lua_pushvalue(L, question->host_value);
-		lua_rawget(L, -2);
-		lua_Integer age = (lua_Integer)time(NULL) - lua_tointeger(L, -1);
-		nobody = lua_isinteger(L, -1) && age >= 0 && age <= 1;
-	} else {
-		nobody = true;
-	}
-	lua_settop(L, top);
+	s2sp_raw(L, question->guard, S2SP_KEY_ROLES_SCANNED);
+	bool nobody = s2sp_lua_roles_deny_nobody(L, lua_gettop(L), question->host_value);
+	lua_pop(L, 1);
 	return nobody;
 }
 
@@ -156,9 +157,8 @@ static int ask(lua_State *L, const struct s2sp_lua_question *question, enum s2sp
 	int value = 0;
 	s2sp_lua_field(L, question->guard, "facts");
 	if (s2sp_lua_field(L, -1, s2sp_need_token(need)) == LUA_TFUNCTION) {
-		struct s2sp_text node = s2sp_jid_node(question->local);
 		lua_pushvalue(L, question->host_value);
-		lua_pushlstring(L, node.length == 0 ? "" : node.bytes, node.length);
+		lua_pushlstring(L, question->node.length == 0 ? "" : question->node.bytes, question->node.length);
 		lua_pushlstring(L, question->local.length == 0 ? "" : question->local.bytes, question->local.length);
 		lua_pushlstring(L, question->contact.length == 0 ? "" : question->contact.bytes, question->contact.length);
 		lua_pushlstring(L, question->id.length == 0 ? "" : question->id.bytes, question->id.length);
@@ -171,15 +171,13 @@ static int ask(lua_State *L, const struct s2sp_lua_question *question, enum s2sp
 
 static int look_up(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
 	if (need == S2SP_NEED_ACCESS) {
-		if (!s2sp_policy_external_access(question->policy, s2sp_jid_node(question->local)))
+		if (!s2sp_policy_external_access(question->policy, question->node))
 			return S2SP_ACCESS_DENIED;
 		if (roles_deny_nobody(L, question))
 			return S2SP_ACCESS_ALLOWED;
-	} else if (need == S2SP_NEED_ACCOUNT && (is_online(L, question, "full_sessions", question->local) ||
-	                                         is_online(L, question, "bare_sessions", s2sp_jid_bare(question->local)))) {
-		return S2SP_ACCOUNT_EXISTS;
 	}
-	return ask(L, question, need);
+	int value = s2sp_lua_look_up_user(L, question, need);
+	return value != 0 ? value : ask(L, question, need);
 }
 
 struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_question *question) {
@@ -261,6 +259,8 @@ static int without_notes(lua_State *L) {
 
 int s2sp_lua_open_authorise(lua_State *L) {
 	static const luaL_Reg functions[] = { { "authorise", authorise }, { "without_notes", without_notes }, { NULL, NULL } };
-	luaL_newlib(L, functions);
+	luaL_newlibtable(L, functions);
+	s2sp_push_keys(L);
+	luaL_setfuncs(L, functions, S2SP_KEY_COUNT);
 	return 1;
 }

@@ -9,8 +9,9 @@ struct s2sp_lua_question {
 	struct s2sp_stanza_facts facts;
 	const struct s2sp_policy *policy; /* of the local host */
 	struct s2sp_text local;           /* the address on our side, as the stanza has it */
+	struct s2sp_text bare, node;      /* of that; with the facts */
 	struct s2sp_text contact;         /* the partner's */
-	struct s2sp_text id;
+	struct s2sp_text name, type, id;
 	int host_value; /* stack index of the local host's name */
 	int guard;
 	int stanza;
@@ -29,18 +30,48 @@ bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, e
  */
 struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_question *question);
 
+/*
+ * The second half of it, for who has filled in all but the facts; `accounts`: whether the local host has users. The address of a
+ * local full or bare JID, the names and the id are as the stanza has them. Neither half can throw.
+ */
+bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
+                             const struct s2sp_partner *partner, bool accounts);
+
+/*
+ * Roles exist since Prosody 13. scanned[host], if `scanned` is a table: when none was found that denies anybody; looked at again
+ * after a second. Cannot throw.
+ */
+bool s2sp_lua_roles_deny_nobody(lua_State *L, int scanned, int host);
+
+/* A fact about the local user from the tables core has of who is online; 0 when they do not tell. Leaves the stack as it was. */
+int s2sp_lua_look_up_user(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need);
+
+/* The same as a function of Lua's, for lua_pcall: (question as light userdata, guard, need) -> value. Its upvalues are the keys. */
+int s2sp_lua_look_up_protected(lua_State *L);
+
 /* What comes in: the deciding function's results, see handler.h. `origin` and `stanza` are stack indexes. */
 int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner);
 
 /* What goes out, on the event of route/remote; the same. */
 int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner);
 
+/* What is to be remembered of a stanza that may go out, a name in the table of facts.lib.lua; NULL: nothing. */
+const char *s2sp_to_remember(const struct s2sp_stanza_facts *facts);
+
+/* Whether core says this for a user, in one way if there is such a user and in another if not. */
+bool s2sp_speaks_for_user(const struct s2sp_lua_question *question);
+
 /*
  * If the stanza at `stanza` holds a status note, pushes a copy without it and returns true; else pushes nothing. Of presence: every
  * <status/> of the stream's namespace wherever it stands, and the text of XEP-0256; of iq: the text of jabber:iq:last (XEP-0012). The
- * copy shares what it can with the original and is kept (guard.notes) for the next recipient of the same stanza.
+ * copy shares what it can with the original, its attributes among it, and is kept (guard.notes) for the next recipient of the same
+ * stanza: one copy serves a whole broadcast. May throw for want of memory.
  */
 bool s2sp_lua_without_notes(lua_State *L, int stanza, int guard);
+
+/* What there is to do about notes. KEPT: a copy from before is as good as a new one, and has been pushed. Cannot throw. */
+enum s2sp_notes { S2SP_NOTES_NONE, S2SP_NOTES_FOUND, S2SP_NOTES_KEPT };
+enum s2sp_notes s2sp_lua_notes_kept(lua_State *L, int stanza, int guard);
 
 /* Pushes a table of functions for Lua: authorise, without_notes. */
 int s2sp_lua_open_authorise(lua_State *L);

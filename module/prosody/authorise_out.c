@@ -7,7 +7,7 @@
 static bool is_own_answer(lua_State *L, int stanza) {
 	int top = lua_gettop(L);
 	bool own = false;
-	if (s2sp_lua_field(L, ARG_GUARD, "answers") == LUA_TTABLE) {
+	if (s2sp_raw(L, ARG_GUARD, S2SP_KEY_ANSWERS) == LUA_TTABLE) {
 		lua_pushvalue(L, stanza);
 		own = lua_rawget(L, -2) != LUA_TNIL;
 	}
@@ -23,8 +23,7 @@ static int refuse(lua_State *L, struct s2sp_authorisation decision) {
 	return pushed + 3;
 }
 
-/* What is to be remembered of a stanza that goes out; NULL: nothing. */
-static const char *to_remember(const struct s2sp_stanza_facts *facts) {
+const char *s2sp_to_remember(const struct s2sp_stanza_facts *facts) {
 	bool unverified = facts->partner_type == S2SP_PUBLIC_UNVERIFIED;
 	if (facts->kind == S2SP_STANZA_SERVICE)
 		return unverified || !facts->group_chat ? "request" : NULL;
@@ -36,17 +35,18 @@ static const char *to_remember(const struct s2sp_stanza_facts *facts) {
 	return unverified && facts->kind == S2SP_STANZA_PRESENCE ? "directed" : NULL;
 }
 
-/* Core answers iqs, and presence of impossible types, from the bare JID of a user: in one way if there is such a user, in another if not. */
-static bool speaks_for_user(const struct s2sp_lua_question *question) {
-	return question->facts.local == S2SP_LOCAL_USER && s2sp_jid_bare(question->local).length == question->local.length;
+/* Core answers iqs, and presence of impossible types, from the bare JID of a user. */
+bool s2sp_speaks_for_user(const struct s2sp_lua_question *question) {
+	enum s2sp_stanza_kind kind = question->facts.kind;
+	return (kind == S2SP_STANZA_PRESENCE_ERROR || kind == S2SP_STANZA_IQ_ERROR || kind == S2SP_STANZA_IQ_RESULT) &&
+	       question->facts.local == S2SP_LOCAL_USER && question->bare.length == question->local.length;
 }
 
 int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
-	struct s2sp_text name = s2sp_lua_text_field(L, stanza, "name");
+	struct s2sp_text name = s2sp_raw_text(L, stanza, S2SP_KEY_NAME);
 	if (s2sp_text_equal(name, S2SP_TEXT("db:verify")))
 		return 0; /* core's own, judged by domain; the parser gives no element such a name */
-	if (!s2sp_text_equal(name, S2SP_TEXT("message")) && !s2sp_text_equal(name, S2SP_TEXT("presence")) &&
-	    !s2sp_text_equal(name, S2SP_TEXT("iq"))) {
+	if (!s2sp_is_stanza_name(name)) {
 		/* No stanza. Core routes whatever a client or component gives an address to: to whom, no rule would have a say in. */
 		lua_pushboolean(L, true);
 		return 1;
@@ -62,25 +62,22 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 	struct s2sp_authorisation decision = s2sp_lua_authorise(L, &question);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return refuse(L, decision);
-	if (speaks_for_user(&question)) {
+	if (s2sp_speaks_for_user(&question)) {
 		if (question.facts.kind == S2SP_STANZA_PRESENCE_ERROR) {
 			lua_pushboolean(L, true);
 			return 1;
 		}
-		if (question.facts.kind == S2SP_STANZA_IQ_ERROR || question.facts.kind == S2SP_STANZA_IQ_RESULT) {
-			lua_pushnil(L);
-			s2sp_push_action(L, "answer_alike");
-			lua_pushvalue(L, ARG_EVENT);
-			lua_pushboolean(L, decision.change == S2SP_REASON_STATUS_NOTE_REMOVED);
-			return 4;
-		}
+		lua_pushnil(L);
+		s2sp_push_action(L, "answer_alike");
+		lua_pushvalue(L, ARG_EVENT);
+		lua_pushboolean(L, decision.change == S2SP_REASON_STATUS_NOTE_REMOVED);
+		return 4;
 	}
 	bool removed = decision.change == S2SP_REASON_STATUS_NOTE_REMOVED && s2sp_lua_without_notes(L, stanza, ARG_GUARD);
 	if (removed)
-		lua_setfield(L, ARG_EVENT, "stanza");
-	else
-		s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, S2SP_REASON_NONE);
-	const char *remember = to_remember(&question.facts);
+		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
+	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, removed ? decision.change : S2SP_REASON_NONE);
+	const char *remember = s2sp_to_remember(&question.facts);
 	if (!removed && remember == NULL)
 		return 0;
 	lua_pushnil(L); /* core goes on */

@@ -27,11 +27,12 @@ bool s2sp_lua_field_is(lua_State *L, int index, const char *name, const char *li
 	return s2sp_text_equal(s2sp_lua_text_field(L, index, name), s2sp_text_from(literal));
 }
 
-void *s2sp_lua_marked(lua_State *L, int index, size_t size, const void *mark) {
-	/* Of a light userdata the length is 0. */
-	if (lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) != size)
-		return NULL;
+void *s2sp_lua_marked(lua_State *L, int index, size_t least, const void *mark) {
+	/* NULL for what is no userdata; of a light one the length is 0. */
 	unsigned char *block = lua_touserdata(L, index);
+	size_t size = block == NULL ? 0 : lua_rawlen(L, index);
+	if (size < least || size < sizeof(mark))
+		return NULL;
 	const void *end;
 	memcpy(&end, block + size - sizeof(end), sizeof(end));
 	return end == mark ? block : NULL;
@@ -53,7 +54,21 @@ struct s2sp_text s2sp_jid_domain(struct s2sp_text jid) {
 	return (struct s2sp_text){ at + 1, bare - (size_t)(at + 1 - jid.bytes) };
 }
 
+bool s2sp_is_stanza_name(struct s2sp_text name) {
+	return s2sp_text_equal(name, S2SP_TEXT("message")) || s2sp_text_equal(name, S2SP_TEXT("presence")) ||
+	       s2sp_text_equal(name, S2SP_TEXT("iq"));
+}
+
 void s2sp_lua_domain(struct s2sp_text name, struct s2sp_domain *domain) {
 	if (name.length == 0 || s2sp_domain_parse(name, s2sp_idna_to_ascii, domain) != S2SP_DOMAIN_OK)
 		domain->length = 0;
+}
+
+bool s2sp_jid_is_of(struct s2sp_text jid, struct s2sp_text remote) {
+	struct s2sp_text name = s2sp_jid_domain(jid);
+	if (s2sp_text_equal(name, remote))
+		return remote.length > 0;
+	struct s2sp_domain domain;
+	s2sp_lua_domain(name, &domain);
+	return domain.length > 0 && s2sp_text_equal(s2sp_domain_text(&domain), remote);
 }

@@ -6,6 +6,7 @@
 #include "counters.h"
 
 #include "policy.h"
+#include "stream.h"
 
 #define METATABLE "s2s_partners.counters"
 
@@ -14,18 +15,19 @@ enum { UV_POLICY = 1, UV_NUMBERS, UV_HOST, UV_COUNT = UV_HOST };
 struct block {
 	const struct s2sp_policy *policy;
 	size_t count;
-	struct numbers *numbers[]; /* by the partner's index, then one for the unlisted; each owned by UV_NUMBERS */
+	struct s2sp_numbers *numbers[]; /* by the partner's index, then one for the unlisted; each owned by UV_NUMBERS. Then the mark. */
 };
 
-struct numbers {
-	uint64_t times[2][S2SP_REASON_COUNT];
-};
+static const char block_mark;
 
 /* A new block for `policy`, which is on top of the stack; replaces it. */
 static struct block *new_block(lua_State *L, const struct s2sp_policy *policy) {
 	size_t count = s2sp_partner_table_count(s2sp_policy_table(policy)) + 1;
-	struct block *block = lua_newuserdatauv(L, sizeof(*block) + count * sizeof(block->numbers[0]), UV_COUNT);
-	memset(block, 0, sizeof(*block) + count * sizeof(block->numbers[0]));
+	size_t size = sizeof(struct block) + count * sizeof(struct s2sp_numbers *);
+	const void *mark = &block_mark;
+	struct block *block = lua_newuserdatauv(L, size + sizeof(mark), UV_COUNT);
+	memset(block, 0, size);
+	memcpy((char *)block + size, &mark, sizeof(mark));
 	block->policy = policy;
 	block->count = count;
 	luaL_setmetatable(L, METATABLE);
@@ -45,7 +47,7 @@ static struct block *need_block(lua_State *L, int guard, int host, const struct 
 	}
 	lua_pushvalue(L, host);
 	lua_rawget(L, top + 1);
-	struct block *block = luaL_testudata(L, -1, METATABLE);
+	struct block *block = s2sp_lua_marked(L, -1, sizeof(*block), &block_mark);
 	if (block != NULL && block->policy == policy) {
 		lua_replace(L, top + 1);
 		return block;
@@ -77,10 +79,10 @@ static struct block *need_block(lua_State *L, int guard, int host, const struct 
 }
 
 /* The numbers of a slot of the block on top of the stack, made if there are none. */
-static struct numbers *need_numbers(lua_State *L, struct block *block, size_t slot) {
+static struct s2sp_numbers *need_numbers(lua_State *L, struct block *block, size_t slot) {
 	if (block->numbers[slot] == NULL) {
 		lua_getiuservalue(L, -1, UV_NUMBERS);
-		struct numbers *numbers = lua_newuserdatauv(L, sizeof(*numbers), 0);
+		struct s2sp_numbers *numbers = lua_newuserdatauv(L, sizeof(*numbers), 0);
 		memset(numbers, 0, sizeof(*numbers));
 		lua_rawseti(L, -2, (lua_Integer)slot + 1);
 		lua_pop(L, 1);
@@ -95,18 +97,33 @@ static size_t slot_of(const struct block *block, const struct s2sp_partner *part
 	return partner->index;
 }
 
+/* Pushes the block and returns the numbers of the partner in it. NULL, and nothing pushed: nobody counts. */
+static struct s2sp_numbers *push_numbers(lua_State *L, int guard, int host, const struct s2sp_policy *policy,
+										 const struct s2sp_partner *partner) {
+	luaL_checkstack(L, 6, NULL);
+	struct block *block = policy == NULL ? NULL : need_block(L, lua_absindex(L, guard), lua_absindex(L, host), policy);
+	return block == NULL ? NULL : need_numbers(L, block, slot_of(block, partner));
+}
+
 void s2sp_lua_count(lua_State *L, int guard, int host, const struct s2sp_policy *policy, const struct s2sp_partner *partner,
 					enum s2sp_direction direction, enum s2sp_reason reason) {
-	if (policy == NULL || (unsigned)reason >= S2SP_REASON_COUNT)
+	if ((unsigned)reason >= S2SP_REASON_COUNT)
 		return;
-	guard = lua_absindex(L, guard);
-	host = lua_absindex(L, host);
-	luaL_checkstack(L, 6, NULL);
-	struct block *block = need_block(L, guard, host, policy);
-	if (block == NULL)
+	struct s2sp_numbers *numbers = push_numbers(L, guard, host, policy, partner);
+	if (numbers == NULL)
 		return;
-	need_numbers(L, block, slot_of(block, partner))->times[direction == S2SP_OUTGOING][reason]++;
+	numbers->times[direction == S2SP_OUTGOING][reason]++;
 	lua_pop(L, 1);
+}
+
+void s2sp_lua_keep_numbers(lua_State *L, int guard, int host, int record) {
+	const struct s2sp_stream *stream = s2sp_lua_stream_test(L, record);
+	record = lua_absindex(L, record);
+	if (s2sp_stream_numbers(stream) != NULL || !s2sp_text_equal(s2sp_stream_local(stream), s2sp_lua_text(L, host)))
+		return;
+	struct s2sp_numbers *numbers = push_numbers(L, guard, host, stream->policy, stream->partner);
+	if (numbers != NULL)
+		s2sp_lua_stream_keep_numbers(L, record, numbers);
 }
 
 /* count(guard, host, domain, direction, reason): for decisions that Lua acts on. An unknown reason or host counts nothing. */
@@ -147,7 +164,7 @@ static const char *decision_token(enum s2sp_reason reason) {
 
 /* Calls visit(host, partner, direction, decision, reason, times) for what a slot has, then forgets it. */
 static void drain_slot(lua_State *L, int host, int visit, const struct block *block, size_t slot) {
-	struct numbers *numbers = block->numbers[slot];
+	struct s2sp_numbers *numbers = block->numbers[slot];
 	const struct s2sp_partner *partner = s2sp_partner_table_at(s2sp_policy_table(block->policy), slot);
 	for (size_t direction = 0; direction < 2; direction++) {
 		for (size_t reason = 0; reason < S2SP_REASON_COUNT; reason++) {

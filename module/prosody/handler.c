@@ -1,5 +1,11 @@
 #include "handler.h"
 
+#include "authorise.h"
+
+const struct s2sp_decision s2sp_no_record = {
+	S2SP_VERDICT_REFUSE, S2SP_REASON_INTERNAL_ERROR, "the stream has no record: it was opened while the module was not guarding"
+};
+
 void s2sp_push_action(lua_State *L, const char *action) {
 	s2sp_lua_field(L, ARG_GUARD, "act");
 	s2sp_lua_field(L, -1, action);
@@ -27,7 +33,7 @@ int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision
 static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 	lua_insert(L, 2);
 	lua_settop(L, 2); /* the event, the error */
-	if (lua_getfield(L, lua_upvalueindex(1), "internal_error") == LUA_TFUNCTION) {
+	if (lua_getfield(L, lua_upvalueindex(S2SP_UP_GUARD), "internal_error") == LUA_TFUNCTION) {
 		lua_pushvalue(L, 1);
 		lua_pushvalue(L, 2);
 		lua_pushstring(L, handler->event);
@@ -39,14 +45,19 @@ static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 	return 1;
 }
 
-/* Upvalues: the guard, the host, the static handler. */
 static int handle(lua_State *L) {
-	const struct s2sp_handler *handler = lua_touserdata(L, lua_upvalueindex(3));
-	lua_settop(L, 1);
-	lua_pushcfunction(L, handler->decide);
-	lua_pushvalue(L, 1);
-	lua_pushvalue(L, lua_upvalueindex(1));
-	lua_pushvalue(L, lua_upvalueindex(2));
+	const struct s2sp_handler *handler = lua_touserdata(L, lua_upvalueindex(S2SP_UP_HANDLER));
+	lua_settop(L, ARG_EVENT);
+	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_GUARD));
+	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_HOST));
+	if (handler->look != NULL && handler->look(L))
+		return 0;
+	lua_settop(L, ARG_COUNT);
+	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_DECIDE));
+	lua_insert(L, ARG_GUARD);
+	lua_pushvalue(L, ARG_EVENT);
+	lua_insert(L, ARG_GUARD + 1);
+	/* the event, the deciding function, its arguments */
 	if (lua_pcall(L, ARG_COUNT, LUA_MULTRET, 0) != LUA_OK)
 		return fail_closed(L, handler);
 	int results = lua_gettop(L) - 1;
@@ -58,6 +69,33 @@ static int handle(lua_State *L) {
 	return 1;
 }
 
+/* Pushes a handler with all its upvalues. `host` 0: of a global event. */
+static void push_handler(lua_State *L, const struct s2sp_handler *handler, int guard, int host) {
+	static const char *const of_guard[] = { "full_sessions", "bare_sessions", "roles_scanned", "answers" };
+	luaL_checkstack(L, 2 * S2SP_KEY_COUNT + S2SP_UP_COUNT, NULL);
+	s2sp_push_keys(L);
+	lua_pushvalue(L, guard);
+	if (host == 0)
+		lua_pushboolean(L, false);
+	else
+		lua_pushvalue(L, host);
+	lua_pushlightuserdata(L, (void *)handler);
+	s2sp_push_keys(L);
+	lua_pushcclosure(L, handler->decide, S2SP_KEY_COUNT);
+	s2sp_push_keys(L);
+	lua_pushcclosure(L, s2sp_lua_look_up_protected, S2SP_KEY_COUNT);
+	s2sp_lua_field(L, guard, "hosts");
+	if (host != 0 && lua_istable(L, -1)) {
+		lua_pushvalue(L, host);
+		lua_gettable(L, -2);
+		lua_replace(L, -2);
+	}
+	lua_pushboolean(L, s2sp_lua_field_is(L, -1, "type", "local"));
+	for (size_t i = 0; i < sizeof(of_guard) / sizeof(of_guard[0]); i++)
+		s2sp_lua_field(L, guard, of_guard[i]);
+	lua_pushcclosure(L, handle, S2SP_UP_COUNT);
+}
+
 void s2sp_handlers_install(lua_State *L, const struct s2sp_handler *handlers, size_t count, int guard, int context, int host) {
 	guard = lua_absindex(L, guard);
 	context = lua_absindex(L, context);
@@ -66,13 +104,7 @@ void s2sp_handlers_install(lua_State *L, const struct s2sp_handler *handlers, si
 		lua_getfield(L, context, "hook");
 		lua_pushvalue(L, context);
 		lua_pushstring(L, handlers[i].event);
-		lua_pushvalue(L, guard);
-		if (host == 0)
-			lua_pushboolean(L, false);
-		else
-			lua_pushvalue(L, host);
-		lua_pushlightuserdata(L, (void *)&handlers[i]);
-		lua_pushcclosure(L, handle, 3);
+		push_handler(L, &handlers[i], guard, host);
 		lua_pushinteger(L, handlers[i].priority);
 		lua_call(L, 4, 0);
 	}

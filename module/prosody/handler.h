@@ -7,9 +7,10 @@
 #define S2SP_PROSODY_HANDLER_H
 
 #include "aux.h"
+#include "keys.h"
 #include "stream.h"
 
-/* Stack of a deciding function: the event, the guard, the host the handler is installed on (false for global events). */
+/* Stack of a deciding function: the event, the guard, the host the handler is installed on (false for global events). Its upvalues are the keys. */
 enum { ARG_EVENT = 1, ARG_GUARD, ARG_HOST, ARG_COUNT = ARG_HOST };
 
 /*
@@ -18,11 +19,37 @@ enum { ARG_EVENT = 1, ARG_GUARD, ARG_HOST, ARG_COUNT = ARG_HOST };
  */
 typedef lua_CFunction s2sp_decide;
 
+/*
+ * A quick look before that, on the same stack but not protected: it may use nothing that can throw. True: the event goes on, as
+ * the deciding function would have said too. False: it is for the deciding function to say. What it leaves on the stack is taken
+ * away. Its upvalues are the keys and those below.
+ */
+typedef bool s2sp_look(lua_State *L);
+
+/* Upvalues of a handler, behind the keys. */
+enum {
+	S2SP_UP_GUARD = S2SP_KEY_COUNT + 1,
+	S2SP_UP_HOST,
+	S2SP_UP_HANDLER,
+	S2SP_UP_DECIDE,
+	S2SP_UP_LOOK_UP, /* s2sp_lua_look_up_protected */
+	/* What never changes for as long as the handler is there. The host is as old as its events. */
+	S2SP_UP_HOST_OBJECT, /* prosody.hosts[host] */
+	S2SP_UP_ACCOUNTS,    /* whether it has users */
+	/* of the guard */
+	S2SP_UP_FULL_SESSIONS,
+	S2SP_UP_BARE_SESSIONS,
+	S2SP_UP_ROLES_SCANNED,
+	S2SP_UP_ANSWERS,
+	S2SP_UP_COUNT = S2SP_UP_ANSWERS
+};
+
 struct s2sp_handler {
 	const char *event;
 	s2sp_decide decide;
 	int priority;
 	bool stop; /* what is given back to the event when the handler fails: whichever of true and false means handled */
+	s2sp_look *look; /* may be NULL */
 };
 
 /* Pushes guard.act[action]. */
@@ -36,6 +63,9 @@ int s2sp_act(lua_State *L, bool result, const char *action);
  * the one of the reason's row. Returns the number of values pushed; the deciding function returns it.
  */
 int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision decision, const char *condition);
+
+/* The refusal of a stream that has no record. */
+extern const struct s2sp_decision s2sp_no_record;
 
 /* Installs `count` static handlers through context:hook(event, closure, priority). May throw. */
 void s2sp_handlers_install(lua_State *L, const struct s2sp_handler *handlers, size_t count, int guard, int context, int host);

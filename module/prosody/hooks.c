@@ -467,27 +467,27 @@ static int on_established(lua_State *L) {
 }
 
 static const struct s2sp_handler global_handlers[] = {
-	{ "s2s-created", on_created, FIRST, true },
-	{ "s2s-partners-header", on_header, FIRST, true },
-	{ "s2s-check-certificate", on_certificate, FIRST, false },
-	{ "s2s-check-certificate", on_certificate, 0, false },
-	{ "s2sin-established", on_established, FIRST, true },
-	{ "s2sout-established", on_established, FIRST, true },
+	{ "s2s-created", on_created, FIRST, true, NULL },
+	{ "s2s-partners-header", on_header, FIRST, true, NULL },
+	{ "s2s-check-certificate", on_certificate, FIRST, false, NULL },
+	{ "s2s-check-certificate", on_certificate, 0, false, NULL },
+	{ "s2sin-established", on_established, FIRST, true, NULL },
+	{ "s2sout-established", on_established, FIRST, true, NULL },
 };
 
 static const struct s2sp_handler host_handlers[] = {
-	{ "s2sout-created", on_outgoing_created, FIRST, true },
-	{ "s2s-stream-features", on_features_first, FIRST, true },
-	{ "s2s-stream-features", on_features_last, -FIRST, true },
-	{ "stanza/urn:ietf:params:xml:ns:xmpp-tls:starttls", on_starttls, FIRST, true },
-	{ "stanza/urn:ietf:params:xml:ns:xmpp-sasl:auth", on_auth, FIRST, true },
-	{ "stanza/urn:ietf:params:xml:ns:xmpp-sasl:failure", on_sasl_failure, 300, true },
-	{ "stanza/jabber:server:dialback:result", on_dialback_result, FIRST, true },
-	{ "stanza/jabber:server:dialback:verify", on_dialback_verify, FIRST, true },
-	{ "stanza/http://etherx.jabber.org/streams:features", on_peer_features, FIRST, true },
-	{ "stanza/http://etherx.jabber.org/streams:features", on_peer_features_left, 120, true },
-	{ "s2sout-authenticate-legacy", on_legacy, FIRST, true },
-	{ "s2s-authenticated", on_authenticated, FIRST, false },
+	{ "s2sout-created", on_outgoing_created, FIRST, true, NULL },
+	{ "s2s-stream-features", on_features_first, FIRST, true, NULL },
+	{ "s2s-stream-features", on_features_last, -FIRST, true, NULL },
+	{ "stanza/urn:ietf:params:xml:ns:xmpp-tls:starttls", on_starttls, FIRST, true, NULL },
+	{ "stanza/urn:ietf:params:xml:ns:xmpp-sasl:auth", on_auth, FIRST, true, NULL },
+	{ "stanza/urn:ietf:params:xml:ns:xmpp-sasl:failure", on_sasl_failure, 300, true, NULL },
+	{ "stanza/jabber:server:dialback:result", on_dialback_result, FIRST, true, NULL },
+	{ "stanza/jabber:server:dialback:verify", on_dialback_verify, FIRST, true, NULL },
+	{ "stanza/http://etherx.jabber.org/streams:features", on_peer_features, FIRST, true, NULL },
+	{ "stanza/http://etherx.jabber.org/streams:features", on_peer_features_left, 120, true, NULL },
+	{ "s2sout-authenticate-legacy", on_legacy, FIRST, true, NULL },
+	{ "s2s-authenticated", on_authenticated, FIRST, false, NULL },
 };
 
 void s2sp_global_handlers_install(lua_State *L, int guard, int context) {

@@ -10,8 +10,6 @@ enum found {
 	FOUND_NOTE,   /* the element goes */
 };
 
-static const char namespace_last[] = "jabber:iq:last";
-
 static bool is_stream_namespace(struct s2sp_text xmlns) {
 	return xmlns.length == 0 || s2sp_text_equal(xmlns, S2SP_TEXT("jabber:client")) ||
 	       s2sp_text_equal(xmlns, S2SP_TEXT("jabber:server")) || s2sp_text_equal(xmlns, S2SP_TEXT("jabber:component:accept"));
@@ -19,10 +17,14 @@ static bool is_stream_namespace(struct s2sp_text xmlns) {
 
 /* The element's own namespace, or the one it inherits. Children of a namespace hold no attribute when core built them. */
 static struct s2sp_text namespace_of(lua_State *L, int element, struct s2sp_text inherited) {
-	s2sp_lua_field(L, element, "attr");
-	struct s2sp_text own = s2sp_lua_text_field(L, -1, "xmlns");
+	s2sp_raw(L, element, S2SP_KEY_ATTR);
+	struct s2sp_text own = s2sp_raw_text(L, lua_gettop(L), S2SP_KEY_XMLNS);
 	lua_pop(L, 1);
 	return own.bytes == NULL ? inherited : own;
+}
+
+static bool is_named(lua_State *L, int element, struct s2sp_text name) {
+	return s2sp_text_equal(s2sp_raw_text(L, element, S2SP_KEY_NAME), name);
 }
 
 static bool has_text(lua_State *L, int element) {
@@ -37,7 +39,7 @@ static bool has_text(lua_State *L, int element) {
 }
 
 static bool is_last_activity(lua_State *L, int element, struct s2sp_text xmlns) {
-	return s2sp_text_equal(xmlns, s2sp_text_from(namespace_last)) && s2sp_lua_field_is(L, element, "name", "query");
+	return s2sp_text_equal(xmlns, S2SP_TEXT("jabber:iq:last")) && is_named(L, element, S2SP_TEXT("query"));
 }
 
 static enum found look(lua_State *L, int element, struct s2sp_text inherited, int depth);
@@ -58,11 +60,10 @@ static bool look_inside(lua_State *L, int element, struct s2sp_text xmlns, int d
 static enum found look(lua_State *L, int element, struct s2sp_text inherited, int depth) {
 	if (!lua_istable(L, element))
 		return FOUND_NOTHING;
-	if (depth > DEPTH_MAX)
+	if (depth > DEPTH_MAX || !lua_checkstack(L, 8))
 		return FOUND_NOTE;
-	luaL_checkstack(L, 8, NULL);
 	struct s2sp_text xmlns = namespace_of(L, element, inherited);
-	if (is_stream_namespace(xmlns) && s2sp_lua_field_is(L, element, "name", "status"))
+	if (is_stream_namespace(xmlns) && is_named(L, element, S2SP_TEXT("status")))
 		return FOUND_NOTE;
 	if (is_last_activity(L, element, xmlns) && has_text(L, element))
 		return FOUND_INSIDE;
@@ -113,27 +114,17 @@ static void push_cleaned(lua_State *L, int element, struct s2sp_text inherited, 
 	lua_settop(L, copy);
 }
 
-/* The stanza's attributes change from one recipient to the next. */
-static void copy_attributes(lua_State *L, int stanza, int copy) {
-	int top = lua_gettop(L);
-	lua_newtable(L);
-	s2sp_lua_field(L, stanza, "attr");
-	if (lua_istable(L, -1)) {
-		for (lua_pushnil(L); lua_next(L, top + 2) != 0;) {
-			lua_pushvalue(L, -2);
-			lua_insert(L, -2);
-			lua_rawset(L, top + 1);
-		}
-	}
-	lua_settop(L, top + 1);
-	lua_setfield(L, copy, "attr");
-}
-
-/* Whether the copy at `copy` is still what a new one would be: the same children in the same order, but for notes. */
+/*
+ * Whether the copy at `copy` is still what a new one would be: the same attributes, the same children in the same order, but for
+ * notes. The attributes are those of the stanza itself, in which core puts one recipient after the other.
+ */
 static bool is_current(lua_State *L, int stanza, int copy) {
 	int top = lua_gettop(L);
 	lua_Integer count = (lua_Integer)lua_rawlen(L, stanza), at = 0;
-	bool current = true;
+	s2sp_raw(L, stanza, S2SP_KEY_ATTR);
+	s2sp_raw(L, copy, S2SP_KEY_ATTR);
+	bool current = lua_rawequal(L, top + 1, top + 2);
+	lua_settop(L, top);
 	for (lua_Integer i = 1; current && i <= count; i++) {
 		enum found found = lua_rawgeti(L, stanza, i) == LUA_TTABLE ? look(L, top + 1, (struct s2sp_text){ NULL, 0 }, 1) : FOUND_NOTHING;
 		if (found == FOUND_NOTHING) {
@@ -179,37 +170,41 @@ static void push_iq_cleaned(lua_State *L, int stanza) {
 	lua_settop(L, copy);
 }
 
-bool s2sp_lua_without_notes(lua_State *L, int stanza, int guard) {
-	int top = lua_gettop(L);
+enum s2sp_notes s2sp_lua_notes_kept(lua_State *L, int stanza, int guard) {
 	struct s2sp_text none = { NULL, 0 };
-	stanza = lua_absindex(L, stanza);
-	guard = lua_absindex(L, guard);
-	if (s2sp_lua_field_is(L, stanza, "name", "iq")) {
-		if (!iq_has_note(L, stanza))
-			return false;
-		push_iq_cleaned(L, stanza);
-		copy_attributes(L, stanza, top + 1);
-		return true;
-	}
-	if (!look_inside(L, stanza, none, 1))
-		return false;
-	bool kept = s2sp_lua_field(L, guard, "notes") == LUA_TTABLE;
-	if (kept) {
+	if (is_named(L, stanza, S2SP_TEXT("iq")))
+		return iq_has_note(L, stanza) ? S2SP_NOTES_FOUND : S2SP_NOTES_NONE;
+	int top = lua_gettop(L);
+	if (s2sp_raw(L, guard, S2SP_KEY_NOTES) == LUA_TTABLE) {
 		lua_pushvalue(L, stanza);
 		if (lua_rawget(L, top + 1) == LUA_TTABLE && is_current(L, stanza, top + 2)) {
-			lua_remove(L, top + 1);
-			copy_attributes(L, stanza, top + 1);
-			return true;
+			lua_replace(L, top + 1);
+			return S2SP_NOTES_KEPT;
 		}
-		lua_settop(L, top + 1);
 	}
-	push_cleaned(L, stanza, none, 0);
-	copy_attributes(L, stanza, top + 2);
-	if (kept) {
+	lua_settop(L, top);
+	return look_inside(L, stanza, none, 1) ? S2SP_NOTES_FOUND : S2SP_NOTES_NONE;
+}
+
+bool s2sp_lua_without_notes(lua_State *L, int stanza, int guard) {
+	int top = lua_gettop(L);
+	stanza = lua_absindex(L, stanza);
+	guard = lua_absindex(L, guard);
+	switch (s2sp_lua_notes_kept(L, stanza, guard)) {
+	case S2SP_NOTES_NONE: return false;
+	case S2SP_NOTES_KEPT: return true;
+	case S2SP_NOTES_FOUND: break;
+	}
+	if (is_named(L, stanza, S2SP_TEXT("iq"))) {
+		push_iq_cleaned(L, stanza);
+		return true;
+	}
+	push_cleaned(L, stanza, (struct s2sp_text){ NULL, 0 }, 0);
+	if (s2sp_raw(L, guard, S2SP_KEY_NOTES) == LUA_TTABLE) {
 		lua_pushvalue(L, stanza);
-		lua_pushvalue(L, top + 2);
-		lua_rawset(L, top + 1);
+		lua_pushvalue(L, top + 1);
+		lua_rawset(L, top + 2);
 	}
-	lua_remove(L, top + 1);
+	lua_settop(L, top + 1);
 	return true;
 }

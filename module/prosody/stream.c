@@ -11,12 +11,14 @@
 #define FIELD S2SP_LUA_STREAM_FIELD
 
 /* UV_VERDICTS: what other hosts of ours make of the certificate, host -> verdict; forgotten with the policy. */
-enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_REPORT, UV_ACCOUNT, UV_VERDICTS, UV_PROTOCOL, UV_COUNT = UV_PROTOCOL };
+enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_REPORT, UV_ACCOUNT, UV_VERDICTS, UV_PROTOCOL, UV_NUMBERS, UV_COUNT = UV_NUMBERS };
 
 /* What the userdata holds. */
 struct record {
 	struct s2sp_stream stream;
-	const void *mark; /* last: see s2sp_lua_marked */
+	struct s2sp_text remote, local; /* what UV_REMOTE and UV_LOCAL keep alive, once they are known */
+	struct s2sp_numbers *numbers;   /* UV_NUMBERS */
+	const void *mark;               /* last: see s2sp_lua_marked */
 };
 
 static const char record_mark;
@@ -42,6 +44,8 @@ struct s2sp_stream *s2sp_lua_stream_need(lua_State *L, int session) {
 		return stream;
 	lua_pop(L, 1);
 	struct record *fresh = lua_newuserdatauv(L, sizeof *fresh, UV_COUNT);
+	fresh->numbers = NULL;
+	fresh->remote = fresh->local = (struct s2sp_text){ NULL, 0 };
 	fresh->mark = &record_mark;
 	stream = &fresh->stream;
 	s2sp_stream_begin(stream, s2sp_lua_field_is(L, session, "direction", "outgoing") ? S2SP_OUTGOING : S2SP_INCOMING, NULL);
@@ -59,12 +63,38 @@ static struct s2sp_text user_text(lua_State *L, int record, int slot) {
 	return text;
 }
 
+struct s2sp_text s2sp_stream_remote(const struct s2sp_stream *stream) {
+	return ((const struct record *)stream)->remote;
+}
+
+struct s2sp_text s2sp_stream_local(const struct s2sp_stream *stream) {
+	return ((const struct record *)stream)->local;
+}
+
+struct s2sp_numbers *s2sp_stream_numbers(const struct s2sp_stream *stream) {
+	return ((const struct record *)stream)->numbers;
+}
+
+void s2sp_lua_stream_keep_numbers(lua_State *L, int record, struct s2sp_numbers *numbers) {
+	lua_setiuservalue(L, record, UV_NUMBERS);
+	((struct record *)lua_touserdata(L, record))->numbers = numbers;
+}
+
 struct s2sp_text s2sp_lua_stream_remote(lua_State *L, int record) {
-	return user_text(L, record, UV_REMOTE);
+	return s2sp_stream_remote(lua_touserdata(L, record));
 }
 
 struct s2sp_text s2sp_lua_stream_local(lua_State *L, int record) {
-	return user_text(L, record, UV_LOCAL);
+	return s2sp_stream_local(lua_touserdata(L, record));
+}
+
+/* The record keeps a string for as long as it lives. */
+static struct s2sp_text keep_text(lua_State *L, int record, int slot, struct s2sp_text text) {
+	record = lua_absindex(L, record);
+	lua_pushlstring(L, text.bytes, text.length);
+	text.bytes = lua_tostring(L, -1);
+	lua_setiuservalue(L, record, slot);
+	return text;
 }
 
 struct s2sp_text s2sp_lua_stream_account(lua_State *L, int record) {
@@ -72,14 +102,13 @@ struct s2sp_text s2sp_lua_stream_account(lua_State *L, int record) {
 }
 
 void s2sp_lua_stream_set_account(lua_State *L, int record, struct s2sp_text account) {
-	record = lua_absindex(L, record);
-	lua_pushlstring(L, account.bytes, account.length);
-	lua_setiuservalue(L, record, UV_ACCOUNT);
+	keep_text(L, record, UV_ACCOUNT, account);
 }
 
 /* The policy that `host` has now becomes the record's; NULL (refuse everything) when it has none. */
 static const struct s2sp_policy *adopt_policy(lua_State *L, int record, int guard, struct s2sp_text host) {
 	const struct s2sp_policy *policy = NULL;
+	((struct record *)lua_touserdata(L, record))->numbers = NULL;
 	s2sp_lua_field(L, guard, "policies");
 	if (lua_istable(L, -1) && host.length > 0) {
 		lua_pushlstring(L, host.bytes, host.length);
@@ -112,19 +141,34 @@ static void call_method(lua_State *L, int object, const char *method) {
 	lua_call(L, 1, 1);
 }
 
-/* Whether the value on top is LuaSec's description of a finished handshake, replaced with the protocol's name then. */
+/* Whether the value on top names the protocol of a finished handshake, or is LuaSec's description of one: the name takes its place. */
 static bool describes_tls(lua_State *L) {
-	if (!lua_istable(L, -1) || s2sp_lua_field(L, -1, "protocol") != LUA_TSTRING)
-		return false;
-	lua_replace(L, -2);
-	return lua_rawlen(L, -1) > 0;
+	if (lua_istable(L, -1)) {
+		s2sp_lua_field(L, -1, "protocol");
+		lua_replace(L, -2);
+	}
+	return lua_type(L, -1) == LUA_TSTRING && lua_rawlen(L, -1) > 0;
+}
+
+/* Pushes what LuaSec says of the connection on top of the stack, for describes_tls. */
+static void ask_socket(lua_State *L, int guard) {
+	int socket = lua_gettop(L);
+	if (luaL_testudata(L, socket, "SSL:Connection") != NULL && s2sp_lua_field(L, guard, "tls_info") == LUA_TFUNCTION) {
+		lua_pushvalue(L, socket);
+		lua_call(L, 1, 4); /* cipher, bits, bits, protocol */
+		if (lua_type(L, socket + 1) != LUA_TSTRING)
+			lua_pushnil(L);
+		return;
+	}
+	lua_settop(L, socket);
+	call_method(L, socket, "info");
 }
 
 /*
  * Whether the connection itself reports a TLS session; its protocol stays with the record. session.secure is not asked: a second
  * stream header in clear after <starttls/> makes core set it (0.12.3 and 13.0.1).
  */
-static bool connection_tls(lua_State *L, int session, int record) {
+static bool connection_tls(lua_State *L, int session, int record, int guard) {
 	int top = lua_gettop(L);
 	bool tls = false;
 	s2sp_lua_field(L, session, "conn");
@@ -132,7 +176,7 @@ static bool connection_tls(lua_State *L, int session, int record) {
 		/* The LuaSec object once TLS has begun, in 0.12 and 13; a plain socket has no such method. */
 		call_method(L, top + 1, "socket");
 		if (lua_type(L, -1) == LUA_TUSERDATA)
-			call_method(L, -1, "info");
+			ask_socket(L, guard);
 		else
 			call_method(L, top + 1, "ssl_info"); /* whatever else a connection is made of, in 13 */
 		tls = describes_tls(L);
@@ -205,7 +249,7 @@ static bool demands_certificate(const struct s2sp_partner *partner) {
 
 /* What the connection says now. The certificate is judged once, as soon as the domain is known. */
 static void observe(lua_State *L, int session, int record, int guard, struct s2sp_stream *stream) {
-	bool tls = stream->tls || connection_tls(L, session, record);
+	bool tls = stream->tls || connection_tls(L, session, record, guard);
 	enum s2sp_certificate_verdict verdict = (enum s2sp_certificate_verdict)stream->certificate;
 	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
 	if (tls && stream->policy != NULL && remote.length > 0 && stream->stage < S2SP_STAGE_AUTHENTICATED) {
@@ -227,8 +271,7 @@ struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record,
 	if (remote.length > 0 && !s2sp_text_equal(remote, s2sp_domain_text(&domain)))
 		return s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "one stream carries one domain pair");
 	if (remote.length == 0 && domain.length > 0) {
-		lua_pushlstring(L, domain.bytes, domain.length);
-		lua_setiuservalue(L, record, UV_REMOTE);
+		((struct record *)stream)->remote = keep_text(L, record, UV_REMOTE, s2sp_domain_text(&domain));
 		observe(L, session, record, guard, stream);
 	}
 	return s2sp_stream_identify(stream, s2sp_domain_text(&domain));
@@ -243,8 +286,7 @@ static bool bind_local(lua_State *L, int session, int record, int guard, struct 
 		return s2sp_text_equal(local, now);
 	if (now.length == 0)
 		return true;
-	lua_pushlstring(L, now.bytes, now.length);
-	lua_setiuservalue(L, record, UV_LOCAL);
+	((struct record *)stream)->local = keep_text(L, record, UV_LOCAL, now);
 	stream->policy = adopt_policy(L, record, guard, now);
 	return true;
 }

@@ -29,10 +29,21 @@ struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record,
 /* The stream's canonical remote domain and its local host, empty when not known. Live as long as the record. */
 struct s2sp_text s2sp_lua_stream_remote(lua_State *L, int record);
 struct s2sp_text s2sp_lua_stream_local(lua_State *L, int record);
+/* The same of a record that s2sp_lua_stream_get or _test has given. */
+struct s2sp_text s2sp_stream_remote(const struct s2sp_stream *stream);
+struct s2sp_text s2sp_stream_local(const struct s2sp_stream *stream);
 
 /* Under which name the stream has its place (see stream_limits.h); empty when it never had one. */
 struct s2sp_text s2sp_lua_stream_account(lua_State *L, int record);
 void s2sp_lua_stream_set_account(lua_State *L, int record, struct s2sp_text account);
+
+/*
+ * The numbers of the stream's partner, where its stanzas are counted (counters.h): NULL until they are kept, which pops the value
+ * that owns them, and after every change of the policy.
+ */
+struct s2sp_numbers;
+struct s2sp_numbers *s2sp_stream_numbers(const struct s2sp_stream *stream);
+void s2sp_lua_stream_keep_numbers(lua_State *L, int record, struct s2sp_numbers *numbers);
 
 /*
  * A stanza on the stream for (or from) our host `host`, judged by that host's policy and, where it is not the stream's own, by

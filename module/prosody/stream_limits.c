@@ -114,6 +114,19 @@ struct s2sp_decision s2sp_lua_place_hold(lua_State *L, int guard, int record) {
 	return decision;
 }
 
+struct s2sp_decision s2sp_lua_place_for_stanza(lua_State *L, int guard, int record) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	struct s2sp_decision decision = { S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream does more than to verify keys" };
+	if (!stream->verify_only || stream->stage == S2SP_STAGE_REFUSED || stream->partner == NULL)
+		return decision;
+	decision = s2sp_lua_place_ask(L, guard, stream->policy, stream->partner, s2sp_lua_stream_remote(L, record));
+	if (decision.verdict == S2SP_VERDICT_ALLOW) {
+		stream->verify_only = false;
+		s2sp_lua_place_hold(L, guard, record);
+	}
+	return decision;
+}
+
 /* release(guard, session): the stream's place is free. */
 static int release(lua_State *L) {
 	luaL_checktype(L, 1, LUA_TTABLE);
@@ -208,36 +221,6 @@ static int on_new_stream(lua_State *L) {
 		decision = s2sp_lua_place_ask(L, ARG_GUARD, policy, partner, s2sp_domain_text(&domain));
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
-	return refuse_route(L, decision);
-}
-
-/*
- * A stanza for a stream that was opened to have a dialback key verified: from now on it is a stream like any other, if there
- * is room for it. Otherwise it goes on verifying, and the stanza is refused.
- */
-static int on_route_to_verifier(lua_State *L) {
-	s2sp_lua_field(L, ARG_EVENT, "stanza");
-	if (s2sp_lua_field_is(L, -1, "name", "db:verify") || !lua_istable(L, ARG_GUARD))
-		return 0;
-	s2sp_lua_field(L, ARG_GUARD, "hosts");
-	lua_pushvalue(L, ARG_HOST);
-	if (!lua_istable(L, -2) || lua_gettable(L, -2) != LUA_TTABLE)
-		return 0;
-	s2sp_lua_field(L, -1, "s2sout");
-	s2sp_lua_field(L, ARG_EVENT, "to_host");
-	if (!lua_istable(L, -2) || lua_isnil(L, -1) || lua_gettable(L, -2) != LUA_TTABLE)
-		return 0;
-	int session = lua_gettop(L);
-	struct s2sp_stream *stream = s2sp_lua_stream_get(L, session);
-	if (stream == NULL || !stream->verify_only || stream->stage == S2SP_STAGE_REFUSED || stream->partner == NULL)
-		return 0;
-	struct s2sp_decision decision =
-		s2sp_lua_place_ask(L, ARG_GUARD, stream->policy, stream->partner, s2sp_lua_stream_remote(L, session + 1));
-	if (decision.verdict == S2SP_VERDICT_ALLOW) {
-		stream->verify_only = false;
-		s2sp_lua_place_hold(L, ARG_GUARD, session + 1);
-		return 0;
-	}
 	return refuse_route(L, decision);
 }
 
@@ -375,11 +358,9 @@ static int on_keepalive_answer(lua_State *L) {
 
 static const struct s2sp_handler limit_handlers[] = {
 	/* Between core's two: what found an existing stream (-1) has stopped there, the new one is opened at -10. */
-	{ "route/remote", on_new_stream, -9, true },
-	/* After the stanza has been judged (1000), before core takes an existing stream (-1). */
-	{ "route/remote", on_route_to_verifier, 900, true },
+	{ "route/remote", on_new_stream, -9, true, NULL },
 	/* Before any stanza is judged (1000). */
-	{ "iq/host", on_keepalive_answer, 1001, true },
+	{ "iq/host", on_keepalive_answer, 1001, true, NULL },
 };
 
 void s2sp_limit_handlers_install(lua_State *L, int guard, int context, int host) {

@@ -17,6 +17,12 @@ struct s2sp_decision s2sp_lua_place_hold(lua_State *L, int guard, int record);
 struct s2sp_decision s2sp_lua_place_ask(lua_State *L, int guard, const struct s2sp_policy *policy,
                                         const struct s2sp_partner *partner, struct s2sp_text remote);
 
+/*
+ * A stanza for a stream that may have been opened to have a dialback key verified: from now on it is a stream like any other, if
+ * there is room for it. Otherwise it goes on verifying, and the stanza is to be refused. May throw.
+ */
+struct s2sp_decision s2sp_lua_place_for_stanza(lua_State *L, int guard, int record);
+
 /* A stanza of an authenticated stream: activity, unless it is a keepalive. `attr` is its attributes' table. */
 void s2sp_lua_stanza_counts(lua_State *L, struct s2sp_stream *stream, int stanza, int attr);
 

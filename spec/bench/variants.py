@@ -74,3 +74,19 @@ VARIANTS = {
     "firewall": ("mod_firewall, allow-list and roster check", _firewall),
     "strangers": ("mod_block_strangers", lambda lab: {"modules": ["dialback", "block_strangers"], "plugins": [COMMUNITY]}),
 }
+
+# Of another server, measured by CPU time: (title, more of its configuration).
+EJABBERD = {
+    "ejabberd": ("ejabberd, s2s_access: all", {}),
+    "ejabberd-access": ("ejabberd, s2s_access with 10 domains", {
+        "acl": {"partners": {"server": [*(f"xmpp-{number:07d}.department.example" for number in range(1, 10)), REMOTE]}},
+        "access_rules": {"partners_only": [{"allow": "partners"}, {"deny": "all"}]},
+        "s2s_access": "partners_only",
+    }),
+}
+TITLES = {variant: title for variant, (title, _) in {**VARIANTS, **EJABBERD}.items()}
+
+
+def base_of(variant):
+    """What a variant is compared with."""
+    return "ejabberd" if variant in EJABBERD else "bare"

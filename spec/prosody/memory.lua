@@ -50,7 +50,7 @@ local guard = {
 	internal_error = refuse; policies = {}; trust = { anchors = {}; hosts = {}; own = {} };
 	hosts = { [HOST] = { type = "local"; s2sout = {} } };
 	bare_sessions = {}; full_sessions = {}; places = { partners = {} }; keepalives = {};
-	answers = setmetatable({}, { __mode = "k" }); notes = setmetatable({}, { __mode = "k" });
+	counters = {}; answers = setmetatable({}, { __mode = "k" }); notes = setmetatable({}, { __mode = "k" });
 	fill_features = function () end; trim_features = function () end; roles_scanned = true;
 	read_features = function () return false, false, false, true; end;
 	send_starttls_failure = refuse; send_sasl_failure = refuse;

@@ -7,6 +7,7 @@ import re
 from scenarios._edge import ALICE, HOST
 from scenarios._types import DOMAINS, FED, OPEN, PARTNERS, QUIET, UNV, VER, bob, start
 
+TIMEOUT = 120 # a console for each question
 CAROL, ERIN, FRANK = (f"{name}@{HOST}" for name in ("carol", "erin", "frank"))
 SAMPLE = (FED, VER, UNV, QUIET, OPEN)
 KINDS = {

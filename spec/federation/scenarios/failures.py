@@ -215,11 +215,17 @@ def outbound_fails(lab, edge, alice):
     edge.wait_log(r"error.*Error while handling .*refused", 5, mark)
 
 
-# A handler of a stanza: the addresses are no strings any more.
+# A handler of a stanza: there is an error where its attributes were, or some of them. A route is judged by what it has of its own;
+# where that is from another host, what is then done about it reads on.
 BAD_ADDRESS = """
+local trap = { __index = function () error("a trap"); end };
+local broken = {
+    ["message/bare"] = setmetatable({}, trap);
+    ["route/remote"] = { name = "message"; attr = setmetatable({ from = "eve@elsewhere.test" }, trap) };
+};
 module:hook("%s", function (event)
     if event.stanza.attr.id == "trapped" then
-        event.stanza = setmetatable({}, { __index = function () error("a trap"); end });
+        event.stanza = broken["%s"];
     end
 end, 100000);
 """
@@ -228,7 +234,7 @@ end, 100000);
 def stanza_edge(lab, name, event):
     folder = lab.directory / f"trap-{name}"
     folder.mkdir()
-    (folder / "mod_trap.lua").write_text(BAD_ADDRESS % event)
+    (folder / "mod_trap.lua").write_text(BAD_ADDRESS % (event, event))
     return edge_server(lab, GOOD, name=f"trap{name}", register=False, plugins=[folder], modules=["trap"]).start()
 
 

@@ -1,0 +1,252 @@
+-- The quick look at stanzas against the handlers it stands for: whatever a stanza is like, what comes of it is the same. Where nothing
+-- is counted the look never concludes, so that one of two servers that are otherwise alike goes the long way with each stanza.
+
+local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
+package.path = source.."/spec/prosody/?.lua;"..package.path;
+local native = require "config_stub".native();
+
+local HOST, ROOMS = "contoso.test", "rooms.contoso.test";
+local DOMAINS = { "fed.test", "quiet.test", "ver.test", "unv.test", "open.test" };
+local CASES = 12000;
+local sethook = debug.sethook; -- every look into the environment of a test is a call too
+
+local function partner(domain, partner_type, group_chat)
+	return { domain = domain; partner_type = partner_type; group_chat = group_chat; tls = "not_supported"; sasl = "not_supported"; dialback = true };
+end
+
+local partners = assert(native.compile_table { local_domains = { HOST, ROOMS }; lists = { { place = "s2s_partners"; list = {
+	partner("fed.test", "federated"), partner("quiet.test", "federated", "refuse"), partner("ver.test", "public_verified"),
+	partner("unv.test", "public_unverified"), partner("open.test", "public_unverified", "allow"),
+} } } });
+local policy = assert(native.compile_policy { table = partners; limits = { connections = 100; partner_connections = 10 };
+	external_access = { default = "allow"; users = { intern = "deny" } };
+	options = { require_encryption = false; secure_auth = false } });
+
+-- A generator of our own: the same cases in every run.
+local state = 20;
+local function draw(list)
+	state = (state * 1103515245 + 12345) & 0x7fffffff;
+	return list[(state >> 8) % list.n + 1];
+end
+local function any(...) return table.pack(...); end
+
+local function show(value, seen)
+	if type(value) ~= "table" then return tostring(value); end
+	seen = seen or {};
+	if seen[value] then return "..."; end
+	seen[value] = true;
+	local parts = {};
+	for key, entry in pairs(value) do parts[#parts+1] = tostring(key).."="..show(entry, seen); end
+	table.sort(parts);
+	seen[value] = nil;
+	return "{"..table.concat(parts, ",").."}";
+end
+
+-- One pretended server with an established stream of each partner, which what goes out uses too (as bidi does).
+local function new_server(counters)
+	local server, hooks = { actions = {} }, {};
+	local guard = { policies = { [HOST] = policy; [ROOMS] = policy }; trust = { anchors = {}; hosts = {}; own = {} }; counters = counters;
+		hosts = { [HOST] = { type = "local"; s2sout = {} }; [ROOMS] = { type = "component"; s2sout = {} } };
+		places = { total = 0; partners = {} }; keepalives = {};
+		answers = setmetatable({}, { __mode = "k" }); notes = setmetatable({}, { __mode = "k" });
+		full_sessions = { ["alice@"..HOST.."/r"] = {}; ["carol@"..HOST.."/r"] = {}; ["intern@"..HOST.."/r"] = {} };
+		bare_sessions = {
+			["alice@"..HOST] = { roster = { [false] = {}; ["bob@unv.test"] = {}; ["bob@open.test"] = {}; ["bob@ver.test"] = {} } };
+			["carol@"..HOST] = { roster = { [false] = { broken = true }; ["bob@unv.test"] = {} } };
+			["intern@"..HOST] = { roster = { [false] = {} } };
+		};
+		directed = { ["alice@"..HOST] = { ["alice@"..HOST.."/r"] = { ["eve@open.test"] = true } } };
+		fill_features = function () end; trim_features = function () end;
+		facts = {
+			access = function (_, user) return user == "intern" and "denied" or "allowed"; end;
+			account = function (_, user) return (user == "alice" or user == "carol" or user == "dave" or user == "intern") and "exists" or "missing"; end;
+			listed = function (_, user, _, contact)
+				if user == "carol" then return "unavailable"; end
+				contact = contact:lower():match("^[^/]*");
+				return (user == "alice" or user == "dave") and contact:match("^bob@") and contact ~= "bob@fed.test" and contact ~= "bob@quiet.test"
+					and "yes" or "no";
+			end;
+			directed = function (_, user, _, contact)
+				return user == "alice" and contact:match("^[^/]*") == "eve@open.test" and "yes" or "no";
+			end;
+			requested = function (_, _, _, _, id) return id == "asked" and "yes" or "no"; end;
+			standing = function () return "none"; end;
+		};
+	};
+	guard.act = setmetatable({}, { __index = function (_, name)
+		return function (...)
+			local arguments = table.pack(...);
+			-- Only told to the log, of the first recipient.
+			if name == "passed" and arguments[2] == "status-note-removed" and arguments[3] == nil then return; end
+			for i = 1, arguments.n do
+				if type(arguments[i]) == "table" then arguments[i] = arguments[i].name or "table"; end
+			end
+			table.insert(server.actions, name..show(arguments));
+		end;
+	end });
+	guard.internal_error = function (_, err) table.insert(server.actions, "internal error: "..tostring(err)); end;
+	for _, host in ipairs { HOST, ROOMS } do
+		hooks[host] = {};
+		native.install_host(guard, { hook = function (_, event, handler, priority)
+			hooks[host][event] = hooks[host][event] or {};
+			table.insert(hooks[host][event], { handler = handler; priority = priority });
+			table.sort(hooks[host][event], function (a, b) return a.priority > b.priority; end);
+		end }, host);
+	end
+	hooks[""] = {};
+	native.install_global(guard, { hook = function (_, event, handler, priority)
+		hooks[""][event] = hooks[""][event] or {};
+		table.insert(hooks[""][event], { handler = handler; priority = priority });
+	end });
+	local filter = native.stanza_filter(guard);
+
+	-- As util.events does it. server.calls: of functions in C; a look that concludes is part of the one that is called.
+	local function fire(host, event, data)
+		server.calls = 0;
+		for _, entry in ipairs(hooks[host][event] or {}) do
+			sethook(function () server.calls = server.calls + 1; end, "c");
+			local answer = entry.handler(data);
+			sethook();
+			if answer ~= nil then return answer; end
+		end
+	end
+
+	function server.open()
+		guard.places = { total = 0; partners = {} };
+		for _, domain in ipairs(DOMAINS) do
+			for _, host in ipairs { HOST, ROOMS } do
+				local session = { type = "s2sin_unauthed"; direction = "incoming"; from_host = domain; to_host = host; conn = {}; hosts = {} };
+				fire("", "s2s-created", { session = session });
+				fire(host, "s2s-stream-features", { origin = session; features = { tags = {} } });
+				local key = { name = "result"; attr = { xmlns = "jabber:server:dialback"; from = domain; to = host }; tags = {} };
+				assert(filter(key, session), show(server.actions));
+				assert(fire(host, "stanza/jabber:server:dialback:result", { origin = session; stanza = key }) == nil, show(server.actions));
+				assert(fire(host, "s2s-authenticated", { session = session; host = domain; mechanism = "dialback" }) == nil, show(server.actions));
+				session.type = "s2sin";
+				fire("", "s2sin-established", { session = session });
+				guard.hosts[host].s2sout[domain] = session;
+			end
+		end
+		server.actions = {};
+	end
+
+	-- What becomes of a stanza: by itself, by what the module does about it, and as what it goes on.
+	local function outcome(answer, event)
+		local result = show { tostring(answer), server.actions, event.stanza };
+		server.actions = {};
+		return result;
+	end
+
+	function server.incoming(host, domain, kind, stanza, roles)
+		guard.roles_scanned = roles;
+		local origin = guard.hosts[host].s2sout[domain];
+		local passed = filter(stanza, origin);
+		if not passed then return outcome("filtered", { stanza = stanza }); end
+		local event = { origin = origin; stanza = stanza };
+		return outcome(fire(host, stanza.name.."/"..kind, event), event);
+	end
+
+	function server.outgoing(host, domain, stanza)
+		local event = { from_host = host; to_host = domain; stanza = stanza };
+		return outcome(fire(host, "route/remote", event), event);
+	end
+
+	function server.refused()
+		for _, host in ipairs { HOST, ROOMS } do
+			for _, domain in ipairs(DOMAINS) do
+				if native.stream_view(guard.hosts[host].s2sout[domain]).stage ~= "established" then return true; end
+			end
+		end
+	end
+
+	return server;
+end
+
+local function element(name, xmlns, ...)
+	local result = { name = name; attr = { xmlns = xmlns }; tags = {} };
+	for _, child in ipairs { ... } do
+		table.insert(result, child);
+		if type(child) == "table" then table.insert(result.tags, child); end
+	end
+	return result;
+end
+
+local children = any(
+	function () end,
+	function () return element("body", nil, "hello"); end,
+	function () return element("status", nil, "lunch"); end,
+	function () return element("show", nil, "away"), element("status", nil, "lunch"); end,
+	function () return element("x", "http://jabber.org/protocol/muc"); end,
+	function () return element("query", "http://jabber.org/protocol/disco#info"); end,
+	function () return element("ping", "urn:xmpp:ping"); end,
+	function () return element("query", "jabber:iq:last", "lunch"); end,
+	function () return element("idle", "urn:xmpp:idle:1", element("status", "jabber:client", "lunch")); end,
+	function () return element("ping", "urn:xmpp:ping"), element("ping", "urn:xmpp:ping"); end
+);
+local names = any("message", "presence", "iq", "message", "presence");
+local types = any(nil, nil, nil, "chat", "groupchat", "error", "normal", "", "unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed",
+	"probe", "get", "set", "result", "bogus");
+local locals = any("alice", "alice", "alice", "carol", "dave", "nobody", "intern", "");
+local resources = any("", "/r", "/r", "/gone", "/a@b");
+local contacts = any("bob@", "bob@", "eve@", "", "@");
+local ids = any("1", nil, "asked");
+local domains = any(table.unpack(DOMAINS));
+local hosts = any(HOST, HOST, HOST, ROOMS);
+
+-- A stanza twice, so that neither server sees what the other has done to it. Now and then an address is not what it should be.
+local function new_case()
+	local host, domain, incoming = draw(hosts), draw(domains), draw(any(true, false));
+	local ours = draw(locals);
+	local mine = (ours == "" and host or ours.."@"..host)..draw(resources);
+	local theirs = draw(contacts)..domain..draw(resources);
+	local odd = draw(any(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
+	if odd == 1 then theirs = "bob@elsewhere.test"; elseif odd == 2 then theirs = theirs:upper(); elseif odd == 3 then theirs = nil;
+	elseif odd == 4 then mine = nil; elseif odd == 5 then mine = "alice@elsewhere.test"; end
+	local name, kind, id, make = draw(names), draw(types), draw(ids), draw(children);
+	local function stanza()
+		local result = element(name, nil, make());
+		result.attr.type, result.attr.id = kind, id;
+		result.attr.from, result.attr.to = incoming and theirs or mine, incoming and mine or theirs;
+		return result;
+	end
+	return { host = host; domain = domain; incoming = incoming; stanza = stanza;
+		kind = mine and mine:find("@") and (mine:find("/") and "full" or "bare") or "host" };
+end
+
+describe("the quick look", function ()
+	it("says of every stanza what the long way says", function ()
+		local counters = {};
+		local quick, long = new_server(counters), new_server(nil);
+		quick.open();
+		long.open();
+		local looks, passes, alike = 0, 0, 0;
+		for _ = 1, CASES do
+			local case = new_case();
+			local mine, other = case.stanza(), case.stanza();
+			local roles = draw(any(nil, nil, {}));
+			for _ = 1, draw(any(1, 1, 2)) do -- as a broadcast has one stanza for many
+				local function went(server, stanza)
+					if case.incoming then return server.incoming(case.host, case.domain, case.kind, stanza, roles); end
+					return server.outgoing(case.host, case.domain, stanza);
+				end
+				local answer = went(quick, mine);
+				if answer:find("^{1=nil") then
+					passes = passes + 1;
+					if answer:find("answer_alike", 1, true) then alike = alike + 1; end
+					if case.incoming and quick.calls == 2 then looks = looks + 1; end -- the handler, and the end of the hook
+				end
+				assert.same(went(long, other), answer, ("%s %s %s"):format(case.incoming and "in" or "out", case.domain, show(mine)));
+			end
+			if quick.refused() then
+				quick.open();
+				long.open();
+			end
+		end
+		local counted = 0;
+		for _, block in pairs(counters) do
+			native.drain_counters(block, function (_, _, _, _, _, times) counted = counted + times; end);
+		end
+		assert.same(passes - alike, counted);
+		assert.is_true(passes > CASES / 10 and looks > CASES / 100, passes.." passed, "..looks.." at a look");
+	end);
+end);
