@@ -50,7 +50,7 @@ def ask(lab, contact, user):
     """The contact asks for the user's presence; what it is told, once all has been said: the types of presence."""
     mark, log = contact.mark(), lab.edge.mark()
     contact.subscribe(user.jid)
-    lab.edge.wait_log(r"(Authorised the subscription|already|roster-unavailable|cancelled-by-user|inbound presence subscribe)", 10, log)
+    lab.edge.wait_log(r"(subscription-authorised|roster-unavailable|cancelled-by-user|inbound presence subscribe)", 10, log)
     contact.iq(HOST, "<ping xmlns='urn:xmpp:ping'/>")
     user.iq(HOST, "<ping xmlns='urn:xmpp:ping'/>")
     contact.iq(HOST, "<ping xmlns='urn:xmpp:ping'/>")
