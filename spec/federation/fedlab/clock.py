@@ -1,24 +1,25 @@
 """A clock that a test sets, for the servers that are started with it."""
 
+import mmap
 import pathlib
+import struct
+import subprocess
 
 DAY = 86400
+SOURCE = pathlib.Path(__file__).with_suffix(".c")
 
 
 class Clock:
-    """with `env` a server sees the clock as set(); the monotonic clock goes on, as when an administrator sets the time."""
+    """With `env` a server has the time of day that set() says; its other clocks go on."""
 
     def __init__(self, lab, name="clock"):
-        libraries = sorted(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-        if not libraries:
-            raise RuntimeError("libfaketime is not installed")
-        self._file = lab.directory / name
-        self.env = {"LD_PRELOAD": str(libraries[0]), "FAKETIME_TIMESTAMP_FILE": str(self._file), "FAKETIME_NO_CACHE": "1",
-                    "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-        self.set(0)
+        path, library = lab.directory / name, lab.directory / f"{name}.so"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", library, SOURCE], check=True, timeout=60)
+        path.write_bytes(bytes(8))
+        with open(path, "r+b") as file:
+            self._shift = mmap.mmap(file.fileno(), 8)
+        self.env = {"LD_PRELOAD": str(library), "LAB_CLOCK": str(path)}
 
     def set(self, days):
         """So many days from now; negative: in the past."""
-        new = self._file.with_suffix(".new")
-        new.write_text(f"{days * DAY:+.0f}\n")
-        new.replace(self._file)     # never half written
+        self._shift[:] = struct.pack("=q", round(days * DAY))
