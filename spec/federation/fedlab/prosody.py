@@ -72,7 +72,7 @@ class Prosody:
         loads_it = partners is not None or os.environ.get("S2S_PARTNERS_PLUGINS") in self.plugins
         if loads_it and "S2S_PARTNERS_PRELOAD" in os.environ:
             # A sanitizer's runtime must come first, and only into what loads the module.
-            self.env["LD_PRELOAD"] = os.environ["S2S_PARTNERS_PRELOAD"]
+            self.env["LD_PRELOAD"] = " ".join([os.environ["S2S_PARTNERS_PRELOAD"], *filter(None, [(env or {}).get("LD_PRELOAD")])])
         self.trust = trust or lab.certificates.trust
         self.under_test = under_test
         self.directory = lab.directory / name
@@ -193,6 +193,13 @@ class Prosody:
     def stop(self):
         """The exit status, negative for a signal."""
         return self.process.stop()
+
+    def kill(self):
+        """With SIGKILL; what it has left behind that start() would take for a sign of life is removed."""
+        self.process.stopped = True
+        self.process.popen.kill()
+        self.process.popen.wait(10)
+        (self.directory / "prosody.sock").unlink(missing_ok=True)
 
     def restart(self):
         self.stop()
