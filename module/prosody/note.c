@@ -89,7 +89,8 @@ static void push_shell(lua_State *L, int element) {
 /* Pushes a copy without what `look` finds in it. Text and elements without notes are shared. */
 static void push_cleaned(lua_State *L, int element, struct s2sp_text inherited, int depth) {
 	luaL_checkstack(L, 12, NULL);
-	struct s2sp_text xmlns = namespace_of(L, element, inherited);
+	/* Of a stanza itself, `inherited` is what look_inside was told: the two must find the same. */
+	struct s2sp_text xmlns = depth == 0 ? inherited : namespace_of(L, element, inherited);
 	bool without_text = is_last_activity(L, element, xmlns);
 	push_shell(L, element);
 	int copy = lua_gettop(L);

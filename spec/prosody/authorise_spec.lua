@@ -85,6 +85,11 @@ describe("copies without status notes", function ()
 		assert.same(before, show(presence));
 	end);
 
+	it("have none whatever namespace a module has given the stanza itself", function ()
+		local stanza = element("presence", { xmlns = "urn:lab" }, element("show", {}, "away"), note("lunch"));
+		assert.same("presence(show(away))", show(without(stanza)));
+	end);
+
 	it("have none inside anything else", function ()
 		local inside = element("forwarded", { xmlns = "urn:xmpp:forward:0" }, element("presence", { xmlns = "jabber:client" }, note("a"), element("show")));
 		local presence = element("presence", {}, inside, element("x", { xmlns = "urn:lab" }, note("stays")));
