@@ -52,10 +52,6 @@ static struct block *need_block(lua_State *L, int guard, int host, const struct 
 		lua_replace(L, top + 1);
 		return block;
 	}
-	if (block != NULL)
-		lua_rawseti(L, top + 1, (lua_Integer)lua_rawlen(L, top + 1) + 1);
-	else
-		lua_pop(L, 1);
 	s2sp_lua_field(L, guard, "policies");
 	if (!lua_istable(L, -1)) {
 		lua_settop(L, top);
@@ -67,15 +63,19 @@ static struct block *need_block(lua_State *L, int guard, int host, const struct 
 		lua_settop(L, top);
 		return NULL;
 	}
-	block = new_block(L, policy);
+	struct block *fresh = new_block(L, policy);
 	lua_pushvalue(L, host);
 	lua_setiuservalue(L, -2, UV_HOST);
+	if (block != NULL) {
+		lua_pushvalue(L, top + 2);
+		lua_rawseti(L, top + 1, (lua_Integer)lua_rawlen(L, top + 1) + 1);
+	}
 	lua_pushvalue(L, host);
 	lua_pushvalue(L, -2);
 	lua_rawset(L, top + 1);
 	lua_replace(L, top + 1);
 	lua_settop(L, top + 1);
-	return block;
+	return fresh;
 }
 
 /* The numbers of a slot of the block on top of the stack, made if there are none. */

@@ -133,7 +133,9 @@ static bool is_own_answer(lua_State *L, int stanza) {
 	if (!lua_istable(L, answers))
 		return true;
 	lua_pushvalue(L, stanza);
-	return lua_rawget(L, answers) != LUA_TNIL;
+	bool own = lua_rawget(L, answers) != LUA_TNIL;
+	lua_pop(L, 1); /* the look at an iq needs the slot */
+	return own;
 }
 
 bool s2sp_look_out(lua_State *L) {

@@ -108,7 +108,9 @@ void s2sp_lua_stream_set_account(lua_State *L, int record, struct s2sp_text acco
 /* The policy that `host` has now becomes the record's; NULL (refuse everything) when it has none. */
 static const struct s2sp_policy *adopt_policy(lua_State *L, int record, int guard, struct s2sp_text host) {
 	const struct s2sp_policy *policy = NULL;
-	((struct record *)lua_touserdata(L, record))->numbers = NULL;
+	/* What owns them keeps the policy before, and an idle stream might never ask for others. */
+	lua_pushnil(L);
+	s2sp_lua_stream_keep_numbers(L, record, NULL);
 	s2sp_lua_field(L, guard, "policies");
 	if (lua_istable(L, -1) && host.length > 0) {
 		lua_pushlstring(L, host.bytes, host.length);

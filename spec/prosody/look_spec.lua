@@ -8,7 +8,10 @@ local native = require "config_stub".native();
 local HOST, ROOMS = "contoso.test", "rooms.contoso.test";
 local DOMAINS = { "fed.test", "quiet.test", "ver.test", "unv.test", "open.test" };
 local CASES = 12000;
-local sethook = debug.sethook; -- every look into the environment of a test is a call too
+-- Every look into the environment of a test is a call too.
+local sethook, getinfo, getlocal, max = debug.sethook, debug.getinfo, debug.getlocal, math.max;
+-- What a handler that is called with an event may have on its stack without asking (LUA_MINSTACK), and what it calls a function with.
+local SLOTS, CALL = 20 + 1, 1 + 3;
 
 local function partner(domain, partner_type, group_chat)
 	return { domain = domain; partner_type = partner_type; group_chat = group_chat; tls = "not_supported"; sasl = "not_supported"; dialback = true };
@@ -18,9 +21,12 @@ local partners = assert(native.compile_table { local_domains = { HOST, ROOMS }; 
 	partner("fed.test", "federated"), partner("quiet.test", "federated", "refuse"), partner("ver.test", "public_verified"),
 	partner("unv.test", "public_unverified"), partner("open.test", "public_unverified", "allow"),
 } } } });
-local policy = assert(native.compile_policy { table = partners; limits = { connections = 100; partner_connections = 10 };
-	external_access = { default = "allow"; users = { intern = "deny" } };
-	options = { require_encryption = false; secure_auth = false } });
+local function new_policy()
+	return assert(native.compile_policy { table = partners; limits = { connections = 100; partner_connections = 10 };
+		external_access = { default = "allow"; users = { intern = "deny" } };
+		options = { require_encryption = false; secure_auth = false } });
+end
+local policy = new_policy();
 
 -- A generator of our own: the same cases in every run.
 local state = 20;
@@ -44,7 +50,7 @@ end
 
 -- One pretended server with an established stream of each partner, which what goes out uses too (as bidi does).
 local function new_server(counters)
-	local server, hooks = { actions = {} }, {};
+	local server, hooks = { actions = {}, deepest = 0 }, {};
 	local guard = { policies = { [HOST] = policy; [ROOMS] = policy }; trust = { anchors = {}; hosts = {}; own = {} }; counters = counters;
 		hosts = { [HOST] = { type = "local"; s2sout = {} }; [ROOMS] = { type = "component"; s2sout = {} } };
 		places = { total = 0; partners = {} }; keepalives = {};
@@ -104,8 +110,15 @@ local function new_server(counters)
 	local function fire(host, event, data)
 		server.calls = 0;
 		for _, entry in ipairs(hooks[host][event] or {}) do
-			sethook(function () server.calls = server.calls + 1; end, "c");
-			local answer = entry.handler(data);
+			local handler = entry.handler;
+			sethook(function ()
+				server.calls = server.calls + 1;
+				if getinfo(3, "f").func ~= handler then return; end
+				local slots = 0;
+				while getlocal(3, slots + 1) do slots = slots + 1; end
+				server.deepest = max(server.deepest, slots);
+			end, "c");
+			local answer = handler(data);
 			sethook();
 			if answer ~= nil then return answer; end
 		end
@@ -149,6 +162,19 @@ local function new_server(counters)
 	function server.outgoing(host, domain, stanza)
 		local event = { from_host = host; to_host = domain; stanza = stanza };
 		return outcome(fire(host, "route/remote", event), event);
+	end
+
+	-- As the guard does when a configuration has been read.
+	function server.adopt(other)
+		guard.policies = { [HOST] = other; [ROOMS] = other };
+		for _, host in ipairs { HOST, ROOMS } do
+			for _, session in pairs(guard.hosts[host].s2sout) do assert.same("allow", (native.rejudge(guard, session))); end
+		end
+	end
+
+	-- A policy that the streams have not been judged by.
+	function server.stray(other)
+		guard.policies = { [HOST] = other; [ROOMS] = other };
 	end
 
 	function server.refused()
@@ -247,6 +273,40 @@ describe("the quick look", function ()
 			native.drain_counters(block, function (_, _, _, _, _, times) counted = counted + times; end);
 		end
 		assert.same(passes - alike, counted);
+		assert.is_true(quick.deepest + CALL <= SLOTS, quick.deepest.." slots of the stack");
+		assert.is_true(quick.deepest > SLOTS / 2, quick.deepest.." slots of the stack: no look has called anything");
 		assert.is_true(passes > CASES / 10 and looks > CASES / 100, passes.." passed, "..looks.." at a look");
+	end);
+
+	local function message(server)
+		return server.outgoing(HOST, "fed.test", { name = "message"; attr = { from = "alice@"..HOST.."/r"; to = "bob@fed.test" }; tags = {} });
+	end
+
+	it("keeps nothing of a policy that has been replaced", function ()
+		local counters = {};
+		local server = new_server(counters);
+		local seen = setmetatable({}, { __mode = "k" });
+		local function serve_with(other)
+			seen[other] = true;
+			server.adopt(other);
+			assert.same(message(server), message(server));
+		end
+		server.open();
+		serve_with(new_policy());
+		server.adopt(policy);
+		for key in pairs(counters) do counters[key] = nil; end -- they have been fetched
+		collectgarbage();
+		collectgarbage();
+		assert.is_nil(next(seen));
+	end);
+
+	it("leaves no numbers about when the policy of a host is not the stream's", function ()
+		local counters = {};
+		local server = new_server(counters);
+		server.open();
+		server.stray(new_policy());
+		for _ = 1, 10 do server.incoming(HOST, "fed.test", "full", { name = "message"; tags = {};
+			attr = { from = "bob@fed.test/r"; to = "alice@"..HOST.."/r" } }); end
+		assert.is_true(#counters <= 1, #counters.." old blocks");
 	end);
 end);

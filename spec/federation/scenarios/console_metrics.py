@@ -97,6 +97,30 @@ def scenario_reloads(lab):
         assert after[key] - before.get(key, 0) == 1, after
 
 
+def scenario_module_reload_with_errors(lab):
+    """The policy before stays in force, and so do the streams; the module that is new counts what goes over them."""
+    good = lab.edge.partners
+    with Client(ALICE, lab.edge.address) as alice, Client(BOB, lab.fabrikam.address) as bob:
+        def talk(body):
+            alice.send_message(BOB, f"out {body}")
+            bob.wait_message(f"out {body}")
+            bob.send_message(ALICE, f"in {body}")
+            alice.wait_message(f"in {body}")
+        talk("before")
+        lab.edge.partners = PARTNERS + 's2s_partners_default = "perhaps"\n'
+        lab.edge.reload()
+        answer = lab.edge.shell('module:reload("s2s_partners")')
+        assert "OK" in answer, answer
+        before = metrics()
+        talk("after")
+        after = metrics()
+    lab.edge.partners = good
+    lab.edge.reload()
+    for direction in ("in", "out"):
+        labels = {"partner": "fabrikam.test", "direction": direction, "reason": "none"}
+        assert decisions(after, **labels) - decisions(before, **labels) == 1, (direction, after)
+
+
 def scenario_forgotten_partners(lab):
     """A partner that is no longer listed leaves no certificate behind that seems to expire."""
     mark = lab.edge.mark()

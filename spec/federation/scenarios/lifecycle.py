@@ -89,6 +89,12 @@ class Scene:
         assert not self.lab.dns.asked(domain, mark)
 
 
+def still_guarded(scene):
+    with scene.probe("evil.test") as evil:
+        evil.open()
+        refused(evil, "unlisted-domain")
+
+
 def first_line(edge):
     """Of what partners:list() prints."""
     return next(line for line in edge.shell("partners:list()").splitlines() if line.strip())

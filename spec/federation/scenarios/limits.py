@@ -98,6 +98,20 @@ def busy(scene):
     return False
 
 
+def scenario_module_reload_with_errors(lab):
+    """The policy before stays, with its limits and with the streams that count."""
+    good = configuration(few(FABRIKAM, limit=1))
+    with Scene(lab, good) as scene, scene.authenticated() as first:
+        scene.edge.partners = good + 's2s_partners_default = "perhaps"\n'
+        scene.edge.reload()
+        answer = scene.edge.shell('module:reload("s2s_partners")')
+        assert "OK" in answer, answer
+        with scene.probe() as second:
+            second.open()
+            refused(second, "connection-limit", "resource-constraint")
+        scene.send_in(first, FABRIKAM)
+
+
 def scenario_both_directions_count(lab):
     with Scene(lab, configuration(few(FABRIKAM))) as scene:
         remote = scene.remote(FABRIKAM)
