@@ -1,6 +1,7 @@
 -- Commit: reads the configuration of every host and compiles all of it, or nothing.
 
 local function new_commit(native, options, trust)
+	local hold_collector = module:require "collector".hold;
 	local commit = {
 		-- The outcome of the last attempt: what is on disk may not be what is in force.
 		state = { applied = false; issues = {}; partner_count = 0 };
@@ -90,14 +91,8 @@ local function new_commit(native, options, trust)
 
 	-- Not even want of memory may end in anything but a refusal.
 	local function try_compile(hosts)
-		-- A long list is built, read once and let go. Prosody's collector starts a cycle at each twentieth that the heap grows:
-		-- it would mark the growing list twenty times over, and everything else with it.
-		local collecting = collectgarbage("isrunning");
-		collectgarbage("stop");
-		local ok, result, issues, count = xpcall(compile, debug.traceback, hosts);
-		if collecting then
-			collectgarbage("restart");
-		end
+		-- A long list is built, read once and let go.
+		local ok, result, issues, count = pcall(hold_collector, compile, hosts);
 		if ok then
 			return result, issues, count;
 		end

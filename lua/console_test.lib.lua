@@ -266,12 +266,18 @@ local function new_test(context)
 		end
 		local host_session = guard.hosts[question.host];
 		routes[question.domain] = nil;
-		own:send(iq, setmetatable({ send = function (reply) -- core's own refusals
+		-- Whatever becomes of the ping, the stream that stands goes back to its place.
+		local sent, problem = pcall(own.send, own, iq, setmetatable({ send = function (reply) -- core's own refusals
 			if reply.attr.type == "error" then on_error({ stanza = reply }); end
 			return true;
 		end }, { __index = host_session }));
 		if routes[question.domain] ~= standing then watched.session = routes[question.domain]; end
 		restore();
+		if not sent and not over then
+			over = true;
+			watched.done();
+			failed(errors.new({ type = "wait"; condition = "internal-server-error"; text = tostring(problem) }));
+		end
 	end
 
 	local function test(self, local_host, remote)

@@ -4,6 +4,7 @@
 local DAY = 86400; -- seconds
 local AHEAD = 14 * DAY;
 local REPEAT = DAY - 600; -- not after the timer, or that would come too early every time
+local STREAMS_AT_ONCE, STREAMS_PAUSE = 10, 0.02; -- seconds
 local PER_PARTNER = 8; -- certificates warned about by name a day
 
 local function new_expiry(native, latch)
@@ -135,15 +136,40 @@ local function new_expiry(native, latch)
 		end
 	end
 
+	-- A warning that cannot be given is no reason to refuse anything.
+	local function protect(action)
+		return function (...)
+			local ok, result = xpcall(action, debug.traceback, ...);
+			if ok then return result; end
+			module:log("error", "The expiry of certificates cannot be watched: %s", result);
+		end
+	end
+
+	-- A few at a time, and the rest later: a view of a stream is a large table, and with thousands of them, and the collector at
+	-- their heels, the server would stand still.
+	local rest; -- the timer for them
+	local function check_streams(now)
+		local streams = {};
+		latch.each_stream(function (session) streams[#streams+1] = session; end);
+		local function check_some()
+			for _ = 1, STREAMS_AT_ONCE do
+				local session = table.remove(streams);
+				if not session then return; end
+				local view = native.stream_view(session);
+				if view and view.stage == "established" then
+					seen(view, now);
+				end
+			end
+			return STREAMS_PAUSE;
+		end
+		if rest then rest:stop(); end
+		rest = check_some() and module:add_timer(STREAMS_PAUSE, protect(check_some)) or nil;
+	end
+
 	local function check(now)
 		check_own(now);
 		check_anchors(now);
-		latch.each_stream(function (session)
-			local view = native.stream_view(session);
-			if view and view.stage == "established" then
-				seen(view, now);
-			end
-		end);
+		check_streams(now);
 	end
 
 	local function is_listed(label)
@@ -170,16 +196,6 @@ local function new_expiry(native, latch)
 		forget(state.warned.partners, is_listed);
 		forget(state.warned.own, function (path) return own[path]; end);
 		forget(state.warned.anchors, function (path) return trust.anchors[path]; end);
-	end
-
-	-- A warning that cannot be given is no reason to refuse anything.
-	local function protect(action)
-		return function (...)
-			local ok, err = xpcall(action, debug.traceback, ...);
-			if not ok then
-				module:log("error", "The expiry of certificates cannot be watched: %s", err);
-			end
-		end
 	end
 
 	-- An established stream, as native.stream_view describes it.
@@ -224,6 +240,7 @@ local function new_expiry(native, latch)
 	-- Core lets the timers of a module that is gone run out, with all that they hold on to.
 	function expiry.stop()
 		daily:stop();
+		if rest then rest:stop(); end
 	end
 
 	return expiry;

@@ -40,7 +40,7 @@ local function new_guard(native, latch)
 	local commit = module:require "commit" (native, options, trust);
 	local limits = module:require "limits" (guard, native, latch);
 	local proxy = module:require "proxy" ();
-	local queue = module:require "queue";
+	local hold_collector = module:require "collector".hold;
 	limits.keepalive = module:require "keepalive" (guard, native);
 	guard.limits = limits;
 	local subscriptions = module:require "subscriptions" (native);
@@ -69,6 +69,8 @@ local function new_guard(native, latch)
 			end
 		end);
 	end
+
+	local rejudge = module:require "rejudge" (guard, native, latch, module:require "queue", detached);
 
 	-- The primary domain of the partner, or "unlisted": what strangers send must not grow any table.
 	local function partner_label(host, remote)
@@ -274,49 +276,18 @@ local function new_guard(native, latch)
 
 	--- Policies
 
-	-- Streams that no longer conform are closed; those opened before the module was loaded have no record and go as well. Where there
-	-- are now fewer places than streams, established ones keep theirs before others, older before younger. What is queued is judged
-	-- again as well.
-	local function rejudge_streams()
-		local streams, order = {}, {};
-		latch.each_stream(function (session)
-			streams[#streams+1] = session;
-			order[session] = native.stream_order(session);
-		end);
-		table.sort(streams, function (a, b) return order[a] < order[b]; end);
-		guard.places = { total = 0; partners = {} };
-		local refused, queued = {}, {};
-		for _, session in ipairs(streams) do
-			local ok, verdict, reason, rule = pcall(native.rejudge, guard, session);
-			local counted, place, place_reason, place_rule = pcall(native.place_recount, guard, session);
-			if not ok or not counted then
-				module:log("error", "Error while judging a stream again, refused: %s", not ok and verdict or place);
-				verdict, reason, rule = "refuse", "internal-error", "an error while the stream was judged again";
-			elseif verdict == "none" then
-				reason, rule = "policy-changed", "opened while mod_s2s_partners was not guarding";
-			elseif verdict == "allow" and place then
-				verdict, reason, rule = place, place_reason, place_rule;
-			end
-			if verdict ~= "allow" then
-				refused[#refused+1] = { session, reason, native.reasons[reason].stream_condition, rule };
-			end
-			queue.take(session, queued);
-		end
-		for _, arguments in ipairs(refused) do
-			act.close(table.unpack(arguments));
-		end
-		if #queued > 0 then
-			detached(function () queue.route(queued); end);
-		end
-	end
-
+	-- In one turn of the event loop: nothing is ever judged half by the old and half by the new.
 	local function apply_configuration()
-		local new = commit.compile_all();
-		if not new then return false; end
-		guard.policies, guard.trust = new.policies, new.trust;
-		limits.configure(guard.policies);
-		rejudge_streams();
-		expiry.committed(guard.policies, guard.trust);
+		local applied, outcome = hold_collector(function ()
+			local new = commit.compile_all();
+			if not new then return false; end
+			guard.policies, guard.trust = new.policies, new.trust;
+			limits.configure(guard.policies);
+			return true, rejudge.judge();
+		end);
+		if not applied then return false; end
+		rejudge.act(outcome);
+		hold_collector(expiry.committed, guard.policies, guard.trust);
 		return true;
 	end
 
@@ -393,7 +364,7 @@ local function new_guard(native, latch)
 		local function run()
 			local applied = apply_configuration();
 			guard.running = guard.running or applied;
-			report.committed(commit.state, guard.running);
+			hold_collector(report.committed, commit.state, guard.running);
 			return applied;
 		end
 		if saved and saved.policies then
@@ -406,7 +377,7 @@ local function new_guard(native, latch)
 		limits.start(saved and saved.waiting);
 		-- Streams that live on have their numbers, and their places, with the module before.
 		if not run() then
-			rejudge_streams();
+			rejudge.act(rejudge.judge());
 		end
 		-- COMPAT 0.12: a signal's handler runs between any two instructions, so also while a connection writes; what is written
 		-- to that one meanwhile, such as our stream error, is lost. The next turn of the loop is soon enough.

@@ -125,24 +125,18 @@ local function new_metrics(guard, native, latch, report)
 		drain();
 		-- Partners that are no longer listed are forgotten: a list that changes every day must not grow these tables.
 		if not state.applied then return; end
-		local listed = { unlisted = true };
-		local seen = {};
-		for _, policy in pairs(guard.policies) do
-			if not seen[policy] then
-				seen[policy] = true;
-				for name in pairs(totals) do
-					listed[name] = listed[name] or policy:label(name) == name;
-				end
-				for name in pairs(expiry) do
-					listed[name] = listed[name] or policy:label(name) == name;
-				end
+		local policies = {};
+		for _, policy in pairs(guard.policies) do policies[policy] = true; end -- hosts share them
+		local function is_listed(name)
+			for policy in pairs(policies) do
+				if policy:label(name) == name then return true; end
 			end
+			return name == "unlisted";
 		end
-		for name in pairs(totals) do
-			if not listed[name] then totals[name] = nil; end
-		end
-		for name in pairs(expiry) do
-			if not listed[name] then expiry[name] = nil; end
+		for _, kept in ipairs({ totals, expiry }) do
+			for name in pairs(kept) do
+				if not is_listed(name) then kept[name] = nil; end
+			end
 		end
 	end);
 

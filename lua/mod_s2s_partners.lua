@@ -5,6 +5,9 @@
 
 module:set_global();
 
+local VERSION = "1.0.0"; -- of the Lua files; the shared object says its own
+
+-- Raises an error; a table when it is so plain that no traceback helps.
 local function load_native()
 	local folder = module.path and module.path:match("^(.*)[/\\][^/\\]*$") or ".";
 	local path = folder.."/s2s_partners.so";
@@ -12,13 +15,25 @@ local function load_native()
 	if not open then
 		error(("the shared object %s cannot be loaded: %s"):format(path, err), 0);
 	end
-	return open();
+	local native = open();
+	-- Each side trusts the other to keep what it checks only itself, so a mixture could let through what either version refuses.
+	if native.version ~= VERSION then
+		error({ text = ("the Lua files in %s are of version %s and the shared object is of version %s; install one version, all of it, "
+			.."and restart the server (a running one keeps the shared object that it has loaded)"):format(folder, VERSION,
+			native.version or "0.1.0 or older") });
+	end
+	return native;
 end
 
 -- prosodyctl mod_s2s_partners: there is no server here to be guarded.
 if prosody.process_type == "prosodyctl" then
 	function module.command(arg)
-		return module:require "offline" (load_native())(arg);
+		local ok, native = pcall(load_native);
+		if not ok then
+			io.stderr:write("Error: ", type(native) == "table" and native.text or native, "\n");
+			return 1;
+		end
+		return module:require "offline" (native)(arg);
 	end
 	return;
 end
@@ -228,10 +243,15 @@ end
 
 local ok, err = xpcall(start, debug.traceback);
 if ok then
+	module:log("info", "Version %s", VERSION);
 	disarm();
 else
 	stop_guard();
-	arm("internal-error", "error", ("mod_s2s_partners could not start: %s; when it is mended: module:reload(\"s2s_partners\") in the "
-		.."shell, or restart the server"):format(err));
+	if type(err) == "table" then
+		arm("internal-error", "error", "mod_s2s_partners could not start: "..err.text);
+	else
+		arm("internal-error", "error", ("mod_s2s_partners could not start: %s; when it is mended: module:reload(\"s2s_partners\") in the "
+			.."shell, or restart the server"):format(err));
+	end
 	deny_all_streams();
 end

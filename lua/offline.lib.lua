@@ -29,6 +29,7 @@ Usage: prosodyctl mod_s2s_partners COMMAND
   import FILE                   partners exported by Get-CsXmppAllowedPartner
                                 (Export-Clixml or ConvertTo-Json) as configuration
                                 for Prosody; exit status 1 when a row is impossible
+  version                       of the module
 
 KIND is one of ]]..explain.kinds:gsub(", iq%-get", ",\n  iq-get")..[[ (message when left out).
 ]];
@@ -219,6 +220,12 @@ local function new_offline(native)
 		local config, impossible = import.convert(native, partners, layout.plain(words[1]:match("[^/]*$"), 80));
 		io.stdout:write(config);
 		return impossible > 0 and FAILED or OK;
+	end
+
+	function commands.version(arg)
+		if #arg > 0 then return wrong_usage("version takes no "..arg[1]); end
+		print("mod_s2s_partners "..native.version);
+		return OK;
 	end
 
 	return function (arg)

@@ -1,7 +1,9 @@
 -- What waits for an outgoing stream to be established has been judged when it was put there. After a reload it is taken out and
 -- routed again: what is no longer allowed is refused, and what is still allowed goes on, over a new stream if its own was closed.
 
+local async = require "util.async";
 local st = require "util.stanza";
+local timer = require "util.timer";
 local xml_parse = require "util.xml".parse;
 
 -- COMPAT Prosody 0.12: the queue holds { text, reply }, not stanzas.
@@ -47,7 +49,14 @@ function queue.take(session, taken)
 	session.sendq = nil;
 end
 
+-- To be called in a runner.
 function queue.route(taken)
+	if module:shared("latch").armed then
+		-- The module is starting, and until it has started the deny latch refuses every route.
+		local wait, done = async.waiter();
+		timer.add_task(0, done);
+		wait();
+	end
 	for _, item in ipairs(taken) do
 		if prosody.hosts[item.host] then
 			-- What goes wrong with one must not cost the others.

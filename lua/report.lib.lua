@@ -169,7 +169,7 @@ local function new_report(native)
 			module:log(issue.severity == "error" and "error" or "warn", "%s", issue.message);
 		end
 		if state.applied then
-			module:log("info", "Partner configuration applied: %d partners", state.partner_count);
+			module:log("info", "Partner configuration applied: %d partner%s", state.partner_count, state.partner_count == 1 and "" or "s");
 		elseif running then
 			module:log("error", "The partner configuration has errors and was not applied; the one before stays in force until they are mended");
 		else

@@ -62,10 +62,35 @@ local function new_subscriptions(native)
 
 	local CANCELLED = "s2s_partners_cancelled";
 
+	-- What a full disk has kept out of the store: bare JID -> data. It counts, and is written at the next occasion. Held by the
+	-- table of ours that lives as long as the server, so that a reload of the module does not lose it.
+	local kept = module:shared("latch");
+	local unsaved = kept.unsaved or {};
+	kept.unsaved = unsaved;
+
+	local function save(host, user, data)
+		local new = next(data.contacts) and { contacts = data.contacts; all = data.all } or data.all and { all = true } or nil;
+		local stored, err = store_of(host, CANCELLED):set(user, new);
+		unsaved[jid.join(user, host)] = not stored and data or nil;
+		return stored, err;
+	end
+
+	-- Raises an error when the store cannot be read.
+	local function read_cancelled(host, user)
+		local data = unsaved[jid.join(user, host)];
+		if data then
+			save(host, user, data);
+		else
+			data = read(host, CANCELLED, user);
+			data.contacts = data.contacts or {};
+		end
+		return data;
+	end
+
 	-- Raises an error when the store cannot be read.
 	function subscriptions.is_cancelled(host, user, contact, listed)
-		local data = read(host, CANCELLED, user);
-		if data.contacts and data.contacts[contact] then return true; end
+		local data = read_cancelled(host, user);
+		if data.contacts[contact] then return true; end
 		return data.all == true and not listed;
 	end
 
@@ -73,12 +98,12 @@ local function new_subscriptions(native)
 		contact = contact and jid.prep(contact);
 		if not contact or hosts[jid.host(contact)] then return; end
 		contact = canonical(contact);
-		local ok, data = pcall(read, host, CANCELLED, user);
+		local ok, data = pcall(read_cancelled, host, user);
 		if not ok then
 			module:log("error", "Cannot read which contacts %s@%s has cancelled: %s", user, host, data);
 			return;
 		end
-		local contacts = data.contacts or {};
+		local contacts = data.contacts;
 		if (contacts[contact] ~= nil) == cancelled then return; end
 		if cancelled then
 			local count = 0;
@@ -94,10 +119,10 @@ local function new_subscriptions(native)
 		else
 			contacts[contact] = nil;
 		end
-		local new = next(contacts) and { contacts = contacts; all = data.all } or data.all and { all = true } or nil;
-		local stored, err = store_of(host, CANCELLED):set(user, new);
+		local stored, err = save(host, user, data);
 		if not stored then
-			module:log("error", "Cannot store that %s@%s has %s a contact: %s", user, host, cancelled and "cancelled" or "added", err);
+			module:log("error", "Cannot store that %s@%s has %s a contact; it holds until the next restart, or longer when it can be "
+				.."stored by then: %s", user, host, cancelled and "cancelled" or "added", err);
 		end
 	end
 
@@ -165,8 +190,13 @@ local function new_subscriptions(native)
 	function subscriptions.authorise(stanza)
 		local user, host = jid.split(stanza.attr.to);
 		local contact = jid.bare(stanza.attr.from);
-		if not (rostermanager.set_contact_pending_in(user, host, contact, stanza)
-			and rostermanager.subscribed(user, host, contact)) then
+		local roster = rostermanager.load_roster(user, host);
+		local item = roster[contact];
+		local subscription = item and item.subscription;
+		if not rostermanager.set_contact_pending_in(user, host, contact, stanza) then return false; end
+		if not rostermanager.subscribed(user, host, contact) then
+			-- Core has it in memory all the same: the contact would see presence.
+			if item then item.subscription = subscription; else roster[contact] = nil; end
 			return false;
 		end
 		rostermanager.roster_push(user, host, contact);

@@ -86,12 +86,12 @@ enum s2sp_status s2sp_config_begin_list(struct s2sp_config *config, struct s2sp_
 	if (config->table == NULL)
 		return S2SP_STATUS_FAILED;
 	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, "");
+	s2sp_line_add_escaped(&config->path, place, 4 * S2SP_QUOTED_MAX);
 	if (status == S2SP_STATUS_OK)
-		status = s2sp_arena_copy(&config->table->arena, place, &config->place);
+		status = s2sp_arena_copy(&config->table->arena, s2sp_line_text(&config->path), &config->place);
 	if (status != S2SP_STATUS_OK)
 		return status;
 	config->braces_told = false;
-	s2sp_line_add_escaped(&config->path, place, 4 * S2SP_QUOTED_MAX);
 	if (value->kind != S2SP_VALUE_TABLE) {
 		return s2sp_config_report(config, &(struct s2sp_finding){
 											  .code = "wrong-type",
@@ -109,7 +109,7 @@ enum s2sp_status s2sp_config_begin_list(struct s2sp_config *config, struct s2sp_
 static void return_to_list(struct s2sp_config *config) {
 	config->section = S2SP_SECTION_LIST;
 	s2sp_line_begin(&config->path);
-	s2sp_line_add_escaped(&config->path, config->place, 4 * S2SP_QUOTED_MAX);
+	s2sp_line_add_text(&config->path, config->place);
 }
 
 enum s2sp_status s2sp_config_end(struct s2sp_config *config) {
@@ -121,7 +121,7 @@ enum s2sp_status s2sp_config_end(struct s2sp_config *config) {
 }
 
 static enum s2sp_status begin_draft(struct s2sp_config *config, size_t index, struct s2sp_text name) {
-	s2sp_line_add_escaped(&config->path, config->place, 4 * S2SP_QUOTED_MAX);
+	s2sp_line_add_text(&config->path, config->place);
 	s2sp_line_add(&config->path, "[");
 	s2sp_line_add_number(&config->path, index);
 	s2sp_line_add(&config->path, "]");

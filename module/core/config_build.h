@@ -75,7 +75,7 @@ struct s2sp_config {
 	enum s2sp_contents follows;
 	enum s2sp_open open;
 	size_t open_items;      /* of the open list or map, refused ones included */
-	struct s2sp_text place; /* of the list, in the table's arena */
+	struct s2sp_text place; /* of the list, escaped, in the table's arena */
 	bool braces_told;       /* the list has been told about its missing braces */
 	struct s2sp_line path;  /* of what was begun */
 	/* What is being set or added; borrowed, valid during the call. */

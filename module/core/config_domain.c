@@ -55,8 +55,8 @@ static enum s2sp_status enter(struct s2sp_config *config, const struct s2sp_valu
 		return status;
 	key = wildcard ? (struct s2sp_text){ kept->bytes + 2, kept->length - 2 } : *kept;
 	status = s2sp_index_add(&table->domains, kind, key, (uint32_t)table->count);
-	if (wildcard && key.length > table->wildcard_length_max)
-		table->wildcard_length_max = key.length;
+	if (wildcard)
+		s2sp_partner_table_note_wildcard(table, key.length);
 	*taken = status == S2SP_STATUS_OK;
 	return status;
 }

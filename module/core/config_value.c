@@ -119,20 +119,20 @@ static void list_words(struct s2sp_line *line, const char *const *words) {
 
 enum s2sp_status s2sp_config_word(struct s2sp_config *config, const struct s2sp_value *value, const char *const *words,
 								  size_t *word, bool *taken) {
-	struct s2sp_line expected;
 	*taken = false;
-	s2sp_line_begin(&expected);
-	s2sp_line_add(&expected, "must be ");
-	list_words(&expected, words);
-	if (value->kind != S2SP_VALUE_STRING)
-		return refuse_type(config, value, expected.bytes);
-	for (size_t i = 0; words[i] != NULL; i++) {
+	for (size_t i = 0; value->kind == S2SP_VALUE_STRING && words[i] != NULL; i++) {
 		if (!s2sp_text_equal(value->string, s2sp_text_from(words[i])))
 			continue;
 		*word = i;
 		*taken = true;
 		return S2SP_STATUS_OK;
 	}
+	struct s2sp_line expected;
+	s2sp_line_begin(&expected);
+	s2sp_line_add(&expected, "must be ");
+	list_words(&expected, words);
+	if (value->kind != S2SP_VALUE_STRING)
+		return refuse_type(config, value, expected.bytes);
 	return s2sp_config_report(config, &(struct s2sp_finding){
 										  .code = "unknown-value",
 										  .value = value,

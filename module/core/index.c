@@ -3,12 +3,24 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define FIRST_SLOTS 32
+#define FIRST_SLOTS 16
+#define EACH_BYTE UINT64_C(0x0101010101010101)
+#define GROUP 8 /* tags that are looked at together; no index has fewer slots */
 
-static uint64_t load64(const unsigned char *bytes, size_t count) {
+/* Little-endian, whatever the machine; compilers make one load of it. */
+static uint64_t load64(const unsigned char *bytes) {
+	return (uint64_t)bytes[0] | (uint64_t)bytes[1] << 8 | (uint64_t)bytes[2] << 16 | (uint64_t)bytes[3] << 24 |
+		   (uint64_t)bytes[4] << 32 | (uint64_t)bytes[5] << 40 | (uint64_t)bytes[6] << 48 | (uint64_t)bytes[7] << 56;
+}
+
+/* The last length % 8 bytes of a name, the lowest first. */
+static uint64_t load_rest(const unsigned char *bytes, size_t length) {
+	size_t rest = length % 8;
 	uint64_t value = 0;
-	for (size_t i = 0; i < count; i++)
-		value |= (uint64_t)bytes[i] << (8 * i);
+	if (rest > 0 && length > 8)
+		return load64(bytes + length - 8) >> 8 * (8 - rest);
+	for (size_t i = 0; i < rest; i++)
+		value |= (uint64_t)bytes[i] << 8 * i;
 	return value;
 }
 
@@ -16,7 +28,7 @@ static uint64_t rotate(uint64_t value, unsigned bits) {
 	return (value << bits) | (value >> (64 - bits));
 }
 
-static void sip_round(uint64_t v[4]) {
+static inline void sip_round(uint64_t v[4]) {
 	v[0] += v[1];
 	v[1] = rotate(v[1], 13) ^ v[0];
 	v[0] = rotate(v[0], 32);
@@ -36,14 +48,12 @@ static uint64_t hash_name(const struct s2sp_index *index, uint8_t kind, struct s
 	const unsigned char *bytes = (const unsigned char *)name.bytes;
 	size_t whole = name.length & ~(size_t)7;
 	for (size_t i = 0; i < whole; i += 8) {
-		uint64_t word = load64(bytes + i, 8);
+		uint64_t word = load64(bytes + i);
 		v[3] ^= word;
 		sip_round(v);
 		v[0] ^= word;
 	}
-	uint64_t last = (uint64_t)name.length << 56;
-	if (name.length > whole)
-		last |= load64(bytes + whole, name.length - whole);
+	uint64_t last = (uint64_t)name.length << 56 | load_rest(bytes, name.length);
 	v[3] ^= last;
 	sip_round(v);
 	v[0] ^= last;
@@ -56,77 +66,119 @@ static uint64_t hash_name(const struct s2sp_index *index, uint8_t kind, struct s
 void s2sp_index_begin(struct s2sp_index *index, const struct s2sp_allocator *allocator, const unsigned char seed[16]) {
 	memset(index, 0, sizeof(*index));
 	index->allocator = *allocator;
-	index->key[0] = load64(seed, 8);
-	index->key[1] = load64(seed + 8, 8);
+	index->key[0] = load64(seed);
+	index->key[1] = load64(seed + 8);
 }
 
 void s2sp_index_end(struct s2sp_index *index) {
 	if (index->slots != NULL)
 		index->allocator.reallocate(index->allocator.owner, index->slots, 0);
 	index->slots = NULL;
+	index->tags = NULL;
 	index->count = index->slot_count = 0;
 }
 
-/* The low bits of a hash say where, the highest eight are its tag. */
+/* The low half of a hash says where to begin, seven of its highest bits are the tag of what is not free. */
+static size_t first_slot(uint64_t hash, size_t slot_count) {
+	return (size_t)((hash & UINT32_MAX) * slot_count >> 32);
+}
+
+static size_t wrap(const struct s2sp_index *index, size_t at) {
+	return at >= index->slot_count ? at - index->slot_count : at;
+}
+
 static uint8_t tag_of(uint64_t hash) {
-	return (uint8_t)(hash >> 56);
+	return (uint8_t)(hash >> 57 | 0x80);
 }
 
-static void place(struct s2sp_index_slot *slots, size_t slot_count, struct s2sp_index_slot name, uint64_t hash) {
-	size_t at = hash & (slot_count - 1);
-	while (slots[at].value != S2SP_INDEX_NONE)
-		at = (at + 1) & (slot_count - 1);
-	slots[at] = name;
+static const char *slot_name(const struct s2sp_index_slot *slot) {
+	return slot->length <= S2SP_INDEX_INLINE ? slot->name.here : slot->name.elsewhere;
 }
 
-static enum s2sp_status grow(struct s2sp_index *index, size_t slot_count) {
-	struct s2sp_index_slot *slots = index->allocator.reallocate(index->allocator.owner, NULL, slot_count * sizeof(*slots));
-	if (slots == NULL)
+/* The first tags are repeated behind the last, so that a group may begin anywhere. */
+static void set_tag(struct s2sp_index *index, size_t at, uint8_t tag) {
+	index->tags[at] = tag;
+	if (at < GROUP - 1)
+		index->tags[index->slot_count + at] = tag;
+}
+
+static void place(struct s2sp_index *index, const struct s2sp_index_slot *slot, uint64_t hash) {
+	size_t at = first_slot(hash, index->slot_count);
+	while (index->tags[at] != 0)
+		at = wrap(index, at + 1);
+	set_tag(index, at, tag_of(hash));
+	index->slots[at] = *slot;
+}
+
+/* Moves everything to `slot_count` slots, which is room enough. */
+static enum s2sp_status resize(struct s2sp_index *index, size_t slot_count) {
+	struct s2sp_index old = *index;
+	void *block = old.allocator.reallocate(old.allocator.owner, NULL, slot_count * (sizeof(*index->slots) + 1) + GROUP - 1);
+	if (block == NULL)
 		return S2SP_STATUS_NO_MEMORY;
-	for (size_t i = 0; i < slot_count; i++)
-		slots[i] = (struct s2sp_index_slot){ .value = S2SP_INDEX_NONE };
-	for (size_t i = 0; i < index->slot_count; i++) {
-		struct s2sp_index_slot name = index->slots[i];
-		if (name.value != S2SP_INDEX_NONE)
-			place(slots, slot_count, name, hash_name(index, name.kind, (struct s2sp_text){ name.bytes, name.length }));
-	}
-	if (index->slots != NULL)
-		index->allocator.reallocate(index->allocator.owner, index->slots, 0);
-	index->slots = slots;
+	index->slots = block;
+	index->tags = (uint8_t *)(index->slots + slot_count);
 	index->slot_count = slot_count;
+	memset(index->tags, 0, slot_count + GROUP - 1);
+	for (size_t i = 0; i < old.slot_count; i++) {
+		const struct s2sp_index_slot *slot = &old.slots[i];
+		if (old.tags[i] != 0)
+			place(index, slot, hash_name(index, slot->kind, (struct s2sp_text){ slot_name(slot), slot->length }));
+	}
+	s2sp_index_end(&old);
 	return S2SP_STATUS_OK;
+}
+
+/* At most two slots in three are taken, so that a miss ends soon. */
+static size_t slots_for(size_t count) {
+	size_t slots = count + count / 2 + 1;
+	return slots < GROUP ? GROUP : slots;
 }
 
 enum s2sp_status s2sp_index_add(struct s2sp_index *index, uint8_t kind, struct s2sp_text name, uint32_t value) {
 	if (name.length > S2SP_INDEX_NAME_MAX || index->count > UINT32_MAX / 2)
 		return S2SP_STATUS_NO_MEMORY;
-	/* At most two slots in three are taken, so that a miss ends soon. */
-	if ((index->count + 1) * 3 > index->slot_count * 2 &&
-		grow(index, index->slot_count == 0 ? FIRST_SLOTS : index->slot_count * 2) != S2SP_STATUS_OK)
+	if (slots_for(index->count + 1) > index->slot_count &&
+		resize(index, index->slot_count == 0 ? FIRST_SLOTS : index->slot_count * 2) != S2SP_STATUS_OK)
 		return S2SP_STATUS_NO_MEMORY;
-	uint64_t hash = hash_name(index, kind, name);
-	struct s2sp_index_slot slot = {
-		.bytes = name.bytes, .value = value, .length = (uint16_t)name.length, .kind = kind, .tag = tag_of(hash)
-	};
-	place(index->slots, index->slot_count, slot, hash);
+	struct s2sp_index_slot slot = { .value = value, .length = (uint16_t)name.length, .kind = kind };
+	if (name.length > S2SP_INDEX_INLINE)
+		slot.name.elsewhere = name.bytes;
+	else if (name.length > 0)
+		memcpy(slot.name.here, name.bytes, name.length);
+	place(index, &slot, hash_name(index, kind, name));
 	index->count++;
 	return S2SP_STATUS_OK;
 }
 
+void s2sp_index_fit(struct s2sp_index *index) {
+	if (index->count > 0 && slots_for(index->count) < index->slot_count)
+		(void)resize(index, slots_for(index->count)); /* failing to shrink loses nothing */
+}
+
 static bool slot_is(const struct s2sp_index_slot *slot, uint8_t kind, struct s2sp_text name) {
 	return slot->kind == kind && slot->length == name.length &&
-		   (name.length == 0 || memcmp(slot->bytes, name.bytes, name.length) == 0);
+		   (name.length == 0 || memcmp(slot_name(slot), name.bytes, name.length) == 0);
 }
 
 uint32_t s2sp_index_find(const struct s2sp_index *index, uint8_t kind, struct s2sp_text name) {
 	if (index->slot_count == 0 || name.length > S2SP_INDEX_NAME_MAX)
 		return S2SP_INDEX_NONE;
 	uint64_t hash = hash_name(index, kind, name);
-	for (size_t at = hash & (index->slot_count - 1);; at = (at + 1) & (index->slot_count - 1)) {
-		const struct s2sp_index_slot *slot = &index->slots[at];
-		if (slot->value == S2SP_INDEX_NONE)
-			return S2SP_INDEX_NONE;
-		if (slot->tag == tag_of(hash) && slot_is(slot, kind, name))
-			return slot->value;
+	size_t at = first_slot(hash, index->slot_count);
+	/* Most names stand in the first slots, which come while the tags are waited for. */
+	__builtin_prefetch(&index->slots[at]);
+	__builtin_prefetch((const char *)&index->slots[at] + 64);
+	for (;; at = wrap(index, at + GROUP)) {
+		uint64_t tags = load64(index->tags + at);
+		uint64_t others = tags ^ EACH_BYTE * tag_of(hash);
+		/* Nonzero bytes keep their highest bit, but for one above a zero now and then, which costs a comparison. */
+		for (uint64_t equal = (others - EACH_BYTE) & ~others & EACH_BYTE * 0x80; equal != 0; equal &= equal - 1) {
+			const struct s2sp_index_slot *slot = &index->slots[wrap(index, at + (size_t)__builtin_ctzll(equal) / 8)];
+			if (slot_is(slot, kind, name))
+				return slot->value;
+		}
+		if ((tags & EACH_BYTE * 0x80) != EACH_BYTE * 0x80)
+			return S2SP_INDEX_NONE; /* one of them is free: it would stand there */
 	}
 }

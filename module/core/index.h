@@ -1,6 +1,8 @@
 /*
  * Names to numbers: a flat hash with open addressing, keyed so that names chosen by strangers cannot be made to collide.
- * Holds pointers to the names, not the names.
+ *
+ * Probing reads tags of one byte, packed so densely that a cache holds those of a million names; only a slot whose tag fits is
+ * looked at, and it has the name in it. So a look-up in a table that no cache holds waits for memory once.
  */
 #ifndef S2SP_INDEX_H
 #define S2SP_INDEX_H
@@ -14,18 +16,22 @@
 #define S2SP_INDEX_NONE UINT32_MAX
 #define S2SP_INDEX_NAME_MAX UINT16_MAX
 
-/* One cache line holds four: a look-up in a table that no cache holds costs one miss here and one for the name. */
+#define S2SP_INDEX_INLINE 32 /* longer names are few */
+
 struct s2sp_index_slot {
-	const char *bytes;
-	uint32_t value; /* S2SP_INDEX_NONE: free */
+	union {
+		char here[S2SP_INDEX_INLINE];
+		const char *elsewhere; /* when length is over S2SP_INDEX_INLINE */
+	} name;
+	uint32_t value;
 	uint16_t length;
 	uint8_t kind; /* names of different kinds never meet */
-	uint8_t tag;  /* of the hash; spares most comparisons */
 };
 
 struct s2sp_index {
 	struct s2sp_allocator allocator;
-	struct s2sp_index_slot *slots; /* slot_count is a power of two */
+	struct s2sp_index_slot *slots;
+	uint8_t *tags; /* of the slots, behind them in one block; 0: the slot is free */
 	size_t count;
 	size_t slot_count;
 	uint64_t key[2];
@@ -40,6 +46,9 @@ void s2sp_index_end(struct s2sp_index *index);
  * S2SP_INDEX_NONE. Returns OK or NO_MEMORY (more than 2^31 names count as that).
  */
 enum s2sp_status s2sp_index_add(struct s2sp_index *index, uint8_t kind, struct s2sp_text name, uint32_t value);
+
+/* Gives back what was kept for growth; what cannot be given back for want of memory is kept. */
+void s2sp_index_fit(struct s2sp_index *index);
 
 /* The value of `name`, S2SP_INDEX_NONE when it is not there. Allocates nothing. */
 uint32_t s2sp_index_find(const struct s2sp_index *index, uint8_t kind, struct s2sp_text name);

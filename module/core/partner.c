@@ -51,6 +51,7 @@ enum s2sp_status s2sp_partner_table_append(struct s2sp_partner_table *table, con
 void s2sp_partner_table_shrink(struct s2sp_partner_table *table) {
 	if (table->count > 0 && table->count < table->capacity)
 		(void)resize(table, table->count); /* failing to shrink loses nothing */
+	s2sp_index_fit(&table->domains);
 }
 
 size_t s2sp_partner_table_count(const struct s2sp_partner_table *table) {
@@ -61,42 +62,52 @@ const struct s2sp_partner *s2sp_partner_table_at(const struct s2sp_partner_table
 	return index < table->count ? &table->partners[index] : NULL;
 }
 
-static const struct s2sp_partner *find_exact(const struct s2sp_partner_table *table, uint32_t value, struct s2sp_text domain,
-											 enum s2sp_match *match) {
-	if (value >= table->count)
-		return NULL; /* local */
-	const struct s2sp_partner *partner = &table->partners[value];
-	if (match != NULL)
-		*match = s2sp_text_equal(partner->name, domain) ? S2SP_MATCH_PRIMARY : S2SP_MATCH_ADDITIONAL;
-	return partner;
+void s2sp_partner_table_note_wildcard(struct s2sp_partner_table *table, size_t length) {
+	table->wildcard_lengths[length / 64] |= UINT64_C(1) << length % 64;
 }
 
-static const struct s2sp_partner *find_wildcard(const struct s2sp_partner_table *table, struct s2sp_text domain,
-												enum s2sp_match *match) {
+/* Spares nearly all look-ups of parents: the wildcards of a table have few lengths. */
+static bool has_wildcard(const struct s2sp_partner_table *table, size_t length) {
+	return (table->wildcard_lengths[length / 64] >> length % 64 & 1) != 0;
+}
+
+static uint32_t find_wildcard(const struct s2sp_partner_table *table, struct s2sp_text domain) {
 	struct s2sp_text parent = s2sp_domain_parent(domain);
 	for (; parent.length > 0; parent = s2sp_domain_parent(parent)) {
-		if (parent.length > table->wildcard_length_max)
-			continue;
-		uint32_t value = s2sp_index_find(&table->domains, S2SP_NAME_WILDCARD, parent);
-		if (value < table->count) {
-			if (match != NULL)
-				*match = S2SP_MATCH_WILDCARD;
-			return &table->partners[value];
+		uint32_t value = S2SP_INDEX_NONE;
+		if (has_wildcard(table, parent.length))
+			value = s2sp_index_find(&table->domains, S2SP_NAME_WILDCARD, parent);
+		if (value != S2SP_INDEX_NONE)
+			return value;
+	}
+	return S2SP_INDEX_NONE;
+}
+
+const struct s2sp_partner *s2sp_partner_table_look_up(const struct s2sp_partner_table *table, struct s2sp_text domain,
+													  enum s2sp_match *match, bool *local) {
+	enum s2sp_match how = S2SP_MATCH_ADDITIONAL;
+	uint32_t value = S2SP_INDEX_NONE;
+	if (domain.length > 0 && domain.length <= S2SP_DOMAIN_LENGTH_MAX) {
+		value = s2sp_index_find(&table->domains, S2SP_NAME_EXACT, domain);
+		if (value == S2SP_INDEX_NONE) {
+			value = find_wildcard(table, domain);
+			how = S2SP_MATCH_WILDCARD;
 		}
 	}
-	return NULL;
+	*local = value == S2SP_PARTNER_LOCAL;
+	const struct s2sp_partner *partner = value < table->count ? &table->partners[value] : NULL;
+	if (match == NULL)
+		return partner; /* unread: in a large table that would be one more wait for memory */
+	if (partner != NULL && how == S2SP_MATCH_ADDITIONAL && s2sp_text_equal(partner->name, domain))
+		how = S2SP_MATCH_PRIMARY;
+	*match = partner == NULL ? S2SP_MATCH_NONE : how;
+	return partner;
 }
 
 const struct s2sp_partner *s2sp_partner_table_find(const struct s2sp_partner_table *table, struct s2sp_text domain,
 												   enum s2sp_match *match) {
-	if (match != NULL)
-		*match = S2SP_MATCH_NONE;
-	if (domain.length == 0 || domain.length > S2SP_DOMAIN_LENGTH_MAX)
-		return NULL;
-	uint32_t value = s2sp_index_find(&table->domains, S2SP_NAME_EXACT, domain);
-	if (value != S2SP_INDEX_NONE)
-		return find_exact(table, value, domain, match);
-	return table->wildcard_length_max == 0 ? NULL : find_wildcard(table, domain, match);
+	bool local;
+	return s2sp_partner_table_look_up(table, domain, match, &local);
 }
 
 bool s2sp_partner_table_is_local(const struct s2sp_partner_table *table, struct s2sp_text domain) {

@@ -37,10 +37,9 @@ const struct s2sp_limits *s2sp_policy_limits(const struct s2sp_policy *policy) {
 }
 
 const struct s2sp_partner *s2sp_policy_find(const struct s2sp_policy *policy, struct s2sp_text domain, enum s2sp_match *match) {
-	const struct s2sp_partner *partner = s2sp_partner_table_find(policy->table, domain, match);
-	if (partner != NULL || domain.length == 0 || s2sp_partner_table_is_local(policy->table, domain))
-		return partner;
-	return s2sp_policy_default(policy);
+	bool local;
+	const struct s2sp_partner *partner = s2sp_partner_table_look_up(policy->table, domain, match, &local);
+	return partner != NULL || domain.length == 0 || local ? partner : s2sp_policy_default(policy);
 }
 
 unsigned s2sp_policy_methods(const struct s2sp_policy *policy, const struct s2sp_partner *partner) {

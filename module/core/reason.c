@@ -33,7 +33,7 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 
 	[S2SP_REASON_CONFIG_INVALID] = { "config-invalid", REFUSAL, POLICY, LATER,
 		"There is no valid partner configuration in force, so everything to and from other servers is refused. Run "
-		"\"prosodyctl mod_s2s_partners check\", mend the errors it lists, then reload the module.",
+		"\"prosodyctl mod_s2s_partners check\", mend the errors it lists, then reload: prosodyctl reload.",
 		"Federation is not available at the moment",
 		"Messages to and from other servers are suspended on this server; tell its administrator" },
 	[S2SP_REASON_INTERNAL_ERROR] = { "internal-error", REFUSAL, POLICY, LATER,

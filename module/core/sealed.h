@@ -27,7 +27,7 @@ struct s2sp_partner_table {
 	size_t count;
 	size_t capacity;
 	struct s2sp_index domains;
-	size_t wildcard_length_max; /* the longest name of kind wildcard; 0: none */
+	uint64_t wildcard_lengths[(S2SP_DOMAIN_LENGTH_MAX + 64) / 64]; /* a bit for each length that a name of kind wildcard has */
 };
 
 struct s2sp_policy {
@@ -49,6 +49,11 @@ struct s2sp_policy *s2sp_policy_new(const struct s2sp_allocator *allocator, cons
 
 /* Room for one more partner, zeroed, at the end. OK or NO_MEMORY. */
 enum s2sp_status s2sp_partner_table_append(struct s2sp_partner_table *table, const struct s2sp_partner *partner);
+/* There is a name of kind wildcard of that length. */
+void s2sp_partner_table_note_wildcard(struct s2sp_partner_table *table, size_t length);
+/* s2sp_partner_table_find, which also tells whether the server serves the domain itself. */
+const struct s2sp_partner *s2sp_partner_table_look_up(const struct s2sp_partner_table *table, struct s2sp_text domain,
+													  enum s2sp_match *match, bool *local);
 /* Gives back what was kept for growth. Pointers to partners are stable from here on. */
 void s2sp_partner_table_shrink(struct s2sp_partner_table *table);
 

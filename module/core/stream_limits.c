@@ -28,6 +28,10 @@ struct s2sp_decision s2sp_decide_place(const struct s2sp_policy *policy, const s
 	if (partner->connection_limit == 0 && counts.partner >= limits->partner_connections)
 		return refuse(S2SP_REASON_CONNECTION_LIMIT,
 		              "the partner has as many streams as partner_connections of s2s_partners_limits says");
+	/* Anybody can be one of many strangers, but not take the places that listed partners need. */
+	if (partner == s2sp_policy_default(policy) && counts.total >= limits->connections - limits->connections / S2SP_RESERVED_SHARE)
+		return refuse(S2SP_REASON_CONNECTION_LIMIT,
+		              "the last quarter of connections of s2s_partners_limits is for listed partners");
 	if (counts.total >= limits->connections)
 		return refuse(S2SP_REASON_CONNECTION_LIMIT, "there are as many streams as connections of s2s_partners_limits says");
 	return allow("there is room for the stream");

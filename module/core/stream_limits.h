@@ -26,6 +26,9 @@ struct s2sp_counts {
 	uint32_t total;   /* of all partners */
 };
 
+/* Of all places, one in so many is for listed partners only (rounded down). */
+#define S2SP_RESERVED_SHARE 4
+
 /* Whether a stream with `partner` can have a place. `partner` is of `policy`. */
 struct s2sp_decision s2sp_decide_place(const struct s2sp_policy *policy, const struct s2sp_partner *partner,
                                        struct s2sp_counts counts);

@@ -81,18 +81,19 @@ static int on_outgoing_created(lua_State *L) {
 	struct s2sp_decision decision;
 	struct s2sp_stream *stream = begin(L, "session", &session, &decision);
 	/* Not to be refused here: the session cannot be closed before it has a connection. The record refuses what follows. */
-	if (stream == NULL || !(s2sp_policy_methods(stream->policy, stream->partner) & S2SP_METHODS_OVER_TLS)) {
+	const struct s2sp_partner *partner = stream == NULL ? NULL : stream->partner; /* none either if it does not say where to */
+	if (partner == NULL || !(s2sp_policy_methods(stream->policy, partner) & S2SP_METHODS_OVER_TLS)) {
 		lua_pushboolean(L, false);
 		lua_setfield(L, session, "ssl_ctx");
 	}
-	if (stream == NULL || stream->partner->proxy_host.length == 0)
+	if (partner == NULL || partner->proxy_host.length == 0)
 		return 0;
-	struct s2sp_text host = stream->partner->proxy_host;
+	struct s2sp_text host = partner->proxy_host;
 	lua_pushnil(L); /* other handlers go on */
 	s2sp_push_action(L, "connect_through");
 	lua_pushvalue(L, session);
 	lua_pushlstring(L, host.bytes, host.length);
-	lua_pushinteger(L, stream->partner->proxy_port);
+	lua_pushinteger(L, partner->proxy_port);
 	return 5;
 }
 

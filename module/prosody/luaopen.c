@@ -28,7 +28,7 @@ static int install_global(lua_State *L) {
 }
 
 /*
- * rejudge(guard, session) -> "none" | "allow" | "refuse", reason, rule. "none": no record. The caller closes.
+ * rejudge(guard, session) -> "none" | "allow", or "refuse", reason, rule. "none": no record. The caller closes.
  */
 static int rejudge(lua_State *L) {
 	static const char *const verdicts[] = {
@@ -43,6 +43,8 @@ static int rejudge(lua_State *L) {
 	}
 	struct s2sp_decision decision = s2sp_lua_stream_rejudge(L, 2, 3, 1);
 	lua_pushstring(L, verdicts[decision.verdict]);
+	if (decision.verdict != S2SP_VERDICT_REFUSE)
+		return 1; /* thousands of streams at a time: texts that nobody reads would have to be made for each */
 	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
 	lua_pushstring(L, decision.rule);
 	return 3;
@@ -135,5 +137,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	merge(L);
 	push_reasons(L);
 	lua_setfield(L, -2, "reasons");
+	/* The Lua files refuse to work with a shared object of another version. */
+	lua_pushliteral(L, S2SP_VERSION);
+	lua_setfield(L, -2, "version");
 	return 1;
 }

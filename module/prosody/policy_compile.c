@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "../ident/idna.h"
+#include "pages.h"
 #include "policy.h"
 #include "policy_feed.h"
 
@@ -15,7 +16,9 @@ static void *reallocate(void *owner, void *block, size_t size) {
 		free(block);
 		return NULL;
 	}
-	return realloc(block, size);
+	void *fresh = realloc(block, size);
+	s2sp_prefer_huge_pages(fresh, size);
+	return fresh;
 }
 
 static const struct s2sp_allocator allocator = { reallocate, NULL };

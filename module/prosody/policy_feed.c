@@ -17,9 +17,19 @@ void s2sp_lua_check_status(lua_State *L, enum s2sp_status status) {
 enum key_kind { KEY_INTEGER, KEY_STRING, KEY_FLOAT, KEY_BOOLEAN, KEY_OTHER };
 struct key {
 	enum key_kind kind;
+	int at;              /* where it stands on the stack, its value above it; 0: not there, to be looked up */
 	lua_Integer integer; /* or the type, or the boolean */
 	lua_Number number;
 	struct s2sp_text string;
+};
+
+/* The keys of one table; it and, on the stack, what belongs to it are done with by drop_keys. */
+#define FEW 16
+struct keys {
+	struct key *sorted;
+	size_t count;
+	int top; /* of the stack, before */
+	struct key few[FEW];
 };
 
 static int compare_keys(const void *left, const void *right) {
@@ -55,25 +65,58 @@ static struct key read_key(lua_State *L, int index) {
 	return key;
 }
 
-/* The sorted keys of the table at `table`, in a userdata that is pushed. */
-static struct key *sorted_keys(lua_State *L, int table, size_t *count) {
-	size_t room = 0, filled = 0;
-	luaL_checkstack(L, 8, "tables nested too deep");
+/* Nearly every table: keys and values are left on the stack, which spares finding each a second time. */
+static bool read_few(lua_State *L, int table, struct keys *keys) {
+	for (lua_pushnil(L); lua_next(L, table) != 0; lua_pushvalue(L, -2)) {
+		if (keys->count == FEW)
+			return false;
+		struct key key = read_key(L, -2);
+		key.at = lua_gettop(L) - 1;
+		keys->few[keys->count++] = key;
+	}
+	keys->sorted = keys->few;
+	return true;
+}
+
+/* Any number, in a userdata that is pushed. */
+static void read_many(lua_State *L, int table, struct keys *keys) {
+	size_t room = 0;
 	for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1))
 		room++;
-	struct key *keys = lua_newuserdatauv(L, (room + 1) * sizeof(struct key), 0);
+	keys->sorted = lua_newuserdatauv(L, (room + 1) * sizeof(struct key), 0);
+	keys->count = 0;
 	/* A weak table may have lost some meanwhile, never gained any. */
 	for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
-		if (filled < room)
-			keys[filled++] = read_key(L, -2);
+		if (keys->count < room)
+			keys->sorted[keys->count++] = read_key(L, -2);
 	}
-	qsort(keys, filled, sizeof(*keys), compare_keys);
-	*count = filled;
-	return keys;
+}
+
+static void sorted_keys(lua_State *L, int table, struct keys *keys) {
+	bool sorted = true; /* as lists are */
+	luaL_checkstack(L, 2 * FEW + 8, "tables nested too deep");
+	keys->top = lua_gettop(L);
+	keys->count = 0;
+	if (!read_few(L, table, keys)) {
+		lua_settop(L, keys->top);
+		read_many(L, table, keys);
+	}
+	for (size_t i = 1; i < keys->count && sorted; i++)
+		sorted = compare_keys(&keys->sorted[i - 1], &keys->sorted[i]) < 0;
+	if (!sorted)
+		qsort(keys->sorted, keys->count, sizeof(struct key), compare_keys);
+}
+
+static void drop_keys(lua_State *L, const struct keys *keys) {
+	lua_settop(L, keys->top);
 }
 
 /* A key that is no plain value is refused whatever stands behind it, so that is not looked up. */
 static void push_value(lua_State *L, int table, const struct key *key) {
+	if (key->at != 0 && key->kind != KEY_OTHER) {
+		lua_pushvalue(L, key->at + 1);
+		return;
+	}
 	switch (key->kind) {
 	case KEY_INTEGER:
 		lua_rawgeti(L, table, key->integer);
@@ -102,7 +145,10 @@ static struct s2sp_text push_key_text(lua_State *L, const struct key *key) {
 		lua_pushfstring(L, "%I", (LUAI_UACINT)key->integer);
 		break;
 	case KEY_STRING:
-		lua_pushlstring(L, key->string.bytes, key->string.length);
+		if (key->at != 0)
+			lua_pushvalue(L, key->at);
+		else
+			lua_pushlstring(L, key->string.bytes, key->string.length);
 		break;
 	case KEY_FLOAT:
 		lua_pushfstring(L, "%f", (LUAI_UACNUMBER)key->number);
@@ -188,17 +234,17 @@ static bool is_domain_key(const struct key *key) {
 
 /* The keys of the table at `table`, the domain before all others: they refer to it. */
 static void feed_keys(lua_State *L, struct s2sp_config *config, int table) {
-	size_t count;
-	struct key *keys = sorted_keys(L, table, &count);
-	for (size_t i = 0; i < count; i++) {
-		if (is_domain_key(&keys[i]))
-			feed_key(L, config, table, &keys[i]);
+	struct keys keys;
+	sorted_keys(L, table, &keys);
+	for (size_t i = 0; i < keys.count; i++) {
+		if (is_domain_key(&keys.sorted[i]))
+			feed_key(L, config, table, &keys.sorted[i]);
 	}
-	for (size_t i = 0; i < count; i++) {
-		if (!is_domain_key(&keys[i]))
-			feed_key(L, config, table, &keys[i]);
+	for (size_t i = 0; i < keys.count; i++) {
+		if (!is_domain_key(&keys.sorted[i]))
+			feed_key(L, config, table, &keys.sorted[i]);
 	}
-	lua_pop(L, 1);
+	drop_keys(L, &keys);
 }
 
 static void feed_partner(lua_State *L, struct s2sp_config *config, size_t index, int table) {
@@ -220,16 +266,18 @@ static void feed_partner(lua_State *L, struct s2sp_config *config, size_t index,
 
 /* The list (or map of users) at `table`; `contents` says what of. */
 static void feed_list(lua_State *L, struct s2sp_config *config, int table, enum s2sp_contents contents) {
-	size_t count, next = 1;
-	struct key *keys = sorted_keys(L, table, &count);
-	for (size_t i = 0; i < count; i++) {
-		struct s2sp_value value = take_value(L, table, &keys[i]);
-		if (contents == S2SP_CONTENTS_MAP && keys[i].kind == KEY_STRING) {
-			s2sp_lua_check_status(L, s2sp_config_add(config, 0, keys[i].string, &value));
-		} else if (contents == S2SP_CONTENTS_MAP || keys[i].kind != KEY_INTEGER || keys[i].integer < 1) {
-			feed_stray(L, config, &keys[i], &value);
+	struct keys keys;
+	size_t next = 1;
+	sorted_keys(L, table, &keys);
+	for (size_t i = 0; i < keys.count; i++) {
+		const struct key *key = &keys.sorted[i];
+		struct s2sp_value value = take_value(L, table, key);
+		if (contents == S2SP_CONTENTS_MAP && key->kind == KEY_STRING) {
+			s2sp_lua_check_status(L, s2sp_config_add(config, 0, key->string, &value));
+		} else if (contents == S2SP_CONTENTS_MAP || key->kind != KEY_INTEGER || key->integer < 1) {
+			feed_stray(L, config, key, &value);
 		} else {
-			size_t at = (size_t)keys[i].integer;
+			size_t at = (size_t)key->integer;
 			if (at > next)
 				s2sp_lua_check_status(L, s2sp_config_gap(config, next, at - 1));
 			next = at + 1;
@@ -240,7 +288,7 @@ static void feed_list(lua_State *L, struct s2sp_config *config, int table, enum 
 		}
 		lua_pop(L, 1);
 	}
-	lua_pop(L, 1);
+	drop_keys(L, &keys);
 }
 
 void s2sp_lua_feed(lua_State *L, struct s2sp_config *config, int index) {

@@ -2,8 +2,9 @@
  * What the core costs, without Lua and without a server.
  *
  *   core_bench                 every figure, one a line: NAME TAB VALUE [TAB SPREAD] (nanoseconds, bytes, milliseconds)
- *   core_bench count WHAT      WHAT ("reference", "decision") a fixed number of times, for an instruction counter that
- *                              collects inside the function bench_WHAT
+ *   core_bench count WHAT      WHAT ("reference", "decision", "compile", "rejudge") a fixed number of times, for an instruction
+ *                              counter that collects inside the function bench_WHAT
+ *   core_bench sizes           the figures that are the same every time
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../../module/prosody/pages.h"
 #include "../core/allocator.h"
 #include "../core/feed.h"
 #include "s2sp.h"
@@ -19,6 +21,12 @@
 enum { STRIDE = 48, ROUNDS = 15, LOOKUPS = 1 << 16, REPEATS = 1000 };
 
 static struct counting counted;
+
+static void *reallocate(void *owner, void *block, size_t size) {
+	void *fresh = counting_reallocate(owner, block, size);
+	s2sp_prefer_huge_pages(fresh, size);
+	return fresh;
+}
 
 static void fail(const char *what) {
 	fprintf(stderr, "core_bench: %s\n", what);
@@ -64,21 +72,28 @@ static void add_listed(struct s2sp_config *config, size_t number, size_t *string
 		fail("out of memory");
 }
 
+__attribute__((noinline)) static void bench_compile(struct s2sp_config *config, struct s2sp_config *host, size_t count,
+													struct fixture *fixture) {
+	struct s2sp_host_options options = { .require_encryption = true, .allow_encryption = true };
+	if (begin_list(config) != S2SP_STATUS_OK)
+		fail("out of memory");
+	for (size_t i = 0; i < count; i++)
+		add_listed(config, i, &fixture->strings);
+	if (s2sp_config_seal_table(config, &fixture->table) != S2SP_STATUS_OK ||
+		s2sp_config_seal_policy(host, fixture->table, &options, &fixture->policy) != S2SP_STATUS_OK)
+		fail("the configuration is not good");
+}
+
 static struct fixture build(size_t count) {
 	struct fixture fixture = { 0 };
-	struct s2sp_allocator allocator = COUNTING_ALLOCATOR(&counted);
-	struct s2sp_host_options options = { .require_encryption = true, .allow_encryption = true };
+	struct s2sp_allocator allocator = { reallocate, &counted };
 	size_t before = counted.bytes;
 	double start = clock_of(CLOCK_PROCESS_CPUTIME_ID);
 	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, test_seed);
 	struct s2sp_config *host = s2sp_config_new(&allocator, NULL, test_seed);
-	if (config == NULL || host == NULL || begin_list(config) != S2SP_STATUS_OK)
+	if (config == NULL || host == NULL)
 		fail("out of memory");
-	for (size_t i = 0; i < count; i++)
-		add_listed(config, i, &fixture.strings);
-	if (s2sp_config_seal_table(config, &fixture.table) != S2SP_STATUS_OK ||
-		s2sp_config_seal_policy(host, fixture.table, &options, &fixture.policy) != S2SP_STATUS_OK)
-		fail("the configuration is not good");
+	bench_compile(config, host, count, &fixture);
 	s2sp_config_free(host);
 	s2sp_config_free(config);
 	fixture.compile = (clock_of(CLOCK_PROCESS_CPUTIME_ID) - start) / 1e6;
@@ -131,6 +146,45 @@ __attribute__((noinline)) static void bench_find(const struct s2sp_policy *polic
 		fail("a domain was not found");
 }
 
+/* The same, but which name is asked for next is known only when this one has been found: nothing overlaps. */
+__attribute__((noinline)) static void bench_chained(const struct s2sp_policy *policy, const char *names, size_t count) {
+	size_t at = 0, asked = 0;
+	for (; at < count; asked++) {
+		uintptr_t found = (uintptr_t)s2sp_policy_find(policy, s2sp_text_from(names + at * STRIDE), NULL);
+		at += 1 + (found >> (sizeof(found) * 8 - 1)); /* the highest bit of an address is 0, which only the programmer knows */
+	}
+	sink = asked;
+}
+
+/* A way through all cells in no order that a cache could guess; each says where the next one is. */
+struct cell {
+	_Alignas(64) size_t next;
+};
+
+static struct cell *lay_cells(size_t count) {
+	size_t size = count * sizeof(struct cell);
+	struct cell *cells = aligned_alloc(sizeof(struct cell), size);
+	if (cells == NULL)
+		fail("out of memory");
+	s2sp_prefer_huge_pages(cells, size);
+	for (size_t i = 0; i < count; i++)
+		cells[i].next = i;
+	for (size_t i = count - 1; i > 0; i--) {
+		size_t other = draw() % i, next = cells[i].next;
+		cells[i].next = cells[other].next;
+		cells[other].next = next;
+	}
+	return cells;
+}
+
+/* What memory itself takes: one load after the other. */
+__attribute__((noinline)) static void bench_memory(const struct cell *cells, size_t count) {
+	size_t at = 0;
+	for (size_t i = 0; i < count; i++)
+		at = cells[at].next;
+	sink = at;
+}
+
 /* An established stream with partner 0, under another policy than the one that is asked about. */
 static struct s2sp_stream establish(const struct s2sp_policy *policy) {
 	struct s2sp_stream stream;
@@ -168,41 +222,53 @@ static double report(const char *name, double rounds[ROUNDS]) {
 	return rounds[ROUNDS / 2];
 }
 
+static void report_bytes(const struct fixture *fixture, size_t domains) {
+	printf("bytes/%zu\t%.1f\n", domains, (double)(fixture->bytes - fixture->strings) / (double)domains);
+}
+
+enum figure { REFERENCE, MEMORY, FIND, CHAINED, DECISION, SAME, FIGURES };
+static const char *const figure_names[FIGURES] = { "reference", "memory", "find", "find-chained", "decision", "decision-same-policy" };
+
+/* Nanoseconds for each of so many, since the last call. */
+static double lap(double *since, size_t count) {
+	double now = clock_of(CLOCK_PROCESS_CPUTIME_ID), each = (now - *since) / (double)count;
+	*since = now;
+	return each;
+}
+
 static void measure_lookups(size_t domains) {
 	struct fixture fixture = build(domains), other = build(1);
 	struct s2sp_stream stream = establish(other.policy);
 	char *names = draw_names(LOOKUPS, domains);
+	struct cell *cells = lay_cells(fixture.bytes / sizeof(struct cell));
 	char label[64];
-	double reference[ROUNDS], find[ROUNDS], decision[ROUNDS], same[ROUNDS];
+	double rounds[FIGURES][ROUNDS];
 	size_t calls = counted.calls;
 	for (int round = -1; round < ROUNDS; round++) {
 		int at = round < 0 ? 0 : round; /* the first one only warms up */
-		double start = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		double since = clock_of(CLOCK_PROCESS_CPUTIME_ID);
 		bench_reference(LOOKUPS / 64);
-		double referred = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		rounds[REFERENCE][at] = lap(&since, LOOKUPS / 64);
+		bench_memory(cells, LOOKUPS);
+		rounds[MEMORY][at] = lap(&since, LOOKUPS);
 		bench_find(fixture.policy, names, LOOKUPS);
-		double found = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		rounds[FIND][at] = lap(&since, LOOKUPS);
+		bench_chained(fixture.policy, names, LOOKUPS);
+		rounds[CHAINED][at] = lap(&since, LOOKUPS);
 		bench_decision(&stream, fixture.policy, names, LOOKUPS);
-		double decided = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+		rounds[DECISION][at] = lap(&since, LOOKUPS);
 		bench_decision(&stream, other.policy, names, LOOKUPS);
-		double repeated = clock_of(CLOCK_PROCESS_CPUTIME_ID);
-		reference[at] = (referred - start) / (LOOKUPS / 64);
-		find[at] = (found - referred) / LOOKUPS;
-		decision[at] = (decided - found) / LOOKUPS;
-		same[at] = (repeated - decided) / LOOKUPS;
+		rounds[SAME][at] = lap(&since, LOOKUPS);
 	}
 	if (counted.calls != calls)
 		fail("something allocated");
-	snprintf(label, sizeof(label), "reference/%zu", domains);
-	report(label, reference);
-	snprintf(label, sizeof(label), "find/%zu", domains);
-	report(label, find);
-	snprintf(label, sizeof(label), "decision/%zu", domains);
-	report(label, decision);
-	snprintf(label, sizeof(label), "decision-same-policy/%zu", domains);
-	report(label, same);
-	printf("bytes/%zu\t%.1f\n", domains, (double)(fixture.bytes - fixture.strings) / (double)domains);
+	for (int figure = 0; figure < FIGURES; figure++) {
+		snprintf(label, sizeof(label), "%s/%zu", figure_names[figure], domains);
+		report(label, rounds[figure]);
+	}
+	report_bytes(&fixture, domains);
 	printf("allocations/%zu\t%zu\n", domains, counted.calls - calls);
+	free(cells);
 	free(names);
 	drop(&fixture);
 	drop(&other);
@@ -220,63 +286,93 @@ static void measure_compile(size_t count) {
 	report(label, rounds);
 }
 
+__attribute__((noinline)) static void bench_rejudge(struct s2sp_stream *streams, const struct s2sp_policy *policy,
+													 const char *names, size_t count) {
+	for (size_t i = 0; i < count; i++) {
+		if (s2sp_stream_rejudge(&streams[i], policy, s2sp_text_from(names + i * STRIDE)).verdict != S2SP_VERDICT_ALLOW)
+			fail("a stream was refused");
+	}
+}
+
 /* Records of live streams, each with a partner of its own, move over to a new policy. */
-static void measure_rejudge(size_t count) {
+static void measure_rejudge(size_t count, size_t times, double *rounds) {
 	struct fixture policies[2] = { build(count), build(count) };
 	struct s2sp_stream *streams = calloc(count, sizeof(*streams));
 	char *names = calloc(count, STRIDE);
-	double rounds[ROUNDS];
 	if (streams == NULL || names == NULL)
 		fail("out of memory");
 	for (size_t i = 0; i < count; i++) {
 		name_of(i, names + i * STRIDE);
 		streams[i] = establish(policies[0].policy);
 	}
-	for (int round = 0; round < ROUNDS; round++) {
+	for (size_t round = 0; round < times; round++) {
 		double start = clock_of(CLOCK_PROCESS_CPUTIME_ID);
-		for (size_t i = 0; i < count; i++) {
-			struct s2sp_decision decision =
-				s2sp_stream_rejudge(&streams[i], policies[(round + 1) % 2].policy, s2sp_text_from(names + i * STRIDE));
-			if (decision.verdict != S2SP_VERDICT_ALLOW)
-				fail("a stream was refused");
-		}
+		bench_rejudge(streams, policies[(round + 1) % 2].policy, names, count);
 		rounds[round] = (clock_of(CLOCK_PROCESS_CPUTIME_ID) - start) / 1e6;
 	}
-	report("rejudge/10000", rounds);
 	free(streams);
 	free(names);
 	drop(&policies[0]);
 	drop(&policies[1]);
 }
 
-static int count_instructions(const char *what) {
+static void count_decisions(void) {
 	struct fixture fixture = build(10000), other = build(1);
 	struct s2sp_stream stream = establish(other.policy);
 	char *names = draw_names(REPEATS, 10000);
-	if (strcmp(what, "reference") == 0)
-		bench_reference(REPEATS);
-	else if (strcmp(what, "decision") == 0)
-		bench_decision(&stream, fixture.policy, names, REPEATS);
-	else
-		fail("unknown function");
+	bench_decision(&stream, fixture.policy, names, REPEATS);
 	free(names);
 	drop(&fixture);
 	drop(&other);
-	return 0;
 }
 
-int main(int argc, char **argv) {
-	if (argc == 3 && strcmp(argv[1], "count") == 0)
-		return count_instructions(argv[2]);
-	if (argc != 1)
-		fail("usage: core_bench [count reference|decision]");
+static void count_instructions(const char *what) {
+	double unused;
+	if (strcmp(what, "reference") == 0) {
+		bench_reference(REPEATS);
+	} else if (strcmp(what, "decision") == 0) {
+		count_decisions();
+	} else if (strcmp(what, "compile") == 0) {
+		struct fixture fixture = build(REPEATS);
+		drop(&fixture);
+	} else if (strcmp(what, "rejudge") == 0) {
+		measure_rejudge(REPEATS, 1, &unused);
+	} else {
+		fail("unknown function");
+	}
+}
+
+static void report_sizes(void) {
+	static const size_t sizes[] = { 10000, 30000 };
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct fixture fixture = build(sizes[i]);
+		report_bytes(&fixture, sizes[i]);
+		drop(&fixture);
+	}
+	printf("record\t%zu\n", sizeof(struct s2sp_stream));
+	printf("partner\t%zu\n", sizeof(struct s2sp_partner));
+}
+
+static void report_all(void) {
+	double rounds[ROUNDS];
 	measure_lookups(10);
 	measure_lookups(10000);
 	measure_lookups(1000000);
 	measure_compile(10000);
 	measure_compile(100000);
-	measure_rejudge(10000);
-	printf("record\t%zu\n", sizeof(struct s2sp_stream));
-	printf("partner\t%zu\n", sizeof(struct s2sp_partner));
+	measure_rejudge(10000, ROUNDS, rounds);
+	report("rejudge/10000", rounds);
+	report_sizes();
+}
+
+int main(int argc, char **argv) {
+	if (argc == 3 && strcmp(argv[1], "count") == 0)
+		count_instructions(argv[2]);
+	else if (argc == 2 && strcmp(argv[1], "sizes") == 0)
+		report_sizes();
+	else if (argc == 1)
+		report_all();
+	else
+		fail("usage: core_bench [sizes | count reference|decision|compile|rejudge]");
 	return 0;
 }

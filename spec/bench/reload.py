@@ -1,48 +1,90 @@
 """How long a reload keeps everybody waiting: a client pings without pause while the configuration is read again."""
 
+import pathlib
+import re
 import signal
+import statistics
 import time
 
 from fedlab.lab import Lab
+from fedlab.waiting import wait_until
 from loads import Raw, User
 from servers import Counted
+from variants import LOCAL, VARIANTS
 
-VARIANTS = ["bare", "partners-10", "partners-10000"]
+ROUNDS = 7
+QUIET, WATCHED = 0.3, 1.2       # seconds before and after the signal
 PING = "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
+PLUGINS = pathlib.Path(__file__).resolve().parent / "plugins"
 
 
-def once(lab, server, user):
-    """Milliseconds: the longest wait for an answer, and the CPU time that the server spent meanwhile."""
-    raw = Raw(user.socket, "<iq ")
-    longest = spent = 0
-    begin = time.monotonic()
-    mark, signalled = server.mark(), False
-    while time.monotonic() < begin + 1.5:
-        if not signalled and time.monotonic() > begin + 0.3:
-            server.process.signal(signal.SIGHUP)
-            signalled = True
-        start, before = time.monotonic(), server.spent()
-        user.send(PING)
-        user.sent.clear()
-        raw.wait(1)
-        waited = (time.monotonic() - start) * 1000
-        if waited > longest:
-            longest, spent = waited, (server.spent() - before) / 1000
-        time.sleep(0.001)
-    assert "SIGHUP" in server.log_since(mark)
-    return longest, spent
+def _streams(partners, streams):
+    """Partners that may do without TLS, and streams of so many of them that have no connection."""
+    def make(lab):
+        path = lab.directory / f"partners-{streams}-streams.cfg.lua"
+        path.write_text("return {\n" + "".join(
+            f'{{ domain = "xmpp-{number:07d}.department.example"; partner_type = "federated"; '
+            'tls = "optional"; sasl = "optional"; dialback = true };\n' for number in range(1, partners + 1)) + "}\n")
+        return {"partners": f's2s_partners_files = {{ "{path}" }}', "modules": ["bench_streams"], "plugins": [PLUGINS],
+                "options": f's2s_partners_limits = {{ connections = 20000 }}\nbench_streams = {streams}\nbench_host = "{LOCAL}"\n'}
+    return make
+
+
+VARIANTS["live-0"] = ("s2s_partners, 10 000 partners that may do without TLS", _streams(10000, 0))
+VARIANTS["live-10000"] = ("the same with a live stream of each", _streams(10000, 10000))
+CHOSEN = ["bare", "partners-10", "partners-10000", "live-0", "live-10000"]
+
+
+class Watch:
+    """What one client sees, and what the server spends on it, while nothing else happens but a reload."""
+
+    def __init__(self, server, user):
+        self.server, self.user, self.raw = server, user, Raw(user.socket, "<iq ")
+
+    def pings(self, seconds):
+        """[(milliseconds waited, CPU milliseconds of the server meanwhile)] and the CPU time from the first to the last."""
+        answers, begin, spent = [], time.monotonic(), self.server.spent()
+        while time.monotonic() < begin + seconds:
+            start, before = time.monotonic(), self.server.spent()
+            self.user.send(PING)
+            self.user.sent.clear()
+            self.raw.wait(1)
+            answers.append(((time.monotonic() - start) * 1000, (self.server.spent() - before) / 1000))
+            time.sleep(0.001)
+        return answers, (self.server.spent() - spent) / 1000
+
+    def reload(self):
+        quiet, idle = self.pings(QUIET)
+        idle_each = idle / len(quiet)
+        mark = self.server.mark()
+        self.server.process.signal(signal.SIGHUP)
+        answers, spent = self.pings(WATCHED)
+        log = self.server.log_since(mark)
+        assert "SIGHUP" in log
+        longest, longest_cpu = max(answers)
+        result = {"wait": longest, "wait_cpu": longest_cpu,
+                  "cpu": spent - idle_each * len(answers)}
+        if committed := re.search(r"Committed in ([\d.]+) ms", log):
+            result["commit"] = float(committed[1])
+        return result
 
 
 def measure(version, options):
     result = {}
     with Lab(version=version) as lab:
-        for variant in VARIANTS:
-            server = Counted(lab, variant, False, version, options.build).start()
+        for variant in CHOSEN:
+            server = Counted(lab, variant, False, version, options.build).start(timeout=300)
+            if variant.startswith("live"):
+                streams = variant.partition("-")[2]
+                wait_until(lambda: f"\t{streams} live streams" in server.log_file.read_text(), 300, "streams")
             user = User(server)
-            rounds = [once(lab, server, user) for _ in range(7)]
-            wait, cpu = (sorted(r[i] for r in rounds) for i in (0, 1))
-            result[variant] = {"wait": wait[3], "wait_worst": wait[-1], "cpu": cpu[3], "resident": server.resident()}
-            print(f"reload     {version:5} {variant:20} longest wait {wait[3]:.1f} ms (worst {wait[-1]:.1f}), of it CPU {cpu[3]:.1f} ms", flush=True)
+            watch = Watch(server, user)
+            watch.reload()      # the first one only warms up
+            rounds = [watch.reload() for _ in range(ROUNDS)]
+            result[variant] = {figure: statistics.median(one[figure] for one in rounds) for figure in rounds[0]}
+            result[variant].update(title=VARIANTS[variant][0], wait_worst=max(one["wait"] for one in rounds), resident=server.resident())
+            print(f"reload     {version:5} {variant:16}", ", ".join(
+                f"{figure} {value:.1f}" for figure, value in result[variant].items() if isinstance(value, float)), flush=True)
             user.close()
             server.stop()
     return result

@@ -11,7 +11,6 @@
 
 #include "allocator.h"
 #include "feed.h"
-#include "index.h"
 
 static struct counting counting;
 static struct s2sp_allocator allocator = { counting_reallocate, &counting };
@@ -120,32 +119,6 @@ static void test_an_empty_table_finds_nothing(void **state) {
 	s2sp_partner_table_free(NULL);
 }
 
-/* SipHash-1-3 is a different hash under every seed, and finds the same under all. */
-static void test_the_index_is_keyed(void **state) {
-	struct s2sp_index a, b;
-	unsigned char other_seed[16] = { 0 };
-	char names[200][16];
-	size_t moved = 0;
-	(void)state;
-	s2sp_index_begin(&a, &allocator, test_seed);
-	s2sp_index_begin(&b, &allocator, other_seed);
-	for (uint32_t i = 0; i < 200; i++) {
-		snprintf(names[i], sizeof(names[i]), "n%u", (unsigned)i);
-		assert_int_equal(s2sp_index_add(&a, 0, TEXT(names[i]), i), S2SP_STATUS_OK);
-		assert_int_equal(s2sp_index_add(&b, 0, TEXT(names[i]), i), S2SP_STATUS_OK);
-	}
-	for (uint32_t i = 0; i < 200; i++) {
-		assert_int_equal(s2sp_index_find(&a, 0, TEXT(names[i])), i);
-		assert_int_equal(s2sp_index_find(&b, 0, TEXT(names[i])), i);
-		assert_int_equal(s2sp_index_find(&a, 1, TEXT(names[i])), S2SP_INDEX_NONE);
-	}
-	for (size_t i = 0; i < a.slot_count; i++)
-		moved += a.slots[i].value != b.slots[i].value;
-	assert_true(moved > 100);
-	s2sp_index_end(&a);
-	s2sp_index_end(&b);
-}
-
 static double seconds(void) {
 	struct timespec now;
 	timespec_get(&now, TIME_UTC);
@@ -207,7 +180,6 @@ int main(void) {
 		cmocka_unit_test(test_what_only_looks_alike),
 		cmocka_unit_test(test_own_domains_are_nobodys),
 		cmocka_unit_test(test_an_empty_table_finds_nothing),
-		cmocka_unit_test(test_the_index_is_keyed),
 		cmocka_unit_test(test_many_domains),
 		cmocka_unit_test(test_the_longest_name_under_wildcards),
 	};

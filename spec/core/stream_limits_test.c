@@ -150,6 +150,26 @@ static void counts_against_limits(void **state) {
 	}
 }
 
+static void strangers_leave_room_for_partners(void **state) {
+	const struct fixture *fixture = *state;
+	struct s2sp_host_options options = { .require_encryption = false, .allow_encryption = true };
+	struct s2sp_value table = { .kind = S2SP_VALUE_TABLE };
+	struct s2sp_policy *policy;
+	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, seed);
+	assert_int_equal(s2sp_config_begin_default(config, &table), S2SP_STATUS_OK);
+	set(config, "partner_type", text("public_verified"));
+	assert_int_equal(s2sp_config_seal_policy(config, fixture->table, &options, &policy), S2SP_STATUS_OK);
+	s2sp_config_free(config);
+	const struct s2sp_partner *stranger = s2sp_policy_find(policy, S2SP_TEXT("stranger.test"), NULL);
+	const struct s2sp_partner *listed = s2sp_policy_find(policy, S2SP_TEXT("litware.test"), NULL);
+	assert_ptr_equal(stranger, s2sp_policy_default(policy));
+	assert_int_equal(s2sp_decide_place(policy, stranger, (struct s2sp_counts){ 0, 749 }).verdict, S2SP_VERDICT_ALLOW);
+	assert_int_equal(s2sp_decide_place(policy, stranger, (struct s2sp_counts){ 0, 750 }).reason, S2SP_REASON_CONNECTION_LIMIT);
+	assert_int_equal(s2sp_decide_place(policy, listed, (struct s2sp_counts){ 0, 999 }).verdict, S2SP_VERDICT_ALLOW);
+	assert_int_equal(s2sp_decide_place(policy, listed, (struct s2sp_counts){ 0, 1000 }).reason, S2SP_REASON_CONNECTION_LIMIT);
+	s2sp_policy_free(policy);
+}
+
 static void waiting_room(void **state) {
 	(void)state;
 	struct s2sp_waiting_room room = s2sp_limits_waiting_room(&(struct s2sp_limits){ .connections = 1000 });
@@ -219,6 +239,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(verifying_takes_no_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_key_asks_and_its_verification_takes, setup, teardown),
 		cmocka_unit_test_setup_teardown(counts_against_limits, setup, teardown),
+		cmocka_unit_test_setup_teardown(strangers_leave_room_for_partners, setup, teardown),
 		cmocka_unit_test(waiting_room),
 		cmocka_unit_test_setup_teardown(time_to_establish, setup, teardown),
 		cmocka_unit_test_setup_teardown(inactivity_and_keepalives, setup, teardown),

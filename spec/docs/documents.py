@@ -93,13 +93,72 @@ def version_faults(root):
         # A version before this one is built by who tests upgrades.
         if not said or said[1] != version and "S2SP_ANY_VERSION" not in os.environ:
             yield f"debian/changelog is not for {version}"
-    changes = (root / "CHANGELOG.md").read_text()
-    if f"## [{version}]" not in changes and "## [Unreleased]" not in changes:
-        yield f"CHANGELOG.md says nothing of {version}"
+    changes = re.findall(r"^## \[([^\]]+)\]", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    if version not in changes or changes.index(version) != (changes[0] == "Unreleased"):
+        yield f"the newest version of CHANGELOG.md is not {version}"
+    for name, pattern in (("lua/mod_s2s_partners.lua", r'^local VERSION = "([^"]+)"'),
+                          ("docs/mod_s2s_partners.1", r'^\.TH MOD_S2S_PARTNERS 1 "" "mod_s2s_partners (\S+)"')):
+        said = re.search(pattern, (root / name).read_text(), re.MULTILINE)
+        if not said or said[1] != version:
+            yield f"{name} is not of {version}"
     page = (root / "docs" / "installing.md").read_text()
     for said in re.findall(r"mod_s2s_partners-(\d[\w.]*?)-\d\.src\.rock", page):
         if said != version:
             yield f"docs/installing.md names the rock of {said}"
+
+
+def table(text, heading):
+    """The first column of the first table below the heading."""
+    part = re.split(rf"^#+ {re.escape(heading)}$", text, flags=re.MULTILINE)[1]
+    rows = re.search(r"(?:^\|.*\n)+", part, re.MULTILINE)[0].splitlines()[2:]
+    return [row.split(" |")[0].lstrip("| ") for row in rows]
+
+
+def message_faults(root):
+    """What the validator says is in the reference, and what is in the reference it can say."""
+    page = (root / "docs" / "configuration.md").read_text()
+    said = "".join(path.read_text() for path in sorted((root / "fixtures" / "config").rglob("*.expected")))
+    code = "".join(path.read_text() for room in ("module", "lua") for path in sorted((root / room).rglob("*.[cl]*"))).replace('\\"', '"')
+    for severity, heading in (("error", "Errors"), ("warning", "Warnings")):
+        phrases = [phrase for row in table(page, heading) for phrase in CODE.findall(row)]
+        phrases = [phrase.strip("`") for phrase in phrases]
+        for line in re.findall(rf"^{severity}: (.*)$", said, re.MULTILINE):
+            if not any(phrase in line for phrase in phrases):
+                yield f"docs/configuration.md does not have: {line}"
+        for phrase in phrases:
+            if phrase not in said and phrase not in code:
+                yield f"docs/configuration.md has \"{phrase}\", which nothing says"
+
+
+def key_faults(root):
+    """Every key and its default."""
+    page = (root / "docs" / "configuration.md").read_text()
+    core = root / "module" / "core"
+    keys = re.findall(r'\[S2SP_KEY_\w+\] = "(\w+)"', (core / "config_partner.c").read_text())
+    documented = [name.strip("`") for name in table(page, "Partners")]
+    for key in sorted(set(keys) ^ set(documented)):
+        yield f"the key {key} is only in {'the code' if key in keys else 'docs/configuration.md'}"
+    limits = re.findall(r"^\t\t\.(\w+) = (\d+),$", (core / "config_limits.c").read_text(), re.MULTILINE)
+    if len(limits) != len(table(page, "Limits")):
+        yield "the tables of limits differ"
+    for key, default in limits:
+        if f"| `{key}` | {default} |" not in page:
+            yield f"the default of {key} is {default}"
+
+
+def name_faults(root):
+    """What the pages say of the code is there: functions, types, files."""
+    rooms = [path for room in ("module", "lua") for path in (root / room).rglob("*") if path.is_file()]
+    code = "".join(path.read_text(errors="replace") for path in rooms)
+    for page in sorted([*root.glob("*.md"), *(root / "docs").glob("*.md")]):
+        text = page.read_text()
+        for name in sorted(set(re.findall(r"\bs2sp_(?!noun_verb)\w+", text))):
+            if name not in code and name.removeprefix("s2sp_") not in code:
+                yield f"{page.relative_to(root)}: there is no {name}"
+        # A folder, a file, or one without its last suffix; what a program writes is not there.
+        for name in sorted(set(re.findall(r"(?<![\w/.])(?:lua|module|spec|fixtures|debian)/[\w./-]*\w", text))):
+            if not name.endswith("/results.json") and not (root / name).exists() and not list(root.glob(name + ".*")):
+                yield f"{page.relative_to(root)}: there is no {name}"
 
 
 def manual_faults(root):
@@ -165,6 +224,9 @@ def main():
          (f"{path.relative_to(root)}: {fault}" for path, text in texts.items() for fault in word_faults(text)))
     case("one version everywhere", version_faults(root))
     case("the manual page", manual_faults(root))
+    case("every error and warning of the configuration", message_faults(root))
+    case("every key of the configuration", key_faults(root))
+    case("what the pages say of the code is there", name_faults(root))
     found = reachable(root)
     case("every page is found from the README",
          (f"{page.relative_to(root)} is linked from nowhere" for page in sorted((root / "docs").glob("*.md")) if page not in found))

@@ -139,6 +139,22 @@ for _, page in ipairs(pages()) do
 	end
 end
 
+describe("the first sample of the README", function ()
+	local file = assert(io.open(source.."/README.md"));
+	local sample = samples(file:read("a"))[1];
+	file:close();
+
+	it("has 15 lines at most", function ()
+		assert.is_true(#sample <= 15, #sample.." lines");
+	end);
+
+	it("is whole: modules, partners and a host", function ()
+		for _, pattern in ipairs({ 'modules_enabled = {.*"s2s_partners"', "s2s_partners = {", 'VirtualHost "' }) do
+			assert.truthy(sample.text:find(pattern), pattern);
+		end
+	end);
+end);
+
 describe("samples", function ()
 	it("are many", function ()
 		assert.is_true(total >= 8);

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Seeds for the fuzzers, from the fixtures: seeds.py TARGET DIR"""
 
+import json
 import pathlib
 import re
 import sys
@@ -91,7 +92,31 @@ def config():
         yield bytes([0, 0, 60, 1, 43, 2, 0]) + script
 
 
-MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, domain, identity, stream)}
+def export():
+    """Exports whole, in pieces that still are one, and in the other encodings."""
+    xml = (FIXTURES / "import/partners.xml").read_bytes().decode("utf-16")
+    head, objects = xml[:xml.index("<Obj ")], re.findall(r"<Obj RefId=\"\d+\">.*?\n  </Obj>", xml, re.DOTALL)
+    texts = [xml, *(head + one + "</Objs>" for one in objects), head + "".join(objects[:3]) + "</Objs>"]
+    for name in ("partners.json", "impossible.json"):
+        text = (FIXTURES / "import" / name).read_text(encoding="utf-8-sig")
+        partners = json.loads(text)
+        texts += [text, json.dumps(partners[:2]), json.dumps({"value": partners[:2], "Count": 2}), *map(json.dumps, partners)]
+    for number, text in enumerate(texts):
+        yield text.encode()
+        yield text.encode(("utf-16", "utf-16-be", "utf-16-le", "utf-8-sig")[number % 4])
+
+
+def stanzas():
+    """What stanzas_fuzz.lua reads one byte for each choice of: facts, then four ways with partners at stages."""
+    for way in range(4):
+        for partner in range(6):
+            for stage in range(6):
+                for tail in (bytes(60), bytes([1]) * 60, bytes(range(60)), bytes([0, 1, 1, 2, 0, 5, 8, 0, 1]) * 7):
+                    yield bytes(6) + bytes([way, partner, 1, stage, 1, 1]) + tail
+
+
+MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, domain, identity, stanzas, stream)}
+MAKERS["import"] = export
 
 directory = pathlib.Path(sys.argv[2])
 directory.mkdir(parents=True, exist_ok=True)

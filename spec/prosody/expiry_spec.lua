@@ -26,7 +26,10 @@ local function start(state)
 	lines, streams = {}, {};
 	local env = setmetatable({ module = {
 		log = function (_, level, format, ...) table.insert(lines, level..": "..format:format(...)); end;
-		add_timer = function (_, delay, action) timer = { delay = delay; action = action }; end;
+		add_timer = function (_, delay, action)
+			timer = { delay = delay; action = action; stop = function (self) self.stopped = true; end };
+			return timer;
+		end;
 	} }, { __index = _G });
 	local new_expiry = assert(loadfile(source.."/lua/expiry.lib.lua", "t", env))();
 	expiry = new_expiry(setmetatable({ stream_view = function (session) return session; end }, { __index = native }),
@@ -44,6 +47,25 @@ end
 
 describe("expiry", function ()
 	before_each(function () start(); end);
+
+	it("looks at many streams a few at a time", function ()
+		start();
+		for number = 1, 25 do streams[number] = view(3, { partner = "partner"..number..".test" }); end
+		expiry.check(now);
+		local first = timer;
+		assert.is_true(first.delay < 1 and #lines > 0 and #lines < 25);
+		local before = #lines;
+		assert.equal(first.delay, first.action());
+		assert.is_true(#lines > before);
+		expiry.check(now + DAY); -- what is not through yet begins anew
+		assert.is_true(first.stopped);
+		assert.are_not.equal(first, timer);
+		repeat until not timer.action();
+		assert.is_true(#lines >= 25 + before);
+		for number = 1, 25 do
+			assert.truthy(table.concat(lines, "\n"):find("partner"..number..".test", 1, true));
+		end
+	end);
 
 	it("warns fourteen days ahead", function ()
 		expiry.seen(view(14.01), now);

@@ -16,59 +16,24 @@ for _, name in ipairs { "stranger delivered", "stranger routed", "unlisted conta
 end
 
 local native;
-local hooks = {};
 
-local function sorted_insert(list, entry)
-	local at = #list + 1;
-	while at > 1 and list[at - 1].priority < entry.priority do at = at - 1; end
-	table.insert(list, at, entry);
-end
+local function refuse() world.refused = world.refused + 1; end
 
-local context = {};
-function context:hook(event, handler, priority)
-	hooks[event] = hooks[event] or {};
-	sorted_insert(hooks[event], { handler = handler, priority = priority });
-end
-
--- As util.events does it: the first answer ends it, an error too. True when core's own handler would have its turn.
-local function fire_handlers(event, data)
-	for _, entry in ipairs(hooks[event] or {}) do
-		local answer = entry.handler(data);
-		if answer ~= nil then return false; end
-	end
-	return true;
-end
+local core = dofile("spec/prosody/core_stub.lua").new(HOST, function () return refuse; end);
+local context, guard = core.context, core.guard;
+guard.bare_sessions = { [ALICE] = { roster = { [false] = {} } }; [CAROL] = { roster = { [false] = {}; ["eve@public.test"] = {} } } };
+guard.directed = {};
 
 local function fire(event, data)
-	local ok, passed = pcall(fire_handlers, event, data);
+	local ok, passed = pcall(core.fire, event, data);
 	if not ok then world.errors = world.errors + 1; end
 	return ok and passed;
 end
 
-local function refuse() world.refused = world.refused + 1; end
-
-local guard = {
-	act = setmetatable({}, { __index = function () return refuse; end });
-	internal_error = refuse; policies = {}; trust = { anchors = {}; hosts = {}; own = {} };
-	hosts = { [HOST] = { type = "local"; s2sout = {} } };
-	bare_sessions = { [ALICE] = { roster = { [false] = {} } }; [CAROL] = { roster = { [false] = {}; ["eve@public.test"] = {} } } };
-	full_sessions = {}; directed = {}; places = { partners = {} }; keepalives = {};
-	counters = {}; answers = setmetatable({}, { __mode = "k" }); notes = setmetatable({}, { __mode = "k" });
-	fill_features = function () end; trim_features = function () end; roles_scanned = true;
-	read_features = function () return false, false, false, true; end;
-	send_starttls_failure = refuse; send_sasl_failure = refuse;
-	facts = {
-		access = function () return "allowed"; end; account = function () return "exists"; end;
-		listed = function () return "no"; end; directed = function () return "no"; end;
-		requested = function () return "no"; end; standing = function () return "none"; end;
-	};
-};
-guard.act.internal_error = refuse;
-
 function world.open() native = open(); end
 
 function world.install()
-	hooks = {};
+	core.hooks = {};
 	native.install_host(guard, context, HOST);
 	native.install_global(guard, context);
 	world.filter = native.stanza_filter(guard);

@@ -122,6 +122,40 @@ describe("issues", function ()
 	end);
 end);
 
+describe("tables", function ()
+	-- Of few keys and of many, which are read in different ways.
+	it("of any number of keys are read alike", function ()
+		for count = 1, 40 do
+			local partner, expected = { domain = "a.example"; partner_type = "federated" }, {};
+			for number = count, 1, -1 do
+				partner[("key%02d"):format(number)], expected[number] = number, ('s2s_partners[1] ("a.example").key%02d'):format(number);
+			end
+			local _, issues = compile({ partner });
+			for number, issue in ipairs(issues) do
+				assert.equal(expected[number], issue.path);
+				assert.equal(tostring(number), issue.got);
+			end
+			assert.equal(count, #issues);
+		end
+	end);
+
+	it("of any number of partners are read alike", function ()
+		for count = 1, 40 do
+			local list = {};
+			for number = 1, count do
+				list[number] = { domain = ("p%d.example"):format(number); partner_type = "federated"; additional_domains = {} };
+				for extra = 1, number do list[number].additional_domains[extra] = ("a%d.p%d.example"):format(extra, number); end
+			end
+			local policy = assert(compile(list));
+			for number, partner in ipairs(policy:partners()) do
+				assert.equal(list[number].domain, partner.name);
+				assert.same(list[number].additional_domains, partner.additional_domains);
+			end
+			assert.equal(count, policy:count());
+		end
+	end);
+end);
+
 describe("values", function ()
 	local trap = setmetatable({}, { __index = function () error("metamethod") end; __len = function () error("metamethod") end;
 		__pairs = function () error("metamethod") end; __tostring = function () error("metamethod") end });

@@ -6,6 +6,7 @@ import hashlib
 import json
 import pathlib
 import subprocess
+import threading
 from dataclasses import dataclass
 
 from .paths import FIXTURES
@@ -121,6 +122,7 @@ class Certificates:
         self.issuers.mkdir(parents=True, exist_ok=True)
         self._count = 0
         self._made = {}
+        self._making = threading.RLock()    # scenarios have threads
 
     @property
     def trust(self):
@@ -128,6 +130,10 @@ class Certificates:
         return self.issuer("ca").certificate
 
     def issuer(self, name="ca"):
+        with self._making:
+            return self._issuer(name)
+
+    def _issuer(self, name):
         if ("issuer", name) not in self._made:
             row = RECIPE["issuers"][name]
             self._made["issuer", name] = self._make(
@@ -140,7 +146,10 @@ class Certificates:
         """A certificate for `domain`; `also`: more DNS names in it.
 
         `changes` overrides keys of the kind's row; give `label` then, it names the files."""
-        label = label or "+".join([kind, *also])
+        with self._making:
+            return self._leaf(domain, kind, also, label or "+".join([kind, *also]), changes)
+
+    def _leaf(self, domain, kind, also, label, changes):
         if (domain, label) not in self._made:
             row = {**RECIPE["kinds"][kind], **changes}
             words = {"domain": domain, "parent": domain.partition(".")[2], "upper": domain.upper(),

@@ -1,7 +1,10 @@
 """A name server on loopback that the test fills, and that tells what it was asked."""
 
 import re
+import socket
 import subprocess
+import threading
+import time
 
 from .paths import FIXTURES
 from .waiting import wait_until
@@ -66,3 +69,88 @@ class Dns:
         if check and ran.returncode != 0:
             raise RuntimeError(f"unbound-control {words}: {ran.stdout}{ran.stderr}")
         return ran.returncode == 0
+
+
+class FaultyDns:
+    """A resolver in front of the lab's name server that misbehaves on demand; servers are told to ask it with `options`.
+
+    rules: {domain: behaviour}, for the domain and all below it, or {None: behaviour} for everything:
+        "silence"               no answer at all
+        ("slow", seconds)       the right answer, late
+        "servfail", "nxdomain", "refused"
+        "truncated"             says that the answer does not fit, and TCP does not work either
+        "garbage"               no DNS message; "other": the answer to another question; "loop": a compression pointer to itself"""
+
+    CODES = {"servfail": 2, "nxdomain": 3, "refused": 5}
+
+    def __init__(self, lab, address="127.0.53.54", port=5353):
+        self.rules, self.asked = {}, []
+        self._to = (lab.dns.address, lab.dns.port)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((address, port))
+        self._closed = False
+        lab.cleanup(self.close)
+        # A resolver of the server's own takes seconds to give up, and remembers who did not answer.
+        self.options = (f'unbound = {{ resolvconf = false; hoststxt = false; forward = "{address}@{port}"; options = {{ '
+                        '["local-zone:"] = "test. transparent"; ["infra-host-ttl:"] = "1"; ["cache-max-negative-ttl:"] = "0" } }\n')
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self):
+        self._closed = True
+        self._socket.close()
+
+    def _serve(self):
+        while not self._closed:
+            try:
+                query, peer = self._socket.recvfrom(4096)
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=[query, peer], daemon=True).start()
+
+    @staticmethod
+    def _name(query):
+        labels, at = [], 12
+        while query[at]:
+            labels.append(query[at + 1:at + 1 + query[at]].decode(errors="replace").lower())
+            at += 1 + query[at]
+        return ".".join(labels), at + 5     # and the end of the question
+
+    def _rule(self, name):
+        for domain, behaviour in self.rules.items():
+            if domain is None or name == domain or name.endswith("." + domain):
+                return behaviour
+        return None
+
+    def _answer(self, query, peer):
+        name, end = self._name(query)
+        self.asked.append(name)
+        rule = self._rule(name)
+        head, question = query[:2], query[12:end]
+        none = b"\0\0" * 3
+        if rule is None:
+            answer = self._honest(query)
+        elif rule == "silence":
+            return
+        elif rule == "truncated":
+            answer = head + b"\x83\x80" + b"\0\1" + none + question
+        elif rule == "garbage":
+            answer = head + b"\xff" * 40
+        elif rule == "other":
+            answer = head + b"\x81\x80" + b"\0\1\0\1\0\0\0\0" + b"\4evil\4test\0\0\1\0\1" + b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4\x7f\0\0\1"
+        elif rule == "loop":
+            answer = head + b"\x81\x80" + b"\0\1\0\1\0\0\0\0" + question + b"\xc0" + bytes([end]) + b"\0\x21\0\1\0\0\0\0\0\4\xc0\x0c\xc0\x0c"
+        elif isinstance(rule, tuple):
+            answer = self._honest(query)
+            time.sleep(rule[1])
+        else:
+            answer = head + b"\x81" + bytes([0x80 | self.CODES[rule]]) + b"\0\1" + none + question
+        try:
+            self._socket.sendto(answer, peer)
+        except OSError:
+            pass
+
+    def _honest(self, query):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream:
+            upstream.settimeout(5)
+            upstream.sendto(query, self._to)
+            return upstream.recv(4096)

@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import socket
 import threading
 import urllib.error
@@ -30,8 +31,10 @@ def installed():
 
 
 def _libraries():
-    """The directory above ejabberd's own, for ERL_LIBS."""
-    return [os.path.dirname(os.path.dirname(path)) for path in glob.glob("/usr/lib/*/ejabberd-*/ebin")]
+    """For ERL_LIBS, which comes before Erlang's own: the directory above ejabberd's, and of an unpacked one those of what it needs."""
+    root = os.environ.get("EJABBERD_DIR", "")
+    above = [os.path.dirname(os.path.dirname(path)) for path in glob.glob(f"{root}/usr/lib/*/ejabberd-*/ebin")]
+    return [*above, f"{root}/usr/lib/erlang/lib"] if above and root else above
 
 
 class Ejabberd:
@@ -41,6 +44,7 @@ class Ejabberd:
     users    bare JIDs, all with the password PASSWORD
     options  more of the global section, as a dictionary
 
+    EJABBERD_DIR: an unpacked one (.ci/install --ejabberd DIR) to take instead of the installed one.
     Users are made through its HTTP interface; so is everything else that ejabberdctl does: api()."""
 
     def __init__(self, lab, name, hosts, users=(), options=None, s2s_timeout=6, address=None, register=True):
@@ -106,7 +110,7 @@ class Ejabberd:
         resolv_conf = self.directory / "resolv.conf"
         resolv_conf.write_text(f"nameserver {self._name_server()}\noptions timeout:2 attempts:2\n")
         env = {**os.environ, "EJABBERD_CONFIG_PATH": str(config), "EJABBERD_LOG_PATH": str(self.log_file),
-               "ERL_INETRC": str(inetrc), "ERL_LIBS": _libraries()[0], "HOME": str(self.directory),
+               "ERL_INETRC": str(inetrc), "ERL_LIBS": ":".join(_libraries()), "HOME": str(self.directory),
                "ERL_CRASH_DUMP_SECONDS": "0", "ERL_EPMD_ADDRESS": "127.0.0.1"}
         # Few schedulers that do not spin: it shares the machine.
         self.process = self.lab.spawn(
@@ -168,6 +172,11 @@ class Ejabberd:
                 return json.load(answer)
         except urllib.error.HTTPError as problem:
             raise RuntimeError(f"{command}: {problem.read().decode(errors='replace')}") from None
+
+    @property
+    def version(self):
+        """As it says itself."""
+        return re.search(r"ejabberd (\d\S*) is running", self.api("status"))[1]
 
     # Log
 

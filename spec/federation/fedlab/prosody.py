@@ -69,9 +69,10 @@ class Prosody:
         self.direct_tls, self.s2s_timeout, self.log_level = direct_tls, s2s_timeout, log_level
         self.address = address or lab.address()
         self.env = {**os.environ, **(env or {})}
-        if partners is not None and "S2S_PARTNERS_PRELOAD" in os.environ:
+        loads_it = partners is not None or os.environ.get("S2S_PARTNERS_PLUGINS") in self.plugins
+        if loads_it and "S2S_PARTNERS_PRELOAD" in os.environ:
             # A sanitizer's runtime must come first, and only into what loads the module.
-            self.env["LD_PRELOAD"] = os.environ["S2S_PARTNERS_PRELOAD"]
+            self.env["LD_PRELOAD"] = " ".join([os.environ["S2S_PARTNERS_PRELOAD"], *filter(None, [(env or {}).get("LD_PRELOAD")])])
         self.trust = trust or lab.certificates.trust
         self.under_test = under_test
         self.directory = lab.directory / name
@@ -192,6 +193,13 @@ class Prosody:
     def stop(self):
         """The exit status, negative for a signal."""
         return self.process.stop()
+
+    def kill(self):
+        """With SIGKILL; what it has left behind that start() would take for a sign of life is removed."""
+        self.process.stopped = True
+        self.process.popen.kill()
+        self.process.popen.wait(10)
+        (self.directory / "prosody.sock").unlink(missing_ok=True)
 
     def restart(self):
         self.stop()

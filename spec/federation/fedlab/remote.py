@@ -4,6 +4,8 @@ By default it is an honest authoritative dialback server for all of its domains.
 and answer what it is told to, or be replaced by a script of the test's own."""
 
 import socket
+import ssl
+import struct
 import threading
 from xml.parsers import expat
 
@@ -41,6 +43,26 @@ class Connection(Stream):
         self.send(f"<stream:features>{''.join(features)}</stream:features>")
 
 
+# What may befall a connection; each ends the script.
+
+def drop(connection):
+    """The connection ends, as when the process on the other side does."""
+    connection.close()
+    raise Closed()
+
+
+def reset(connection):
+    """The same with RST, as when the machine on the other side has started anew."""
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    drop(connection)
+
+
+def silence(connection):
+    """Nothing more is heard of us, until the remote is closed or healed."""
+    connection.remote.healed.wait(60)
+    raise Closed()
+
+
 class Remote:
     """Listens from the start until the lab ends.
 
@@ -54,11 +76,16 @@ class Remote:
     version         of its stream headers; None leaves it out, and then no features are sent
     after_features  raw text sent straight behind the features, once no STARTTLS is left to be done
     script          script(connection) instead of all this
+    fault           (stage, action): action(connection), such as drop, reset or silence, when a connection gets there; heal() ends
+                    it.  Stages: "connected", "starttls", "proceed", "hello" (theirs is there), "half" (and half of ours sent),
+                    "auth", "success", "result", "verify", "stanza"; and, each in a state ("tcp", "tls" or "done"), "tcp opened" (their
+                    header is there), "tcp header" (ours was sent), "tcp features"
     elements(), connections: what has come in"""
 
     def __init__(self, lab, domains, leaf=None, tls="optional", offer=("external", "dialback"),
                  external="success", result="valid", verify="valid", version="1.0", after_features="",
-                 script=None, address=None, port=5269, timeout=20, request_from=None, register=True):
+                 script=None, fault=None, address=None, port=5269, timeout=20, request_from=None, register=True):
+        self.fault, self.healed = fault, threading.Event()
         self.domains = list(domains)
         self.leaf, self.tls = leaf, tls if leaf else None
         self.offer, self.external, self.result, self.verify = list(offer), external, result, verify
@@ -76,7 +103,29 @@ class Remote:
                 lab.dns.server(domain, self.address, port)
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def heal(self):
+        """From now on as if there had never been a fault; what was silent is cut."""
+        self.fault = None
+        self.healed.set()
+
+    def hang_up(self):
+        """All connections there are end; new ones are taken."""
+        for connection in list(self.connections):
+            try:
+                connection.socket.shutdown(socket.SHUT_RDWR)    # wakes who reads from it, as close() would not
+            except OSError:
+                pass
+
+    def _reached(self, connection, stage):
+        if self.fault and self.fault[0] == stage:
+            self.fault[1](connection)
+
+    @staticmethod
+    def _state(connection):
+        return "done" if connection.authenticated else "tls" if connection.tls else "tcp"
+
     def close(self):
+        self.healed.set()
         try:
             self._listener.shutdown(socket.SHUT_RDWR)   # wakes accept()
         except OSError:
@@ -125,9 +174,12 @@ class Remote:
         """Reads their header, sends ours and the features for this state."""
         connection.restart()
         connection.read_header()
+        self._reached(connection, f"{self._state(connection)} opened")
         connection.answer_header(version=self.version)
+        self._reached(connection, f"{self._state(connection)} header")
         if self.version:
             connection.send_features(*self.features(connection))
+        self._reached(connection, f"{self._state(connection)} features")
         if self.after_features and (connection.tls or not self.tls):
             connection.send(self.after_features)
 
@@ -145,6 +197,7 @@ class Remote:
             yield f"<dialback xmlns='{DIALBACK_FEATURE}'/>"
 
     def play(self, connection):
+        self._reached(connection, "connected")
         self.greet(connection)
         while True:
             self.react(connection, connection.read())
@@ -154,17 +207,24 @@ class Remote:
             if not self.leaf:
                 connection.send(f"<failure xmlns='{TLS}'/></stream:stream>")
                 return
+            self._reached(connection, "starttls")
             connection.send(f"<proceed xmlns='{TLS}'/>")
+            self._reached(connection, "proceed")
+            if self.fault and self.fault[0] in ("hello", "half"):
+                self._handshake_in_part(connection)
             connection.start_tls(server_context(self.leaf, self.request_from), server_side=True)
             self.greet(connection)
         elif element.xmlns == SASL and element.name == "auth":
+            self._reached(connection, "auth")
             if self.external == "success":
                 connection.send(f"<success xmlns='{SASL}'/>")
+                self._reached(connection, "success")
                 connection.authenticated = True
                 self.greet(connection)
             elif self.external == "failure":
                 connection.send(f"<failure xmlns='{SASL}'><not-authorized/></failure>")
         elif element.xmlns == DIALBACK and element.get("type") is None:
+            self._reached(connection, element.name)
             answer = self.result if element.name == "result" else self.verify
             if callable(answer):
                 answer = answer(element)
@@ -172,6 +232,28 @@ class Remote:
                 connection.send(dialback_answer(element, answer))
                 if element.name == "result":
                     connection.authenticated = answer == "valid"
+        elif element.name in ("message", "presence", "iq"):
+            self._reached(connection, "stanza")
+
+
+    def _handshake_in_part(self, connection):
+        """Their ClientHello is read; for "half" some of what answers it is sent."""
+        theirs, ours = ssl.MemoryBIO(), ssl.MemoryBIO()
+        handshake = server_context(self.leaf, self.request_from).wrap_bio(theirs, ours, server_side=True)
+        connection.socket.settimeout(connection.timeout)
+        while not ours.pending:
+            data = connection.socket.recv(65536)
+            if not data:
+                raise Closed()
+            theirs.write(data)
+            try:
+                handshake.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+        if self.fault and self.fault[0] == "half":
+            connection.send(ours.read(ours.pending // 2))
+        self._reached(connection, "half")
+        self._reached(connection, "hello")
 
 
 def dialback_answer(element, answer):

@@ -70,12 +70,16 @@ def scenario_explain(lab):
 
 
 def scenario_wrong_usage(lab):
-    for words in ([], ["what"], ["check", "more"], ["check", "--fast"], ["list", "nowhere.test"], ["matrix", "x"], ["explain"],
+    for words in ([], ["what"], ["check", "more"], ["check", "--fast"], ["list", "nowhere.test"], ["matrix", "x"], ["version", "x"], ["explain"],
                   ["explain", BOB], ["explain", BOB, ALICE, "message", "more"], ["explain", BOB, ALICE, "whatever"],
                   ["explain", BOB, DAVE], ["import"], ["import", "/does/not/exist"], ["import", "/"]):
         output = run(lab, *words, status=2)
         assert "Error: " in output and "Traceback" not in output and "stack traceback" not in output, output
     assert "Usage: " in run(lab, "help", status=0)
+
+
+def scenario_version(lab):
+    assert re.search(r"^mod_s2s_partners \d+\.\d+\.\d+\n\Z", run(lab, "version", status=0), re.MULTILINE)
 
 
 def imported(lab, name, status):

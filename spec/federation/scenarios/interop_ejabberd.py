@@ -82,14 +82,8 @@ def teardown(interop):
 def table(interop):
     titles = ["tls/sasl/dialback", "ejabberd", "direction", "result", "why"]
     lines = [titles, ["---"] * len(titles), *interop.observed]
-    return (f"Observed with Prosody {interop.lab.version} and ejabberd {version(interop)}.\n\n" +
+    return (f"Observed with Prosody {interop.lab.version} and ejabberd {interop.ejabberd.version}.\n\n" +
             "".join(f"| {' | '.join(line)} |\n" for line in lines))
-
-
-def version(interop):
-    """As it says itself when it starts."""
-    found = re.search(r"ejabberd (\d[\w.-]*) is started", interop.ejabberd.log_file.read_text(errors="replace"))
-    return found[1] if found else "of an unknown version"
 
 
 # What is expected

@@ -5,6 +5,7 @@ Each scenario has an edge of its own; partners are probes (in) and scripted remo
 import itertools
 import re
 import signal
+import threading
 
 from fedlab.client import Client
 from fedlab.probe import Probe, mechanisms
@@ -86,6 +87,12 @@ class Scene:
         condition, text, kind = outbound_error(self.alice, f"bob@{domain}")
         assert (condition, kind) == ("internal-server-error", "wait") and text, (condition, kind, text)
         assert not self.lab.dns.asked(domain, mark)
+
+
+def still_guarded(scene):
+    with scene.probe("evil.test") as evil:
+        evil.open()
+        refused(evil, "unlisted-domain")
 
 
 def first_line(edge):
@@ -407,6 +414,23 @@ def scenario_module_reload_in_mid_handshake(lab):
         scene.send_in(secure, FABRIKAM)
         clear.send_result()
         refused(clear, "tls-required")
+
+
+def scenario_module_reload_with_stanzas_queued(lab):
+    """What waits for a stream goes on waiting, though everything is refused while the module is being loaded."""
+    released = threading.Event()
+    with Scene(lab, GOOD) as scene:
+        remote = remote_for(lab, [FABRIKAM], fault=("auth", lambda _: released.wait(10)))
+        mark = scene.alice.mark()
+        for number in range(3):
+            scene.alice.send_message(f"bob@{FABRIKAM}", f"queued {number}")
+        remote.wait_element("auth")
+        module_command(scene, "reload")
+        released.set()
+        for number in range(3):
+            remote.wait_element(lambda element, number=number: element.name == "message" and
+                                element.find("body").text == f"queued {number}")
+        assert not [stanza for stanza in scene.alice.stanzas[mark:] if stanza.get("type") == "error"]
 
 
 def scenario_module_reload_with_another_policy(lab):

@@ -4,14 +4,15 @@ docs/upgrading.md is about this."""
 
 import os
 import pathlib
+import re
 import shutil
 
 from fedlab.prosody import plugins_under_test
 from fedlab.probe import Probe
 from fedlab.xmlstream import Closed
 
-from scenarios._edge import established, refused
-from scenarios.lifecycle import BAD, FABRIKAM, GOOD, NORTHWIND, WITHOUT_FABRIKAM, Scene, module_command
+from scenarios._edge import refused
+from scenarios.lifecycle import BAD, FABRIKAM, GOOD, NORTHWIND, WITHOUT_FABRIKAM, Scene, module_command, still_guarded
 
 TRACEBACKS = True       # the log says where a start failed
 MODULE = "mod_s2s_partners"
@@ -39,15 +40,17 @@ class Copy:
             if path.suffix in suffixes:
                 replace(path, FOREIGN[path.suffix])
 
+    def make_lua_newer(self):
+        """As after an upgrade that has reached the Lua files and not the shared object."""
+        for path, content in self.files.items():
+            if path.name == MODULE + ".lua":
+                newer, count = re.subn(rb'(?m)^(local VERSION = "[^"]*)"', rb'\1.1"', content)
+                assert count == 1
+                replace(path, newer)
+
     def restore(self):
         for path, content in self.files.items():
             replace(path, content)
-
-
-def still_guarded(scene):
-    with scene.probe("evil.test") as evil:
-        evil.open()
-        refused(evil, "unlisted-domain")
 
 
 def scenario_files_replaced_beneath_a_running_server(lab):
@@ -86,6 +89,41 @@ def scenario_module_reload_into_files_that_do_not_fit(lab):
         scene.assert_all_refused("internal-error")
         copy.restore()
         scene.edge.shell('module:reload("s2s_partners")')
+        scene.authenticated().close()
+        still_guarded(scene)
+
+
+BOTH_VERSIONS = r"error\s+Federation is refused .*the Lua files in \S+ are of version (\d\S*)\.1 and the shared object is of version \1; .*restart"
+
+
+def scenario_module_reload_instead_of_a_restart(lab):
+    """New Lua files do not go to work with the shared object that the process has loaded; the restart takes up both."""
+    copy = Copy(lab, "plugins-mixed")
+    with Scene(lab, GOOD, under_test=copy.plugins) as scene:
+        live, mark = scene.authenticated(), scene.edge.mark()
+        copy.make_lua_newer()
+        scene.edge.shell('module:reload("s2s_partners")')
+        scene.edge.wait_log(BOTH_VERSIONS, 5, mark)
+        refused(live, "internal-error")
+        scene.assert_all_refused("internal-error")
+        copy.restore()
+        scene.edge.restart()
+        scene.authenticated().close()
+        still_guarded(scene)
+
+
+def scenario_start_with_an_upgrade_half_done(lab):
+    """Clients are served, federation is refused, prosodyctl says why, and the other half and a restart mend it."""
+    copy = Copy(lab, "plugins-half")
+    copy.make_lua_newer()
+    with Scene(lab, GOOD, under_test=copy.plugins) as scene:
+        scene.edge.wait_log(BOTH_VERSIONS)
+        scene.assert_all_refused("internal-error")
+        ran = scene.edge.ctl("mod_s2s_partners", "check")
+        assert ran.returncode == 1 and "Error: the Lua files in " in ran.stdout and "traceback" not in ran.stdout, ran.stdout
+        copy.restore()
+        assert scene.edge.ctl("mod_s2s_partners", "check").returncode == 0
+        scene.edge.restart()
         scene.authenticated().close()
         still_guarded(scene)
 

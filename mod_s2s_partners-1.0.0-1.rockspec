@@ -2,9 +2,9 @@
 -- of sources and one set of compiler flags; what it installs into LUADIR is where Prosody's installer path is searched.
 rockspec_format = "3.0";
 package = "mod_s2s_partners";
-version = "0.1.0-1";
+version = "1.0.0-1";
 source = {
-	url = "file://mod_s2s_partners-0.1.0.tar.gz"; -- the release tarball, beside this file
+	url = "file://mod_s2s_partners-1.0.0.tar.gz"; -- the release tarball, beside this file
 };
 description = {
 	summary = "Who may federate with a Prosody server, and how";
