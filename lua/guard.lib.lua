@@ -303,6 +303,17 @@ local function new_guard(native, latch)
 		memory.guard_host(host, module:context(host));
 	end
 
+	-- Core takes a module's hooks away when the module goes, not when a host does; with its events they hold all that the host had.
+	local function forget_host(host)
+		local events, hooked = installed[host], module.event_handlers;
+		installed[host] = nil;
+		if not events then return; end
+		for _, event, handler in hooked:iter(events, nil, nil) do
+			events.remove_handler(event, handler);
+		end
+		hooked:set(events, nil);
+	end
+
 	local function on_host_activated(host)
 		guard_host(host);
 		if guard.policies[host] == nil and guard.running then
@@ -344,9 +355,7 @@ local function new_guard(native, latch)
 			guard_host(host);
 		end
 		module:hook_global("host-activated", on_host_activated, 1000);
-		module:hook_global("host-deactivated", function (host)
-			installed[host] = nil;
-		end);
+		module:hook_global("host-deactivated", forget_host);
 		guard.filter = native.stanza_filter(guard);
 		filters.add_filter_hook(add_filter);
 		latch.each_stream(function (session)

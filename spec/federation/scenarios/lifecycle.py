@@ -619,6 +619,23 @@ def scenario_host_deactivated_and_back(lab):
         scene.authenticated(to="second.test").close()
 
 
+def scenario_host_deactivated_leaves_nothing(lab):
+    """Not its handlers, nor with them the host itself and all it holds (the rosters of users who are not online)."""
+    note = ('> (function () local seen = prosody.lab_hosts or setmetatable({}, { __mode = "k" }); prosody.lab_hosts = seen; '
+            'seen[prosody.hosts["second.test"]] = true; return 1 end)()')
+    left = ('> (function () collectgarbage() collectgarbage() local n = 0; for _ in pairs(prosody.lab_hosts) do n = n + 1 end '
+            'return n end)()')
+    with Scene(lab, GOOD, hosts=[HOST, "second.test"]) as scene:
+        for _ in range(4):
+            scene.edge.shell(note)
+            activate(scene, "second.test", "deactivate")
+            activate(scene, "second.test")
+        scene.authenticated(to="second.test").close()
+        answer = scene.edge.shell(left)
+        number = int(re.findall(r"(?:Result:|\|) *(\d+)", answer)[-1])
+        assert number <= 1, f"{number} of 4 hosts that were deactivated are still there"
+
+
 def scenario_host_activated_while_unloaded(lab):
     """The latch guards what comes later, too (with the module in its list of modules, a new host would load it again)."""
     with Scene(lab, GOOD) as scene:

@@ -48,6 +48,15 @@ def scenario_broadcast(fixture):
     check(fixture, lambda: alice.presence(inside=NOTES.format(secret) + "<x xmlns='urn:lab:one'/>"), presence_with("one"), secret)
 
 
+def scenario_broadcast_of_a_note_and_no_more(fixture):
+    """What was made of it for the first who may not see it goes to the others too, and to nobody who may."""
+    alice = fixture.client(ALICE)
+    for turn in ("first", "second", "third"):
+        secret = f"{turn} secret"
+        presence = f"<status>{secret}</status><x xmlns='urn:lab:{turn}'/>"
+        check(fixture, lambda inside=presence: alice.presence(inside=inside), presence_with(turn), secret)
+
+
 def scenario_directed(fixture):
     alice = fixture.client(ALICE)
     secret = "directed secret"
