@@ -4,11 +4,13 @@
 
 local cache = require "util.cache";
 local jid = require "util.jid";
+local monotonic = require "util.time".monotonic;
 
 local hosts = prosody.hosts;
 
 local REQUESTS = 10000; -- remembered at once; the oldest is forgotten, and its answer then not delivered
 local REQUEST_SECONDS = 600;
+local COMPLAINT_SECONDS, RETRY_SECONDS = 60, 10; -- between lines about rosters that cannot be read, and between attempts
 
 local function require_either(name)
 	local ok, library = pcall(require, "prosody."..name);
@@ -54,12 +56,20 @@ local function new_facts(native, subscriptions, saved)
 
 	--- The roster
 
-	local complained = 0;
+	local complained, forgotten = -COMPLAINT_SECONDS, -RETRY_SECONDS;
 	local function complain(user, host, err)
-		if os.time() - complained >= 60 then
-			complained = os.time();
+		local now = monotonic();
+		if now - complained >= COMPLAINT_SECONDS then
+			complained = now;
 			module:log("error", "The roster of %s@%s cannot be read, its public_unverified contacts are refused until it can "
 				.."(roster-unavailable): %s", user, host, err);
+		end
+		-- Core keeps what it could not read as an empty roster, marked as broken. Let go of, it is read again, so that it is enough to
+		-- mend the storage; not with each stanza, or a stranger could have core write an error for each of his.
+		local kept = hosts[host] and hosts[host].roster_cache;
+		if kept and now - forgotten >= RETRY_SECONDS then
+			forgotten = now;
+			kept:set(user.."@"..host, nil);
 		end
 	end
 
@@ -190,7 +200,7 @@ local function new_facts(native, subscriptions, saved)
 	function memory.request(stanza)
 		local attr = stanza.attr;
 		if attr.id then
-			requests:set(request_key(attr.from, attr.to, attr.id), os.time());
+			requests:set(request_key(attr.from, attr.to, attr.id), monotonic());
 		end
 	end
 
@@ -199,7 +209,7 @@ local function new_facts(native, subscriptions, saved)
 		local asked = requests:get(key);
 		if not asked then return "no"; end
 		requests:set(key, nil);
-		return os.time() - asked <= REQUEST_SECONDS and "yes" or "no";
+		return monotonic() - asked <= REQUEST_SECONDS and "yes" or "no";
 	end
 
 	--- The contact's standing with the user
