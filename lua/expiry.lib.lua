@@ -3,7 +3,7 @@
 
 local DAY = 86400; -- seconds
 local AHEAD = 14 * DAY;
-local REPEAT = DAY - 600; -- not after the timer, or that would come too early every time
+local REPEAT = DAY - 600; -- not after the day's check, or that would come too early every time
 local STREAMS_AT_ONCE, STREAMS_PAUSE = 10, 0.02; -- seconds
 local PER_PARTNER = 8; -- certificates warned about by name a day
 
@@ -166,7 +166,10 @@ local function new_expiry(native, latch)
 		rest = check_some() and module:add_timer(STREAMS_PAUSE, protect(check_some)) or nil;
 	end
 
+	local checked = os.time();
+
 	local function check(now)
+		checked = now;
 		check_own(now);
 		check_anchors(now);
 		check_streams(now);
@@ -232,14 +235,16 @@ local function new_expiry(native, latch)
 		return left;
 	end
 
-	local daily = module:add_timer(DAY, function ()
-		expiry.check();
-		return DAY;
-	end);
+	-- To be called every few seconds: does the day's check when there has been none for a day, or the clock has been set. No timer of
+	-- its own: Prosody moves time-outs among its timers with each message, and one more costs as much as the rest of this module.
+	function expiry.tick(now)
+		now = now or os.time();
+		if now - checked < DAY and now >= checked then return; end
+		expiry.check(now);
+	end
 
 	-- Core lets the timers of a module that is gone run out, with all that they hold on to.
 	function expiry.stop()
-		daily:stop();
 		if rest then rest:stop(); end
 	end
 

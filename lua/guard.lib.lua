@@ -48,6 +48,7 @@ local function new_guard(native, latch)
 	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned, memory.directed_by;
 	local expiry = module:require "expiry" (native, latch);
 	guard.expiry = expiry;
+	limits.tick = expiry.tick;
 
 	-- Actions run in a runner of their own: closing a stream bounces its queue, and whoever gets those bounces may wait.
 	local function detached(action)

@@ -293,6 +293,7 @@ local function new_limits(guard, native, latch)
 				kill(conn);
 			end
 		end
+		limits.tick();
 		if now - last_summary >= MINUTE then
 			last_summary = now;
 			sum_up();

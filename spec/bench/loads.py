@@ -180,9 +180,9 @@ class Stranger(Load):
 
 # name: (class, variants beside bare, runs under callgrind, runs by CPU time)
 LOADS = {
-    "inbound": (Inbound, ["partners-10", "partners-10000", "table-10000", "unverified", "firewall", "strangers", "ejabberd",
+    "inbound": (Inbound, ["timers", "partners-10", "partners-10000", "table-10000", "unverified", "firewall", "strangers", "ejabberd",
                           "ejabberd-access"], 600, 5000),
-    "outbound": (Outbound, ["partners-10", "partners-10000", "unverified", "firewall", "ejabberd", "ejabberd-access"], 600, 5000),
+    "outbound": (Outbound, ["timers", "partners-10", "partners-10000", "unverified", "firewall", "ejabberd", "ejabberd-access"], 600, 5000),
     "broadcast": (Broadcast, ["partners-10", "verified"], 12, 100),
     "setup": (SetUp, ["partners-10", "partners-10000"], 25, 200),
     "stranger": (Stranger, ["partners-10", "partners-10000", "ejabberd", "ejabberd-access"], 40, 500),

@@ -1,6 +1,5 @@
 """How long a reload keeps everybody waiting: a client pings without pause while the configuration is read again."""
 
-import pathlib
 import re
 import signal
 import statistics
@@ -10,12 +9,11 @@ from fedlab.lab import Lab
 from fedlab.waiting import wait_until
 from loads import Raw, User
 from servers import Counted
-from variants import LOCAL, VARIANTS
+from variants import LOCAL, PLUGINS, VARIANTS
 
 ROUNDS = 7
 QUIET, WATCHED = 0.3, 1.2       # seconds before and after the signal
 PING = "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
-PLUGINS = pathlib.Path(__file__).resolve().parent / "plugins"
 
 
 def _streams(partners, streams):

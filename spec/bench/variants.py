@@ -1,5 +1,7 @@
 """The servers that are compared: what each loads beside the same bare Prosody."""
 
+import pathlib
+
 LOCAL, REMOTE, STRANGER = "contoso.test", "fabrikam.test", "evil.test"
 ALICE, BOB = f"alice@{LOCAL}", f"bob@{REMOTE}"
 
@@ -24,6 +26,7 @@ BOUNCE=policy-violation
 """
 
 COMMUNITY = "/usr/lib/prosody/modules"
+PLUGINS = pathlib.Path(__file__).resolve().parent / "plugins"
 
 
 def _partner(domain, type_, number):
@@ -72,6 +75,7 @@ VARIANTS = {
     "verified": ("s2s_partners, public_verified", _table(10, "public_verified")),
     "unverified": ("s2s_partners, public_unverified, contact listed", _table(10, "public_unverified")),
     "firewall": ("mod_firewall, allow-list and roster check", _firewall),
+    "timers": ("bare Prosody with two timers more", lambda lab: {"modules": ["dialback", "bench_timers"], "plugins": [PLUGINS]}),
     "strangers": ("mod_block_strangers", lambda lab: {"modules": ["dialback", "block_strangers"], "plugins": [COMMUNITY]}),
 }
 

@@ -104,15 +104,20 @@ describe("expiry", function ()
 
 	it("looks at live streams every day", function ()
 		streams = { view(5), view(200, { partner = "northwind.test" }), view(5, { stage = "identified" }) };
-		assert.equal(DAY, timer.delay);
 		expiry.check(now);
 		assert.equal(1, #lines);
-		expiry.check(now + DAY);
+		expiry.tick(now + DAY - 1);
+		assert.equal(1, #lines);
+		expiry.tick(now + DAY);
+		assert.equal(2, #lines);
+		expiry.tick(now + DAY + 5);
 		assert.equal(2, #lines);
 		streams = {};
-		expiry.check(now + 2 * DAY);
+		expiry.tick(now + 2 * DAY);
 		assert.equal(2, #lines);
-		assert.equal(DAY, timer.action());
+		streams = { view(5) };
+		expiry.tick(now); -- the clock has been set
+		assert.equal(3, #lines);
 	end);
 
 	it("names what stands above", function ()
