@@ -75,7 +75,7 @@ VARIANTS = {
     "verified": ("s2s_partners, public_verified", _table(10, "public_verified")),
     "unverified": ("s2s_partners, public_unverified, contact listed", _table(10, "public_unverified")),
     "firewall": ("mod_firewall, allow-list and roster check", _firewall),
-    "timers": ("bare Prosody with two timers more", lambda lab: {"modules": ["dialback", "bench_timers"], "plugins": [PLUGINS]}),
+    "timers": ("bare Prosody with one timer more", lambda lab: {"modules": ["dialback", "bench_timers"], "plugins": [PLUGINS]}),
     "strangers": ("mod_block_strangers", lambda lab: {"modules": ["dialback", "block_strangers"], "plugins": [COMMUNITY]}),
 }
 
