@@ -1,24 +1,11 @@
 -- What a commit means for the streams that live: all of them are judged again, under the policies now in force.
 
 local function new_rejudge(guard, native, latch, queue, detached)
-	-- Where there are now fewer places than streams, established ones keep theirs before others, older before younger.
+	-- Where there are now fewer places than streams, some come before others.
 	local function streams_in_order()
-		local by_order, orders = {}, {};
-		latch.each_stream(function (session)
-			local order = native.stream_order(session);
-			local alike = by_order[order];
-			if not alike then
-				alike = {};
-				by_order[order], orders[#orders+1] = alike, order;
-			end
-			alike[#alike+1] = session;
-		end);
-		table.sort(orders); -- of numbers, without a function: with thousands of streams that is what counts
 		local streams = {};
-		for _, order in ipairs(orders) do
-			table.move(by_order[order], 1, #by_order[order], #streams + 1, streams);
-		end
-		return streams;
+		latch.each_stream(function (session) streams[#streams+1] = session; end);
+		return native.streams_in_order(streams);
 	end
 
 	local function judge(session)

@@ -3,6 +3,8 @@
 
 #include "stream_limits.h"
 
+#include <limits.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "handler.h"
@@ -35,25 +37,33 @@ static uint32_t count_at(lua_State *L, int table, struct s2sp_text key) {
 	return count < 0 ? 0 : count > (lua_Integer)UINT32_MAX ? UINT32_MAX : (uint32_t)count;
 }
 
-/* Makes table[key] exist and pushes the key; its stack index. From here on the count changes without any memory. */
-static int reserve_count(lua_State *L, int table, struct s2sp_text key) {
-	lua_Integer count = (lua_Integer)count_at(L, table, key);
+/* A count that is there, so that it changes without any memory: its key is at a stack index. */
+struct reserved {
+	int key;
+	lua_Integer count;
+};
+
+/* Makes table[key] exist and pushes the key. */
+static struct reserved reserve_count(lua_State *L, int table, struct s2sp_text key) {
 	lua_pushlstring(L, key.bytes, key.length);
-	lua_pushvalue(L, -1);
-	lua_pushinteger(L, count);
-	lua_rawset(L, table);
-	return lua_gettop(L);
+	struct reserved reserved = { lua_gettop(L), 0 };
+	lua_pushvalue(L, reserved.key);
+	if (lua_rawget(L, table) == LUA_TNUMBER) {
+		reserved.count = lua_tointeger(L, -1);
+	} else {
+		lua_pushvalue(L, reserved.key);
+		lua_pushinteger(L, 0);
+		lua_rawset(L, table);
+	}
+	lua_settop(L, reserved.key);
+	return reserved;
 }
 
 /* Entries at zero are removed: a table of counts is as large as there are streams. */
-static void change_count(lua_State *L, int table, int key, int change) {
-	lua_pushvalue(L, key);
-	lua_rawget(L, table);
-	lua_Integer count = lua_tointeger(L, -1) + change;
-	lua_pop(L, 1);
-	lua_pushvalue(L, key);
-	if (count > 0)
-		lua_pushinteger(L, count);
+static void change_count(lua_State *L, int table, struct reserved reserved, int change) {
+	lua_pushvalue(L, reserved.key);
+	if (reserved.count + change > 0)
+		lua_pushinteger(L, reserved.count + change);
 	else
 		lua_pushnil(L);
 	lua_rawset(L, table);
@@ -73,11 +83,11 @@ static const struct s2sp_text total_key = S2SP_TEXT("total");
 
 /* Both counts or, when memory runs out, neither. guard.places and its partners are at `places` and behind. */
 static void change_counts(lua_State *L, int places, struct s2sp_text key, int change) {
-	int total = reserve_count(L, places, total_key);
-	int own = reserve_count(L, places + 1, key);
+	struct reserved total = reserve_count(L, places, total_key);
+	struct reserved own = reserve_count(L, places + 1, key);
 	change_count(L, places, total, change);
 	change_count(L, places + 1, own, change);
-	lua_settop(L, total - 1);
+	lua_settop(L, total.key - 1);
 }
 
 static struct s2sp_counts counts_of(lua_State *L, int places, struct s2sp_text key) {
@@ -141,7 +151,7 @@ static int release(lua_State *L) {
 
 /*
  * recount(guard, session) -> nil, or "refuse", reason, rule: gives the stream its place in a new count. Established streams
- * are to come first, older ones before younger ones (see order).
+ * are to come first, older ones before younger ones (see in_order).
  */
 static int recount(lua_State *L) {
 	luaL_checktype(L, 1, LUA_TTABLE);
@@ -171,14 +181,45 @@ static int recount_held(lua_State *L) {
 	return 0;
 }
 
-/* order(session) -> number: streams that keep their places first, when there are not enough, have the smaller ones. */
-static int order(lua_State *L) {
-	lua_settop(L, 1);
-	const struct s2sp_stream *stream = s2sp_lua_stream_get(L, 1);
-	lua_Number at = stream == NULL ? 0 : (lua_Number)stream->created;
-	if (stream != NULL && stream->stage < S2SP_STAGE_ESTABLISHED)
-		at += (lua_Number)(UINT64_C(1) << 52);
-	lua_pushnumber(L, at);
+/* A stream in the order in which streams get places, and where it stands in the list. */
+struct queued {
+	uint64_t since;
+	lua_Integer at;
+};
+
+static int compare_queued(const void *a, const void *b) {
+	const struct queued *one = a, *other = b;
+	if (one->since != other->since)
+		return one->since < other->since ? -1 : 1;
+	return one->at < other->at ? -1 : one->at > other->at;
+}
+
+/*
+ * in_order(sessions) -> the same in a new list: those that keep their places first, when there are not enough. Established streams come
+ * before others, older ones before younger.
+ */
+static int in_order(lua_State *L) {
+	enum { SESSIONS = 1, QUEUE, RESULT };
+	luaL_checktype(L, SESSIONS, LUA_TTABLE);
+	lua_settop(L, SESSIONS);
+	size_t count = lua_rawlen(L, SESSIONS);
+	struct queued *queue = lua_newuserdatauv(L, count * sizeof *queue, 0);
+	for (size_t i = 0; i < count; i++) {
+		lua_rawgeti(L, SESSIONS, (lua_Integer)i + 1);
+		const struct s2sp_stream *stream = s2sp_lua_stream_get(L, QUEUE + 1);
+		queue[i].at = (lua_Integer)i + 1;
+		queue[i].since = stream == NULL ? 0 : stream->created;
+		if (stream != NULL && stream->stage < S2SP_STAGE_ESTABLISHED)
+			queue[i].since += UINT64_C(1) << 52;
+		lua_settop(L, QUEUE);
+	}
+	if (count > 0)
+		qsort(queue, count, sizeof *queue, compare_queued);
+	lua_createtable(L, count > INT_MAX ? 0 : (int)count, 0);
+	for (size_t i = 0; i < count; i++) {
+		lua_rawgeti(L, SESSIONS, queue[i].at);
+		lua_rawseti(L, RESULT, (lua_Integer)i + 1);
+	}
 	return 1;
 }
 
@@ -370,7 +411,7 @@ void s2sp_limit_handlers_install(lua_State *L, int guard, int context, int host)
 int s2sp_lua_open_limits(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{ "place_release", release },     { "place_recount", recount }, { "place_recount_held", recount_held },
-		{ "stream_order", order },        { "waiting_room", waiting_room },
+		{ "streams_in_order", in_order }, { "waiting_room", waiting_room },
 		{ "stream_due", due },            { "stream_accepted", accepted },
 		{ "keepalive_sent", keepalive_sent }, { NULL, NULL },
 	};
