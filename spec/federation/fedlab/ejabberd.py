@@ -133,6 +133,8 @@ class Ejabberd:
         """An address where the lab's DNS answers on port 53."""
         address = self.lab.address()
         server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        # A thread that waits keeps a socket that is closed; the next lab has the same addresses.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((address, 53))
         self.lab.cleanup(server.close)
 
