@@ -45,6 +45,12 @@ const struct s2sp_limits *s2sp_policy_limits(const struct s2sp_policy *policy);
 const struct s2sp_partner *s2sp_policy_find(const struct s2sp_policy *policy, struct s2sp_text domain, enum s2sp_match *match);
 
 /*
+ * s2sp_policy_find, and in *methods what s2sp_policy_methods says of the partner (S2SP_METHOD_NONE without one). One wait for memory,
+ * where the two of them wait twice in a table that no cache holds.
+ */
+const struct s2sp_partner *s2sp_policy_find_methods(const struct s2sp_policy *policy, struct s2sp_text domain, unsigned *methods);
+
+/*
  * The methods that may authenticate a stream with `partner` under this host's own options: the row's, less what
  * s2s_require_encryption, s2s_allow_encryption, s2s_secure_auth and s2s_secure_domains take away for every domain of the
  * partner. Never more than the row's. A partner that is not of this policy gets none.
