@@ -71,7 +71,7 @@ local function new_guard(native, latch)
 		end);
 	end
 
-	local rejudge = module:require "rejudge" (guard, native, latch, module:require "queue", detached);
+	local rejudge = module:require "rejudge" (guard, native, latch, limits, module:require "queue", detached);
 
 	-- The primary domain of the partner, or "unlisted": what strangers send must not grow any table.
 	local function partner_label(host, remote)
@@ -289,7 +289,7 @@ local function new_guard(native, latch)
 		if not applied then return false; end
 		rejudge.act(outcome);
 		hold_collector(expiry.committed, guard.policies, guard.trust);
-		return true;
+		return true, outcome;
 	end
 
 	-- Virtual hosts and components alike: core hands global modules on to no component.
@@ -363,9 +363,9 @@ local function new_guard(native, latch)
 			if session.filter then add_filter(session); end
 		end);
 		local function run()
-			local applied = apply_configuration();
+			local applied, judged = apply_configuration();
 			guard.running = guard.running or applied;
-			hold_collector(report.committed, commit.state, guard.running);
+			hold_collector(report.committed, commit.state, guard.running, judged);
 			return applied;
 		end
 		if saved and saved.policies then

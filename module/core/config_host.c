@@ -231,6 +231,17 @@ static enum s2sp_status judge_partners(struct judgement *judgement) {
 	return status;
 }
 
+static uint32_t least_connections(const struct s2sp_policy *policy) {
+	uint32_t least = policy->limits.partner_connections;
+	for (size_t i = 0; i < policy->table->count; i++) {
+		uint32_t own = policy->table->partners[i].connection_limit;
+		if (own > 0 && own < least)
+			least = own;
+	}
+	uint32_t of_default = policy->has_default ? policy->default_partner.connection_limit : 0;
+	return of_default > 0 && of_default < least ? of_default : least;
+}
+
 struct loss_text {
 	const char *option;
 	bool value; /* of the option, where it is a boolean */
@@ -342,6 +353,7 @@ enum s2sp_status s2sp_config_judge_host(struct s2sp_config *config, const struct
 		status = tell_rest(&judgement);
 	if (status == S2SP_STATUS_OK)
 		status = tell_losses(&judgement);
+	config->policy->least_connections = least_connections(config->policy);
 	s2sp_index_end(&judgement.insecure);
 	s2sp_index_end(&judgement.secure);
 	s2sp_arena_end(&judgement.arena);

@@ -36,6 +36,10 @@ const struct s2sp_limits *s2sp_policy_limits(const struct s2sp_policy *policy) {
 	return &policy->limits;
 }
 
+uint32_t s2sp_policy_least_connections(const struct s2sp_policy *policy) {
+	return policy->least_connections;
+}
+
 static const struct s2sp_partner *find(const struct s2sp_policy *policy, struct s2sp_text domain, enum s2sp_match *match,
 									   struct s2sp_listing *listing) {
 	*listing = s2sp_partner_table_look_up(policy->table, domain, match);

@@ -47,6 +47,7 @@ struct s2sp_policy {
 	uint8_t methods_left; /* of every partner's row, while methods is NULL */
 	uint8_t *methods;     /* by index of the partner, where the host's options do not take the same from all of them; else NULL */
 	struct s2sp_limits limits;
+	uint32_t least_connections; /* the smallest limit that any partner has, its own or the general one */
 	struct s2sp_index users; /* value 1: allow, 0: deny */
 };
 
