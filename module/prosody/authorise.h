@@ -9,7 +9,7 @@ struct s2sp_lua_question {
 	struct s2sp_stanza_facts facts;
 	const struct s2sp_policy *policy; /* of the local host */
 	struct s2sp_text local;           /* the address on our side, as the stanza has it */
-	struct s2sp_text bare, node;      /* of that; with the facts */
+	struct s2sp_jid parts;            /* of that */
 	struct s2sp_text contact;         /* the partner's */
 	struct s2sp_text name, type, id;
 	int host_value; /* stack index of the local host's name */
@@ -31,8 +31,8 @@ bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, e
 struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_question *question);
 
 /*
- * The second half of it, for who has filled in all but the facts; `accounts`: whether the local host has users. The address of a
- * local full or bare JID, the names and the id are as the stanza has them. Neither half can throw.
+ * The second half of it, for who has filled in all but the facts; `accounts`: whether the local host has users. Addresses, names and
+ * the id are as the stanza has them. Neither half can throw.
  */
 bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
                              const struct s2sp_partner *partner, bool accounts);
@@ -75,10 +75,5 @@ enum s2sp_notes s2sp_lua_notes_kept(lua_State *L, int stanza, int guard);
 
 /* Pushes a table of functions for Lua: authorise, without_notes. */
 int s2sp_lua_open_authorise(lua_State *L);
-
-/* Whether a partner's name is "fabrikam.com" or user@, with or without resource. */
-struct s2sp_text s2sp_jid_bare(struct s2sp_text jid);
-/* The part before '@', empty when there is none. */
-struct s2sp_text s2sp_jid_node(struct s2sp_text jid);
 
 #endif
