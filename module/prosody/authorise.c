@@ -122,20 +122,22 @@ bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, e
 	return well_formed;
 }
 
-bool s2sp_lua_roles_deny_nobody(lua_State *L, int scanned, int host) {
-	if (lua_type(L, scanned) != LUA_TTABLE)
-		return true;
+lua_Integer s2sp_lua_roles_scanned(lua_State *L, int scanned, int host) {
 	lua_pushvalue(L, host);
 	lua_rawget(L, scanned);
-	lua_Integer age = (lua_Integer)time(NULL) - lua_tointeger(L, -1);
-	bool nobody = lua_isinteger(L, -1) && age >= 0 && age <= 1;
+	lua_Integer when = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
 	lua_pop(L, 1);
-	return nobody;
+	return when;
+}
+
+bool s2sp_roles_scan_holds(lua_Integer scanned) {
+	lua_Integer now = (lua_Integer)time(NULL);
+	return scanned == now || scanned == now - 1;
 }
 
 static bool roles_deny_nobody(lua_State *L, const struct s2sp_lua_question *question) {
-	s2sp_raw(L, question->guard, S2SP_KEY_ROLES_SCANNED);
-	bool nobody = s2sp_lua_roles_deny_nobody(L, lua_gettop(L), question->host_value);
+	bool roles = s2sp_raw(L, question->guard, S2SP_KEY_ROLES_SCANNED) == LUA_TTABLE;
+	bool nobody = !roles || s2sp_roles_scan_holds(s2sp_lua_roles_scanned(L, lua_gettop(L), question->host_value));
 	lua_pop(L, 1);
 	return nobody;
 }

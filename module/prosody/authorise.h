@@ -38,10 +38,11 @@ bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, e
                              const struct s2sp_partner *partner, bool accounts);
 
 /*
- * Roles exist since Prosody 13. scanned[host], if `scanned` is a table: when none was found that denies anybody; looked at again
- * after a second. Cannot throw.
+ * Roles exist since Prosody 13. scanned[host]: when none was found that denies anybody, 0 if that has not been found out. It holds
+ * for a second, then it is found out again. Neither can throw.
  */
-bool s2sp_lua_roles_deny_nobody(lua_State *L, int scanned, int host);
+lua_Integer s2sp_lua_roles_scanned(lua_State *L, int scanned, int host);
+bool s2sp_roles_scan_holds(lua_Integer scanned);
 
 /* A fact about the local user from the tables core has of who is online; 0 when they do not tell. Leaves the stack as it was. */
 int s2sp_lua_look_up_user(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need);

@@ -46,7 +46,7 @@ static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 }
 
 static int handle(lua_State *L) {
-	const struct s2sp_here *here = lua_touserdata(L, lua_upvalueindex(S2SP_UP_HERE));
+	struct s2sp_here *here = lua_touserdata(L, lua_upvalueindex(S2SP_UP_HERE));
 	const struct s2sp_handler *handler = here->handler;
 	if (lua_gettop(L) != ARG_EVENT)
 		lua_settop(L, ARG_EVENT);

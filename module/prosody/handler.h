@@ -19,12 +19,13 @@ enum { ARG_EVENT = 1, ARG_GUARD, ARG_HOST, ARG_COUNT = ARG_HOST };
  */
 typedef lua_CFunction s2sp_decide;
 
-/* What a handler knows of its host without asking Lua. Nothing of it changes for as long as the handler is there. */
+/* What a handler knows of its host without asking Lua. But for the last it never changes. */
 struct s2sp_here {
 	const struct s2sp_handler *handler;
 	struct s2sp_text host; /* what S2SP_UP_HOST keeps alive; empty for a global event */
 	bool accounts;         /* whether the host has users */
 	bool roles;            /* whether there are any: S2SP_UP_ROLES_SCANNED is a table */
+	lua_Integer roles_scanned; /* what was last read there for the host */
 };
 
 /*
@@ -32,7 +33,7 @@ struct s2sp_here {
  * upvalues, which are the keys and those below, and in `here`. True: the event goes on, as the deciding function would have said
  * too. False: it is for the deciding function to say. What it leaves on the stack is taken away.
  */
-typedef bool s2sp_look(lua_State *L, const struct s2sp_here *here);
+typedef bool s2sp_look(lua_State *L, struct s2sp_here *here);
 
 /* Upvalues of a handler, behind the keys. */
 enum {

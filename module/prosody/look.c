@@ -21,10 +21,17 @@ static inline bool stands(lua_State *L, const struct s2sp_stream *stream) {
 	return s2sp_lua_test_policy(L, -1) == stream->policy;
 }
 
+/* Roles are asked for when what was last read of them holds no more. */
+static inline bool roles_deny_nobody(lua_State *L, struct s2sp_here *here) {
+	if (!here->roles || s2sp_roles_scan_holds(here->roles_scanned))
+		return true;
+	here->roles_scanned = s2sp_lua_roles_scanned(L, lua_upvalueindex(S2SP_UP_ROLES_SCANNED), lua_upvalueindex(S2SP_UP_HOST));
+	return s2sp_roles_scan_holds(here->roles_scanned);
+}
+
 /* Whether the local user may federate and, where a stanza comes in, has an account: `address` is a key of one of core's tables then. */
-static bool user_is_known(lua_State *L, const struct s2sp_here *here, struct s2sp_lua_question *question, int address) {
-	if (!s2sp_policy_external_access(question->policy, question->parts.node) ||
-	    (here->roles && !s2sp_lua_roles_deny_nobody(L, lua_upvalueindex(S2SP_UP_ROLES_SCANNED), lua_upvalueindex(S2SP_UP_HOST))))
+static bool user_is_known(lua_State *L, struct s2sp_here *here, struct s2sp_lua_question *question, int address) {
+	if (!s2sp_policy_external_access(question->policy, question->parts.node) || !roles_deny_nobody(L, here))
 		return false;
 	question->facts.access = S2SP_ACCESS_ALLOWED;
 	if (question->facts.direction == S2SP_OUTGOING)
@@ -52,7 +59,7 @@ static bool find_out(lua_State *L, struct s2sp_lua_question *question, enum s2sp
 }
 
 /* What core decides on, with the user's side known beforehand. WAIT: something has to be looked up. */
-static struct s2sp_authorisation authorise(lua_State *L, const struct s2sp_here *here, struct s2sp_lua_question *question,
+static struct s2sp_authorisation authorise(lua_State *L, struct s2sp_here *here, struct s2sp_lua_question *question,
                                            enum s2sp_direction direction, const struct s2sp_partner *partner, int address) {
 	struct s2sp_authorisation unknown = { .verdict = S2SP_VERDICT_WAIT };
 	if (!s2sp_lua_question_facts(L, question, direction, partner, here->accounts))
@@ -77,7 +84,7 @@ static inline void push_rest(lua_State *L, struct s2sp_lua_question *question, c
 	question->id = iq ? s2sp_push_text(L, attr, S2SP_KEY_ID) : (struct s2sp_text){ NULL, 0 };
 }
 
-bool s2sp_look_in(lua_State *L, const struct s2sp_here *here) {
+bool s2sp_look_in(lua_State *L, struct s2sp_here *here) {
 	enum { ORIGIN = ARG_EVENT + 1, RECORD, STANZA, ATTR, FROM, TO };
 	if (!lua_istable(L, ARG_EVENT) || s2sp_push(L, ARG_EVENT, S2SP_KEY_ORIGIN) != LUA_TTABLE)
 		return false;
@@ -135,7 +142,7 @@ static bool is_own_answer(lua_State *L, enum s2sp_stanza_kind kind) {
 	return lua_rawget(L, lua_upvalueindex(S2SP_UP_ANSWERS)) != LUA_TNIL;
 }
 
-bool s2sp_look_out(lua_State *L, const struct s2sp_here *here) {
+bool s2sp_look_out(lua_State *L, struct s2sp_here *here) {
 	if (!lua_istable(L, ARG_EVENT) || s2sp_push(L, ARG_EVENT, S2SP_KEY_STANZA) != LUA_TTABLE ||
 	    s2sp_push(L, OUT_STANZA, S2SP_KEY_ATTR) != LUA_TTABLE)
 		return false;
