@@ -49,11 +49,11 @@ local function show(value, seen)
 end
 
 -- One pretended server with an established stream of each partner, which what goes out uses too (as bidi does).
-local function new_server(counters)
+local function new_server(counters, roles_scanned)
 	local server, hooks = { actions = {}, deepest = 0 }, {};
 	local guard = { policies = { [HOST] = policy; [ROOMS] = policy }; trust = { anchors = {}; hosts = {}; own = {} }; counters = counters;
 		hosts = { [HOST] = { type = "local"; s2sout = {} }; [ROOMS] = { type = "component"; s2sout = {} } };
-		places = { total = 0; partners = {} }; keepalives = {};
+		places = { total = 0; partners = {} }; keepalives = {}; roles_scanned = roles_scanned;
 		answers = setmetatable({}, { __mode = "k" }); notes = setmetatable({}, { __mode = "k" });
 		full_sessions = { ["alice@"..HOST.."/r"] = {}; ["carol@"..HOST.."/r"] = {}; ["intern@"..HOST.."/r"] = {} };
 		bare_sessions = {
@@ -64,7 +64,10 @@ local function new_server(counters)
 		directed = { ["alice@"..HOST] = { ["alice@"..HOST.."/r"] = { ["eve@open.test"] = true } } };
 		fill_features = function () end; trim_features = function () end;
 		facts = {
-			access = function (_, user) return user == "intern" and "denied" or "allowed"; end;
+			access = function (_, user)
+				server.asked = (server.asked or 0) + 1;
+				return user == "intern" and "denied" or server.access or "allowed";
+			end;
 			account = function (_, user) return (user == "alice" or user == "carol" or user == "dave" or user == "intern") and "exists" or "missing"; end;
 			listed = function (_, user, _, contact)
 				if user == "carol" then return "unavailable"; end
@@ -159,7 +162,8 @@ local function new_server(counters)
 		return outcome(fire(host, stanza.name.."/"..kind, event), event);
 	end
 
-	function server.outgoing(host, domain, stanza)
+	function server.outgoing(host, domain, stanza, own)
+		if own then guard.answers[stanza] = true; end
 		local event = { from_host = host; to_host = domain; stanza = stanza };
 		return outcome(fire(host, "route/remote", event), event);
 	end
@@ -235,7 +239,8 @@ local function new_case()
 		result.attr.from, result.attr.to = incoming and theirs or mine, incoming and mine or theirs;
 		return result;
 	end
-	return { host = host; domain = domain; incoming = incoming; stanza = stanza;
+	local answers = not incoming and (kind == "error" or name == "presence" and kind == "unavailable");
+	return { host = host; domain = domain; incoming = incoming; stanza = stanza; own = answers and draw(any(true, false));
 		kind = mine and mine:find("@") and (mine:find("/") and "full" or "bare") or "host" };
 end
 
@@ -245,7 +250,7 @@ describe("the quick look", function ()
 		local quick, long = new_server(counters), new_server(nil);
 		quick.open();
 		long.open();
-		local looks, passes, alike = 0, 0, 0;
+		local looks, passes, alike, own = 0, 0, 0, 0;
 		for _ = 1, CASES do
 			local case = new_case();
 			local mine, other = case.stanza(), case.stanza();
@@ -253,12 +258,13 @@ describe("the quick look", function ()
 			for _ = 1, draw(any(1, 1, 2)) do -- as a broadcast has one stanza for many
 				local function went(server, stanza)
 					if case.incoming then return server.incoming(case.host, case.domain, case.kind, stanza, roles, parsed); end
-					return server.outgoing(case.host, case.domain, stanza);
+					return server.outgoing(case.host, case.domain, stanza, case.own);
 				end
 				local answer = went(quick, mine);
 				if answer:find("^{1=nil") then
 					passes = passes + 1;
 					if answer:find("answer_alike", 1, true) then alike = alike + 1; end
+					if case.own then own = own + 1; end
 					if case.incoming and quick.calls == 2 then looks = looks + 1; end -- the handler, and the end of the hook
 				end
 				assert.same(went(long, other), answer, ("%s %s %s"):format(case.incoming and "in" or "out", case.domain, show(mine)));
@@ -272,7 +278,8 @@ describe("the quick look", function ()
 		for _, block in pairs(counters) do
 			native.drain_counters(block, function (_, _, _, _, _, times) counted = counted + times; end);
 		end
-		assert.same(passes - alike, counted);
+		assert.same(passes - alike - own, counted);
+		assert.is_true(own > CASES / 200, own.." answers of the module's own");
 		assert.is_true(quick.deepest + CALL <= SLOTS, quick.deepest.." slots of the stack");
 		assert.is_true(quick.deepest > SLOTS / 2, quick.deepest.." slots of the stack: no look has called anything");
 		assert.is_true(passes > CASES / 10 and looks > CASES / 100, passes.." passed, "..looks.." at a look");
@@ -281,6 +288,23 @@ describe("the quick look", function ()
 	local function message(server)
 		return server.outgoing(HOST, "fed.test", { name = "message"; attr = { from = "alice@"..HOST.."/r"; to = "bob@fed.test" }; tags = {} });
 	end
+
+	it("asks for roles unless it is known since a second ago that none denies anybody", function ()
+		local now = os.time();
+		for scanned, asked in pairs { [now] = 0; [now - 10] = 1; [now + 10] = 1; never = 1 } do
+			local server = new_server({}, { [HOST] = scanned ~= "never" and scanned or nil });
+			server.open();
+			message(server); -- the first is what finds the numbers that later ones are counted in
+			server.asked = 0;
+			message(server);
+			assert.same(asked, server.asked, tostring(scanned));
+		end
+		local server = new_server({}, {});
+		server.open();
+		local allowed = message(server);
+		server.access = "denied";
+		assert.are_not.same(allowed, message(server));
+	end);
 
 	it("keeps nothing of a policy that has been replaced", function ()
 		local counters = {};
