@@ -2,7 +2,9 @@
 
 local function new_commit(native, options, trust)
 	local hold_collector = module:require "collector".hold;
+	local function no_pause() end
 	local commit = {
+		superseded = {}; -- what `pause` throws when nobody wants the outcome any more
 		-- The outcome of the last attempt: what is on disk may not be what is in force.
 		state = { applied = false; issues = {}; partner_count = 0 };
 	};
@@ -38,8 +40,9 @@ local function new_commit(native, options, trust)
 		end
 	end
 
-	-- What hosts share is compiled once, and its issues are told once.
-	local function compile(hosts)
+	-- What hosts share is compiled once, and its issues are told once. A long list is built, read once and let go, so the collector
+	-- waits, but never over a pause: there is other work then.
+	local function compile(hosts, pause)
 		local run = options.begin();
 		local tables, by_key, policies = {}, {}, {};
 		local issues, failed, seen = {}, false, {};
@@ -62,7 +65,10 @@ local function new_commit(native, options, trust)
 				local compiled = tables[spec.table_key];
 				if compiled == nil then
 					local new;
-					compiled, new = native.compile_table(spec.table());
+					local lists = hold_collector(spec.table);
+					pause();
+					compiled, new = hold_collector(native.compile_table, lists);
+					pause();
 					compiled = compiled or false;
 					tables[spec.table_key] = compiled;
 					add_issues(new, host);
@@ -80,9 +86,11 @@ local function new_commit(native, options, trust)
 		for _, compiled in pairs(tables) do
 			count = count + (compiled and compiled:count() or 0);
 		end
+		pause();
 		local found = {};
 		local stores = trust.load(policies, found);
 		add_issues(found);
+		pause();
 		if failed then
 			return nil, issues, count;
 		end
@@ -90,19 +98,26 @@ local function new_commit(native, options, trust)
 	end
 
 	-- Not even want of memory may end in anything but a refusal.
-	local function try_compile(hosts)
-		-- A long list is built, read once and let go.
-		local ok, result, issues, count = pcall(hold_collector, compile, hosts);
+	local function try_compile(hosts, pause)
+		local ok, result, issues, count = pcall(compile, hosts, pause or no_pause);
 		if ok then
 			return result, issues, count;
+		elseif result == commit.superseded then
+			error(result, 0);
 		end
 		return nil, { { severity = "error"; code = "internal-error"; path = ""; got = ""; expected = ""; nearest = "";
 			message = "the configuration could not be read: "..tostring(result) } }, 0;
 	end
 
-	-- { policies = { [host] = policy }, trust = stores } for all hosts, or nil when there is any error; commit.state tells which.
-	function commit.compile_all()
-		local result, issues, count = try_compile(all_hosts());
+	-- { policies = { [host] = policy }, trust = stores } for all hosts, or nil when there is any error; commit.state tells which. `pause`
+	-- (or nil) is called between steps that take long with a long list; it may throw commit.superseded, which goes on.
+	function commit.compile_all(pause)
+		local hosts = all_hosts();
+		local result, issues, count = try_compile(hosts, pause);
+		if pause and table.concat(all_hosts(), " ") ~= table.concat(hosts, " ") then
+			-- Hosts have come or gone meanwhile. Once more, in one go.
+			result, issues, count = try_compile(all_hosts());
+		end
 		commit.state = { applied = result ~= nil; issues = issues; partner_count = count };
 		return result;
 	end

@@ -149,8 +149,7 @@ local function new_expiry(native, latch)
 	-- their heels, the server would stand still.
 	local rest; -- the timer for them
 	local function check_streams(now)
-		local streams = {};
-		latch.each_stream(function (session) streams[#streams+1] = session; end);
+		local streams = latch.all_streams();
 		local function check_some()
 			for _ = 1, STREAMS_AT_ONCE do
 				local session = table.remove(streams);

@@ -40,7 +40,6 @@ local function new_guard(native, latch)
 	local commit = module:require "commit" (native, options, trust);
 	local limits = module:require "limits" (guard, native, latch);
 	local proxy = module:require "proxy" ();
-	local hold_collector = module:require "collector".hold;
 	limits.keepalive = module:require "keepalive" (guard, native);
 	guard.limits = limits;
 	local subscriptions = module:require "subscriptions" (native);
@@ -71,13 +70,15 @@ local function new_guard(native, latch)
 		end);
 	end
 
-	local rejudge = module:require "rejudge" (guard, native, latch, module:require "queue", detached);
+	local rejudge = module:require "rejudge" (guard, native, latch, limits, module:require "queue", detached);
 
 	-- The primary domain of the partner, or "unlisted": what strangers send must not grow any table.
 	local function partner_label(host, remote)
 		local policy = guard.policies[host];
 		return policy and remote and policy:label(remote) or "unlisted";
 	end
+
+	local reload = module:require "reload" (guard, { commit = commit; limits = limits; rejudge = rejudge; expiry = expiry; report = report });
 
 	-- The module's own answers, and what else is done about a stanza that may pass.
 	local answers = module:require "answers" (guard, { native = native; report = report; memory = memory;
@@ -277,21 +278,6 @@ local function new_guard(native, latch)
 
 	--- Policies
 
-	-- In one turn of the event loop: nothing is ever judged half by the old and half by the new.
-	local function apply_configuration()
-		local applied, outcome = hold_collector(function ()
-			local new = commit.compile_all();
-			if not new then return false; end
-			guard.policies, guard.trust = new.policies, new.trust;
-			limits.configure(guard.policies);
-			return true, rejudge.judge();
-		end);
-		if not applied then return false; end
-		rejudge.act(outcome);
-		hold_collector(expiry.committed, guard.policies, guard.trust);
-		return true;
-	end
-
 	-- Virtual hosts and components alike: core hands global modules on to no component.
 	local installed = {};
 	local function guard_host(host)
@@ -362,12 +348,6 @@ local function new_guard(native, latch)
 		latch.each_stream(function (session)
 			if session.filter then add_filter(session); end
 		end);
-		local function run()
-			local applied = apply_configuration();
-			guard.running = guard.running or applied;
-			hold_collector(report.committed, commit.state, guard.running);
-			return applied;
-		end
 		if saved and saved.policies then
 			guard.running = true;
 			guard.policies, guard.trust = saved.policies, saved.trust;
@@ -377,16 +357,10 @@ local function new_guard(native, latch)
 		end
 		limits.start(saved and saved.waiting);
 		-- Streams that live on have their numbers, and their places, with the module before.
-		if not run() then
+		if not reload.now() then
 			rejudge.act(rejudge.judge());
 		end
-		-- COMPAT 0.12: a signal's handler runs between any two instructions, so also while a connection writes; what is written
-		-- to that one meanwhile, such as our stream error, is lost. The next turn of the loop is soon enough.
-		module:hook_global("config-reloaded", function ()
-			timer.add_task(0, function ()
-				if not guard.stopped then run(); end
-			end);
-		end);
+		module:hook_global("config-reloaded", reload.soon);
 		console = module:require "console" (guard, native, commit, latch, metrics);
 		remove_adhoc = module:require "adhoc_commands" (console);
 	end

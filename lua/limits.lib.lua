@@ -265,26 +265,38 @@ local function new_limits(guard, native, latch)
 		sweep_interval = math.max(0.5, math.min(SWEEP_MAX, least / 10));
 	end
 
-	local function look_at_stream(session)
+	-- What native.sweep and its like have found: { session, "refuse" or "keepalive", reason, condition, rule, error }.
+	local act_on = guarded("a stream's times", function (session, due, reason, condition, rule, err)
+		if err then module:log("error", "Error while looking at a stream, refused: %s", err); end
 		if session.destroyed then return; end
-		local due, reason, rule = native.stream_due(guard, session, shortest);
 		if due == "refuse" then
-			guard.act.close(session, reason, native.reasons[reason].stream_condition, rule);
+			guard.act.close(session, reason, condition, rule);
 		elseif due == "keepalive" then
 			limits.keepalive(session);
 		end
+	end);
+	limits.act_on = act_on;
+
+	-- A place that nobody has given back: core has forgotten a stream without a word.
+	local function count_anew(streams)
+		local before = guard.places;
+		guard.places = { total = 0; partners = {} };
+		local ok, found = xpcall(native.count_held, debug.traceback, guard, streams);
+		if not ok then guard.places = before; error(found, 0); end
+		return found;
 	end
 
 	local last_summary = monotonic();
 
 	local function sweep()
-		local before = guard.places;
-		guard.places = { total = 0; partners = {} };
-		local ok, err = xpcall(latch.each_stream, debug.traceback, function (session)
-			native.place_recount_held(guard, session);
-		end);
-		if not ok then guard.places = before; error(err, 0); end
-		latch.each_stream(guarded("a stream's times", look_at_stream));
+		local streams = latch.all_streams();
+		local found, agree = native.sweep(guard, streams, shortest);
+		for _, entry in ipairs(agree and {} or count_anew(streams)) do
+			found[#found+1] = entry;
+		end
+		for _, entry in ipairs(found) do
+			act_on(table.unpack(entry, 1, 6));
+		end
 		local now = monotonic();
 		local patience = shortest and shortest:limits().establishment_timeout or MINUTE;
 		for conn, node in pairs(nodes) do

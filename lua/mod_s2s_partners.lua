@@ -137,18 +137,26 @@ local function deny_host(host)
 	end
 end
 
--- Every live stream, connected or not. The table of sessions belongs to mod_s2s.
-local function each_stream(visit)
-	local streams = {};
-	for _, session in pairs(module:shared("/*/s2s/sessions")) do
-		streams[session] = true;
+-- Every live stream, connected or not, once. The table of sessions belongs to mod_s2s.
+local function all_streams()
+	local sessions = module:shared("/*/s2s/sessions");
+	local streams, unconnected = {}, {};
+	for _, session in pairs(sessions) do
+		streams[#streams+1] = session;
 	end
 	for _, host in pairs(hosts) do
 		for _, session in pairs(host.s2sout or {}) do
-			streams[session] = true;
+			if not (session.conn and sessions[session.conn] == session) and not unconnected[session] then
+				unconnected[session] = true;
+				streams[#streams+1] = session;
+			end
 		end
 	end
-	for session in pairs(streams) do
+	return streams;
+end
+
+local function each_stream(visit)
+	for _, session in ipairs(all_streams()) do
 		visit(session);
 	end
 end
@@ -208,7 +216,7 @@ local guard;
 local function start()
 	local native = load_native();
 	local new_guard = module:require "guard";
-	guard = new_guard(native, { each_stream = each_stream });
+	guard = new_guard(native, { each_stream = each_stream; all_streams = all_streams });
 	guard.start(module.saved_state);
 end
 

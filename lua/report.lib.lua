@@ -163,13 +163,19 @@ local function new_report(native)
 		report.stanza_changed("from", remote, host, "subscription-authorised");
 	end
 
-	-- The outcome of reading the configuration.
-	function report.committed(state, running)
+	local function number_of(count, thing)
+		return ("%d %s%s"):format(count, thing, count == 1 and "" or "s");
+	end
+
+	-- The outcome of reading the configuration, and of judging the live streams again, if that has been done.
+	function report.committed(state, running, judged)
 		for _, issue in ipairs(state.issues) do
 			module:log(issue.severity == "error" and "error" or "warn", "%s", issue.message);
 		end
 		if state.applied then
-			module:log("info", "Partner configuration applied: %d partner%s", state.partner_count, state.partner_count == 1 and "" or "s");
+			local live = judged and judged.count > 0 and ("; %s judged again in %.0f ms, %d of them closed"):format(
+				number_of(judged.count, "live stream"), judged.seconds * 1000, #judged.found) or "";
+			module:log("info", "Partner configuration applied: %s%s", number_of(state.partner_count, "partner"), live);
 		elseif running then
 			module:log("error", "The partner configuration has errors and was not applied; the one before stays in force until they are mended");
 		else

@@ -208,7 +208,7 @@ enum s2sp_status s2sp_config_seal_table(struct s2sp_config *config, struct s2sp_
 		status = S2SP_STATUS_INVALID;
 	if (status == S2SP_STATUS_OK) {
 		*table = config->table;
-		s2sp_partner_table_shrink(*table);
+		s2sp_partner_table_seal(*table);
 	} else {
 		s2sp_partner_table_free(config->table);
 	}

@@ -194,6 +194,23 @@ static enum s2sp_status judge_partner(struct judgement *judgement, const struct 
 	return S2SP_STATUS_OK;
 }
 
+/* Nearly always the options take the same from every partner: what is left is then the row's, under one mask for all. */
+static void fold_methods(struct s2sp_policy *policy) {
+	const struct s2sp_partner *partners = policy->table->partners;
+	size_t count = policy->table->count;
+	unsigned taken = 0;
+	for (size_t i = 0; i < count; i++)
+		taken |= partners[i].row->methods & ~(unsigned)policy->methods[i];
+	for (size_t i = 0; i < count; i++) {
+		if (policy->methods[i] != (partners[i].row->methods & ~taken))
+			return;
+	}
+	if (policy->methods != NULL)
+		policy->allocator.reallocate(policy->allocator.owner, policy->methods, 0);
+	policy->methods = NULL;
+	policy->methods_left = (uint8_t)~taken;
+}
+
 static enum s2sp_status judge_partners(struct judgement *judgement) {
 	struct s2sp_policy *policy = judgement->config->policy;
 	size_t count = s2sp_partner_table_count(policy->table);
@@ -209,7 +226,20 @@ static enum s2sp_status judge_partners(struct judgement *judgement) {
 	/* A default policy that has errors may lack a row that stands for anything. */
 	if (status == S2SP_STATUS_OK && policy->has_default && policy->default_partner.row->verdict != S2SP_ROW_ERROR)
 		status = judge_partner(judgement, &policy->default_partner, &policy->default_methods);
+	if (status == S2SP_STATUS_OK)
+		fold_methods(policy);
 	return status;
+}
+
+static uint32_t least_connections(const struct s2sp_policy *policy) {
+	uint32_t least = policy->limits.partner_connections;
+	for (size_t i = 0; i < policy->table->count; i++) {
+		uint32_t own = policy->table->partners[i].connection_limit;
+		if (own > 0 && own < least)
+			least = own;
+	}
+	uint32_t of_default = policy->has_default ? policy->default_partner.connection_limit : 0;
+	return of_default > 0 && of_default < least ? of_default : least;
 }
 
 struct loss_text {
@@ -323,6 +353,7 @@ enum s2sp_status s2sp_config_judge_host(struct s2sp_config *config, const struct
 		status = tell_rest(&judgement);
 	if (status == S2SP_STATUS_OK)
 		status = tell_losses(&judgement);
+	config->policy->least_connections = least_connections(config->policy);
 	s2sp_index_end(&judgement.insecure);
 	s2sp_index_end(&judgement.secure);
 	s2sp_arena_end(&judgement.arena);

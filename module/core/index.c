@@ -156,12 +156,25 @@ void s2sp_index_fit(struct s2sp_index *index) {
 		(void)resize(index, slots_for(index->count)); /* failing to shrink loses nothing */
 }
 
+void s2sp_index_note(struct s2sp_index *index, uint8_t (*note_of)(const void *of, uint32_t value), const void *of) {
+	for (size_t i = 0; i < index->slot_count; i++) {
+		if (index->tags[i] != 0)
+			index->slots[i].note = note_of(of, index->slots[i].value);
+	}
+}
+
 static bool slot_is(const struct s2sp_index_slot *slot, uint8_t kind, struct s2sp_text name) {
 	return slot->kind == kind && slot->length == name.length &&
 		   (name.length == 0 || memcmp(slot_name(slot), name.bytes, name.length) == 0);
 }
 
 uint32_t s2sp_index_find(const struct s2sp_index *index, uint8_t kind, struct s2sp_text name) {
+	uint8_t unused;
+	return s2sp_index_find_noted(index, kind, name, &unused);
+}
+
+uint32_t s2sp_index_find_noted(const struct s2sp_index *index, uint8_t kind, struct s2sp_text name, uint8_t *note) {
+	*note = 0;
 	if (index->slot_count == 0 || name.length > S2SP_INDEX_NAME_MAX)
 		return S2SP_INDEX_NONE;
 	uint64_t hash = hash_name(index, kind, name);
@@ -175,8 +188,10 @@ uint32_t s2sp_index_find(const struct s2sp_index *index, uint8_t kind, struct s2
 		/* Nonzero bytes keep their highest bit, but for one above a zero now and then, which costs a comparison. */
 		for (uint64_t equal = (others - EACH_BYTE) & ~others & EACH_BYTE * 0x80; equal != 0; equal &= equal - 1) {
 			const struct s2sp_index_slot *slot = &index->slots[wrap(index, at + (size_t)__builtin_ctzll(equal) / 8)];
-			if (slot_is(slot, kind, name))
-				return slot->value;
+			if (!slot_is(slot, kind, name))
+				continue;
+			*note = slot->note;
+			return slot->value;
 		}
 		if ((tags & EACH_BYTE * 0x80) != EACH_BYTE * 0x80)
 			return S2SP_INDEX_NONE; /* one of them is free: it would stand there */

@@ -26,6 +26,7 @@ struct s2sp_index_slot {
 	uint32_t value;
 	uint16_t length;
 	uint8_t kind; /* names of different kinds never meet */
+	uint8_t note; /* see s2sp_index_note */
 };
 
 struct s2sp_index {
@@ -50,7 +51,15 @@ enum s2sp_status s2sp_index_add(struct s2sp_index *index, uint8_t kind, struct s
 /* Gives back what was kept for growth; what cannot be given back for want of memory is kept. */
 void s2sp_index_fit(struct s2sp_index *index);
 
+/*
+ * Gives every name a note, which comes with its value: what is nearly always asked next of the thing that the value stands for, so
+ * that nobody has to wait for memory once more. It is 0 before. `note_of` gets each value, and `of`.
+ */
+void s2sp_index_note(struct s2sp_index *index, uint8_t (*note_of)(const void *of, uint32_t value), const void *of);
+
 /* The value of `name`, S2SP_INDEX_NONE when it is not there. Allocates nothing. */
 uint32_t s2sp_index_find(const struct s2sp_index *index, uint8_t kind, struct s2sp_text name);
+/* The same, and its note; 0 when it is not there. */
+uint32_t s2sp_index_find_noted(const struct s2sp_index *index, uint8_t kind, struct s2sp_text name, uint8_t *note);
 
 #endif

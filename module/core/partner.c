@@ -48,10 +48,16 @@ enum s2sp_status s2sp_partner_table_append(struct s2sp_partner_table *table, con
 	return S2SP_STATUS_OK;
 }
 
-void s2sp_partner_table_shrink(struct s2sp_partner_table *table) {
+static uint8_t row_methods(const void *of, uint32_t value) {
+	const struct s2sp_partner_table *table = of;
+	return value < table->count ? (uint8_t)table->partners[value].row->methods : S2SP_METHOD_NONE;
+}
+
+void s2sp_partner_table_seal(struct s2sp_partner_table *table) {
 	if (table->count > 0 && table->count < table->capacity)
 		(void)resize(table, table->count); /* failing to shrink loses nothing */
 	s2sp_index_fit(&table->domains);
+	s2sp_index_note(&table->domains, row_methods, table);
 }
 
 size_t s2sp_partner_table_count(const struct s2sp_partner_table *table) {
@@ -71,43 +77,43 @@ static bool has_wildcard(const struct s2sp_partner_table *table, size_t length) 
 	return (table->wildcard_lengths[length / 64] >> length % 64 & 1) != 0;
 }
 
-static uint32_t find_wildcard(const struct s2sp_partner_table *table, struct s2sp_text domain) {
+static uint32_t find_wildcard(const struct s2sp_partner_table *table, struct s2sp_text domain, uint8_t *methods) {
 	struct s2sp_text parent = s2sp_domain_parent(domain);
 	for (; parent.length > 0; parent = s2sp_domain_parent(parent)) {
 		uint32_t value = S2SP_INDEX_NONE;
 		if (has_wildcard(table, parent.length))
-			value = s2sp_index_find(&table->domains, S2SP_NAME_WILDCARD, parent);
+			value = s2sp_index_find_noted(&table->domains, S2SP_NAME_WILDCARD, parent, methods);
 		if (value != S2SP_INDEX_NONE)
 			return value;
 	}
 	return S2SP_INDEX_NONE;
 }
 
-const struct s2sp_partner *s2sp_partner_table_look_up(const struct s2sp_partner_table *table, struct s2sp_text domain,
-													  enum s2sp_match *match, bool *local) {
+struct s2sp_listing s2sp_partner_table_look_up(const struct s2sp_partner_table *table, struct s2sp_text domain,
+											   enum s2sp_match *match) {
+	struct s2sp_listing listing = { NULL, false, S2SP_METHOD_NONE };
 	enum s2sp_match how = S2SP_MATCH_ADDITIONAL;
 	uint32_t value = S2SP_INDEX_NONE;
 	if (domain.length > 0 && domain.length <= S2SP_DOMAIN_LENGTH_MAX) {
-		value = s2sp_index_find(&table->domains, S2SP_NAME_EXACT, domain);
+		value = s2sp_index_find_noted(&table->domains, S2SP_NAME_EXACT, domain, &listing.methods);
 		if (value == S2SP_INDEX_NONE) {
-			value = find_wildcard(table, domain);
+			value = find_wildcard(table, domain, &listing.methods);
 			how = S2SP_MATCH_WILDCARD;
 		}
 	}
-	*local = value == S2SP_PARTNER_LOCAL;
-	const struct s2sp_partner *partner = value < table->count ? &table->partners[value] : NULL;
+	listing.local = value == S2SP_PARTNER_LOCAL;
+	listing.partner = value < table->count ? &table->partners[value] : NULL;
 	if (match == NULL)
-		return partner; /* unread: in a large table that would be one more wait for memory */
-	if (partner != NULL && how == S2SP_MATCH_ADDITIONAL && s2sp_text_equal(partner->name, domain))
+		return listing; /* the partner unread: in a large table that would be one more wait for memory */
+	if (listing.partner != NULL && how == S2SP_MATCH_ADDITIONAL && s2sp_text_equal(listing.partner->name, domain))
 		how = S2SP_MATCH_PRIMARY;
-	*match = partner == NULL ? S2SP_MATCH_NONE : how;
-	return partner;
+	*match = listing.partner == NULL ? S2SP_MATCH_NONE : how;
+	return listing;
 }
 
 const struct s2sp_partner *s2sp_partner_table_find(const struct s2sp_partner_table *table, struct s2sp_text domain,
 												   enum s2sp_match *match) {
-	bool local;
-	return s2sp_partner_table_look_up(table, domain, match, &local);
+	return s2sp_partner_table_look_up(table, domain, match).partner;
 }
 
 bool s2sp_partner_table_is_local(const struct s2sp_partner_table *table, struct s2sp_text domain) {

@@ -36,21 +36,40 @@ const struct s2sp_limits *s2sp_policy_limits(const struct s2sp_policy *policy) {
 	return &policy->limits;
 }
 
+uint32_t s2sp_policy_least_connections(const struct s2sp_policy *policy) {
+	return policy->least_connections;
+}
+
+static const struct s2sp_partner *find(const struct s2sp_policy *policy, struct s2sp_text domain, enum s2sp_match *match,
+									   struct s2sp_listing *listing) {
+	*listing = s2sp_partner_table_look_up(policy->table, domain, match);
+	return listing->partner != NULL || domain.length == 0 || listing->local ? listing->partner : s2sp_policy_default(policy);
+}
+
 const struct s2sp_partner *s2sp_policy_find(const struct s2sp_policy *policy, struct s2sp_text domain, enum s2sp_match *match) {
-	bool local;
-	const struct s2sp_partner *partner = s2sp_partner_table_look_up(policy->table, domain, match, &local);
-	return partner != NULL || domain.length == 0 || local ? partner : s2sp_policy_default(policy);
+	struct s2sp_listing listing;
+	return find(policy, domain, match, &listing);
+}
+
+const struct s2sp_partner *s2sp_policy_find_methods(const struct s2sp_policy *policy, struct s2sp_text domain, unsigned *methods) {
+	struct s2sp_listing listing;
+	const struct s2sp_partner *partner = find(policy, domain, NULL, &listing);
+	/* The partner unread, as long as nobody needs more of it. */
+	*methods = listing.partner != NULL && policy->methods == NULL ? listing.methods & policy->methods_left
+			   : partner != NULL                                  ? s2sp_policy_methods(policy, partner)
+																  : S2SP_METHOD_NONE;
+	return partner;
 }
 
 unsigned s2sp_policy_methods(const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	if (partner == &policy->default_partner)
 		return policy->default_methods;
-	/* By where it lies, not by its index: in a large table that would be one more miss to wait for. */
+	/* By where it lies, not by its index: it may be of another policy. */
 	uintptr_t offset = (uintptr_t)partner - (uintptr_t)policy->table->partners;
 	size_t index = offset / sizeof(*partner);
 	if (index >= policy->table->count || offset % sizeof(*partner) != 0)
 		return S2SP_METHOD_NONE;
-	return policy->methods[index];
+	return policy->methods == NULL ? partner->row->methods & policy->methods_left : policy->methods[index];
 }
 
 bool s2sp_policy_external_access(const struct s2sp_policy *policy, struct s2sp_text user) {

@@ -38,11 +38,20 @@ const struct s2sp_partner_table *s2sp_policy_table(const struct s2sp_policy *pol
 const struct s2sp_partner *s2sp_policy_default(const struct s2sp_policy *policy);
 const struct s2sp_limits *s2sp_policy_limits(const struct s2sp_policy *policy);
 
+/* The smallest limit of streams that any partner of this policy has, its own or partner_connections. */
+uint32_t s2sp_policy_least_connections(const struct s2sp_policy *policy);
+
 /*
  * The partner for a canonical domain: listed, else the default policy, else NULL (refuse). A domain the server serves itself
  * is nobody's. With the default policy `match` is S2SP_MATCH_NONE.
  */
 const struct s2sp_partner *s2sp_policy_find(const struct s2sp_policy *policy, struct s2sp_text domain, enum s2sp_match *match);
+
+/*
+ * s2sp_policy_find, and in *methods what s2sp_policy_methods says of the partner (S2SP_METHOD_NONE without one). One wait for memory,
+ * where the two of them wait twice in a table that no cache holds.
+ */
+const struct s2sp_partner *s2sp_policy_find_methods(const struct s2sp_policy *policy, struct s2sp_text domain, unsigned *methods);
 
 /*
  * The methods that may authenticate a stream with `partner` under this host's own options: the row's, less what

@@ -30,6 +30,12 @@ struct s2sp_partner_table {
 	uint64_t wildcard_lengths[(S2SP_DOMAIN_LENGTH_MAX + 64) / 64]; /* a bit for each length that a name of kind wildcard has */
 };
 
+struct s2sp_listing {
+	const struct s2sp_partner *partner; /* NULL: not listed */
+	bool local;                         /* the server serves the domain itself */
+	uint8_t methods;                    /* of the partner's row: set of enum s2sp_method */
+};
+
 struct s2sp_policy {
 	struct s2sp_allocator allocator;
 	struct s2sp_arena arena; /* what the default policy and the users point to */
@@ -38,8 +44,10 @@ struct s2sp_policy {
 	bool has_default;
 	bool access_allowed; /* of users that are not named */
 	uint8_t default_methods;
-	uint8_t *methods; /* by index of the partner */
+	uint8_t methods_left; /* of every partner's row, while methods is NULL */
+	uint8_t *methods;     /* by index of the partner, where the host's options do not take the same from all of them; else NULL */
 	struct s2sp_limits limits;
+	uint32_t least_connections; /* the smallest limit that any partner has, its own or the general one */
 	struct s2sp_index users; /* value 1: allow, 0: deny */
 };
 
@@ -51,10 +59,13 @@ struct s2sp_policy *s2sp_policy_new(const struct s2sp_allocator *allocator, cons
 enum s2sp_status s2sp_partner_table_append(struct s2sp_partner_table *table, const struct s2sp_partner *partner);
 /* There is a name of kind wildcard of that length. */
 void s2sp_partner_table_note_wildcard(struct s2sp_partner_table *table, size_t length);
-/* s2sp_partner_table_find, which also tells whether the server serves the domain itself. */
-const struct s2sp_partner *s2sp_partner_table_look_up(const struct s2sp_partner_table *table, struct s2sp_text domain,
-													  enum s2sp_match *match, bool *local);
-/* Gives back what was kept for growth. Pointers to partners are stable from here on. */
-void s2sp_partner_table_shrink(struct s2sp_partner_table *table);
+/* s2sp_partner_table_find, and what else there is to know of the domain without reading the partner: see s2sp_listing. */
+struct s2sp_listing s2sp_partner_table_look_up(const struct s2sp_partner_table *table, struct s2sp_text domain,
+											   enum s2sp_match *match);
+/*
+ * Gives back what was kept for growth and notes the methods of each partner's row beside its domains. Pointers to partners are
+ * stable from here on, and so are the partners.
+ */
+void s2sp_partner_table_seal(struct s2sp_partner_table *table);
 
 #endif

@@ -56,15 +56,18 @@ static bool demands_certificate(const struct s2sp_partner *partner) {
 	return partner->pin_count > 0 || partner->trust_anchors.length > 0;
 }
 
-/* The methods that could authenticate the stream as it stands, without a further STARTTLS. */
-static unsigned methods_now(const struct s2sp_stream *stream) {
-	unsigned methods = methods_of(stream);
+/* Those of the partner's methods that could authenticate the stream as it stands, without a further STARTTLS. */
+static unsigned methods_fitting(const struct s2sp_stream *stream, unsigned methods) {
 	if (!stream->tls)
 		return methods & S2SP_METHOD_TCP_DIALBACK;
 	methods &= S2SP_METHODS_OVER_TLS;
 	if (stream->certificate == S2SP_CERTIFICATE_VALID)
 		return methods;
 	return demands_certificate(stream->partner) ? 0 : methods & ~(unsigned)S2SP_METHOD_SASL;
+}
+
+static unsigned methods_now(const struct s2sp_stream *stream) {
+	return methods_fitting(stream, methods_of(stream));
 }
 
 /* Why methods_now is empty (or why a stream is not authenticated), first reason that applies. */
@@ -383,13 +386,13 @@ struct s2sp_decision s2sp_stream_established(struct s2sp_stream *stream) {
 	return allow("authenticated and audited");
 }
 
-/* Whether a method that has been used is (still) good under a policy; REFUSE names the rule. */
+/* Whether a method that has been used is (still) good under a policy and what it allows the partner; REFUSE names the rule. */
 static struct s2sp_decision check_method(const struct s2sp_stream *stream, const struct s2sp_policy *policy,
-                                         const struct s2sp_partner *partner) {
+                                         const struct s2sp_partner *partner, unsigned methods) {
 	struct s2sp_stream view = *stream;
 	view.policy = policy;
 	view.partner = partner;
-	if (methods_now(&view) & stream->method)
+	if (methods_fitting(&view, methods) & stream->method)
 		return allow("the stream's method is among the partner's");
 	struct s2sp_decision decision = nothing_now(&view);
 	if (decision.reason == S2SP_REASON_NO_METHOD_LEFT)
@@ -407,10 +410,11 @@ struct s2sp_decision s2sp_stream_stanza(const struct s2sp_stream *stream, const 
 		return allow("the stream is established");
 	if (policy == NULL)
 		return refuse(S2SP_REASON_CONFIG_INVALID, "no valid partner configuration is running for this host");
-	const struct s2sp_partner *partner = domain.length == 0 ? NULL : s2sp_policy_find(policy, domain, NULL);
+	unsigned methods = S2SP_METHOD_NONE;
+	const struct s2sp_partner *partner = domain.length == 0 ? NULL : s2sp_policy_find_methods(policy, domain, &methods);
 	if (partner == NULL)
 		return refuse(S2SP_REASON_UNLISTED_DOMAIN, "the domain is not a partner of this host");
-	return check_method(stream, policy, partner);
+	return check_method(stream, policy, partner, methods);
 }
 
 struct s2sp_decision s2sp_stream_rejudge(struct s2sp_stream *stream, const struct s2sp_policy *policy,
@@ -423,12 +427,13 @@ struct s2sp_decision s2sp_stream_rejudge(struct s2sp_stream *stream, const struc
 		return end(stream, S2SP_REASON_CONFIG_INVALID, "no valid partner configuration is running for this host");
 	if (stream->stage == S2SP_STAGE_OPEN)
 		return allow("the stream has not named its domain yet");
-	stream->partner = domain.length == 0 ? NULL : s2sp_policy_find(policy, domain, NULL);
+	unsigned methods = S2SP_METHOD_NONE;
+	stream->partner = domain.length == 0 ? NULL : s2sp_policy_find_methods(policy, domain, &methods);
 	if (stream->partner == NULL)
 		return end(stream, S2SP_REASON_POLICY_CHANGED, "the domain is no longer listed");
 	struct s2sp_decision decision;
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED) {
-		decision = check_method(stream, policy, stream->partner);
+		decision = check_method(stream, policy, stream->partner, methods);
 	} else {
 		decision = check_tls_allowed(stream);
 		if (decision.verdict == S2SP_VERDICT_ALLOW && stream->tls && methods_now(stream) == 0)

@@ -20,6 +20,15 @@ enum s2sp_place s2sp_stream_place(const struct s2sp_stream *stream) {
 	return stream->tls && stream->certificate == S2SP_CERTIFICATE_VALID ? S2SP_PLACE_TAKES : S2SP_PLACE_ASKS;
 }
 
+/* Anybody can be one of many strangers, but not take the places that listed partners need. */
+static uint32_t for_strangers(const struct s2sp_limits *limits) {
+	return limits->connections - limits->connections / S2SP_RESERVED_SHARE;
+}
+
+bool s2sp_limits_suffice(const struct s2sp_policy *policy, struct s2sp_counts counts) {
+	return counts.total <= for_strangers(s2sp_policy_limits(policy)) && counts.partner <= s2sp_policy_least_connections(policy);
+}
+
 struct s2sp_decision s2sp_decide_place(const struct s2sp_policy *policy, const struct s2sp_partner *partner,
                                        struct s2sp_counts counts) {
 	const struct s2sp_limits *limits = s2sp_policy_limits(policy);
@@ -28,8 +37,7 @@ struct s2sp_decision s2sp_decide_place(const struct s2sp_policy *policy, const s
 	if (partner->connection_limit == 0 && counts.partner >= limits->partner_connections)
 		return refuse(S2SP_REASON_CONNECTION_LIMIT,
 		              "the partner has as many streams as partner_connections of s2s_partners_limits says");
-	/* Anybody can be one of many strangers, but not take the places that listed partners need. */
-	if (partner == s2sp_policy_default(policy) && counts.total >= limits->connections - limits->connections / S2SP_RESERVED_SHARE)
+	if (partner == s2sp_policy_default(policy) && counts.total >= for_strangers(limits))
 		return refuse(S2SP_REASON_CONNECTION_LIMIT,
 		              "the last quarter of connections of s2s_partners_limits is for listed partners");
 	if (counts.total >= limits->connections)

@@ -33,6 +33,12 @@ struct s2sp_counts {
 struct s2sp_decision s2sp_decide_place(const struct s2sp_policy *policy, const struct s2sp_partner *partner,
                                        struct s2sp_counts counts);
 
+/*
+ * Whether so many streams, the judged ones among them, can all keep their places, whoever they are with: `counts.partner` is the largest
+ * number that any partner has. False says that they have to be asked about one by one.
+ */
+bool s2sp_limits_suffice(const struct s2sp_policy *policy, struct s2sp_counts counts);
+
 /* How many incoming connections may be unauthenticated at a time. */
 struct s2sp_waiting_room {
 	uint32_t total;

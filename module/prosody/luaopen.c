@@ -7,6 +7,7 @@
 #include "policy.h"
 #include "stream.h"
 #include "stream_limits.h"
+#include "streams.h"
 
 /* install_host(guard, context, host): the handlers of a virtual host or component. */
 static int install_host(lua_State *L) {
@@ -25,29 +26,6 @@ static int install_global(lua_State *L) {
 	luaL_checktype(L, 2, LUA_TTABLE);
 	s2sp_global_handlers_install(L, 1, 2);
 	return 0;
-}
-
-/*
- * rejudge(guard, session) -> "none" | "allow", or "refuse", reason, rule. "none": no record. The caller closes.
- */
-static int rejudge(lua_State *L) {
-	static const char *const verdicts[] = {
-		[S2SP_VERDICT_REFUSE] = "refuse", [S2SP_VERDICT_WAIT] = "allow", [S2SP_VERDICT_ALLOW] = "allow"
-	};
-	luaL_checktype(L, 1, LUA_TTABLE);
-	luaL_checktype(L, 2, LUA_TTABLE);
-	lua_settop(L, 2);
-	if (s2sp_lua_stream_get(L, 2) == NULL) {
-		lua_pushliteral(L, "none");
-		return 1;
-	}
-	struct s2sp_decision decision = s2sp_lua_stream_rejudge(L, 2, 3, 1);
-	lua_pushstring(L, verdicts[decision.verdict]);
-	if (decision.verdict != S2SP_VERDICT_REFUSE)
-		return 1; /* thousands of streams at a time: texts that nobody reads would have to be made for each */
-	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
-	lua_pushstring(L, decision.rule);
-	return 3;
 }
 
 /* Adds { path, place, partner } of a partner with anchors of its own to the list on top. */
@@ -115,7 +93,7 @@ int luaopen_s2s_partners(lua_State *L);
 
 int luaopen_s2s_partners(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{ "install_host", install_host }, { "install_global", install_global }, { "rejudge", rejudge },
+		{ "install_host", install_host }, { "install_global", install_global },
 		{ "stanza_filter", s2sp_lua_stanza_filter }, { "trust_anchors", trust_anchors },
 		{ "own_certificate", s2sp_lua_own_certificate }, { NULL, NULL },
 	};
@@ -128,6 +106,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	s2sp_lua_open_certificate(L);
 	merge(L);
 	s2sp_lua_open_limits(L);
+	merge(L);
+	s2sp_lua_open_streams(L);
 	merge(L);
 	s2sp_lua_open_counters(L);
 	merge(L);

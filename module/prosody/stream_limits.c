@@ -3,8 +3,6 @@
 
 #include "stream_limits.h"
 
-#include <limits.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "handler.h"
@@ -137,6 +135,35 @@ struct s2sp_decision s2sp_lua_place_for_stanza(lua_State *L, int guard, int reco
 	return decision;
 }
 
+bool s2sp_lua_place_stays(lua_State *L, int record) {
+	const struct s2sp_stream *stream = lua_touserdata(L, record);
+	if (s2sp_stream_place(stream) != S2SP_PLACE_TAKES)
+		return !stream->counted;
+	struct s2sp_text key = account(stream->policy, stream->partner, s2sp_lua_stream_remote(L, record));
+	return stream->counted && s2sp_text_equal(key, s2sp_lua_stream_account(L, record));
+}
+
+void s2sp_lua_place_count(lua_State *L, int guard, int record) {
+	struct s2sp_text key = s2sp_lua_stream_account(L, record);
+	change_counts(L, push_places(L, guard), key, 1);
+	lua_pop(L, 2);
+}
+
+bool s2sp_lua_places_agree(lua_State *L, int guard, size_t held, struct s2sp_counts *counts) {
+	int places = push_places(L, guard);
+	lua_Integer most = 0, sum = 0, total = s2sp_lua_field(L, places, "total") == LUA_TNUMBER ? lua_tointeger(L, -1) : -1;
+	lua_settop(L, places + 1);
+	for (lua_pushnil(L); lua_next(L, places + 1) != 0; lua_pop(L, 1)) {
+		lua_Integer count = lua_tointeger(L, -1);
+		sum += count;
+		if (count > most)
+			most = count;
+	}
+	lua_settop(L, places - 1);
+	*counts = (struct s2sp_counts){ (uint32_t)most, (uint32_t)total };
+	return total >= 0 && total <= (lua_Integer)UINT32_MAX && (lua_Integer)held == total && sum == total;
+}
+
 /* release(guard, session): the stream's place is free. */
 static int release(lua_State *L) {
 	luaL_checktype(L, 1, LUA_TTABLE);
@@ -147,80 +174,6 @@ static int release(lua_State *L) {
 	change_counts(L, push_places(L, 1), s2sp_lua_stream_account(L, 3), -1);
 	stream->counted = false;
 	return 0;
-}
-
-/*
- * recount(guard, session) -> nil, or "refuse", reason, rule: gives the stream its place in a new count. Established streams
- * are to come first, older ones before younger ones (see in_order).
- */
-static int recount(lua_State *L) {
-	luaL_checktype(L, 1, LUA_TTABLE);
-	lua_settop(L, 2);
-	struct s2sp_stream *stream = s2sp_lua_stream_get(L, 2);
-	if (stream == NULL)
-		return 0;
-	stream->counted = false;
-	struct s2sp_decision decision = s2sp_lua_place_hold(L, 1, 3);
-	if (decision.verdict == S2SP_VERDICT_ALLOW)
-		return 0;
-	s2sp_stream_refuse(stream, S2SP_REASON_POLICY_CHANGED, decision.rule);
-	lua_pushliteral(L, "refuse");
-	lua_pushstring(L, s2sp_reason_row(S2SP_REASON_POLICY_CHANGED)->token);
-	lua_pushstring(L, decision.rule);
-	return 3;
-}
-
-/* recount_places(guard, session): the same for a stream that has its place already, into a guard.places that begins anew. */
-static int recount_held(lua_State *L) {
-	luaL_checktype(L, 1, LUA_TTABLE);
-	lua_settop(L, 2);
-	struct s2sp_stream *stream = s2sp_lua_stream_get(L, 2);
-	if (stream == NULL || !stream->counted)
-		return 0;
-	change_counts(L, push_places(L, 1), s2sp_lua_stream_account(L, 3), 1);
-	return 0;
-}
-
-/* A stream in the order in which streams get places, and where it stands in the list. */
-struct queued {
-	uint64_t since;
-	lua_Integer at;
-};
-
-static int compare_queued(const void *a, const void *b) {
-	const struct queued *one = a, *other = b;
-	if (one->since != other->since)
-		return one->since < other->since ? -1 : 1;
-	return one->at < other->at ? -1 : one->at > other->at;
-}
-
-/*
- * in_order(sessions) -> the same in a new list: those that keep their places first, when there are not enough. Established streams come
- * before others, older ones before younger.
- */
-static int in_order(lua_State *L) {
-	enum { SESSIONS = 1, QUEUE, RESULT };
-	luaL_checktype(L, SESSIONS, LUA_TTABLE);
-	lua_settop(L, SESSIONS);
-	size_t count = lua_rawlen(L, SESSIONS);
-	struct queued *queue = lua_newuserdatauv(L, count * sizeof *queue, 0);
-	for (size_t i = 0; i < count; i++) {
-		lua_rawgeti(L, SESSIONS, (lua_Integer)i + 1);
-		const struct s2sp_stream *stream = s2sp_lua_stream_get(L, QUEUE + 1);
-		queue[i].at = (lua_Integer)i + 1;
-		queue[i].since = stream == NULL ? 0 : stream->created;
-		if (stream != NULL && stream->stage < S2SP_STAGE_ESTABLISHED)
-			queue[i].since += UINT64_C(1) << 52;
-		lua_settop(L, QUEUE);
-	}
-	if (count > 0)
-		qsort(queue, count, sizeof *queue, compare_queued);
-	lua_createtable(L, count > INT_MAX ? 0 : (int)count, 0);
-	for (size_t i = 0; i < count; i++) {
-		lua_rawgeti(L, SESSIONS, queue[i].at);
-		lua_rawseti(L, RESULT, (lua_Integer)i + 1);
-	}
-	return 1;
 }
 
 /* waiting_room(policy) -> how many incoming connections may be unauthenticated, how many of them from one address. */
@@ -310,31 +263,17 @@ static const struct s2sp_limits *limits_for(const struct s2sp_stream *stream, co
 	return policy == NULL ? NULL : s2sp_policy_limits(policy);
 }
 
-/*
- * stream_due(guard, session, policy) -> nil, or "keepalive", or "refuse", reason, rule. `policy` (or nil): whose times hold for a
- * stream that has not named its host.
- */
-static int due(lua_State *L) {
-	luaL_checktype(L, 1, LUA_TTABLE);
-	lua_settop(L, 3);
-	struct s2sp_stream *stream = s2sp_lua_stream_get(L, 2);
-	const struct s2sp_limits *limits = stream == NULL ? NULL : limits_for(stream, s2sp_lua_test_policy(L, 3));
-	if (limits == NULL)
-		return 0;
-	bool keepalive;
-	struct s2sp_decision decision = s2sp_stream_due(stream, limits, s2sp_now(), &keepalive);
+struct s2sp_decision s2sp_lua_stream_due(lua_State *L, int guard, int record, const struct s2sp_policy *policy, bool *keepalive) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	const struct s2sp_limits *limits = limits_for(stream, policy);
+	struct s2sp_decision decision = { S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "there are no limits yet" };
+	*keepalive = false;
+	if (limits != NULL)
+		decision = s2sp_stream_due(stream, limits, s2sp_now(), keepalive);
 	/* One that was opened to verify a key takes its place when the peer has sent stanzas over it. */
-	if (decision.verdict == S2SP_VERDICT_ALLOW && stream->stage == S2SP_STAGE_ESTABLISHED)
-		decision = s2sp_lua_place_hold(L, 1, 4);
-	if (decision.verdict != S2SP_VERDICT_ALLOW) {
-		lua_pushliteral(L, "refuse");
-		lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
-		lua_pushstring(L, decision.rule);
-		return 3;
-	}
-	if (keepalive)
-		lua_pushliteral(L, "keepalive");
-	return keepalive ? 1 : 0;
+	if (limits != NULL && decision.verdict == S2SP_VERDICT_ALLOW && stream->stage == S2SP_STAGE_ESTABLISHED)
+		decision = s2sp_lua_place_hold(L, guard, record);
+	return decision;
 }
 
 /* accepted(session, seconds): the connection was accepted so long before the session came to be (a TLS handshake first). */
@@ -410,9 +349,7 @@ void s2sp_limit_handlers_install(lua_State *L, int guard, int context, int host)
 
 int s2sp_lua_open_limits(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{ "place_release", release },     { "place_recount", recount }, { "place_recount_held", recount_held },
-		{ "streams_in_order", in_order }, { "waiting_room", waiting_room },
-		{ "stream_due", due },            { "stream_accepted", accepted },
+		{ "place_release", release },    { "waiting_room", waiting_room },     { "stream_accepted", accepted },
 		{ "keepalive_sent", keepalive_sent }, { NULL, NULL },
 	};
 	luaL_newlib(L, functions);

@@ -23,6 +23,23 @@ struct s2sp_decision s2sp_lua_place_ask(lua_State *L, int guard, const struct s2
  */
 struct s2sp_decision s2sp_lua_place_for_stanza(lua_State *L, int guard, int record);
 
+/* Whether the stream has the place that is its due, under the name under which it is its due; or has none, and none is. */
+bool s2sp_lua_place_stays(lua_State *L, int record);
+
+/* Counts the place of a stream that has one into a guard.places that begins anew. May throw. */
+void s2sp_lua_place_count(lua_State *L, int guard, int record);
+
+/*
+ * Whether guard.places counts as many places as `held`. *counts: of all, and the largest number that any partner has. May throw.
+ */
+bool s2sp_lua_places_agree(lua_State *L, int guard, size_t held, struct s2sp_counts *counts);
+
+/*
+ * What time demands of the stream (s2sp_stream_due), whose limits are those of `policy` (or NULL) as long as it has not named its host.
+ * May throw.
+ */
+struct s2sp_decision s2sp_lua_stream_due(lua_State *L, int guard, int record, const struct s2sp_policy *policy, bool *keepalive);
+
 /* A stanza of an authenticated stream: activity, unless it is a keepalive. `attr` is its attributes' table. */
 void s2sp_lua_stanza_counts(lua_State *L, struct s2sp_stream *stream, int stanza, int attr);
 

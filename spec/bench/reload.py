@@ -13,6 +13,8 @@ from variants import LOCAL, PLUGINS, VARIANTS
 
 ROUNDS = 7
 QUIET, WATCHED = 0.3, 1.2       # seconds before and after the signal
+STALL = 3                       # milliseconds: what a ping takes at most when nothing is in its way
+REST = 15                       # seconds without anything, in which the times of all streams are looked at now and then
 PING = "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
 
 
@@ -40,8 +42,8 @@ class Watch:
         self.server, self.user, self.raw = server, user, Raw(user.socket, "<iq ")
 
     def pings(self, seconds):
-        """[(milliseconds waited, CPU milliseconds of the server meanwhile)] and the CPU time from the first to the last."""
-        answers, begin, spent = [], time.monotonic(), self.server.spent()
+        """[(milliseconds waited, CPU milliseconds of the server meanwhile)]"""
+        answers, begin = [], time.monotonic()
         while time.monotonic() < begin + seconds:
             start, before = time.monotonic(), self.server.spent()
             self.user.send(PING)
@@ -49,38 +51,42 @@ class Watch:
             self.raw.wait(1)
             answers.append(((time.monotonic() - start) * 1000, (self.server.spent() - before) / 1000))
             time.sleep(0.001)
-        return answers, (self.server.spent() - spent) / 1000
+        return answers
 
     def reload(self):
-        quiet, idle = self.pings(QUIET)
-        idle_each = idle / len(quiet)
+        self.pings(QUIET)
         mark = self.server.mark()
         self.server.process.signal(signal.SIGHUP)
-        answers, spent = self.pings(WATCHED)
+        answers = self.pings(WATCHED)
         log = self.server.log_since(mark)
         assert "SIGHUP" in log
+        assert "Partner configuration applied" in log or self.server.variant == "bare"
         longest, longest_cpu = max(answers)
-        result = {"wait": longest, "wait_cpu": longest_cpu,
-                  "cpu": spent - idle_each * len(answers)}
-        if committed := re.search(r"Committed in ([\d.]+) ms", log):
-            result["commit"] = float(committed[1])
+        result = {"wait": longest, "wait_cpu": longest_cpu, "stalls": sum(wait for wait, _ in answers if wait > STALL)}
+        if judged := re.search(r"judged again in (\d+) ms", log):
+            result["judged"] = float(judged[1])
         return result
 
 
 def measure(version, options):
     result = {}
     with Lab(version=version) as lab:
-        for variant in CHOSEN:
+        for variant in [v for v in CHOSEN if not options.variants or v in options.variants]:
             server = Counted(lab, variant, False, version, options.build).start(timeout=300)
             if variant.startswith("live"):
                 streams = variant.partition("-")[2]
                 wait_until(lambda: f"\t{streams} live streams" in server.log_file.read_text(), 300, "streams")
             user = User(server)
+            rest = {}
+            if variant.startswith("live"):
+                spent = server.spent()
+                time.sleep(REST)
+                rest["rest"] = (server.spent() - spent) / 1000 / REST
             watch = Watch(server, user)
             watch.reload()      # the first one only warms up
             rounds = [watch.reload() for _ in range(ROUNDS)]
             result[variant] = {figure: statistics.median(one[figure] for one in rounds) for figure in rounds[0]}
-            result[variant].update(title=VARIANTS[variant][0], wait_worst=max(one["wait"] for one in rounds), resident=server.resident())
+            result[variant].update(rest, title=VARIANTS[variant][0], wait_worst=max(one["wait"] for one in rounds), resident=server.resident())
             print(f"reload     {version:5} {variant:16}", ", ".join(
                 f"{figure} {value:.1f}" for figure, value in result[variant].items() if isinstance(value, float)), flush=True)
             user.close()

@@ -67,6 +67,32 @@ static void test_it_can_grow_after_it_was_fitted(void **state) {
 	s2sp_index_end(&index);
 }
 
+static uint8_t last_digit(const void *of, uint32_t value) {
+	return (uint8_t)(*(const uint32_t *)of + value % 10);
+}
+
+/* Names have none before they get one, and keep it wherever they are moved to. */
+static void test_notes_come_with_values(void **state) {
+	static char rooms[101][LENGTHS + 16];
+	const uint32_t base = 7;
+	struct s2sp_index index;
+	uint8_t note = 99;
+	(void)state;
+	fill(&index, rooms, 100);
+	assert_int_equal(s2sp_index_find_noted(&index, 1, name_of(rooms[1], 1), &note), 1);
+	assert_int_equal(note, 0);
+	s2sp_index_note(&index, last_digit, &base);
+	assert_int_equal(s2sp_index_add(&index, 0, name_of(rooms[100], 100), 100), S2SP_STATUS_OK);
+	s2sp_index_fit(&index);
+	for (unsigned i = 0; i < 101; i++) {
+		assert_int_equal(s2sp_index_find_noted(&index, (uint8_t)(i % 2), name_of(rooms[i], i), &note), i);
+		assert_int_equal(note, i < 100 ? base + i % 10 : 0);
+		assert_int_equal(s2sp_index_find_noted(&index, (uint8_t)((i + 1) % 2), name_of(rooms[i], i), &note), S2SP_INDEX_NONE);
+		assert_int_equal(note, 0);
+	}
+	s2sp_index_end(&index);
+}
+
 static void test_names_at_the_edges(void **state) {
 	static char longest[S2SP_INDEX_NAME_MAX + 1];
 	struct s2sp_index index;
@@ -133,6 +159,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_sizes),
 		cmocka_unit_test(test_it_can_grow_after_it_was_fitted),
+		cmocka_unit_test(test_notes_come_with_values),
 		cmocka_unit_test(test_names_at_the_edges),
 		cmocka_unit_test(test_want_of_memory_loses_nothing),
 		cmocka_unit_test(test_it_is_keyed),

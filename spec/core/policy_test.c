@@ -58,7 +58,14 @@ static struct s2sp_policy *seal(struct s2sp_config *config, const struct s2sp_pa
 }
 
 static unsigned methods_of(const struct s2sp_policy *policy, const char *domain) {
-	return s2sp_policy_methods(policy, s2sp_policy_find(policy, TEXT(domain), NULL));
+	unsigned found = ~0u;
+	const struct s2sp_partner *partner = s2sp_policy_find_methods(policy, TEXT(domain), &found);
+	assert_ptr_equal(partner, s2sp_policy_find(policy, TEXT(domain), NULL));
+	if (partner == NULL)
+		assert_int_equal(found, S2SP_METHOD_NONE);
+	else
+		assert_int_equal(found, s2sp_policy_methods(policy, partner));
+	return found;
 }
 
 static void assert_message(const struct s2sp_config *config, size_t index, const char *message) {
@@ -108,6 +115,41 @@ static void test_what_core_refuses_is_no_method(void **state) {
 	s2sp_partner_table_free(table);
 }
 
+/* However many rows there are, what is taken from all alike is one mask; wildcards and parents have it too. */
+static void test_the_same_is_taken_from_all(void **state) {
+	const struct s2sp_host_options closed = { .require_encryption = true, .allow_encryption = true };
+	struct s2sp_partner_table *table;
+	(void)state;
+	struct s2sp_config *config = new_config();
+	s2sp_config_local_domain(config, TEXT("contoso.com"));
+	begin_list(config);
+	partner(config, 1, "sasl.example");
+	negotiate(config, "required", "required", false);
+	partner(config, 2, "all.example");
+	set(config, "additional_domains", table_value());
+	add(config, 1, "*.deep.all.example");
+	s2sp_config_end(config);
+	negotiate(config, "optional", "optional", true);
+	assert_int_equal(s2sp_config_seal_table(config, &table), S2SP_STATUS_OK);
+	s2sp_config_free(config);
+	config = new_config();
+	struct s2sp_policy *open = seal(config, table, &open_options);
+	s2sp_config_free(config);
+	config = new_config();
+	struct s2sp_policy *policy = seal(config, table, &closed);
+	assert_int_equal(methods_of(open, "b.deep.all.example"), 7);
+	assert_int_equal(methods_of(policy, "sasl.example"), S2SP_METHOD_SASL);
+	assert_int_equal(methods_of(policy, "all.example"), S2SP_METHODS_OVER_TLS);
+	assert_int_equal(methods_of(policy, "a.b.deep.all.example"), S2SP_METHODS_OVER_TLS);
+	assert_int_equal(methods_of(policy, "deep.all.example"), S2SP_METHOD_NONE);
+	assert_int_equal(methods_of(policy, "contoso.com"), S2SP_METHOD_NONE);
+	s2sp_policy_free(open);
+	s2sp_policy_free(policy);
+	s2sp_config_free(config);
+	s2sp_partner_table_free(table);
+	assert_int_equal(counting.blocks, 0);
+}
+
 /* The domains of one partner may fare differently; what one of them may do stays a method of the partner. */
 static void test_exempt_domains(void **state) {
 	const struct s2sp_text exempt[] = { S2SP_TEXT("TCP.example"), S2SP_TEXT("exempt.example") };
@@ -149,6 +191,7 @@ static void test_unlisted_domains(void **state) {
 	assert_ptr_equal(s2sp_policy_find(policy, TEXT("stranger.example"), &match), unlisted);
 	assert_int_equal(match, S2SP_MATCH_NONE);
 	assert_int_equal(s2sp_policy_methods(policy, unlisted), S2SP_METHOD_SASL);
+	assert_int_equal(methods_of(policy, "stranger.example"), S2SP_METHOD_SASL);
 	/* Neither is no name at all, nor is our own. */
 	assert_null(s2sp_policy_find(policy, TEXT(""), NULL));
 	assert_null(s2sp_policy_find(policy, TEXT("contoso.com"), NULL));
@@ -231,6 +274,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_an_open_host_takes_nothing_away),
 		cmocka_unit_test(test_what_core_refuses_is_no_method),
+		cmocka_unit_test(test_the_same_is_taken_from_all),
 		cmocka_unit_test(test_exempt_domains),
 		cmocka_unit_test(test_unlisted_domains),
 		cmocka_unit_test(test_a_partner_of_another_policy_gets_nothing),

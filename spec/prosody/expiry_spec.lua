@@ -33,7 +33,7 @@ local function start(state)
 	} }, { __index = _G });
 	local new_expiry = assert(loadfile(source.."/lua/expiry.lib.lua", "t", env))();
 	expiry = new_expiry(setmetatable({ stream_view = function (session) return session; end }, { __index = native }),
-		{ each_stream = function (visit) for _, session in ipairs(streams) do visit(session); end end });
+		{ all_streams = function () return { table.unpack(streams) }; end });
 	expiry.restore(state);
 	expiry.committed({ ["contoso.test"] = policy("fabrikam.test", "northwind.test") }, { anchors = {}; hosts = {}; own = {} }, now);
 end

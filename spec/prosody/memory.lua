@@ -103,8 +103,8 @@ local function incoming(from, keep)
 		delivered = message and fire("message/bare", { origin = session; stanza = message });
 		if delivered and not authenticated then violations["unauthenticated delivered"] = true; end
 	end
-	native.rejudge(guard, session);
-	native.stream_due(guard, session, guard.policies[HOST]);
+	native.rejudge(guard, { session });
+	native.sweep(guard, { session }, guard.policies[HOST]);
 	if not keep then native.place_release(guard, session); end
 	return delivered;
 end
@@ -132,7 +132,7 @@ local function outgoing(to)
 end
 
 function world.traffic()
-	if world.staying then native.rejudge(guard, world.staying); end
+	if world.staying then native.rejudge(guard, { world.staying }); end
 	if incoming(STRANGER) then violations["stranger delivered"] = true; end
 	if outgoing(STRANGER) then violations["stranger routed"] = true; end
 	if incoming("public.test") then violations["unlisted contact delivered"] = true; end
@@ -149,7 +149,7 @@ function world.replace()
 	fire("s2s-stream-features", { origin = session; features = { tags = {} } });
 	world.compile_table();
 	world.compile_policy();
-	native.rejudge(guard, session);
+	native.rejudge(guard, { session });
 	fire("s2s-stream-features", { origin = session; features = { tags = {} } });
 	native.place_release(guard, session);
 end

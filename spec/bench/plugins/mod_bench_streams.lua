@@ -1,11 +1,10 @@
--- So many live streams (bench_streams), each with a domain of its own and none with a connection, and what a commit takes of the
--- server's time. They have been through the events of real ones without TLS that dialback has authenticated.
+-- So many live streams (bench_streams), each with a domain of its own and none with a connection. They have been through the events
+-- of real ones without TLS that dialback has authenticated.
 
 module:set_global();
 
 local s2smanager = require "core.s2smanager";
 local st = require "util.stanza";
-local timer = require "util.timer";
 
 local wanted = module:get_option_number("bench_streams", 0);
 local host = module:get_option_string("bench_host");
@@ -43,14 +42,3 @@ module:hook("server-started", function ()
 	for number = 1, wanted do open_stream(number); end
 	module:log("info", "%d live streams", live());
 end, -1000);
-
--- The module commits at the next turn of the loop; timers of one turn run in the order in which they were set.
-local start;
-module:hook("config-reloaded", function ()
-	timer.add_task(0, function () start = os.clock(); end);
-end, math.huge);
-module:hook("config-reloaded", function ()
-	timer.add_task(0, function ()
-		module:log("info", "Committed in %.3f ms of CPU with %d live streams", (os.clock() - start) * 1000, live());
-	end);
-end, -math.huge);

@@ -211,8 +211,14 @@ class Prosody:
         mark = self.mark()
         self.process.signal(signal.SIGHUP)
         self.wait_log(r"Received SIGHUP", timeout, mark)
-        # One loop does it all: when the shell is answered, the reload is done.
+        # One loop does it all: when the shell is answered, the reload has begun at least.
         self.shell("> 1")
+        wait_until(lambda: self._has_committed(mark), timeout, "commit")
+
+    def _has_committed(self, mark):
+        """Whether the module's last commit has ended, one way or another; true as well where none has begun."""
+        _, begun, since = self.log_since(mark).rpartition("Reading the partner configuration")
+        return not begun or re.search(r"Partner configuration applied|The partner configuration (has|could not|is to be)", since)
 
     def ctl(self, *words, timeout=30):
         """prosodyctl WORDS: subprocess.CompletedProcess, output and errors in stdout."""

@@ -216,6 +216,25 @@ def scenario_reload_without_a_partner(lab):
         assert outbound_error(scene.alice, f"bob@{FABRIKAM}")[0] == "not-allowed"
 
 
+def scenario_reload_during_a_reload(lab):
+    """A configuration is read in several turns of the loop: the one that was changed meanwhile never comes into force."""
+    later = (' require"util.timer".add_task(0, function () os.rename("%s", "%s"); prosody.reload_config() end)')
+    with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
+        next_file = scene.edge.directory / "next.cfg.lua"
+        scene.edge.partners = configuration(partner(FABRIKAM), partner("later.test"))
+        next_file.write_text(scene.edge.config())
+        scene.edge.partners = WITHOUT_FABRIKAM
+        scene.edge.write_config()
+        mark = scene.edge.mark()
+        scene.edge.shell("> (function () prosody.reload_config()" + later % (next_file, scene.edge.config_file) + " end)()")
+        scene.edge.wait_log("Partner configuration applied", 5, mark)
+        assert "The partner configuration is to be read again" in scene.edge.log_since(mark), scene.edge.log_since(mark)
+        scene.send_in(probe, FABRIKAM)      # never judged by what was there for a moment
+        assert_listed(scene, "later.test")
+        assert_listed(scene, NORTHWIND, False)
+        assert len(re.findall("Partner configuration applied", scene.edge.log_since(mark))) == 1
+
+
 def scenario_reload_with_other_words(lab):
     """A change that does not concern the method leaves the stream alone."""
     with Scene(lab, GOOD) as scene, scene.authenticated() as probe:

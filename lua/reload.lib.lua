@@ -1,0 +1,68 @@
+-- A configuration comes into force: at the start in one go, at a reload in several turns of the event loop.
+
+local async = require "util.async";
+local timer = require "util.timer";
+
+local function new_reload(guard, rooms)
+	local commit, limits, rejudge, expiry, report = rooms.commit, rooms.limits, rooms.rejudge, rooms.expiry, rooms.report;
+	local hold_collector = module:require "collector".hold;
+	local reload = {};
+
+	-- It is read with pauses, but comes into force in one turn: nothing is ever judged half by the old and half by the new.
+	local function apply(pause)
+		local new = commit.compile_all(pause);
+		if not new then return false; end
+		local judged = hold_collector(function ()
+			guard.policies, guard.trust = new.policies, new.trust;
+			limits.configure(guard.policies);
+			return rejudge.judge();
+		end);
+		rejudge.act(judged);
+		return true, judged;
+	end
+
+	-- Whether what the configuration says now has come into force. `pause` as commit.compile_all has it.
+	function reload.now(pause)
+		local applied, judged = apply(pause);
+		guard.running = guard.running or applied;
+		hold_collector(report.committed, commit.state, guard.running, judged);
+		if applied then
+			if pause then pause(); end
+			hold_collector(expiry.committed, guard.policies, guard.trust);
+		end
+		return applied;
+	end
+
+	local reloads = 0;
+
+	-- COMPAT 0.12: a signal's handler runs between any two instructions, so also while a connection writes; what is written to that
+	-- one meanwhile, such as our stream error, is lost. The next turn of the loop is soon enough.
+	function reload.soon()
+		reloads = reloads + 1;
+		local this = reloads;
+		local function pause()
+			local wait, done = async.waiter();
+			timer.add_task(0, done);
+			wait();
+			-- What has been read may be the configuration before.
+			if guard.stopped or this ~= reloads then error(commit.superseded, 0); end
+		end
+		timer.add_task(0, function ()
+			if guard.stopped or this ~= reloads then return; end
+			module:log("debug", "Reading the partner configuration");
+			async.runner(function () reload.now(pause); end, {
+				error = function (_, err)
+					if err == commit.superseded then
+						module:log("debug", "The partner configuration is to be read again: it was reloaded meanwhile");
+					else
+						module:log("error", "The partner configuration could not be applied: %s", err);
+					end
+				end;
+			}):run(true);
+		end);
+	end
+
+	return reload;
+end
+
+return new_reload;
