@@ -22,9 +22,9 @@ typedef lua_CFunction s2sp_decide;
 /* What a handler knows of its host without asking Lua. But for the last it never changes. */
 struct s2sp_here {
 	const struct s2sp_handler *handler;
-	struct s2sp_text host; /* what S2SP_UP_HOST keeps alive; empty for a global event */
-	bool accounts;         /* whether the host has users */
-	bool roles;            /* whether there are any: S2SP_UP_ROLES_SCANNED is a table */
+	struct s2sp_text host;     /* what S2SP_UP_HOST keeps alive; empty for a global event */
+	bool accounts;             /* whether the host has users */
+	bool roles;                /* whether there are any: S2SP_UP_ROLES_SCANNED is a table */
 	lua_Integer roles_scanned; /* what was last read there for the host */
 };
 

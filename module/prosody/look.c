@@ -59,8 +59,8 @@ static bool find_out(lua_State *L, struct s2sp_lua_question *question, enum s2sp
 }
 
 /*
- * The decision of core, which depends on the facts alone: the last one of each kind is kept, a fifth of the price. Where none is
- * kept there are facts that nobody asks about, and a refusal.
+ * The decision of core, which depends on the facts alone: the last one of each kind is kept, at a quarter of the price. Where none
+ * has been kept yet there are facts that nobody asks about, and a refusal.
  */
 static struct s2sp_authorisation decide(const struct s2sp_stanza_facts *facts) {
 	static struct {
