@@ -58,23 +58,6 @@ static bool find_out(lua_State *L, struct s2sp_lua_question *question, enum s2sp
 	return value != 0;
 }
 
-/*
- * The decision of core, which depends on the facts alone: the last one of each kind is kept, at a quarter of the price. Where none
- * has been kept yet there are facts that nobody asks about, and a refusal.
- */
-static struct s2sp_authorisation decide(const struct s2sp_stanza_facts *facts) {
-	static struct {
-		struct s2sp_stanza_facts facts;
-		struct s2sp_authorisation decision;
-	} kept[S2SP_OUTGOING + 1][S2SP_STANZA_COUNT][2];
-	bool listed = facts->listing != S2SP_LISTING_UNKNOWN; /* that is asked for in between */
-	if (memcmp(&kept[facts->direction][facts->kind][listed].facts, facts, sizeof(*facts)) != 0) {
-		kept[facts->direction][facts->kind][listed].facts = *facts;
-		kept[facts->direction][facts->kind][listed].decision = s2sp_authorise(facts);
-	}
-	return kept[facts->direction][facts->kind][listed].decision;
-}
-
 /* What core decides on, with the user's side known beforehand. WAIT: something has to be looked up. */
 static struct s2sp_authorisation authorise(lua_State *L, struct s2sp_here *here, struct s2sp_lua_question *question,
                                            enum s2sp_direction direction, const struct s2sp_partner *partner, int address) {
@@ -83,9 +66,9 @@ static struct s2sp_authorisation authorise(lua_State *L, struct s2sp_here *here,
 		return unknown;
 	if (question->facts.local == S2SP_LOCAL_USER && !user_is_known(L, here, question, address))
 		return unknown;
-	struct s2sp_authorisation decision = decide(&question->facts);
+	struct s2sp_authorisation decision = s2sp_authorise(&question->facts);
 	while (decision.verdict == S2SP_VERDICT_WAIT && find_out(L, question, decision.need))
-		decision = decide(&question->facts);
+		decision = s2sp_authorise(&question->facts);
 	return decision;
 }
 
