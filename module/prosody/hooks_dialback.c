@@ -56,18 +56,39 @@ static bool type_is(lua_State *L, const char *type) {
 	return is;
 }
 
-/* db:result: a key on an incoming stream, the answer to ours on an outgoing one (XEP-0220 2.1). */
-int s2sp_hook_dialback_result(lua_State *L) {
-	if (!s2sp_hook_concerns_stream(L))
-		return 0;
-	int session;
+/* The stream of a dialback element whose domains are the stream's own. NULL: the handler returns *results. */
+static struct s2sp_stream *begin_pair(lua_State *L, int *session, int *results) {
 	bool stream_ends = true;
 	struct s2sp_decision decision;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
+	*results = 0;
+	if (!s2sp_hook_concerns_stream(L))
+		return NULL;
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", session, &decision);
 	if (stream != NULL)
-		decision = dialback_pair(L, stream, session, &stream_ends);
-	if (stream == NULL || decision.verdict != S2SP_VERDICT_ALLOW)
-		return stream_ends ? s2sp_act_refuse(L, true, session, decision, NULL) : dialback_error(L, session);
+		decision = dialback_pair(L, stream, *session, &stream_ends);
+	if (stream != NULL && decision.verdict == S2SP_VERDICT_ALLOW)
+		return stream;
+	*results = stream_ends ? s2sp_act_refuse(L, true, *session, decision, NULL) : dialback_error(L, *session);
+	return NULL;
+}
+
+/* What a decision about an element means for core: it goes on, the stream is refused, or the element is passed over (WAIT). */
+static int conclude(lua_State *L, int session, struct s2sp_decision decision) {
+	if (decision.verdict == S2SP_VERDICT_ALLOW)
+		return 0;
+	if (decision.verdict == S2SP_VERDICT_REFUSE)
+		return s2sp_act_refuse(L, true, session, decision, NULL);
+	lua_pushboolean(L, true);
+	return 1;
+}
+
+/* db:result: a key on an incoming stream, the answer to ours on an outgoing one (XEP-0220 2.1). */
+int s2sp_hook_dialback_result(lua_State *L) {
+	int session, results;
+	struct s2sp_decision decision;
+	struct s2sp_stream *stream = begin_pair(L, &session, &results);
+	if (stream == NULL)
+		return results;
 	if (!s2sp_hook_is_incoming(L, session)) {
 		if (!type_is(L, "valid"))
 			return 0; /* core closes */
@@ -80,34 +101,17 @@ int s2sp_hook_dialback_result(lua_State *L) {
 		if (decision.verdict == S2SP_VERDICT_ALLOW)
 			decision = s2sp_lua_place_hold(L, ARG_GUARD, session + 1);
 	}
-	if (decision.verdict == S2SP_VERDICT_ALLOW)
-		return 0;
-	if (decision.verdict == S2SP_VERDICT_REFUSE)
-		return s2sp_act_refuse(L, true, session, decision, NULL);
-	lua_pushboolean(L, true);
-	return 1;
+	return conclude(L, session, decision);
 }
 
 /* db:verify: a request on an incoming stream, the answer to ours on an outgoing one (XEP-0220 2.1). */
 int s2sp_hook_dialback_verify(lua_State *L) {
-	if (!s2sp_hook_concerns_stream(L))
-		return 0;
-	int session;
-	bool stream_ends = true;
-	struct s2sp_decision decision;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
-	if (stream != NULL)
-		decision = dialback_pair(L, stream, session, &stream_ends);
-	if (stream == NULL || decision.verdict != S2SP_VERDICT_ALLOW)
-		return stream_ends ? s2sp_act_refuse(L, true, session, decision, NULL) : dialback_error(L, session);
+	int session, results;
+	struct s2sp_stream *stream = begin_pair(L, &session, &results);
+	if (stream == NULL)
+		return results;
 	if (s2sp_hook_is_incoming(L, session) && has_type(L))
 		return 0; /* an answer where none can come: core drops it */
 	/* An answer is worth no more than the stream it comes over; whom it authenticates is judged at s2s-authenticated. */
-	decision = s2sp_stream_verify(stream);
-	if (decision.verdict == S2SP_VERDICT_ALLOW)
-		return 0;
-	if (decision.verdict == S2SP_VERDICT_REFUSE)
-		return s2sp_act_refuse(L, true, session, decision, NULL);
-	lua_pushboolean(L, true);
-	return 1;
+	return conclude(L, session, s2sp_stream_verify(stream));
 }
