@@ -161,3 +161,40 @@ def scenario_reloaded_without_end(lab):
         finally:
             scene.edge.shell("> (function () prosody.lab_again = nil end)()")
         settle(scene, mark)
+
+
+SLOWLY = ("> (function () local timer = require 'util.timer'; local add_task = timer.add_task; function timer.add_task(delay, ...) "
+          "if prosody.lab_slow and debug.getinfo(2, 'S').source:find('reload.lib', 1, true) then delay = 0.3 end; return add_task(delay, ...) end; "
+          "prosody.lab_slow = true; return 1 end)()")
+
+
+def scenario_streams_meanwhile(lab):
+    """Streams that are opened, and stanzas that are queued, while the list is read: by what was in force, and judged again by what is."""
+    with Scene(lab, GOOD) as scene:
+        remote = remote_for(lab, [FABRIKAM], external="ignore")
+        scene.edge.shell(SLOWLY)
+        scene.edge.partners = configuration(partner(NORTHWIND, connection_limit=1))
+        scene.edge.write_config()
+        mark = scene.edge.mark()
+        scene.edge.shell("config:reload()")
+        with scene.probe() as early, scene.probe() as late, scene.authenticated() as done, scene.authenticated(NORTHWIND) as first:
+            early.features()
+            late.secure()
+            id_ = scene.alice.send_message(f"bob@{FABRIKAM}", "queued")
+            remote.wait_element("auth")
+            scene.send_in(done, FABRIKAM)
+            with scene.authenticated(NORTHWIND) as second:
+                assert "Partner configuration applied" not in scene.edge.log_since(mark), "too late to prove anything"
+                for probe in (early, late, done, second):
+                    refused(probe, "policy-changed")
+            condition, text, kind = scene.alice.wait_error(id_)
+            assert (condition, kind) == ("not-allowed", "cancel") and text, (condition, kind, text)
+            assert not remote.elements("message")
+            scene.send_in(first, NORTHWIND)
+            assert_out(scene, FABRIKAM)
+            with scene.probe(NORTHWIND) as third:
+                third.features()
+                third.starttls()
+                third.open()
+                refused(third, "connection-limit", "resource-constraint")
+        scene.edge.shell("> (function () prosody.lab_slow = nil end)()")
