@@ -193,8 +193,6 @@ def scenario_streams_meanwhile(lab):
             scene.send_in(first, NORTHWIND)
             assert_out(scene, FABRIKAM)
             with scene.probe(NORTHWIND) as third:
-                third.features()
-                third.starttls()
                 third.open()
                 refused(third, "connection-limit", "resource-constraint")
         scene.edge.shell("> (function () prosody.lab_slow = nil end)()")
