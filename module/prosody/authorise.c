@@ -3,17 +3,6 @@
 
 #include <time.h>
 
-struct s2sp_text s2sp_jid_bare(struct s2sp_text jid) {
-	const char *slash = jid.length == 0 ? NULL : memchr(jid.bytes, '/', jid.length);
-	return slash == NULL ? jid : (struct s2sp_text){ jid.bytes, (size_t)(slash - jid.bytes) };
-}
-
-struct s2sp_text s2sp_jid_node(struct s2sp_text jid) {
-	struct s2sp_text bare = s2sp_jid_bare(jid);
-	const char *at = bare.length == 0 ? NULL : memchr(bare.bytes, '@', bare.length);
-	return at == NULL ? (struct s2sp_text){ NULL, 0 } : (struct s2sp_text){ bare.bytes, (size_t)(at - bare.bytes) };
-}
-
 /* No '@' and no '/'. */
 static bool is_bare_domain(struct s2sp_text jid) {
 	return jid.length > 0 && memchr(jid.bytes, '/', jid.length) == NULL && memchr(jid.bytes, '@', jid.length) == NULL;
@@ -84,13 +73,12 @@ static bool has_accounts(lua_State *L, const struct s2sp_lua_question *question)
 	return accounts;
 }
 
-static enum s2sp_local_kind local_kind(struct s2sp_lua_question *question, bool accounts) {
-	question->bare = s2sp_jid_bare(question->local);
-	const char *at = question->bare.length == 0 ? NULL : memchr(question->bare.bytes, '@', question->bare.length);
-	question->node = (struct s2sp_text){ question->bare.bytes, at == NULL ? 0 : (size_t)(at - question->bare.bytes) };
+static enum s2sp_local_kind local_kind(const struct s2sp_lua_question *question, bool accounts) {
+	const struct s2sp_jid *parts = &question->parts;
+	bool has_node = parts->node.bytes != NULL;
 	if (accounts)
-		return at != NULL ? S2SP_LOCAL_USER : S2SP_LOCAL_HOST;
-	bool is_domain = at == NULL && question->bare.length > 0 && question->bare.length == question->local.length;
+		return has_node ? S2SP_LOCAL_USER : S2SP_LOCAL_HOST;
+	bool is_domain = !has_node && parts->bare.length > 0 && parts->bare.length == question->local.length;
 	return is_domain ? S2SP_LOCAL_COMPONENT : S2SP_LOCAL_ROOM;
 }
 
@@ -127,26 +115,29 @@ bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, e
 	question->type = s2sp_raw_text(L, attr, S2SP_KEY_TYPE);
 	question->id = s2sp_raw_text(L, attr, S2SP_KEY_ID);
 	question->local = s2sp_raw_text(L, attr, direction == S2SP_INCOMING ? S2SP_KEY_TO : S2SP_KEY_FROM);
+	question->parts = s2sp_jid_split(question->local);
 	question->contact = s2sp_raw_text(L, attr, direction == S2SP_INCOMING ? S2SP_KEY_FROM : S2SP_KEY_TO);
 	bool well_formed = s2sp_lua_question_facts(L, question, direction, partner, has_accounts(L, question));
 	lua_settop(L, attr - 1);
 	return well_formed;
 }
 
-bool s2sp_lua_roles_deny_nobody(lua_State *L, int scanned, int host) {
-	if (lua_type(L, scanned) != LUA_TTABLE)
-		return true;
+lua_Integer s2sp_lua_roles_scanned(lua_State *L, int scanned, int host) {
 	lua_pushvalue(L, host);
 	lua_rawget(L, scanned);
-	lua_Integer age = (lua_Integer)time(NULL) - lua_tointeger(L, -1);
-	bool nobody = lua_isinteger(L, -1) && age >= 0 && age <= 1;
+	lua_Integer when = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
 	lua_pop(L, 1);
-	return nobody;
+	return when;
+}
+
+bool s2sp_roles_scan_holds(lua_Integer scanned) {
+	lua_Integer now = (lua_Integer)time(NULL);
+	return scanned == now || scanned == now - 1;
 }
 
 static bool roles_deny_nobody(lua_State *L, const struct s2sp_lua_question *question) {
-	s2sp_raw(L, question->guard, S2SP_KEY_ROLES_SCANNED);
-	bool nobody = s2sp_lua_roles_deny_nobody(L, lua_gettop(L), question->host_value);
+	bool roles = s2sp_raw(L, question->guard, S2SP_KEY_ROLES_SCANNED) == LUA_TTABLE;
+	bool nobody = !roles || s2sp_roles_scan_holds(s2sp_lua_roles_scanned(L, lua_gettop(L), question->host_value));
 	lua_pop(L, 1);
 	return nobody;
 }
@@ -158,7 +149,8 @@ static int ask(lua_State *L, const struct s2sp_lua_question *question, enum s2sp
 	s2sp_lua_field(L, question->guard, "facts");
 	if (s2sp_lua_field(L, -1, s2sp_need_token(need)) == LUA_TFUNCTION) {
 		lua_pushvalue(L, question->host_value);
-		lua_pushlstring(L, question->node.length == 0 ? "" : question->node.bytes, question->node.length);
+		struct s2sp_text node = question->parts.node;
+		lua_pushlstring(L, node.length == 0 ? "" : node.bytes, node.length);
 		lua_pushlstring(L, question->local.length == 0 ? "" : question->local.bytes, question->local.length);
 		lua_pushlstring(L, question->contact.length == 0 ? "" : question->contact.bytes, question->contact.length);
 		lua_pushlstring(L, question->id.length == 0 ? "" : question->id.bytes, question->id.length);
@@ -171,7 +163,7 @@ static int ask(lua_State *L, const struct s2sp_lua_question *question, enum s2sp
 
 static int look_up(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
 	if (need == S2SP_NEED_ACCESS) {
-		if (!s2sp_policy_external_access(question->policy, question->node))
+		if (!s2sp_policy_external_access(question->policy, question->parts.node))
 			return S2SP_ACCESS_DENIED;
 		if (roles_deny_nobody(L, question))
 			return S2SP_ACCESS_ALLOWED;

@@ -9,7 +9,7 @@ struct s2sp_lua_question {
 	struct s2sp_stanza_facts facts;
 	const struct s2sp_policy *policy; /* of the local host */
 	struct s2sp_text local;           /* the address on our side, as the stanza has it */
-	struct s2sp_text bare, node;      /* of that; with the facts */
+	struct s2sp_jid parts;            /* of that */
 	struct s2sp_text contact;         /* the partner's */
 	struct s2sp_text name, type, id;
 	int host_value; /* stack index of the local host's name */
@@ -31,17 +31,18 @@ bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, e
 struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_question *question);
 
 /*
- * The second half of it, for who has filled in all but the facts; `accounts`: whether the local host has users. The address of a
- * local full or bare JID, the names and the id are as the stanza has them. Neither half can throw.
+ * The second half of it, for who has filled in all but the facts; `accounts`: whether the local host has users. Addresses, names and
+ * the id are as the stanza has them. Neither half can throw.
  */
 bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
                              const struct s2sp_partner *partner, bool accounts);
 
 /*
- * Roles exist since Prosody 13. scanned[host], if `scanned` is a table: when none was found that denies anybody; looked at again
- * after a second. Cannot throw.
+ * Roles exist since Prosody 13. scanned[host]: when none was found that denies anybody, 0 if that has not been found out. It holds
+ * for a second, then it is found out again. Neither can throw.
  */
-bool s2sp_lua_roles_deny_nobody(lua_State *L, int scanned, int host);
+lua_Integer s2sp_lua_roles_scanned(lua_State *L, int scanned, int host);
+bool s2sp_roles_scan_holds(lua_Integer scanned);
 
 /* A fact about the local user from the tables core has of who is online; 0 when they do not tell. Leaves the stack as it was. */
 int s2sp_lua_look_up_user(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need);
@@ -75,10 +76,5 @@ enum s2sp_notes s2sp_lua_notes_kept(lua_State *L, int stanza, int guard);
 
 /* Pushes a table of functions for Lua: authorise, without_notes. */
 int s2sp_lua_open_authorise(lua_State *L);
-
-/* Whether a partner's name is "fabrikam.com" or user@, with or without resource. */
-struct s2sp_text s2sp_jid_bare(struct s2sp_text jid);
-/* The part before '@', empty when there is none. */
-struct s2sp_text s2sp_jid_node(struct s2sp_text jid);
 
 #endif

@@ -39,7 +39,7 @@ const char *s2sp_to_remember(const struct s2sp_stanza_facts *facts) {
 bool s2sp_speaks_for_user(const struct s2sp_lua_question *question) {
 	enum s2sp_stanza_kind kind = question->facts.kind;
 	return (kind == S2SP_STANZA_PRESENCE_ERROR || kind == S2SP_STANZA_IQ_ERROR || kind == S2SP_STANZA_IQ_RESULT) &&
-	       question->facts.local == S2SP_LOCAL_USER && question->bare.length == question->local.length;
+	       question->facts.local == S2SP_LOCAL_USER && question->parts.bare.length == question->local.length;
 }
 
 int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {

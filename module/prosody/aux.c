@@ -27,31 +27,13 @@ bool s2sp_lua_field_is(lua_State *L, int index, const char *name, const char *li
 	return s2sp_text_equal(s2sp_lua_text_field(L, index, name), s2sp_text_from(literal));
 }
 
-void *s2sp_lua_marked(lua_State *L, int index, size_t least, const void *mark) {
-	/* NULL for what is no userdata; of a light one the length is 0. */
-	unsigned char *block = lua_touserdata(L, index);
-	size_t size = block == NULL ? 0 : lua_rawlen(L, index);
-	if (size < least || size < sizeof(mark))
-		return NULL;
-	const void *end;
-	memcpy(&end, block + size - sizeof(end), sizeof(end));
-	return end == mark ? block : NULL;
-}
-
 bool s2sp_lua_is_s2s(lua_State *L, int index) {
 	struct s2sp_text type = s2sp_lua_text_field(L, index, "type");
 	return type.length >= 3 && memcmp(type.bytes, "s2s", 3) == 0;
 }
 
 struct s2sp_text s2sp_jid_domain(struct s2sp_text jid) {
-	if (jid.length == 0)
-		return jid;
-	const char *slash = memchr(jid.bytes, '/', jid.length);
-	size_t bare = slash == NULL ? jid.length : (size_t)(slash - jid.bytes);
-	const char *at = bare == 0 ? NULL : memchr(jid.bytes, '@', bare);
-	if (at == NULL)
-		return (struct s2sp_text){ jid.bytes, bare };
-	return (struct s2sp_text){ at + 1, bare - (size_t)(at + 1 - jid.bytes) };
+	return s2sp_jid_split(jid).domain;
 }
 
 bool s2sp_is_stanza_name(struct s2sp_text name) {

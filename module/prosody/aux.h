@@ -29,12 +29,44 @@ bool s2sp_lua_field_is(lua_State *L, int index, const char *name, const char *li
  * that nobody else can name): the test for what is looked at with every stanza, at a sixth of the price of luaL_testudata.
  * Returns its block, or NULL.
  */
-void *s2sp_lua_marked(lua_State *L, int index, size_t least, const void *mark);
+static inline void *s2sp_lua_marked(lua_State *L, int index, size_t least, const void *mark) {
+	/* NULL for what is no userdata; of a light one the length is 0. */
+	unsigned char *block = lua_touserdata(L, index);
+	size_t size = block == NULL ? 0 : lua_rawlen(L, index);
+	if (size < least || size < sizeof(mark))
+		return NULL;
+	const void *end;
+	memcpy(&end, block + size - sizeof(end), sizeof(end));
+	return end == mark ? block : NULL;
+}
 
 /* Whether the session at `index` is a server-to-server stream, live or destroyed. */
 bool s2sp_lua_is_s2s(lua_State *L, int index);
 
-/* The domain part of a JID (RFC 7622 3.1): after the first '@' that comes before any '/', up to the first '/'. */
+/*
+ * The parts of a JID (RFC 7622 3.1). The bare JID ends at the first '/'; the node is what comes before its first '@', its bytes are
+ * NULL where there is none; the domain is the rest.
+ */
+struct s2sp_jid {
+	struct s2sp_text bare, node, domain;
+};
+
+static inline struct s2sp_jid s2sp_jid_split(struct s2sp_text jid) {
+	struct s2sp_jid parts = { jid, { NULL, 0 }, jid };
+	if (jid.length == 0)
+		return parts;
+	const char *slash = memchr(jid.bytes, '/', jid.length);
+	parts.bare.length = slash == NULL ? jid.length : (size_t)(slash - jid.bytes);
+	const char *at = memchr(jid.bytes, '@', parts.bare.length);
+	if (at != NULL) {
+		parts.node = (struct s2sp_text){ jid.bytes, (size_t)(at - jid.bytes) };
+		parts.domain.bytes = at + 1;
+	}
+	parts.domain.length = parts.bare.length - (size_t)(parts.domain.bytes - jid.bytes);
+	return parts;
+}
+
+/* Its domain alone. */
 struct s2sp_text s2sp_jid_domain(struct s2sp_text jid);
 
 /*
@@ -45,6 +77,11 @@ bool s2sp_is_stanza_name(struct s2sp_text name);
 
 /* s2sp_domain_parse with libidn2 for what is not ASCII. `domain->length` is 0 when the name is no domain. */
 void s2sp_lua_domain(struct s2sp_text name, struct s2sp_domain *domain);
+
+/* As s2sp_text_equal, of texts that are strings of Lua's as a rule: those are the same when they are equal. */
+static inline bool s2sp_text_same(struct s2sp_text a, struct s2sp_text b) {
+	return a.length == b.length && (a.bytes == b.bytes || s2sp_text_equal(a, b));
+}
 
 /* Whether the domain of a JID is the canonical domain `remote`. */
 bool s2sp_jid_is_of(struct s2sp_text jid, struct s2sp_text remote);

@@ -120,10 +120,9 @@ static bool is_ordinary(lua_State *L) {
 	    s2sp_push(L, ATTR, S2SP_KEY_XMLNS) != LUA_TNIL)
 		return false;
 	struct s2sp_text remote = s2sp_stream_remote(stream);
-	struct s2sp_text from = s2sp_push_text(L, ATTR, S2SP_KEY_FROM);
-	struct s2sp_text domain = s2sp_jid_domain(from);
+	struct s2sp_jid parts = s2sp_jid_split(s2sp_push_text(L, ATTR, S2SP_KEY_FROM));
 	/* From an account, so it is no keepalive. */
-	if (remote.length == 0 || domain.bytes == from.bytes || !s2sp_text_equal(domain, remote))
+	if (remote.length == 0 || parts.node.bytes == NULL || !s2sp_text_equal(parts.domain, remote))
 		return false;
 	if (!s2sp_is_stanza_name(s2sp_push_text(L, STANZA, S2SP_KEY_NAME)))
 		return false;
@@ -134,11 +133,13 @@ static bool is_ordinary(lua_State *L) {
 
 /* Called by util.filters with (stanza, session); nil drops the stanza. */
 static int filter(lua_State *L) {
-	lua_settop(L, 2);
-	bool ordinary = is_ordinary(L);
-	lua_settop(L, ordinary ? 1 : 2);
-	if (ordinary)
+	if (lua_gettop(L) != 2)
+		lua_settop(L, 2);
+	if (is_ordinary(L)) {
+		lua_pushvalue(L, 1);
 		return 1;
+	}
+	lua_settop(L, 2);
 	lua_pushcfunction(L, judge_element);
 	lua_pushvalue(L, 1);
 	lua_pushvalue(L, lua_upvalueindex(UP_GUARD));

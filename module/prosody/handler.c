@@ -46,18 +46,17 @@ static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 }
 
 static int handle(lua_State *L) {
-	const struct s2sp_handler *handler = lua_touserdata(L, lua_upvalueindex(S2SP_UP_HANDLER));
+	struct s2sp_here *here = lua_touserdata(L, lua_upvalueindex(S2SP_UP_HERE));
+	const struct s2sp_handler *handler = here->handler;
+	if (lua_gettop(L) != ARG_EVENT)
+		lua_settop(L, ARG_EVENT);
+	if (handler->look != NULL && handler->look(L, here))
+		return 0;
 	lua_settop(L, ARG_EVENT);
+	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_DECIDE));
+	lua_pushvalue(L, ARG_EVENT);
 	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_GUARD));
 	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_HOST));
-	if (handler->look != NULL && handler->look(L))
-		return 0;
-	lua_settop(L, ARG_COUNT);
-	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_DECIDE));
-	lua_insert(L, ARG_GUARD);
-	lua_pushvalue(L, ARG_EVENT);
-	lua_insert(L, ARG_GUARD + 1);
-	/* the event, the deciding function, its arguments */
 	if (lua_pcall(L, ARG_COUNT, LUA_MULTRET, 0) != LUA_OK)
 		return fail_closed(L, handler);
 	int results = lua_gettop(L) - 1;
@@ -69,9 +68,17 @@ static int handle(lua_State *L) {
 	return 1;
 }
 
+/* A table on top of the stack stays, anything else gives way to an empty one. */
+static void need_table(lua_State *L) {
+	if (lua_istable(L, -1))
+		return;
+	lua_pop(L, 1);
+	lua_newtable(L);
+}
+
 /* Pushes a handler with all its upvalues. `host` 0: of a global event. */
 static void push_handler(lua_State *L, const struct s2sp_handler *handler, int guard, int host) {
-	static const char *const of_guard[] = { "full_sessions", "bare_sessions", "roles_scanned", "answers" };
+	static const char *const of_guard[] = { "full_sessions", "bare_sessions", "answers" };
 	luaL_checkstack(L, 2 * S2SP_KEY_COUNT + S2SP_UP_COUNT, NULL);
 	s2sp_push_keys(L);
 	lua_pushvalue(L, guard);
@@ -79,7 +86,8 @@ static void push_handler(lua_State *L, const struct s2sp_handler *handler, int g
 		lua_pushboolean(L, false);
 	else
 		lua_pushvalue(L, host);
-	lua_pushlightuserdata(L, (void *)handler);
+	struct s2sp_here *here = lua_newuserdatauv(L, sizeof(*here), 0);
+	*here = (struct s2sp_here){ .handler = handler, .host = host == 0 ? (struct s2sp_text){ NULL, 0 } : s2sp_lua_text(L, host) };
 	s2sp_push_keys(L);
 	lua_pushcclosure(L, handler->decide, S2SP_KEY_COUNT);
 	s2sp_push_keys(L);
@@ -90,9 +98,13 @@ static void push_handler(lua_State *L, const struct s2sp_handler *handler, int g
 		lua_gettable(L, -2);
 		lua_replace(L, -2);
 	}
-	lua_pushboolean(L, s2sp_lua_field_is(L, -1, "type", "local"));
-	for (size_t i = 0; i < sizeof(of_guard) / sizeof(of_guard[0]); i++)
+	here->accounts = s2sp_lua_field_is(L, -1, "type", "local");
+	need_table(L);
+	for (size_t i = 0; i < sizeof(of_guard) / sizeof(of_guard[0]); i++) {
 		s2sp_lua_field(L, guard, of_guard[i]);
+		need_table(L);
+	}
+	here->roles = s2sp_lua_field(L, guard, "roles_scanned") == LUA_TTABLE;
 	lua_pushcclosure(L, handle, S2SP_UP_COUNT);
 }
 

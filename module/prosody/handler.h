@@ -19,29 +19,36 @@ enum { ARG_EVENT = 1, ARG_GUARD, ARG_HOST, ARG_COUNT = ARG_HOST };
  */
 typedef lua_CFunction s2sp_decide;
 
+/* What a handler knows of its host without asking Lua. But for the last it never changes. */
+struct s2sp_here {
+	const struct s2sp_handler *handler;
+	struct s2sp_text host;     /* what S2SP_UP_HOST keeps alive; empty for a global event */
+	bool accounts;             /* whether the host has users */
+	bool roles;                /* whether there are any: S2SP_UP_ROLES_SCANNED is a table */
+	lua_Integer roles_scanned; /* what was last read there for the host */
+};
+
 /*
- * A quick look before that, on the same stack but not protected: it may use nothing that can throw. True: the event goes on, as
- * the deciding function would have said too. False: it is for the deciding function to say. What it leaves on the stack is taken
- * away. Its upvalues are the keys and those below.
+ * A quick look before that, not protected: it may use nothing that can throw. On its stack is the event alone; the rest is in its
+ * upvalues, which are the keys and those below, and in `here`. True: the event goes on, as the deciding function would have said
+ * too. False: it is for the deciding function to say. What it leaves on the stack is taken away.
  */
-typedef bool s2sp_look(lua_State *L);
+typedef bool s2sp_look(lua_State *L, struct s2sp_here *here);
 
 /* Upvalues of a handler, behind the keys. */
 enum {
 	S2SP_UP_GUARD = S2SP_KEY_COUNT + 1,
 	S2SP_UP_HOST,
-	S2SP_UP_HANDLER,
+	S2SP_UP_HERE, /* a struct s2sp_here */
 	S2SP_UP_DECIDE,
 	S2SP_UP_LOOK_UP, /* s2sp_lua_look_up_protected */
-	/* What never changes for as long as the handler is there. The host is as old as its events. */
-	S2SP_UP_HOST_OBJECT, /* prosody.hosts[host] */
-	S2SP_UP_ACCOUNTS,    /* whether it has users */
-	/* of the guard */
+	/* Tables that are the same for as long as the handler is there; an empty one where there is none. */
+	S2SP_UP_HOST_OBJECT, /* prosody.hosts[host], which is as old as its events */
 	S2SP_UP_FULL_SESSIONS,
 	S2SP_UP_BARE_SESSIONS,
-	S2SP_UP_ROLES_SCANNED,
 	S2SP_UP_ANSWERS,
-	S2SP_UP_COUNT = S2SP_UP_ANSWERS
+	S2SP_UP_ROLES_SCANNED, /* or nil */
+	S2SP_UP_COUNT = S2SP_UP_ROLES_SCANNED
 };
 
 struct s2sp_handler {

@@ -1,5 +1,5 @@
 /* Stream events: what is offered, which commands are taken, what authenticates. */
-#include "handler.h"
+#include "hooks.h"
 
 #include "stream_limits.h"
 
@@ -8,32 +8,23 @@
 /* Before every handler of Prosody's own modules. */
 enum { FIRST = 1000 };
 
-static const struct s2sp_decision no_record = {
-	S2SP_VERDICT_REFUSE, S2SP_REASON_INTERNAL_ERROR, "the stream has no record: it was opened while the module was not guarding"
-};
-
-/* Whether the element came over a server-to-server stream: clients and components send to the same events. */
-static bool concerns_stream(lua_State *L) {
+bool s2sp_hook_concerns_stream(lua_State *L) {
 	s2sp_lua_field(L, ARG_EVENT, "origin");
 	bool stream = s2sp_lua_is_s2s(L, -1);
 	lua_pop(L, 1);
 	return stream;
 }
 
-static bool is_incoming(lua_State *L, int session) {
+bool s2sp_hook_is_incoming(lua_State *L, int session) {
 	return s2sp_lua_field_is(L, session, "direction", "incoming");
 }
 
-/*
- * Pushes the session an event is about and its record, brought up to date. NULL: the event is to be refused with
- * *decision. The session is at stack index *session.
- */
-static struct s2sp_stream *begin(lua_State *L, const char *field, int *session, struct s2sp_decision *decision) {
+struct s2sp_stream *s2sp_hook_begin(lua_State *L, const char *field, int *session, struct s2sp_decision *decision) {
 	s2sp_lua_field(L, ARG_EVENT, field);
 	*session = lua_gettop(L);
 	struct s2sp_stream *stream = s2sp_lua_stream_get(L, *session);
 	if (stream == NULL) {
-		*decision = no_record;
+		*decision = s2sp_no_record;
 		return NULL;
 	}
 	*decision = s2sp_lua_stream_refresh(L, *session, *session + 1, ARG_GUARD);
@@ -47,7 +38,7 @@ static int on_created(lua_State *L) {
 	s2sp_lua_field(L, ARG_EVENT, "session");
 	int session = lua_gettop(L);
 	s2sp_lua_stream_need(L, session);
-	if (!is_incoming(L, session))
+	if (!s2sp_hook_is_incoming(L, session))
 		return 0;
 	lua_pushnil(L);
 	s2sp_push_action(L, "watch_header");
@@ -62,7 +53,7 @@ static int on_created(lua_State *L) {
 static int on_header(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
-	if (begin(L, "session", &session, &decision) != NULL)
+	if (s2sp_hook_begin(L, "session", &session, &decision) != NULL)
 		return 0;
 	return s2sp_act_refuse(L, true, session, decision, NULL);
 }
@@ -79,7 +70,7 @@ static int on_outgoing_created(lua_State *L) {
 	lua_settop(L, ARG_COUNT);
 	int session;
 	struct s2sp_decision decision;
-	struct s2sp_stream *stream = begin(L, "session", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &session, &decision);
 	/* Not to be refused here: the session cannot be closed before it has a connection. The record refuses what follows. */
 	const struct s2sp_partner *partner = stream == NULL ? NULL : stream->partner; /* none either if it does not say where to */
 	if (partner == NULL || !(s2sp_policy_methods(stream->policy, partner) & S2SP_METHODS_OVER_TLS)) {
@@ -105,7 +96,7 @@ static int on_outgoing_created(lua_State *L) {
 static int on_certificate(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
-	struct s2sp_stream *stream = begin(L, "session", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &session, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_certificate(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
@@ -125,7 +116,7 @@ static int on_features_first(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
 	struct s2sp_offer offer;
-	struct s2sp_stream *stream = begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_offer(stream, &offer);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
@@ -156,7 +147,7 @@ static int on_features_last(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
 	struct s2sp_offer offer;
-	struct s2sp_stream *stream = begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_offer(stream, &offer);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
@@ -185,9 +176,9 @@ static int refuse_command(lua_State *L, const char *send_failure, int session, s
 static int on_starttls(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
-	if (!concerns_stream(L))
+	if (!s2sp_hook_concerns_stream(L))
 		return 0; /* a client's */
-	struct s2sp_stream *stream = begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_starttls(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
@@ -199,9 +190,9 @@ static int on_starttls(lua_State *L) {
 static int on_auth(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
-	if (!concerns_stream(L))
+	if (!s2sp_hook_concerns_stream(L))
 		return 0;
-	struct s2sp_stream *stream = begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_auth(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
@@ -215,9 +206,9 @@ static int on_auth(lua_State *L) {
 static int on_sasl_failure(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
-	if (!concerns_stream(L))
+	if (!s2sp_hook_concerns_stream(L))
 		return 0;
-	struct s2sp_stream *stream = begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_sasl_failed(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
@@ -225,124 +216,15 @@ static int on_sasl_failure(lua_State *L) {
 	return s2sp_act_refuse(L, true, session, decision, "not-authorized");
 }
 
-/*
- * The domains of a db:result or db:verify against the stream's own pair. ALLOW, or REFUSE wrong-domain when the stream can
- * go on with a dialback error, or a refusal of the stream.
- */
-static struct s2sp_decision dialback_pair(lua_State *L, struct s2sp_stream *stream, int session, bool *stream_ends) {
-	struct s2sp_domain domain;
-	int record = session + 1;
-	s2sp_lua_field(L, ARG_EVENT, "stanza");
-	s2sp_lua_field(L, -1, "attr");
-	s2sp_lua_domain(s2sp_lua_text_field(L, -1, "from"), &domain);
-	struct s2sp_text to = s2sp_lua_text_field(L, -1, "to");
-	lua_pop(L, 2);
-	*stream_ends = true;
-	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
-	if (remote.length > 0 && !s2sp_text_equal(remote, s2sp_domain_text(&domain))) {
-		const struct s2sp_partner *partner;
-		struct s2sp_decision other = s2sp_decide_route(stream->policy, s2sp_domain_text(&domain), false, &partner);
-		if (other.verdict != S2SP_VERDICT_ALLOW)
-			return s2sp_stream_refuse(stream, other.reason, "a dialback element for a domain that is not listed");
-		*stream_ends = false;
-		return (struct s2sp_decision){ S2SP_VERDICT_REFUSE, S2SP_REASON_WRONG_DOMAIN, "one stream carries one domain pair" };
-	}
-	if (to.length == 0)
-		return s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a dialback element without 'to'");
-	return s2sp_lua_stream_name(L, session, record, ARG_GUARD, s2sp_domain_text(&domain));
-}
-
-static int dialback_error(lua_State *L, int session) {
-	int pushed = s2sp_act(L, true, "dialback_error");
-	lua_pushvalue(L, session);
-	s2sp_lua_field(L, ARG_EVENT, "stanza");
-	lua_pushstring(L, s2sp_reason_row(S2SP_REASON_WRONG_DOMAIN)->token);
-	return pushed + 3;
-}
-
-static bool has_type(lua_State *L) {
-	int top = lua_gettop(L);
-	s2sp_lua_field(L, ARG_EVENT, "stanza");
-	s2sp_lua_field(L, -1, "attr");
-	bool has = s2sp_lua_field(L, -1, "type") != LUA_TNIL;
-	lua_settop(L, top);
-	return has;
-}
-
-static bool type_is(lua_State *L, const char *type) {
-	int top = lua_gettop(L);
-	s2sp_lua_field(L, ARG_EVENT, "stanza");
-	s2sp_lua_field(L, -1, "attr");
-	bool is = s2sp_lua_field_is(L, -1, "type", type);
-	lua_settop(L, top);
-	return is;
-}
-
-/* db:result: a key on an incoming stream, the answer to ours on an outgoing one (XEP-0220 2.1). */
-static int on_dialback_result(lua_State *L) {
-	if (!concerns_stream(L))
-		return 0;
-	int session;
-	bool stream_ends = true;
-	struct s2sp_decision decision;
-	struct s2sp_stream *stream = begin(L, "origin", &session, &decision);
-	if (stream != NULL)
-		decision = dialback_pair(L, stream, session, &stream_ends);
-	if (stream == NULL || decision.verdict != S2SP_VERDICT_ALLOW)
-		return stream_ends ? s2sp_act_refuse(L, true, session, decision, NULL) : dialback_error(L, session);
-	if (!is_incoming(L, session)) {
-		if (!type_is(L, "valid"))
-			return 0; /* core closes */
-		bool key_sent = s2sp_lua_text_field(L, session, "dialback_key").length > 0;
-		decision = s2sp_stream_dialback_answer(stream, key_sent, s2sp_lua_field_is(L, session, "external_auth", "attempting"));
-	} else if (has_type(L)) {
-		decision = s2sp_stream_refuse(stream, S2SP_REASON_DIALBACK_NOT_ALLOWED, "a dialback result from the side that asks for one");
-	} else {
-		decision = s2sp_stream_dialback(stream);
-		if (decision.verdict == S2SP_VERDICT_ALLOW)
-			decision = s2sp_lua_place_hold(L, ARG_GUARD, session + 1);
-	}
-	if (decision.verdict == S2SP_VERDICT_ALLOW)
-		return 0;
-	if (decision.verdict == S2SP_VERDICT_REFUSE)
-		return s2sp_act_refuse(L, true, session, decision, NULL);
-	lua_pushboolean(L, true);
-	return 1;
-}
-
-/* db:verify: a request on an incoming stream, the answer to ours on an outgoing one (XEP-0220 2.1). */
-static int on_dialback_verify(lua_State *L) {
-	if (!concerns_stream(L))
-		return 0;
-	int session;
-	bool stream_ends = true;
-	struct s2sp_decision decision;
-	struct s2sp_stream *stream = begin(L, "origin", &session, &decision);
-	if (stream != NULL)
-		decision = dialback_pair(L, stream, session, &stream_ends);
-	if (stream == NULL || decision.verdict != S2SP_VERDICT_ALLOW)
-		return stream_ends ? s2sp_act_refuse(L, true, session, decision, NULL) : dialback_error(L, session);
-	if (is_incoming(L, session) && has_type(L))
-		return 0; /* an answer where none can come: core drops it */
-	/* An answer is worth no more than the stream it comes over; whom it authenticates is judged at s2s-authenticated. */
-	decision = s2sp_stream_verify(stream);
-	if (decision.verdict == S2SP_VERDICT_ALLOW)
-		return 0;
-	if (decision.verdict == S2SP_VERDICT_REFUSE)
-		return s2sp_act_refuse(L, true, session, decision, NULL);
-	lua_pushboolean(L, true);
-	return 1;
-}
-
 /* The peer's features on an outgoing stream: cut down to what may be taken up. */
 static int on_peer_features(lua_State *L) {
-	if (!concerns_stream(L))
+	if (!s2sp_hook_concerns_stream(L))
 		return 0;
 	int session;
 	struct s2sp_decision decision;
 	struct s2sp_plan plan;
 	struct s2sp_peer_features features;
-	struct s2sp_stream *stream = begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
 	if (stream == NULL)
 		return s2sp_act_refuse(L, true, session, decision, NULL);
 	int top = lua_gettop(L);
@@ -371,11 +253,11 @@ static int on_peer_features(lua_State *L) {
  * took the stream up, for want of a TLS context for instance.
  */
 static int on_peer_features_left(lua_State *L) {
-	if (!concerns_stream(L))
+	if (!s2sp_hook_concerns_stream(L))
 		return 0;
 	int session;
 	struct s2sp_decision decision;
-	struct s2sp_stream *stream = begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
 	if (stream == NULL)
 		return s2sp_act_refuse(L, true, session, decision, NULL);
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED || stream->dialback_offered)
@@ -391,7 +273,7 @@ static int on_legacy(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
 	struct s2sp_plan plan;
-	struct s2sp_stream *stream = begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_plan(stream, NULL, &plan);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
@@ -404,7 +286,7 @@ static int on_authenticated(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
 	struct s2sp_domain domain;
-	struct s2sp_stream *stream = begin(L, "session", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &session, &decision);
 	if (stream == NULL)
 		return s2sp_act_refuse(L, false, session, decision, NULL);
 	int record = session + 1;
@@ -447,7 +329,7 @@ static bool other_domain_authenticated(lua_State *L, int session, struct s2sp_te
 static int on_established(lua_State *L) {
 	int session;
 	struct s2sp_decision decision;
-	struct s2sp_stream *stream = begin(L, "session", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &session, &decision);
 	/* Core says so again for each <stream:features/> of an authenticated peer. */
 	bool again = stream != NULL && stream->stage == S2SP_STAGE_ESTABLISHED;
 	if (stream != NULL) {
@@ -483,8 +365,8 @@ static const struct s2sp_handler host_handlers[] = {
 	{ "stanza/urn:ietf:params:xml:ns:xmpp-tls:starttls", on_starttls, FIRST, true, NULL },
 	{ "stanza/urn:ietf:params:xml:ns:xmpp-sasl:auth", on_auth, FIRST, true, NULL },
 	{ "stanza/urn:ietf:params:xml:ns:xmpp-sasl:failure", on_sasl_failure, 300, true, NULL },
-	{ "stanza/jabber:server:dialback:result", on_dialback_result, FIRST, true, NULL },
-	{ "stanza/jabber:server:dialback:verify", on_dialback_verify, FIRST, true, NULL },
+	{ "stanza/jabber:server:dialback:result", s2sp_hook_dialback_result, FIRST, true, NULL },
+	{ "stanza/jabber:server:dialback:verify", s2sp_hook_dialback_verify, FIRST, true, NULL },
 	{ "stanza/http://etherx.jabber.org/streams:features", on_peer_features, FIRST, true, NULL },
 	{ "stanza/http://etherx.jabber.org/streams:features", on_peer_features_left, 120, true, NULL },
 	{ "s2sout-authenticate-legacy", on_legacy, FIRST, true, NULL },

@@ -24,18 +24,18 @@ static int listed(lua_State *L, int user, struct s2sp_text contact) {
 	if (s2sp_raw(L, item, S2SP_KEY_BROKEN) != LUA_TNIL)
 		return S2SP_LISTING_UNKNOWN;
 	lua_settop(L, roster);
-	return push_at(L, roster, s2sp_jid_bare(contact)) == LUA_TTABLE ? S2SP_LISTING_YES : S2SP_LISTING_UNKNOWN;
+	return push_at(L, roster, s2sp_jid_split(contact).bare) == LUA_TTABLE ? S2SP_LISTING_YES : S2SP_LISTING_UNKNOWN;
 }
 
 int s2sp_lua_look_up_user(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
 	int top = lua_gettop(L), tables = top + 1, user = top + 2, value = 0;
 	if (need == S2SP_NEED_DIRECTED) {
 		/* guard.directed: who has sent directed presence to anybody at all. */
-		if (s2sp_raw(L, question->guard, S2SP_KEY_DIRECTED) == LUA_TTABLE && push_at(L, tables, question->bare) == LUA_TNIL)
+		if (s2sp_raw(L, question->guard, S2SP_KEY_DIRECTED) == LUA_TTABLE && push_at(L, tables, question->parts.bare) == LUA_TNIL)
 			value = S2SP_FACT_NO;
 	} else if (need == S2SP_NEED_ACCOUNT || need == S2SP_NEED_LISTING) {
 		s2sp_raw(L, question->guard, S2SP_KEY_BARE_SESSIONS);
-		if (push_at(L, tables, question->bare) == LUA_TTABLE)
+		if (push_at(L, tables, question->parts.bare) == LUA_TTABLE)
 			value = need == S2SP_NEED_ACCOUNT ? (int)S2SP_ACCOUNT_EXISTS : listed(L, user, question->contact);
 	}
 	lua_settop(L, top);

@@ -27,15 +27,20 @@ static bool is_named(lua_State *L, int element, struct s2sp_text name) {
 	return s2sp_text_equal(s2sp_raw_text(L, element, S2SP_KEY_NAME), name);
 }
 
-static bool has_text(lua_State *L, int element) {
+/* Whether one of its children is a string (text) or a table (an element). */
+static bool has_child(lua_State *L, int element, int type) {
 	lua_Integer count = (lua_Integer)lua_rawlen(L, element);
 	for (lua_Integer i = 1; i <= count; i++) {
-		int type = lua_rawgeti(L, element, i);
+		int child = lua_rawgeti(L, element, i);
 		lua_pop(L, 1);
-		if (type == LUA_TSTRING)
+		if (child == type)
 			return true;
 	}
 	return false;
+}
+
+static bool has_text(lua_State *L, int element) {
+	return has_child(L, element, LUA_TSTRING);
 }
 
 static bool is_last_activity(lua_State *L, int element, struct s2sp_text xmlns) {
@@ -62,8 +67,13 @@ static enum found look(lua_State *L, int element, struct s2sp_text inherited, in
 		return FOUND_NOTHING;
 	if (depth > DEPTH_MAX || !lua_checkstack(L, 8))
 		return FOUND_NOTE;
+	struct s2sp_text name = s2sp_raw_text(L, element, S2SP_KEY_NAME);
+	bool status = s2sp_text_equal(name, S2SP_TEXT("status"));
+	/* Most are neither, and have nothing but text in them: their namespace does not matter. */
+	if (!status && !s2sp_text_equal(name, S2SP_TEXT("query")) && !has_child(L, element, LUA_TTABLE))
+		return FOUND_NOTHING;
 	struct s2sp_text xmlns = namespace_of(L, element, inherited);
-	if (is_stream_namespace(xmlns) && is_named(L, element, S2SP_TEXT("status")))
+	if (status && is_stream_namespace(xmlns))
 		return FOUND_NOTE;
 	if (is_last_activity(L, element, xmlns) && has_text(L, element))
 		return FOUND_INSIDE;

@@ -10,7 +10,7 @@
 time_t time(time_t *result) {
 	static int called;
 	struct timespec now = { .tv_sec = 1700000000 };
-	const char *seed = getenv("BENCH_SEED");
+	const char *seed = called ? NULL : getenv("BENCH_SEED");
 	if (called)
 		clock_gettime(CLOCK_REALTIME, &now);
 	else if (seed != NULL)

@@ -1,4 +1,4 @@
-/* An allocator for tests: counts what is alive, fails when told to. */
+/* Allocators for tests: one that counts what is alive and fails when told to, and malloc as it is. */
 #ifndef S2SP_SPEC_ALLOCATOR_H
 #define S2SP_SPEC_ALLOCATOR_H
 
@@ -42,5 +42,16 @@ static inline void *counting_reallocate(void *owner, void *block, size_t size) {
 }
 
 #define COUNTING_ALLOCATOR(counting) ((struct s2sp_allocator){ counting_reallocate, (counting) })
+
+static inline void *plain_reallocate(void *owner, void *block, size_t size) {
+	(void)owner;
+	if (size == 0) {
+		free(block);
+		return NULL;
+	}
+	return realloc(block, size);
+}
+
+#define PLAIN_ALLOCATOR { plain_reallocate, NULL }
 
 #endif

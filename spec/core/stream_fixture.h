@@ -5,18 +5,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "allocator.h"
 #include "s2sp.h"
 
-static inline void *reallocate(void *owner, void *block, size_t size) {
-	(void)owner;
-	if (size == 0) {
-		free(block);
-		return NULL;
-	}
-	return realloc(block, size);
-}
-
-static const struct s2sp_allocator allocator = { reallocate, NULL };
+static const struct s2sp_allocator allocator = PLAIN_ALLOCATOR;
 static const unsigned char seed[16] = { 7 };
 
 /* One policy a row: the partner fabrikam.test under that row, and another partner beside it. */

@@ -6,18 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocator.h"
 #include "s2sp.h"
 
-static void *reallocate(void *owner, void *block, size_t size) {
-	(void)owner;
-	if (size == 0) {
-		free(block);
-		return NULL;
-	}
-	return realloc(block, size);
-}
-
-static const struct s2sp_allocator allocator = { reallocate, NULL };
+static const struct s2sp_allocator allocator = PLAIN_ALLOCATOR;
 static const unsigned char seed[16] = { 3 };
 
 struct fixture {

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "../core/allocator.h"
 #include "config.h"
 #include "fuzz.h"
 #include "stream.h"
@@ -20,16 +21,7 @@ struct world {
 static struct world worlds[WORLDS_MAX]; /* the last one has no policy */
 static unsigned world_count;
 
-static void *reallocate(void *owner, void *block, size_t size) {
-	(void)owner;
-	if (size == 0) {
-		free(block);
-		return NULL;
-	}
-	return realloc(block, size);
-}
-
-static const struct s2sp_allocator allocator = { reallocate, NULL };
+static const struct s2sp_allocator allocator = PLAIN_ALLOCATOR;
 static const unsigned char seed[16] = { 7 };
 static const struct s2sp_value table_value = { .kind = S2SP_VALUE_TABLE };
 

@@ -49,11 +49,11 @@ local function show(value, seen)
 end
 
 -- One pretended server with an established stream of each partner, which what goes out uses too (as bidi does).
-local function new_server(counters)
+local function new_server(counters, roles_scanned)
 	local server, hooks = { actions = {}, deepest = 0 }, {};
 	local guard = { policies = { [HOST] = policy; [ROOMS] = policy }; trust = { anchors = {}; hosts = {}; own = {} }; counters = counters;
 		hosts = { [HOST] = { type = "local"; s2sout = {} }; [ROOMS] = { type = "component"; s2sout = {} } };
-		places = { total = 0; partners = {} }; keepalives = {};
+		places = { total = 0; partners = {} }; keepalives = {}; roles_scanned = roles_scanned;
 		answers = setmetatable({}, { __mode = "k" }); notes = setmetatable({}, { __mode = "k" });
 		full_sessions = { ["alice@"..HOST.."/r"] = {}; ["carol@"..HOST.."/r"] = {}; ["intern@"..HOST.."/r"] = {} };
 		bare_sessions = {
@@ -64,7 +64,10 @@ local function new_server(counters)
 		directed = { ["alice@"..HOST] = { ["alice@"..HOST.."/r"] = { ["eve@open.test"] = true } } };
 		fill_features = function () end; trim_features = function () end;
 		facts = {
-			access = function (_, user) return user == "intern" and "denied" or "allowed"; end;
+			access = function (_, user)
+				server.asked = (server.asked or 0) + 1;
+				return user == "intern" and "denied" or server.access or "allowed";
+			end;
 			account = function (_, user) return (user == "alice" or user == "carol" or user == "dave" or user == "intern") and "exists" or "missing"; end;
 			listed = function (_, user, _, contact)
 				if user == "carol" then return "unavailable"; end
@@ -106,10 +109,12 @@ local function new_server(counters)
 	end });
 	local filter = native.stanza_filter(guard);
 
-	-- As util.events does it. server.calls: of functions in C; a look that concludes is part of the one that is called.
+	-- As util.events does it, up to core's own handler of a route, which finds a stream at -1.
+	-- server.calls: of functions in C; a look that concludes is part of the one that is called.
 	local function fire(host, event, data)
 		server.calls = 0;
 		for _, entry in ipairs(hooks[host][event] or {}) do
+			if entry.priority < -1 then break; end
 			local handler = entry.handler;
 			sethook(function ()
 				server.calls = server.calls + 1;
@@ -150,17 +155,18 @@ local function new_server(counters)
 		return result;
 	end
 
-	function server.incoming(host, domain, kind, stanza, roles, parsed)
+	function server.incoming(host, domain, kind, stanza, roles, parsed, over)
 		guard.roles_scanned = roles;
-		local origin = guard.hosts[host].s2sout[domain];
+		local origin = guard.hosts[over or host].s2sout[domain];
 		local passed = not parsed or filter(stanza, origin); -- what a module makes does not come by the parser
 		if not passed then return outcome("filtered", { stanza = stanza }); end
 		local event = { origin = origin; stanza = stanza };
 		return outcome(fire(host, stanza.name.."/"..kind, event), event);
 	end
 
-	function server.outgoing(host, domain, stanza)
-		local event = { from_host = host; to_host = domain; stanza = stanza };
+	function server.outgoing(host, domain, stanza, case)
+		if case and case.own then guard.answers[stanza] = true; end
+		local event = { from_host = case and case.from_host or host; to_host = domain; stanza = stanza };
 		return outcome(fire(host, "route/remote", event), event);
 	end
 
@@ -235,7 +241,9 @@ local function new_case()
 		result.attr.from, result.attr.to = incoming and theirs or mine, incoming and mine or theirs;
 		return result;
 	end
-	return { host = host; domain = domain; incoming = incoming; stanza = stanza;
+	local answers = not incoming and (kind == "error" or name == "presence" and kind == "unavailable");
+	return { host = host; domain = domain; incoming = incoming; stanza = stanza; own = answers and draw(any(true, false));
+		from_host = odd == 6 and "elsewhere.test" or nil;
 		kind = mine and mine:find("@") and (mine:find("/") and "full" or "bare") or "host" };
 end
 
@@ -245,7 +253,7 @@ describe("the quick look", function ()
 		local quick, long = new_server(counters), new_server(nil);
 		quick.open();
 		long.open();
-		local looks, passes, alike = 0, 0, 0;
+		local looks, passes, alike, own = { ["in"] = 0; out = 0 }, 0, 0, 0;
 		for _ = 1, CASES do
 			local case = new_case();
 			local mine, other = case.stanza(), case.stanza();
@@ -253,13 +261,17 @@ describe("the quick look", function ()
 			for _ = 1, draw(any(1, 1, 2)) do -- as a broadcast has one stanza for many
 				local function went(server, stanza)
 					if case.incoming then return server.incoming(case.host, case.domain, case.kind, stanza, roles, parsed); end
-					return server.outgoing(case.host, case.domain, stanza);
+					return server.outgoing(case.host, case.domain, stanza, case);
 				end
 				local answer = went(quick, mine);
 				if answer:find("^{1=nil") then
 					passes = passes + 1;
 					if answer:find("answer_alike", 1, true) then alike = alike + 1; end
-					if case.incoming and quick.calls == 2 then looks = looks + 1; end -- the handler, and the end of the hook
+					if case.own then own = own + 1; end
+					if quick.calls == 2 then -- the handler, and the end of the hook
+						local way = case.incoming and "in" or "out";
+						looks[way] = looks[way] + 1;
+					end
 				end
 				assert.same(went(long, other), answer, ("%s %s %s"):format(case.incoming and "in" or "out", case.domain, show(mine)));
 			end
@@ -272,15 +284,68 @@ describe("the quick look", function ()
 		for _, block in pairs(counters) do
 			native.drain_counters(block, function (_, _, _, _, _, times) counted = counted + times; end);
 		end
-		assert.same(passes - alike, counted);
+		assert.same(passes - alike - own, counted);
+		assert.is_true(own > CASES / 200, own.." answers of the module's own");
 		assert.is_true(quick.deepest + CALL <= SLOTS, quick.deepest.." slots of the stack");
 		assert.is_true(quick.deepest > SLOTS / 2, quick.deepest.." slots of the stack: no look has called anything");
-		assert.is_true(passes > CASES / 10 and looks > CASES / 100, passes.." passed, "..looks.." at a look");
+		assert.is_true(passes > CASES / 10, passes.." passed");
+		for way, times in pairs(looks) do assert.is_true(times > CASES / 100, times.." passed at a look, "..way); end
 	end);
 
 	local function message(server)
 		return server.outgoing(HOST, "fed.test", { name = "message"; attr = { from = "alice@"..HOST.."/r"; to = "bob@fed.test" }; tags = {} });
 	end
+
+	it("asks for roles unless it is known since a second ago that none denies anybody", function ()
+		local now = os.time();
+		for scanned, asked in pairs { [now] = 0; [now - 10] = 1; [now + 10] = 1; never = 1 } do
+			local server = new_server({}, { [HOST] = scanned ~= "never" and scanned or nil });
+			server.open();
+			message(server); -- the first is what finds the numbers that later ones are counted in
+			server.asked = 0;
+			message(server);
+			assert.same(asked, server.asked, tostring(scanned));
+		end
+		local server = new_server({}, {});
+		server.open();
+		local allowed = message(server);
+		server.access = "denied";
+		assert.are_not.same(allowed, message(server));
+	end);
+
+	it("is for the policy that the stream has been judged by", function ()
+		local server = new_server({});
+		server.open();
+		local function answer()
+			return server.incoming(HOST, "fed.test", "full", { name = "message"; attr = { from = "bob@fed.test"; to = "alice@"..HOST.."/r" }; tags = {} });
+		end
+		local sent, received = message(server), answer();
+		assert.same({ sent, received }, { message(server), answer() });
+		server.stray(assert(native.compile_policy { table = assert(native.compile_table { local_domains = { HOST, ROOMS };
+			lists = { { place = "s2s_partners"; list = { partner("other.test", "federated") } } } });
+			limits = { connections = 100; partner_connections = 10 }; external_access = { default = "allow"; users = {} };
+			options = { require_encryption = false; secure_auth = false } }));
+		assert.are_not.same(sent, message(server));
+		assert.are_not.same(received, answer());
+	end);
+
+	it("counts for the host that a stanza is for, whichever the stream is of", function ()
+		local counters, counted = {}, {};
+		local server = new_server(counters);
+		server.open();
+		for _ = 1, 5 do
+			for _, host in ipairs { HOST, ROOMS } do
+				for _, over in ipairs { HOST, ROOMS } do
+					local stanza = { name = "message"; attr = { from = "bob@fed.test"; to = host }; tags = {} };
+					server.incoming(host, "fed.test", "host", stanza, nil, false, over);
+				end
+			end
+		end
+		for _, block in pairs(counters) do
+			native.drain_counters(block, function (host, _, _, _, _, times) counted[host] = (counted[host] or 0) + times; end);
+		end
+		assert.same({ [HOST] = 10; [ROOMS] = 10 }, counted);
+	end);
 
 	it("keeps nothing of a policy that has been replaced", function ()
 		local counters = {};
