@@ -266,7 +266,7 @@ local function new_limits(guard, native, latch)
 	end
 
 	-- What native.sweep and its like have found: { session, "refuse" or "keepalive", reason, condition, rule, error }.
-	local act_on = guarded("a stream's times", function (session, due, reason, condition, rule, err)
+	local act_on = guarded("closing a stream or keeping it alive", function (session, due, reason, condition, rule, err)
 		if err then module:log("error", "Error while looking at a stream, refused: %s", err); end
 		if session.destroyed then return; end
 		if due == "refuse" then

@@ -3,6 +3,8 @@
 local async = require "util.async";
 local timer = require "util.timer";
 
+local SUPERSEDED_MAX = 5; -- reloads in a row that give way to the next; who reloads without end would else have none of them
+
 local function new_reload(guard, rooms)
 	local commit, limits, rejudge, expiry, report = rooms.commit, rooms.limits, rooms.rejudge, rooms.expiry, rooms.report;
 	local hold_collector = module:require "collector".hold;
@@ -27,30 +29,36 @@ local function new_reload(guard, rooms)
 		guard.running = guard.running or applied;
 		hold_collector(report.committed, commit.state, guard.running, judged);
 		if applied then
-			if pause then pause(); end
-			hold_collector(expiry.committed, guard.policies, guard.trust);
+			-- Whatever comes next: this is in force, and what comes next may have errors.
+			if pause then pcall(pause); end
+			if not guard.stopped then hold_collector(expiry.committed, guard.policies, guard.trust); end
 		end
 		return applied;
 	end
 
-	local reloads = 0;
+	local asked, done = 0, 0;
 
 	-- COMPAT 0.12: a signal's handler runs between any two instructions, so also while a connection writes; what is written to that
 	-- one meanwhile, such as our stream error, is lost. The next turn of the loop is soon enough.
 	function reload.soon()
-		reloads = reloads + 1;
-		local this = reloads;
+		asked = asked + 1;
+		local this = asked;
 		local function pause()
-			local wait, done = async.waiter();
-			timer.add_task(0, done);
+			local wait, go_on = async.waiter();
+			timer.add_task(0, go_on);
 			wait();
 			-- What has been read may be the configuration before.
-			if guard.stopped or this ~= reloads then error(commit.superseded, 0); end
+			if guard.stopped or this ~= asked then error(commit.superseded, 0); end
 		end
 		timer.add_task(0, function ()
-			if guard.stopped or this ~= reloads then return; end
+			local in_one_go = asked - done > SUPERSEDED_MAX;
+			if guard.stopped or this <= done or this ~= asked and not in_one_go then return; end
 			module:log("debug", "Reading the partner configuration");
-			async.runner(function () reload.now(pause); end, {
+			async.runner(function ()
+				local up_to = asked;
+				reload.now(not in_one_go and pause or nil);
+				done = math.max(done, up_to);
+			end, {
 				error = function (_, err)
 					if err == commit.superseded then
 						module:log("debug", "The partner configuration is to be read again: it was reloaded meanwhile");

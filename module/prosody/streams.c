@@ -93,8 +93,16 @@ static void pass_over(lua_State *L, struct pass *pass) {
 
 /* --- a commit --- */
 
+/* Core keeps a stream that is no more until its connection is closed, without anything of ours. */
+static bool is_destroyed(lua_State *L) {
+	s2sp_lua_field(L, PASS_SESSION, "destroyed");
+	return lua_toboolean(L, -1);
+}
+
 static void rejudge_one(lua_State *L, struct pass *pass, struct s2sp_stream *stream) {
 	if (stream == NULL) {
+		if (is_destroyed(L))
+			return;
 		add(L, PASS_FOUND, PASS_SESSION, "refuse", S2SP_REASON_POLICY_CHANGED, "opened while mod_s2s_partners was not guarding");
 	} else {
 		struct s2sp_decision decision = s2sp_lua_stream_rejudge(L, PASS_SESSION, PASS_SESSION + 1, PASS_GUARD);

@@ -159,6 +159,11 @@ describe("all streams at a time", function ()
 		assert.is_true(settled);
 	end);
 
+	it("has nothing to say about a stream that is no more, whose connection is still being closed", function ()
+		local resting = setmetatable({ conn = {} }, { __index = { destroyed = true; type = "s2s_destroyed" } });
+		assert.same({ {}, {}, true }, { native.rejudge(guard, { resting }) });
+	end);
+
 	-- A session whose tables raise: nothing of the kind is known, but one stream must not keep the others from being judged.
 	local function poisoned(session)
 		local record = session.s2s_partners_stream;

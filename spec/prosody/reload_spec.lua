@@ -1,0 +1,117 @@
+-- lua/reload.lib.lua: what is read in several turns of the loop, and what a reload meanwhile makes of it.
+
+local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
+package.path = source.."/spec/prosody/?.lua;"..package.path;
+local stub = require "config_stub";
+
+describe("a reload", function ()
+	local tasks, guard, reload, config, committed, known_to_expiry, lines;
+
+	-- It runs what the turn before has put off.
+	local function turn()
+		local now = tasks;
+		tasks = {};
+		for _, task in ipairs(now) do task(); end
+	end
+
+	local function turns() for _ = 1, 20 do turn(); end end
+
+	before_each(function ()
+		tasks, committed, lines = {}, {}, {};
+		guard, config, known_to_expiry = { running = true; policies = "first"; trust = {} }, { name = "first"; good = true }, "first";
+		-- util.timer and util.async, as far as they are needed
+		local watchers_of = setmetatable({}, { __mode = "k" });
+		local function resume(thread)
+			local ok, err = coroutine.resume(thread);
+			if not ok then watchers_of[thread].error(nil, err); end
+		end
+		local libraries = {
+			["util.timer"] = { add_task = function (_, task) tasks[#tasks+1] = task; end };
+			["util.async"] = {
+				waiter = function ()
+					local thread = coroutine.running();
+					return coroutine.yield, function () resume(thread); end;
+				end;
+				runner = function (action, watchers)
+					return { run = function ()
+						local thread = coroutine.create(action);
+						watchers_of[thread] = watchers;
+						resume(thread);
+					end };
+				end;
+			};
+		};
+		local commit = { superseded = {}; state = {} };
+		-- Three pauses, and what it comes to is what was there before the first.
+		function commit.compile_all(pause)
+			local read = config;
+			for _ = 1, pause and 3 or 0 do pause(); end
+			commit.state = { applied = read.good };
+			return read.good and { policies = read.name; trust = {} } or nil;
+		end
+		local env = setmetatable({
+			module = { log = function (_, level, text, ...) lines[#lines+1] = level..": "..text:format(...); end;
+				require = function (_, name) return stub.library(name); end };
+			require = function (name) return libraries[name] or require(name); end;
+		}, { __index = _G });
+		reload = assert(loadfile(source.."/lua/reload.lib.lua", "t", env))()(guard, {
+			commit = commit;
+			limits = { configure = function () end };
+			rejudge = { judge = function () return {}; end; act = function () end };
+			expiry = { committed = function (policies) known_to_expiry = policies; end };
+			report = { committed = function (state) committed[#committed+1] = state.applied and guard.policies or "errors"; end };
+		});
+	end);
+
+	local function change(name, good)
+		config = { name = name; good = good ~= false };
+		reload.soon();
+	end
+
+	it("comes into force some turns later", function ()
+		change "second";
+		assert.equal("first", guard.policies);
+		turns();
+		assert.same({ "second", "second", "second" }, { guard.policies, known_to_expiry, committed[1] });
+		assert.equal(1, #committed);
+	end);
+
+	for number = 1, 8 do
+		it("gives way to the next, which has errors, or is in force with all that follows: turn "..number, function ()
+			change "second";
+			for _ = 1, number do turn(); end
+			change("third", false);
+			turns();
+			assert.equal("errors", committed[#committed]);
+			assert.equal(guard.policies, known_to_expiry);
+			assert.equal(#committed == 2 and "second" or "first", guard.policies);
+		end);
+
+		it("does nothing any more when the module has been stopped: turn "..number, function ()
+			change "second";
+			for _ = 1, number do turn(); end
+			guard.stopped = true;
+			local policies, expiry = guard.policies, known_to_expiry;
+			turns();
+			assert.same({ policies, expiry }, { guard.policies, known_to_expiry });
+			for _, line in ipairs(lines) do assert.matches("^debug", line); end
+		end);
+	end
+
+	it("is read in the end though there is no end of reloads", function ()
+		for number = 1, 30 do
+			change("number "..number);
+			turn();
+		end
+		assert.is_true(#committed >= 2);
+		assert.not_equal("first", guard.policies);
+		turns();
+		assert.same({ "number 30", "number 30" }, { guard.policies, known_to_expiry });
+	end);
+
+	it("is read once when several come at a time", function ()
+		for number = 1, 10 do change("number "..number); end
+		turns();
+		assert.same({ "number 10" }, committed);
+	end);
+end);
