@@ -14,11 +14,20 @@ local function new_reload(guard, rooms)
 	local function apply(pause)
 		local new = commit.compile_all(pause);
 		if not new then return false; end
-		local judged = hold_collector(function ()
-			guard.policies, guard.trust = new.policies, new.trust;
+		local before = { policies = guard.policies; trust = guard.trust };
+		local function put_in_force(what)
+			guard.policies, guard.trust = what.policies, what.trust;
 			limits.configure(guard.policies);
+		end
+		local ok, judged = pcall(hold_collector, function ()
+			put_in_force(new);
 			return rejudge.judge();
 		end);
+		if not ok then
+			-- Not even a refusal was possible, for want of memory. What was in force can be put back without any.
+			put_in_force(before);
+			error(judged, 0);
+		end
 		rejudge.act(judged);
 		return true, judged;
 	end

@@ -151,7 +151,8 @@ void s2sp_lua_place_count(lua_State *L, int guard, int record) {
 
 bool s2sp_lua_places_agree(lua_State *L, int guard, size_t held, struct s2sp_counts *counts) {
 	int places = push_places(L, guard);
-	lua_Integer most = 0, sum = 0, total = s2sp_lua_field(L, places, "total") == LUA_TNUMBER ? lua_tointeger(L, -1) : -1;
+	s2sp_lua_field(L, places, "total");
+	lua_Integer most = 0, sum = 0, total = lua_tointeger(L, -1); /* nil when there is none: 0 */
 	lua_settop(L, places + 1);
 	for (lua_pushnil(L); lua_next(L, places + 1) != 0; lua_pop(L, 1)) {
 		lua_Integer count = lua_tointeger(L, -1);

@@ -5,7 +5,7 @@ package.path = source.."/spec/prosody/?.lua;"..package.path;
 local stub = require "config_stub";
 
 describe("a reload", function ()
-	local tasks, guard, reload, config, committed, known_to_expiry, lines;
+	local tasks, guard, reload, config, committed, known_to_expiry, configured, lines, judge;
 
 	-- It runs what the turn before has put off.
 	local function turn()
@@ -19,6 +19,7 @@ describe("a reload", function ()
 	before_each(function ()
 		tasks, committed, lines = {}, {}, {};
 		guard, config, known_to_expiry = { running = true; policies = "first"; trust = {} }, { name = "first"; good = true }, "first";
+		function judge() return {}; end
 		-- util.timer and util.async, as far as they are needed
 		local watchers_of = setmetatable({}, { __mode = "k" });
 		local function resume(thread)
@@ -56,8 +57,8 @@ describe("a reload", function ()
 		}, { __index = _G });
 		reload = assert(loadfile(source.."/lua/reload.lib.lua", "t", env))()(guard, {
 			commit = commit;
-			limits = { configure = function () end };
-			rejudge = { judge = function () return {}; end; act = function () end };
+			limits = { configure = function (policies) configured = policies; end };
+			rejudge = { judge = function () return judge(); end; act = function () end };
 			expiry = { committed = function (policies) known_to_expiry = policies; end };
 			report = { committed = function (state) committed[#committed+1] = state.applied and guard.policies or "errors"; end };
 		});
@@ -107,6 +108,20 @@ describe("a reload", function ()
 		assert.not_equal("first", guard.policies);
 		turns();
 		assert.same({ "number 30", "number 30" }, { guard.policies, known_to_expiry });
+	end);
+
+	it("puts back what was in force when the streams cannot be judged", function ()
+		guard.trust = { "first" };
+		local trust = guard.trust;
+		function judge()
+			assert.equal("second", guard.policies);
+			error("not enough memory", 0);
+		end
+		change "second";
+		turns();
+		assert.same({ "first", "first", "first" }, { guard.policies, configured, known_to_expiry });
+		assert.equal(trust, guard.trust);
+		assert.matches("^error: The partner configuration could not be applied: .*not enough memory", lines[#lines]);
 	end);
 
 	it("is read once when several come at a time", function ()
