@@ -24,7 +24,7 @@ local function new_reload(guard, rooms)
 			return rejudge.judge();
 		end);
 		if not ok then
-			-- Not even a refusal was possible, for want of memory. What was in force can be put back without any.
+			-- Not even a refusal was possible, for want of memory. The policies come back first: that needs none.
 			put_in_force(before);
 			error(judged, 0);
 		end

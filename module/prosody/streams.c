@@ -222,8 +222,8 @@ static void look_at_one(lua_State *L, struct pass *pass, struct s2sp_stream *str
 
 /*
  * sweep(guard, streams, policy) -> found, agree: an entry for each stream that is to be closed ("refuse") or pinged ("keepalive");
- * `policy` (or nil): whose times hold for a stream that has not named its host. Unless `agree`, guard.places has come to differ from what
- * streams there are: it is to begin anew with count_held.
+ * `policy` (or nil), which the caller keeps meanwhile: whose times hold for a stream that has not named its host. Unless `agree`,
+ * guard.places has come to differ from what streams there are: it is to begin anew with count_held.
  */
 static int sweep(lua_State *L) {
 	lua_settop(L, 3);
