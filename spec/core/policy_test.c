@@ -27,12 +27,29 @@ static void negotiate(struct s2sp_config *config, const char *tls, const char *s
 	s2sp_config_end(config);
 }
 
-/* 0: SASL only; 1: all three; 2: TCP dialback only; 3: both dialbacks, over two domains. */
-static struct s2sp_partner_table *sample_table(void) {
-	struct s2sp_partner_table *table;
+static struct s2sp_config *begin_table(void) {
 	struct s2sp_config *config = new_config();
 	s2sp_config_local_domain(config, TEXT("contoso.com"));
 	begin_list(config);
+	return config;
+}
+
+static struct s2sp_partner_table *seal_table(struct s2sp_config *config) {
+	struct s2sp_partner_table *table;
+	assert_int_equal(s2sp_config_seal_table(config, &table), S2SP_STATUS_OK);
+	s2sp_config_free(config);
+	return table;
+}
+
+static void add_domain(struct s2sp_config *config, const char *domain) {
+	set(config, "additional_domains", table_value());
+	add(config, 1, domain);
+	s2sp_config_end(config);
+}
+
+/* 0: SASL only; 1: all three; 2: TCP dialback only; 3: both dialbacks, over two domains. */
+static struct s2sp_partner_table *sample_table(void) {
+	struct s2sp_config *config = begin_table();
 	partner(config, 1, "sasl.example");
 	negotiate(config, "required", "required", false);
 	partner(config, 2, "all.example");
@@ -40,13 +57,9 @@ static struct s2sp_partner_table *sample_table(void) {
 	partner(config, 3, "tcp.example");
 	negotiate(config, "not_supported", "not_supported", true);
 	partner(config, 4, "dialback.example");
-	set(config, "additional_domains", table_value());
-	add(config, 1, "exempt.example");
-	s2sp_config_end(config);
+	add_domain(config, "exempt.example");
 	negotiate(config, "optional", "not_supported", true);
-	assert_int_equal(s2sp_config_seal_table(config, &table), S2SP_STATUS_OK);
-	s2sp_config_free(config);
-	return table;
+	return seal_table(config);
 }
 
 static struct s2sp_policy *seal(struct s2sp_config *config, const struct s2sp_partner_table *table,
@@ -115,23 +128,17 @@ static void test_what_core_refuses_is_no_method(void **state) {
 	s2sp_partner_table_free(table);
 }
 
-/* However many rows there are, what is taken from all alike is one mask; wildcards and parents have it too. */
+/* However many rows there are, what is taken from all alike is one mask, for wildcards too. */
 static void test_the_same_is_taken_from_all(void **state) {
 	const struct s2sp_host_options closed = { .require_encryption = true, .allow_encryption = true };
-	struct s2sp_partner_table *table;
 	(void)state;
-	struct s2sp_config *config = new_config();
-	s2sp_config_local_domain(config, TEXT("contoso.com"));
-	begin_list(config);
+	struct s2sp_config *config = begin_table();
 	partner(config, 1, "sasl.example");
 	negotiate(config, "required", "required", false);
 	partner(config, 2, "all.example");
-	set(config, "additional_domains", table_value());
-	add(config, 1, "*.deep.all.example");
-	s2sp_config_end(config);
+	add_domain(config, "*.deep.all.example");
 	negotiate(config, "optional", "optional", true);
-	assert_int_equal(s2sp_config_seal_table(config, &table), S2SP_STATUS_OK);
-	s2sp_config_free(config);
+	struct s2sp_partner_table *table = seal_table(config);
 	config = new_config();
 	struct s2sp_policy *open = seal(config, table, &open_options);
 	s2sp_config_free(config);
