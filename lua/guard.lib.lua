@@ -19,6 +19,8 @@ local xmlns_bidi_feature = "urn:xmpp:features:bidi";
 
 local xmlns_muc = "http://jabber.org/protocol/muc";
 
+local ID_MAX = 256; -- bytes; a longer one is not sent back
+
 local function new_guard(native, latch)
 	local act = {};
 	local guard = {
@@ -33,6 +35,7 @@ local function new_guard(native, latch)
 		full_sessions = prosody.full_sessions;
 		answers = setmetatable({}, { __mode = "k" }); -- stanzas of our own, not to be judged again
 		notes = setmetatable({}, { __mode = "k" }); -- stanza -> its copy without status notes
+		questions = {}; -- host -> keys that partners are being asked about; counted by C, at most so many that their bounds allow
 	};
 	local options = module:require "options";
 	local report = module:require "report" (native);
@@ -128,12 +131,22 @@ local function new_guard(native, latch)
 		expiry.seen(view);
 	end
 
-	-- XEP-0220 2.5: the request is refused, the stream goes on.
+	-- XEP-0220 2.4: the request is refused, the stream goes on. Nothing of it comes back but what is short.
 	function act.dialback_error(session, stanza, reason)
 		report.element_refused(session, reason);
-		session.sends2s(st.stanza("db:result", { from = stanza.attr.to, to = stanza.attr.from, type = "error", id = stanza.attr.id })
-			:tag("error", { type = "cancel" })
-				:tag("not-acceptable", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" }));
+		local attr = stanza.attr;
+		local full = reason == "connection-limit";
+		session.sends2s(st.stanza("db:"..stanza.name, { from = attr.to, to = attr.from, type = "error",
+				id = attr.id and #attr.id <= ID_MAX and attr.id or nil })
+			:tag("error", { type = full and "wait" or "cancel" })
+				:tag(full and "resource-constraint" or "not-acceptable", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" }));
+	end
+
+	-- What core answers to a key that is not ours, without its warning.
+	function act.deny_key(session, stanza)
+		report.element_refused(session, "dialback-not-allowed");
+		local attr = stanza.attr;
+		session.sends2s(st.stanza("db:verify", { from = attr.to, to = attr.from, id = attr.id, type = "invalid" }));
 	end
 
 	-- A stanza in the namespace of clients, or something that core would take for one: no stanza of this stream at all.
@@ -224,20 +237,47 @@ local function new_guard(native, latch)
 		return true;
 	end
 
-	-- Cuts a <stream:features/> down to what `offer` allows.
+	-- What stands in the place of a feature, nil when it is to go.
+	local function conforming(tag, offer)
+		if conforms(tag, offer) then return tag; end
+		if tag.name ~= "starttls" or not offer.starttls then return nil; end
+		-- Core shares one element among all streams: never change it in place.
+		local starttls = st.stanza("starttls", { xmlns = xmlns_tls });
+		return offer.starttls_required and starttls:tag("required"):up() or starttls;
+	end
+
+	-- Cuts a <stream:features/> down to what `offer` allows. In one pass: util.stanza takes children out one by one, and moves all that
+	-- are behind each time.
 	function guard.trim_features(features, offer)
 		local good = true;
 		for _, tag in ipairs(features.tags) do
 			good = good and conforms(tag, offer);
 		end
 		if good then return; end -- nearly always; to build a list anew is what costs
-		features:maptags(function (tag)
-			if conforms(tag, offer) then return tag; end
-			if tag.name ~= "starttls" or not offer.starttls then return nil; end
-			-- Core shares one element among all streams: never change it in place.
-			local starttls = st.stanza("starttls", { xmlns = xmlns_tls });
-			return offer.starttls_required and starttls:tag("required"):up() or starttls;
-		end);
+		local tags, count, kept = {}, #features, 0;
+		for i = 1, count do
+			local child = features[i];
+			if type(child) == "table" then
+				child = conforming(child, offer);
+				tags[#tags+1] = child;
+			end
+			if child ~= nil then
+				kept = kept + 1;
+				features[kept] = child;
+			end
+		end
+		for i = kept + 1, count do features[i] = nil; end
+		features.tags = tags;
+	end
+
+	-- Whether mod_dialback would say that a key is of its making. What cannot be found out is left to it.
+	function guard.key_is_ours(host, stanza)
+		local dialback = hosts[host] and hosts[host].modules.dialback;
+		local verify = dialback and dialback.verify_dialback; -- the same in 0.12 and 13
+		if type(verify) ~= "function" then return true; end
+		local attr = stanza.attr;
+		local ok, ours = pcall(verify, attr.id, attr.from, attr.to, stanza[1]);
+		return not ok or ours;
 	end
 
 	-- Core warns of empty features, though the stream they are for is closed.

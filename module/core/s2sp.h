@@ -5,6 +5,7 @@
 #include "authorisation.h"
 #include "config.h"
 #include "domain.h"
+#include "handshake.h"
 #include "negotiation.h"
 #include "partner.h"
 #include "policy.h"

@@ -376,6 +376,50 @@ struct s2sp_decision s2sp_stream_premature(struct s2sp_stream *stream) {
 	return end(stream, decision.reason, "a stanza before the stream is authenticated");
 }
 
+struct s2sp_decision s2sp_stream_misplaced(struct s2sp_stream *stream, const struct s2sp_handshake_row *row) {
+	struct s2sp_decision decision = standing(stream);
+	if (decision.verdict != S2SP_VERDICT_ALLOW)
+		return decision;
+	if (row != NULL)
+		return end(stream, row->reason, "a handshake element from the wrong side, or at the wrong time");
+	if (stream->stage >= S2SP_STAGE_AUTHENTICATED)
+		return end(stream, S2SP_REASON_NO_METHOD_LEFT, "an element that is neither a stanza nor part of a handshake between servers");
+	return s2sp_stream_premature(stream);
+}
+
+/* Whether an unauthenticated stream has sent too much that is wrong. */
+static bool tried_too_often(struct s2sp_stream *stream) {
+	if (stream->stage >= S2SP_STAGE_AUTHENTICATED)
+		return false;
+	if (stream->faults < S2SP_STREAM_FAULTS_MAX)
+		stream->faults++;
+	return stream->faults >= S2SP_STREAM_FAULTS_MAX;
+}
+
+struct s2sp_decision s2sp_stream_misshapen(struct s2sp_stream *stream, const struct s2sp_handshake_row *row,
+                                           enum s2sp_handshake_fault fault) {
+	static const char rule[] = "a handshake element that is too large or has not the shape it must have";
+	struct s2sp_decision decision = standing(stream);
+	if (decision.verdict != S2SP_VERDICT_ALLOW)
+		return decision;
+	if (fault != S2SP_HANDSHAKE_FAULT_CONTENT || stream->direction != S2SP_INCOMING || row->kind != S2SP_HANDSHAKE_REQUEST)
+		return end(stream, row->reason, rule);
+	if (tried_too_often(stream))
+		return end(stream, row->reason, "too many dialback elements out of shape on one stream");
+	if (stream->partner != NULL && stream->stage < S2SP_STAGE_AUTHENTICATED && !(methods_now(stream) & S2SP_METHODS_DIALBACK))
+		return no_dialback(stream);
+	return wait(row->reason, rule);
+}
+
+struct s2sp_decision s2sp_stream_wrong_key(struct s2sp_stream *stream) {
+	if (tried_too_often(stream))
+		return end(stream, S2SP_REASON_DIALBACK_NOT_ALLOWED, "too many wrong dialback keys on one stream");
+	if (stream->wrong_keys >= S2SP_STREAM_WRONG_KEYS_TOLD)
+		return wait(S2SP_REASON_DIALBACK_NOT_ALLOWED, "another key that is not ours");
+	stream->wrong_keys++;
+	return allow("a key that is not ours");
+}
+
 struct s2sp_decision s2sp_stream_established(struct s2sp_stream *stream) {
 	struct s2sp_decision decision = identified(stream);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
@@ -406,10 +450,10 @@ struct s2sp_decision s2sp_stream_stanza(const struct s2sp_stream *stream, const 
 	if (stream->stage != S2SP_STAGE_ESTABLISHED || stream->partner == NULL)
 		return refuse(stream->reason != S2SP_REASON_NONE ? (enum s2sp_reason)stream->reason : S2SP_REASON_NO_METHOD_LEFT,
 		              "the stream is not established");
-	if (policy == stream->policy)
-		return allow("the stream is established");
 	if (policy == NULL)
 		return refuse(S2SP_REASON_CONFIG_INVALID, "no valid partner configuration is running for this host");
+	if (policy == stream->policy)
+		return allow("the stream is established");
 	unsigned methods = S2SP_METHOD_NONE;
 	const struct s2sp_partner *partner = domain.length == 0 ? NULL : s2sp_policy_find_methods(policy, domain, &methods);
 	if (partner == NULL)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "handshake.h"
 #include "negotiation.h"
 #include "policy.h"
 #include "reason.h"
@@ -70,6 +71,8 @@ struct s2sp_stream {
 	bool verify_only;    /* outgoing: opened to have a dialback key verified; nothing else has been sent over it */
 	bool counted;        /* has one of the partner's places; kept by who counts */
 	bool awaits_answer;  /* a keepalive has been sent and not been answered */
+	uint8_t faults;      /* incoming: elements out of shape and wrong keys, before authentication */
+	uint8_t wrong_keys;  /* incoming: keys that were asked about and are not ours */
 	/* Milliseconds of the caller's clock, see stream_limits.h. */
 	uint64_t created;
 	uint64_t active;    /* the last stanza that was no keepalive */
@@ -153,6 +156,27 @@ struct s2sp_decision s2sp_stream_authenticated(struct s2sp_stream *stream, bool 
  * error is not-authorized whatever the reason (RFC 6120 4.9.3.12).
  */
 struct s2sp_decision s2sp_stream_premature(struct s2sp_stream *stream);
+
+/* An element that is no part of a handshake (`row` NULL), or not from this side, or not at this stage: always a refusal. */
+struct s2sp_decision s2sp_stream_misplaced(struct s2sp_stream *stream, const struct s2sp_handshake_row *row);
+
+/* So many elements out of shape, and wrong keys, an unauthenticated stream survives. */
+#define S2SP_STREAM_FAULTS_MAX 20
+/*
+ * An element that has not the shape of its row. WAIT: it is to be answered with an error of its own protocol (XEP-0220 2.4) and goes no
+ * further. That is for questions of dialback only, and on an authenticated stream it has no end: the partner may be passing on
+ * what a stranger has sent it, and whoever that is must not close the partner's stream.
+ */
+struct s2sp_decision s2sp_stream_misshapen(struct s2sp_stream *stream, const struct s2sp_handshake_row *row,
+                                           enum s2sp_handshake_fault fault);
+
+/* Of so many wrong keys a stream the host may say something in its log. */
+#define S2SP_STREAM_WRONG_KEYS_TOLD 3
+/*
+ * We are asked (s2sp_stream_verify said ALLOW) about a key that is not ours. ALLOW: the host answers as it does; WAIT: it is to be answered
+ * without another word. As above, an authenticated stream is not closed for it.
+ */
+struct s2sp_decision s2sp_stream_wrong_key(struct s2sp_stream *stream);
 
 /* The audit before stanzas move. */
 struct s2sp_decision s2sp_stream_established(struct s2sp_stream *stream);

@@ -45,6 +45,14 @@ struct s2sp_decision s2sp_decide_place(const struct s2sp_policy *policy, const s
 	return allow("there is room for the stream");
 }
 
+struct s2sp_decision s2sp_decide_question(struct s2sp_questions questions) {
+	if (questions.route >= S2SP_QUESTIONS_ROUTE_MAX)
+		return refuse(S2SP_REASON_CONNECTION_LIMIT, "the partner's server has been asked about as many keys as may wait for an answer");
+	if (questions.partner >= S2SP_QUESTIONS_PARTNER_MAX)
+		return refuse(S2SP_REASON_CONNECTION_LIMIT, "the partner's servers have been asked about as many keys as may wait for an answer");
+	return allow("the partner's server may be asked about the key");
+}
+
 struct s2sp_waiting_room s2sp_limits_waiting_room(const struct s2sp_limits *limits) {
 	struct s2sp_waiting_room room = { limits->connections, limits->connections / 10 };
 	if (room.total < S2SP_WAITING_MIN)

@@ -52,6 +52,19 @@ struct s2sp_waiting_room {
 #define S2SP_WAITING_ADDRESS_MIN 32
 struct s2sp_waiting_room s2sp_limits_waiting_room(const struct s2sp_limits *limits);
 
+/*
+ * Keys that peers have sent and that a partner has been asked about, but has not answered yet. Anybody can send one: they wait in the queue
+ * of a stream that does not come about, or in the buffer of one whose other side does not read, with what the partner's users are sent.
+ */
+struct s2sp_questions {
+	uint32_t route;   /* from one domain of ours to one of theirs */
+	uint32_t partner; /* from one domain of ours to all of the partner's, those of a default policy together */
+};
+#define S2SP_QUESTIONS_ROUTE_MAX 32
+#define S2SP_QUESTIONS_PARTNER_MAX 256
+/* Whether one more may be asked. REFUSE connection-limit is for the element: the stream it came over goes on. */
+struct s2sp_decision s2sp_decide_question(struct s2sp_questions questions);
+
 /* Milliseconds of a clock that never goes back. */
 typedef uint64_t s2sp_milliseconds;
 

@@ -1,8 +1,8 @@
 /* The filter, which sees every element of a stream as it is parsed. */
+#include <stdint.h>
+
 #include "handler.h"
 #include "stream_limits.h"
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 enum { FILTER_STANZA = 1, FILTER_GUARD, FILTER_SESSION };
 
@@ -16,39 +16,101 @@ static bool is_stanza(lua_State *L, int element) {
 	return s2sp_is_stanza_name(s2sp_lua_text_field(L, element, "name"));
 }
 
-/*
- * What belongs to a handshake between servers. Anything else before authentication is data (RFC 6120 4.9.3.12); core's handlers
- * for clients raise at some of it, once for each that a stranger sends.
- */
-static bool is_handshake(lua_State *L, int element, struct s2sp_text xmlns) {
-	static const struct {
-		struct s2sp_text xmlns, name;
-	} known[] = {
-#define KNOWN(xmlns, name) { { xmlns, sizeof(xmlns) - 1 }, { name, sizeof(name) - 1 } }
-		KNOWN("http://etherx.jabber.org/streams", "features"),
-		KNOWN("urn:ietf:params:xml:ns:xmpp-tls", "starttls"),
-		KNOWN("urn:ietf:params:xml:ns:xmpp-tls", "proceed"),
-		KNOWN("urn:ietf:params:xml:ns:xmpp-tls", "failure"),
-		KNOWN("urn:ietf:params:xml:ns:xmpp-sasl", "auth"),
-		KNOWN("urn:ietf:params:xml:ns:xmpp-sasl", "success"),
-		KNOWN("urn:ietf:params:xml:ns:xmpp-sasl", "failure"),
-		KNOWN("jabber:server:dialback", "result"),
-		KNOWN("jabber:server:dialback", "verify"),
-		KNOWN("urn:xmpp:bidi", "bidi"),
-#undef KNOWN
-	};
-	struct s2sp_text name = s2sp_lua_text_field(L, element, "name");
-	for (size_t i = 0; i < COUNT(known); i++) {
-		if (s2sp_text_equal(xmlns, known[i].xmlns) && s2sp_text_equal(name, known[i].name))
-			return true;
+/* More of anything is out of shape whatever the element is, so that nobody need count on. */
+enum { ELEMENTS_MEASURED = 1000 };
+
+/* What is inside the element at `element`. Recursion is as deep as the levels are, which has a bound. */
+static void measure_inside(lua_State *L, int element, int level, struct s2sp_handshake_shape *shape) {
+	luaL_checkstack(L, 2, NULL);
+	for (lua_Integer i = 1; shape->elements <= ELEMENTS_MEASURED; i++) {
+		int type = lua_rawgeti(L, element, i);
+		if (type == LUA_TSTRING) {
+			shape->text += lua_rawlen(L, -1);
+		} else if (type == LUA_TTABLE) {
+			shape->elements++;
+			shape->children += level == 1;
+			if (level < S2SP_HANDSHAKE_DEPTH_MAX)
+				measure_inside(L, lua_gettop(L), level + 1, shape);
+			else
+				shape->elements = SIZE_MAX;
+		}
+		lua_pop(L, 1);
+		if (type != LUA_TSTRING && type != LUA_TTABLE)
+			return;
 	}
-	return false;
+}
+
+static struct s2sp_handshake_shape measure(lua_State *L, int element, int attr) {
+	struct s2sp_handshake_shape shape = {
+		.from = s2sp_lua_text_field(L, attr, "from"), .to = s2sp_lua_text_field(L, attr, "to"), .id = s2sp_lua_text_field(L, attr, "id"),
+	};
+	if (lua_istable(L, attr)) {
+		for (lua_pushnil(L); lua_next(L, attr) != 0; lua_pop(L, 1)) {
+			shape.attributes += lua_rawlen(L, -2) + lua_rawlen(L, -1);
+			if (shape.attributes > S2SP_HANDSHAKE_ATTRIBUTES_MAX) {
+				lua_pop(L, 2);
+				return shape;
+			}
+		}
+	}
+	measure_inside(L, element, 1, &shape);
+	return shape;
+}
+
+/* The element goes no further. An answer in its own protocol where the stream goes on, else the refusal of the stream. */
+static int refuse_shape(lua_State *L, struct s2sp_decision decision) {
+	if (decision.verdict == S2SP_VERDICT_REFUSE)
+		return s2sp_act_refuse(L, false, FILTER_SESSION, decision, NULL);
+	return s2sp_act_dialback_error(L, false, FILTER_SESSION, FILTER_STANZA, decision.reason);
+}
+
+/* What is no stanza: a row of the table, sent by the side that may, when it may, for this host, in the row's shape. */
+static int judge_handshake(lua_State *L, struct s2sp_stream *stream, int record, int attr, struct s2sp_text xmlns) {
+	struct s2sp_decision decision;
+	bool authenticated = stream->stage >= S2SP_STAGE_AUTHENTICATED;
+	if (!authenticated) {
+		decision = s2sp_lua_stream_refresh(L, FILTER_SESSION, record, FILTER_GUARD);
+		if (decision.verdict != S2SP_VERDICT_ALLOW)
+			return s2sp_act_refuse(L, false, FILTER_SESSION, decision, NULL);
+	}
+	bool type = s2sp_lua_field(L, attr, "type") != LUA_TNIL;
+	const struct s2sp_handshake_row *row = s2sp_handshake_find(xmlns, s2sp_lua_text_field(L, FILTER_STANZA, "name"), type);
+	if (row == NULL)
+		return s2sp_act_refuse(L, false, FILTER_SESSION, s2sp_stream_misplaced(stream, NULL),
+		                       authenticated ? "unsupported-stanza-type" : "not-authorized");
+	struct s2sp_text to = s2sp_lua_text_field(L, attr, "to");
+	struct s2sp_text local = s2sp_lua_stream_local(L, record);
+	if (local.length == 0) {
+		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "the stream does not say which host it is for");
+		return s2sp_act_refuse(L, false, FILTER_SESSION, decision, NULL);
+	}
+	if (to.length > 0 && !s2sp_text_equal(to, local)) {
+		struct s2sp_domain domain;
+		s2sp_lua_domain(local, &domain);
+		if (!s2sp_jid_is_of(to, s2sp_domain_text(&domain))) {
+			decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a handshake element for another host than the stream's own");
+			return s2sp_act_refuse(L, false, FILTER_SESSION, decision, NULL);
+		}
+	}
+	enum s2sp_side side = stream->direction == S2SP_INCOMING ? S2SP_SIDE_INITIATING : S2SP_SIDE_ACCEPTING;
+	if (!s2sp_handshake_allowed(row, side, authenticated))
+		return s2sp_act_refuse(L, false, FILTER_SESSION, s2sp_stream_misplaced(stream, row), NULL);
+	struct s2sp_handshake_shape shape = measure(L, FILTER_STANZA, attr);
+	enum s2sp_handshake_fault fault = s2sp_handshake_check(row, &shape);
+	if (fault != S2SP_HANDSHAKE_FITS)
+		return refuse_shape(L, s2sp_stream_misshapen(stream, row, fault));
+	if (!s2sp_handshake_idle(row, side, authenticated))
+		return 0;
+	int pushed = s2sp_act(L, false, "drop_element");
+	lua_pushvalue(L, FILTER_SESSION);
+	lua_pushstring(L, s2sp_reason_row(row->reason)->token);
+	return pushed + 2;
 }
 
 /*
- * Every element at the moment it is parsed, before core picks the host whose handlers see it. Three rules need no more than that:
- * no stanza before authentication (core would drop it in silence) or from another domain than the stream's own, and no handshake
- * element for another host. It must not conclude that a stream is authenticated already: what was parsed earlier may still be waiting.
+ * Every element at the moment it is parsed, before core picks the host whose handlers see it, and before anything looks into it. The rules that
+ * need no more than that: no stanza before authentication (core would drop it in silence) or from another domain than the stream's own, and
+ * no element of a handshake but one of the table, for this host, in its shape. It must not conclude that a stream is authenticated already: what was parsed earlier may still be waiting.
  */
 static int judge_element(lua_State *L) {
 	struct s2sp_stream *stream = s2sp_lua_stream_get(L, FILTER_SESSION);
@@ -82,25 +144,7 @@ static int judge_element(lua_State *L) {
 			decision = s2sp_stream_premature(stream);
 		return s2sp_act_refuse(L, false, FILTER_SESSION, decision, "not-authorized");
 	}
-	if (stream->stage < S2SP_STAGE_AUTHENTICATED) {
-		decision = s2sp_lua_stream_refresh(L, FILTER_SESSION, record, FILTER_GUARD);
-		if (decision.verdict != S2SP_VERDICT_ALLOW)
-			return s2sp_act_refuse(L, false, FILTER_SESSION, decision, NULL);
-		if (!is_handshake(L, FILTER_STANZA, xmlns))
-			return s2sp_act_refuse(L, false, FILTER_SESSION, s2sp_stream_premature(stream), "not-authorized");
-	}
-	struct s2sp_text to = s2sp_lua_text_field(L, attr, "to");
-	struct s2sp_text local = s2sp_lua_stream_local(L, record);
-	if (local.length > 0) {
-		struct s2sp_domain domain;
-		s2sp_lua_domain(local, &domain);
-		if (to.length == 0 || s2sp_text_equal(to, local) || s2sp_jid_is_of(to, s2sp_domain_text(&domain)))
-			return 0;
-		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a handshake element for another host than the stream's own");
-	} else {
-		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "the stream does not say which host it is for");
-	}
-	return s2sp_act_refuse(L, false, FILTER_SESSION, decision, NULL);
+	return judge_handshake(L, stream, record, attr, xmlns);
 }
 
 /* Upvalue of the filter, behind the keys. */

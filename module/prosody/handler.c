@@ -29,6 +29,16 @@ int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision
 	return pushed + 4;
 }
 
+int s2sp_act_dialback_error(lua_State *L, bool result, int session, int element, enum s2sp_reason reason) {
+	session = lua_absindex(L, session);
+	element = lua_absindex(L, element);
+	int pushed = s2sp_act(L, result, "dialback_error");
+	lua_pushvalue(L, session);
+	lua_pushvalue(L, element);
+	lua_pushstring(L, s2sp_reason_row(reason)->token);
+	return pushed + 3;
+}
+
 /* Nothing passes: act.internal_error(event, error, event name) closes and logs, and the event is stopped. */
 static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 	lua_insert(L, 2);

@@ -71,6 +71,12 @@ int s2sp_act(lua_State *L, bool result, const char *action);
  */
 int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision decision, const char *condition);
 
+/*
+ * Pushes the refusal of a dialback element over a stream that goes on: result, act.dialback_error and its arguments (session, element, reason).
+ * As above.
+ */
+int s2sp_act_dialback_error(lua_State *L, bool result, int session, int element, enum s2sp_reason reason);
+
 /* The refusal of a stream that has no record. */
 extern const struct s2sp_decision s2sp_no_record;
 

@@ -30,12 +30,9 @@ static struct s2sp_decision dialback_pair(lua_State *L, struct s2sp_stream *stre
 	return s2sp_lua_stream_name(L, session, record, ARG_GUARD, s2sp_domain_text(&domain));
 }
 
-static int dialback_error(lua_State *L, int session) {
-	int pushed = s2sp_act(L, true, "dialback_error");
-	lua_pushvalue(L, session);
+static int dialback_error(lua_State *L, int session, enum s2sp_reason reason) {
 	s2sp_lua_field(L, ARG_EVENT, "stanza");
-	lua_pushstring(L, s2sp_reason_row(S2SP_REASON_WRONG_DOMAIN)->token);
-	return pushed + 3;
+	return s2sp_act_dialback_error(L, true, session, lua_gettop(L), reason);
 }
 
 static bool has_type(lua_State *L) {
@@ -68,7 +65,7 @@ static struct s2sp_stream *begin_pair(lua_State *L, int *session, int *results) 
 		decision = dialback_pair(L, stream, *session, &stream_ends);
 	if (stream != NULL && decision.verdict == S2SP_VERDICT_ALLOW)
 		return stream;
-	*results = stream_ends ? s2sp_act_refuse(L, true, *session, decision, NULL) : dialback_error(L, *session);
+	*results = stream_ends ? s2sp_act_refuse(L, true, *session, decision, NULL) : dialback_error(L, *session, decision.reason);
 	return NULL;
 }
 
@@ -100,8 +97,41 @@ int s2sp_hook_dialback_result(lua_State *L) {
 		decision = s2sp_stream_dialback(stream);
 		if (decision.verdict == S2SP_VERDICT_ALLOW)
 			decision = s2sp_lua_place_hold(L, ARG_GUARD, session + 1);
+		if (decision.verdict == S2SP_VERDICT_ALLOW) {
+			decision = s2sp_lua_question_ask(L, ARG_GUARD, session + 1);
+			if (decision.verdict != S2SP_VERDICT_ALLOW) {
+				stream->key_asked = false; /* it may try again */
+				return dialback_error(L, session, decision.reason);
+			}
+		}
 	}
 	return conclude(L, session, decision);
+}
+
+/* Whether the key that we are asked about is ours, as core would say; true too where it cannot be asked beforehand. */
+static bool key_is_ours(lua_State *L) {
+	int top = lua_gettop(L);
+	s2sp_lua_field(L, ARG_GUARD, "key_is_ours");
+	lua_pushvalue(L, ARG_HOST);
+	s2sp_lua_field(L, ARG_EVENT, "stanza");
+	lua_call(L, 2, 1);
+	bool ours = lua_toboolean(L, -1);
+	lua_settop(L, top);
+	return ours;
+}
+
+/* A request on an incoming stream. For each key that is not ours core has a warning, and anybody can send any number. */
+static int verify_request(lua_State *L, struct s2sp_stream *stream, int session) {
+	struct s2sp_decision decision = s2sp_stream_verify(stream);
+	if (decision.verdict != S2SP_VERDICT_ALLOW || key_is_ours(L))
+		return conclude(L, session, decision);
+	decision = s2sp_stream_wrong_key(stream);
+	if (decision.verdict != S2SP_VERDICT_WAIT)
+		return conclude(L, session, decision);
+	int pushed = s2sp_act(L, true, "deny_key");
+	lua_pushvalue(L, session);
+	s2sp_lua_field(L, ARG_EVENT, "stanza");
+	return pushed + 2;
 }
 
 /* db:verify: a request on an incoming stream, the answer to ours on an outgoing one (XEP-0220 2.1). */
@@ -110,8 +140,9 @@ int s2sp_hook_dialback_verify(lua_State *L) {
 	struct s2sp_stream *stream = begin_pair(L, &session, &results);
 	if (stream == NULL)
 		return results;
-	if (s2sp_hook_is_incoming(L, session) && has_type(L))
-		return 0; /* an answer where none can come: core drops it */
+	if (s2sp_hook_is_incoming(L, session))
+		return verify_request(L, stream, session); /* the filter passes no answer on */
+	s2sp_lua_question_answered(L, ARG_GUARD, session + 1);
 	/* An answer is worth no more than the stream it comes over; whom it authenticates is judged at s2s-authenticated. */
 	return conclude(L, session, s2sp_stream_verify(stream));
 }

@@ -23,6 +23,14 @@ struct s2sp_decision s2sp_lua_place_ask(lua_State *L, int guard, const struct s2
  */
 struct s2sp_decision s2sp_lua_place_for_stanza(lua_State *L, int guard, int record);
 
+/*
+ * Counts a key of the stream's peer that the partner's server is to be asked about, if it may be. REFUSE is for the element. Counts begin anew
+ * after establishment_timeout, after which nothing waits any more. May throw.
+ */
+struct s2sp_decision s2sp_lua_question_ask(lua_State *L, int guard, int record);
+/* An answer has come over the stream, whatever it says. May throw. */
+void s2sp_lua_question_answered(lua_State *L, int guard, int record);
+
 /* Whether the stream has the place that is its due, under the name under which it is its due; or has none, and none is. */
 bool s2sp_lua_place_stays(lua_State *L, int record);
 

@@ -208,9 +208,23 @@ static int recount(lua_State *L) {
 
 /* --- now and then --- */
 
+/*
+ * Core names an outgoing session as the route before it does anything else for it. An error on the way leaves it there, without a record,
+ * without a connection, and nobody but us who would ever end it: all that is sent that way waits in its queue.
+ */
+static bool is_stranded(lua_State *L) {
+	if (!s2sp_lua_field_is(L, PASS_SESSION, "direction", "outgoing"))
+		return false;
+	s2sp_lua_field(L, PASS_SESSION, "conn");
+	return lua_isnil(L, -1) && !is_destroyed(L);
+}
+
 static void look_at_one(lua_State *L, struct pass *pass, struct s2sp_stream *stream) {
-	if (stream == NULL)
+	if (stream == NULL) {
+		if (is_stranded(L))
+			add(L, PASS_FOUND, PASS_SESSION, "refuse", S2SP_REASON_INTERNAL_ERROR, "the host gave up while it opened the stream");
 		return;
+	}
 	bool keepalive;
 	struct s2sp_decision decision = s2sp_lua_stream_due(L, PASS_GUARD, PASS_SESSION + 1, pass->policy, &keepalive);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
