@@ -41,7 +41,7 @@ local function new_guard(native, latch)
 	local report = module:require "report" (native);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
-	local limits = module:require "limits" (guard, native, latch);
+	local limits = module:require "limits" (guard, native, latch, report);
 	local proxy = module:require "proxy" ();
 	limits.keepalive = module:require "keepalive" (guard, native);
 	guard.limits = limits;
@@ -64,7 +64,10 @@ local function new_guard(native, latch)
 	local function close_stream(session, condition, text, bounce)
 		if session.destroyed then return; end
 		detached(function ()
-			if session.conn and session.close then
+			if limits.in_handshake(session) then
+				-- Nothing that could be said would be protected. Its connection is cut in a moment, see limits.
+				s2smanager.destroy_session(session, text, bounce);
+			elseif session.conn and session.close then
 				session:close({ condition = condition, text = text }, nil, bounce);
 			elseif session.direction == "outgoing" then
 				-- Not connected yet: core has nothing to close, but a queue to return.

@@ -52,7 +52,7 @@ local function address_key(ip)
 	return packed;
 end
 
-local function new_limits(guard, native, latch)
+local function new_limits(guard, native, latch, report)
 	local limits = {};
 	-- Connections accepted and not authenticated: conn -> node.
 	local nodes, everybody, by_address = {}, new_line(), {};
@@ -82,6 +82,13 @@ local function new_limits(guard, native, latch)
 		else
 			conn:close();
 		end
+	end
+
+	-- Whether TLS has begun and is not up yet. What is written then goes out in clear, behind a <proceed/> that is still to be sent.
+	-- session.secure does not tell: a second header in clear makes core set it.
+	function limits.in_handshake(session)
+		local conn = session.conn;
+		return conn ~= nil and (session.secure == false or conn.starttls == false and report.tls_version(session) == nil);
 	end
 
 	--- Refusing without a word in the log, and with few on the wire
@@ -135,7 +142,7 @@ local function new_limits(guard, native, latch)
 			timer.stop(session.connect_timeout);
 			session.connect_timeout = nil;
 		end
-		local handshake = session.secure == false;
+		local handshake = limits.in_handshake(session);
 		if not handshake then
 			conn:write((session.notopen and HEADER or "")..ERROR:format(condition, text));
 		end
@@ -218,7 +225,7 @@ local function new_limits(guard, native, latch)
 		native.place_release(guard, session);
 		local conn = session.conn;
 		leave(conn);
-		if conn and session.secure == false then
+		if conn and limits.in_handshake(session) then
 			timer.add_task(FLUSH_TIME, function () kill(conn); end);
 		end
 	end);

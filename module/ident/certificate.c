@@ -250,8 +250,12 @@ static enum s2sp_certificate_verdict verify(struct judgement *judgement) {
 		return conclude(judgement, memory ? S2SP_CERTIFICATE_UNKNOWN : S2SP_CERTIFICATE_UNTRUSTED,
 						memory ? "out of memory" : X509_verify_cert_error_string(X509_STORE_CTX_get_error(judgement->path)), -1);
 	judgement->chain = X509_STORE_CTX_get0_chain(judgement->path);
-	if (sk_X509_num(judgement->chain) < 1)
+	if (sk_X509_num(judgement->chain) < 1) {
+		judgement->chain = NULL;
 		return conclude(judgement, S2SP_CERTIFICATE_UNKNOWN, "no chain", -1);
+	}
+	/* Not before: of a certificate that anybody can make no name is looked at. */
+	judgement->identified = s2sp_openssl_identify(judgement->names, judgement->question, judgement->report);
 	int depth = 0;
 	const char *objection = object(judgement, &depth);
 	if (objection != NULL)
@@ -277,8 +281,9 @@ static enum s2sp_certificate_verdict decide(struct judgement *judgement) {
 	enum s2sp_certificate_verdict verdict = read_chain(judgement);
 	if (verdict != S2SP_CERTIFICATE_VALID)
 		return verdict;
-	judgement->identified = s2sp_openssl_identify(judgement->names, judgement->question, judgement->report);
 	verdict = verify(judgement);
+	if (judgement->chain == NULL && judgement->report != NULL)
+		s2sp_openssl_list_names(judgement->names, judgement->report);
 	if (verdict != S2SP_CERTIFICATE_VALID)
 		return verdict;
 	int depth = judgement->report == NULL ? -1 : judgement->report->fault_depth;

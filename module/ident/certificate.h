@@ -25,6 +25,8 @@
 #define S2SP_CHAIN_SIZE_MAX (256 * 1024)
 /* subjectAltName entries of any type in the leaf; more is malformed. Public CAs stop at a few hundred. */
 #define S2SP_SUBJECT_NAMES_MAX 2000
+/* Of its names in other scripts (xmppAddr) so many are converted to A-labels; the others match nothing. */
+#define S2SP_CONVERTED_NAMES_MAX 100
 /* Certificates between leaf and anchor: the host's own default. */
 #define S2SP_CHAIN_DEPTH_MAX 9
 

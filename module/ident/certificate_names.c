@@ -119,13 +119,30 @@ static void record(struct s2sp_certificate_report *report, struct s2sp_identifie
 	report->bytes_used += strlen(text) + 1;
 }
 
+static bool is_ascii(struct s2sp_text text) {
+	for (size_t i = 0; i < text.length; i++) {
+		if ((unsigned char)text.bytes[i] > 0x7f)
+			return false;
+	}
+	return true;
+}
+
+void s2sp_openssl_list_names(const GENERAL_NAMES *names, struct s2sp_certificate_report *report) {
+	int count = names == NULL ? 0 : sk_GENERAL_NAME_num(names);
+	for (int i = 0; i < count; i++)
+		record(report, identifier_of(sk_GENERAL_NAME_value(names, i)), S2SP_IDENTITY_UNKNOWN);
+}
+
 bool s2sp_openssl_identify(const GENERAL_NAMES *names, const struct s2sp_certificate_question *question,
 						   struct s2sp_certificate_report *report) {
 	bool found = false;
-	int count = names == NULL ? 0 : sk_GENERAL_NAME_num(names);
+	int count = names == NULL ? 0 : sk_GENERAL_NAME_num(names), converted = 0;
 	for (int i = 0; i < count; i++) {
 		struct s2sp_identifier identifier = identifier_of(sk_GENERAL_NAME_value(names, i));
-		enum s2sp_identity_finding finding = s2sp_identity_match(identifier, question->domain, question->to_ascii);
+		bool convert = identifier.type == S2SP_IDENTIFIER_XMPP_ADDR && !is_ascii(identifier.value);
+		converted += convert;
+		enum s2sp_identity_finding finding = s2sp_identity_match(
+			identifier, question->domain, convert && converted > S2SP_CONVERTED_NAMES_MAX ? NULL : question->to_ascii);
 		if (finding == S2SP_IDENTITY_MATCH)
 			found = true;
 		if (report != NULL)

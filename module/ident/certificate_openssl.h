@@ -32,9 +32,15 @@ bool s2sp_openssl_pin(const X509 *certificate, struct s2sp_pin *pin);
 /* The leaf's subjectAltName: OK with *names (the caller frees; NULL when there is no such extension), or INVALID. */
 enum s2sp_status s2sp_openssl_subject_names(const X509 *leaf, GENERAL_NAMES **names);
 
-/* Whether one of `names` (may be NULL) is the question's domain; each is recorded in `report`, which may be NULL. */
+/*
+ * Whether one of `names` (may be NULL) is the question's domain; each is recorded in `report`, which may be NULL. Only the first
+ * S2SP_CONVERTED_NAMES_MAX that are not ASCII are converted, the others match nothing.
+ */
 bool s2sp_openssl_identify(const GENERAL_NAMES *names, const struct s2sp_certificate_question *question,
 						   struct s2sp_certificate_report *report);
+
+/* Records the names without comparing them with anything. */
+void s2sp_openssl_list_names(const GENERAL_NAMES *names, struct s2sp_certificate_report *report);
 
 /* Whether the name constraints of `issuer` allow `domain` as a dNSName (RFC 5280 4.2.1.10); what cannot be read does not. */
 bool s2sp_openssl_permits(const X509 *issuer, struct s2sp_text domain);

@@ -701,6 +701,49 @@ static void many_subject_names(void **state) {
 	assert_true(clock() - before < 2 * CLOCKS_PER_SEC);
 }
 
+static size_t conversions;
+
+static enum s2sp_domain_fault counting_to_ascii(struct s2sp_text name, struct s2sp_domain *domain) {
+	conversions++;
+	return s2sp_idna_to_ascii(name, domain);
+}
+
+/* b\u00fccherN.test, and one that is xn--bcher-kva.test. */
+static const struct made *many_foreign_names(const struct made *issuer, size_t before, size_t after) {
+	static const char own[] = "b\xc3\xbc" "cher.test";
+	GENERAL_NAMES *names = GENERAL_NAMES_new();
+	for (size_t i = 0; i < before + after + 1; i++) {
+		char name[48];
+		int length = i == before ? snprintf(name, sizeof(name), "%s", own)
+		                         : snprintf(name, sizeof(name), "b\xc3\xbc" "cher%zu.test", i);
+		maker_add_other(names, NID_XmppAddr, V_ASN1_UTF8STRING, (struct s2sp_text){ name, (size_t)length });
+	}
+	const struct made *leaf = maker_make((struct recipe){ .issuer = issuer, .name_list = names });
+	GENERAL_NAMES_free(names);
+	return leaf;
+}
+
+static enum s2sp_certificate_verdict judge_counting(const struct made *leaf) {
+	struct s2sp_text chain[2] = { leaf->der, intermediate->der };
+	struct s2sp_certificate_question question = { .chain = chain, .chain_length = 2, .store = store, .now = MAKER_NOW,
+		.domain = S2SP_TEXT("xn--bcher-kva.test"), .to_ascii = counting_to_ascii };
+	conversions = 0;
+	return s2sp_certificate_judge(&question, &report);
+}
+
+/* To convert a name costs far more than to read it, and anybody can make a certificate. */
+static void names_are_converted_only_for_a_chain(void **state) {
+	(void)state;
+	assert_verdict(UNTRUSTED, judge_counting(many_foreign_names(NULL, 1000, 900)));
+	assert_int_equal(conversions, 0);
+	assert_int_equal(report.name_count, 1901);
+	assert_int_equal(report.names[0].finding, S2SP_IDENTITY_UNKNOWN);
+	assert_verdict(VALID, judge_counting(many_foreign_names(intermediate, S2SP_CONVERTED_NAMES_MAX - 1, 900)));
+	assert_int_equal(conversions, S2SP_CONVERTED_NAMES_MAX);
+	assert_verdict(IDENTITY_MISMATCH, judge_counting(many_foreign_names(intermediate, S2SP_CONVERTED_NAMES_MAX, 900)));
+	assert_int_equal(conversions, S2SP_CONVERTED_NAMES_MAX);
+}
+
 static void long_names_in_the_report(void **state) {
 	(void)state;
 	GENERAL_NAMES *names = GENERAL_NAMES_new();
@@ -1055,7 +1098,7 @@ int main(void) {
 		cmocka_unit_test(too_much_of_everything),
 		cmocka_unit_test(damaged_extensions),
 		cmocka_unit_test(many_subject_names),
-		cmocka_unit_test(long_names_in_the_report),
+		cmocka_unit_test(names_are_converted_only_for_a_chain), cmocka_unit_test(long_names_in_the_report),
 		cmocka_unit_test(the_report),
 		cmocka_unit_test(from_pem),
 		cmocka_unit_test(without_memory_nothing_bad_is_valid),
