@@ -23,7 +23,7 @@ enum { ELEMENTS_MEASURED = 1000 };
 static void measure_inside(lua_State *L, int element, int level, struct s2sp_handshake_shape *shape) {
 	luaL_checkstack(L, 2, NULL);
 	for (lua_Integer i = 1; shape->elements <= ELEMENTS_MEASURED; i++) {
-		int type = lua_rawgeti(L, element, i);
+		int type = lua_geti(L, element, i);
 		if (type == LUA_TSTRING) {
 			shape->text += lua_rawlen(L, -1);
 		} else if (type == LUA_TTABLE) {
@@ -37,6 +37,8 @@ static void measure_inside(lua_State *L, int element, int level, struct s2sp_han
 		lua_pop(L, 1);
 		if (type != LUA_TSTRING && type != LUA_TTABLE)
 			return;
+		if (i > 2 * ELEMENTS_MEASURED) /* the parser leaves one text between two elements */
+			shape->elements = SIZE_MAX;
 	}
 }
 

@@ -483,7 +483,7 @@ local ways = { twice(incoming), twice(outgoing), filtered, step };
 
 return function (text)
 	input, position, done, actions_fail, facts = text, 1, {}, false, {};
-	guard.places = { partners = {} };
+	guard.places, guard.questions = { partners = {} }, {};
 	guard.hosts[HOST].s2sout = {};
 	for _, need in ipairs(needs) do
 		local tokens = fact_tokens[need];

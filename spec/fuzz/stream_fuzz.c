@@ -128,7 +128,7 @@ static void step(struct choices *choices, struct s2sp_stream *stream, unsigned *
 	struct s2sp_decision decision = { .rule = "" };
 	struct s2sp_offer offer;
 	struct s2sp_plan plan;
-	unsigned event = choose(choices, 18), argument = choose(choices, 256);
+	unsigned event = choose(choices, 21), argument = choose(choices, 256);
 	struct s2sp_peer_features features = { argument & 1, argument & 2, argument & 4, argument & 8 };
 	const struct s2sp_partner *partner = NULL;
 	switch (event) {
@@ -219,6 +219,31 @@ static void step(struct choices *choices, struct s2sp_stream *stream, unsigned *
 		}
 		decision = s2sp_stream_refuse(stream, S2SP_REASON_INTERNAL_ERROR, "by the fuzzer");
 		CHECK(decision.verdict == S2SP_VERDICT_REFUSE && stream->stage == S2SP_STAGE_REFUSED);
+		break;
+	case 18:
+		decision = s2sp_stream_misplaced(stream, s2sp_handshake_row_at(argument)); /* NULL past the end */
+		CHECK(decision.verdict == S2SP_VERDICT_REFUSE && stream->stage == S2SP_STAGE_REFUSED);
+		break;
+	case 19: {
+		const struct s2sp_handshake_row *row = s2sp_handshake_row_at(argument % 16);
+		size_t size = (size_t)argument * 16;
+		struct s2sp_handshake_shape shape = { .from = { names[0], size }, .to = { names[0], size }, .id = { names[0], size },
+			.attributes = size, .text = size, .children = argument / 2, .elements = argument };
+		enum s2sp_handshake_fault fault = s2sp_handshake_check(row, &shape);
+		CHECK(fault != S2SP_HANDSHAKE_FITS || (size <= S2SP_HANDSHAKE_ID_MAX && argument / 2 <= S2SP_HANDSHAKE_CHILDREN_MAX));
+		decision = s2sp_stream_misshapen(stream, row, fault);
+		CHECK(decision.verdict != S2SP_VERDICT_ALLOW);
+		CHECK(decision.verdict != S2SP_VERDICT_WAIT || (stream->direction == S2SP_INCOMING && fault == S2SP_HANDSHAKE_FAULT_CONTENT));
+		CHECK(stream->faults <= S2SP_STREAM_FAULTS_MAX);
+		break;
+	}
+	case 20:
+		if (was_refused || stream->policy == NULL || stream->stage < S2SP_STAGE_IDENTIFIED) { /* asked behind s2sp_stream_verify */
+			decided = false;
+			break;
+		}
+		decision = s2sp_stream_wrong_key(stream);
+		CHECK(stream->faults <= S2SP_STREAM_FAULTS_MAX && stream->wrong_keys <= S2SP_STREAM_WRONG_KEYS_TOLD);
 		break;
 	}
 	if (decided)

@@ -53,7 +53,7 @@ local function new_server(counters, roles_scanned)
 	local server, hooks = { actions = {}, deepest = 0 }, {};
 	local guard = { policies = { [HOST] = policy; [ROOMS] = policy }; trust = { anchors = {}; hosts = {}; own = {} }; counters = counters;
 		hosts = { [HOST] = { type = "local"; s2sout = {} }; [ROOMS] = { type = "component"; s2sout = {} } };
-		places = { total = 0; partners = {} }; keepalives = {}; roles_scanned = roles_scanned;
+		places = { total = 0; partners = {} }; questions = {}; keepalives = {}; roles_scanned = roles_scanned;
 		answers = setmetatable({}, { __mode = "k" }); notes = setmetatable({}, { __mode = "k" });
 		full_sessions = { ["alice@"..HOST.."/r"] = {}; ["carol@"..HOST.."/r"] = {}; ["intern@"..HOST.."/r"] = {} };
 		bare_sessions = {
@@ -130,13 +130,13 @@ local function new_server(counters, roles_scanned)
 	end
 
 	function server.open()
-		guard.places = { total = 0; partners = {} };
+		guard.places, guard.questions = { total = 0; partners = {} }, {};
 		for _, domain in ipairs(DOMAINS) do
 			for _, host in ipairs { HOST, ROOMS } do
 				local session = { type = "s2sin_unauthed"; direction = "incoming"; from_host = domain; to_host = host; conn = {}; hosts = {} };
 				fire("", "s2s-created", { session = session });
 				fire(host, "s2s-stream-features", { origin = session; features = { tags = {} } });
-				local key = { name = "result"; attr = { xmlns = "jabber:server:dialback"; from = domain; to = host }; tags = {} };
+				local key = { name = "result"; attr = { xmlns = "jabber:server:dialback"; from = domain; to = host }; tags = {}; "key" };
 				assert(filter(key, session), show(server.actions));
 				assert(fire(host, "stanza/jabber:server:dialback:result", { origin = session; stanza = key }) == nil, show(server.actions));
 				assert(fire(host, "s2s-authenticated", { session = session; host = domain; mechanism = "dialback" }) == nil, show(server.actions));

@@ -88,6 +88,8 @@ local function incoming(from, keep)
 	if not fire("s2s-created", { session = session }) then return false; end
 	if not fire("s2s-stream-features", { origin = session; features = { tags = {} } }) then return false; end
 	local key = element("result", "jabber:server:dialback", from, HOST);
+	key[1] = "key";
+	guard.questions[HOST] = nil; -- or soon no more could be asked
 	key = world.filter(key, session);
 	local authenticated = key and fire("stanza/jabber:server:dialback:result", { origin = session; stanza = key }) and
 		fire("s2s-authenticated", { session = session; host = from; mechanism = "dialback" });

@@ -74,6 +74,56 @@ describe("all streams at a time", function ()
 		assert.same({ total = 1; partners = { ["b.test"] = 1 } }, guard.places);
 	end);
 
+	it("ends what core has named as a route and then left", function ()
+		local stranded = { type = "s2sout_unauthed"; direction = "outgoing"; from_host = HOST; to_host = "a.test" };
+		local connecting = { type = "s2sout_unauthed"; direction = "outgoing"; from_host = HOST; to_host = "b.test" };
+		core.fire("s2sout-created", { session = connecting });
+		local strange = { type = "s2sin_unauthed"; direction = "incoming"; conn = {} };
+		local gone = setmetatable({}, { __index = { destroyed = true, direction = "destroyed" } });
+		local found = native.sweep(guard, { stranded, connecting, strange, gone }, guard.policies[HOST]);
+		assert.equal(1, #found);
+		assert.equal(stranded, found[1][1]);
+		assert.same({ "refuse", "internal-error" }, { table.unpack(found[1], 2, 3) });
+	end);
+
+	-- db:result on a new stream each time, in clear; what the filter and the handler have done about it.
+	it("asks a partner about so many keys, and about more when they are answered", function ()
+		local filter = native.stanza_filter(guard);
+		local function ask(domain)
+			local session = { type = "s2sin_unauthed"; direction = "incoming"; from_host = domain; to_host = HOST; conn = {}; hosts = {} };
+			core.fire("s2s-created", { session = session });
+			local key = { name = "result"; attr = { xmlns = "jabber:server:dialback"; from = domain; to = HOST }; tags = {}; "key" };
+			assert.equal(key, filter(key, session));
+			return core.fire("stanza/jabber:server:dialback:result", { origin = session; stanza = key });
+		end
+		for _ = 1, 32 do assert.is_true(ask "a.test"); end
+		assert.is_false(ask "a.test");
+		assert.is_true(ask "b.test");
+		local route = { type = "s2sout_unauthed"; direction = "outgoing"; from_host = HOST; to_host = "a.test" };
+		core.fire("s2sout-created", { session = route });
+		local answer = { name = "verify"; attr = { xmlns = "jabber:server:dialback"; from = "a.test"; to = HOST; id = "1"; type = "invalid" };
+			tags = {} };
+		core.fire("stanza/jabber:server:dialback:verify", { origin = route; stanza = answer });
+		assert.is_true(ask "a.test");
+		assert.is_false(ask "a.test");
+		for _ = 1, 100 do core.fire("stanza/jabber:server:dialback:verify", { origin = route; stanza = answer }); end
+		assert.same({ ["b.test"] = 1 }, guard.questions[HOST].routes);
+		assert.same({ ["b.test"] = 1 }, guard.questions[HOST].partners);
+	end);
+
+	it("asks the partners of a default policy so much together, whatever they are called", function ()
+		commit(policy({ partner "a.test" }, nil, { partner_type = "public_verified"; tls = "not_supported"; sasl = "not_supported"; dialback = true }));
+		local filter, asked = native.stanza_filter(guard), 0;
+		for number = 1, 400 do
+			local domain = ("n%d.test"):format(number);
+			local session = { type = "s2sin_unauthed"; direction = "incoming"; from_host = domain; to_host = HOST; conn = {}; hosts = {} };
+			core.fire("s2s-created", { session = session });
+			local key = { name = "result"; attr = { xmlns = "jabber:server:dialback"; from = domain; to = HOST }; tags = {}; "key" };
+			asked = asked + (filter(key, session) and core.fire("stanza/jabber:server:dialback:result", { origin = session; stanza = key }) and 1 or 0);
+		end
+		assert.equal(256, asked);
+	end);
+
 	it("counts a stream for the partner that it has come to be of", function ()
 		local streams = { open "a.test", open "b.test" };
 		commit(policy { partner("b.test", { additional_domains = { "a.test" } }) });
