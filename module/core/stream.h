@@ -73,6 +73,7 @@ struct s2sp_stream {
 	bool awaits_answer;  /* a keepalive has been sent and not been answered */
 	uint8_t faults;      /* incoming: elements out of shape and wrong keys, before authentication */
 	uint8_t wrong_keys;  /* incoming: keys that were asked about and are not ours */
+	uint16_t queued;     /* outgoing: stanzas that wait for it to be established */
 	/* Milliseconds of the caller's clock, see stream_limits.h. */
 	uint64_t created;
 	uint64_t active;    /* the last stanza that was no keepalive */

@@ -53,6 +53,13 @@ struct s2sp_decision s2sp_decide_question(struct s2sp_questions questions) {
 	return allow("the partner's server may be asked about the key");
 }
 
+struct s2sp_decision s2sp_stream_queue(struct s2sp_stream *stream) {
+	if (stream->queued >= S2SP_QUEUE_MAX)
+		return refuse(S2SP_REASON_CONNECTION_LIMIT, "as many stanzas wait for the stream to the partner as may");
+	stream->queued++;
+	return allow("the stanza may wait for the stream");
+}
+
 struct s2sp_waiting_room s2sp_limits_waiting_room(const struct s2sp_limits *limits) {
 	struct s2sp_waiting_room room = { limits->connections, limits->connections / 10 };
 	if (room.total < S2SP_WAITING_MIN)

@@ -65,6 +65,13 @@ struct s2sp_questions {
 /* Whether one more may be asked. REFUSE connection-limit is for the element: the stream it came over goes on. */
 struct s2sp_decision s2sp_decide_question(struct s2sp_questions questions);
 
+/*
+ * One more stanza is to wait for an outgoing stream to be established. REFUSE connection-limit is for the stanza: the stream goes on. Whoever
+ * empties the queue sets `queued` to 0. A host may have a queue that is shorter still.
+ */
+#define S2SP_QUEUE_MAX 32000
+struct s2sp_decision s2sp_stream_queue(struct s2sp_stream *stream);
+
 /* Milliseconds of a clock that never goes back. */
 typedef uint64_t s2sp_milliseconds;
 

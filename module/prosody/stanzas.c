@@ -137,6 +137,8 @@ static int on_route(lua_State *L) {
 		return results; /* else core goes on with it */
 	if (stream != NULL && !verify) {
 		decision = s2sp_lua_place_for_stanza(L, ARG_GUARD, ROUTE_RECORD);
+		if (decision.verdict == S2SP_VERDICT_ALLOW && !in_use)
+			decision = s2sp_stream_queue(stream); /* COMPAT Prosody 0.12: its queue has no bound */
 		if (decision.verdict != S2SP_VERDICT_ALLOW)
 			return act_on_event(L, "refuse_route", decision);
 	}

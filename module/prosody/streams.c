@@ -112,6 +112,8 @@ static void rejudge_one(lua_State *L, struct pass *pass, struct s2sp_stream *str
 		pass->settled = pass->settled && s2sp_lua_place_stays(L, PASS_SESSION + 1);
 	}
 	if ((stream == NULL || stream->direction == S2SP_OUTGOING) && s2sp_lua_field(L, PASS_SESSION, "sendq") != LUA_TNIL) {
+		if (stream != NULL)
+			stream->queued = 0; /* it is taken out, and what may stay is routed again */
 		lua_pushvalue(L, PASS_SESSION);
 		lua_rawseti(L, PASS_MORE, (lua_Integer)lua_rawlen(L, PASS_MORE) + 1);
 	}

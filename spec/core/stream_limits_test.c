@@ -225,6 +225,38 @@ static void inactivity_and_keepalives(void **state) {
 	assert_false(keepalive);
 }
 
+static void what_may_wait(void **state) {
+	(void)state;
+	struct s2sp_stream stream;
+	s2sp_stream_begin(&stream, S2SP_OUTGOING, NULL);
+	for (int i = 0; i < S2SP_QUEUE_MAX; i++)
+		assert_int_equal(s2sp_stream_queue(&stream).verdict, S2SP_VERDICT_ALLOW);
+	for (int i = 0; i < 70000; i++)
+		assert_int_equal(s2sp_stream_queue(&stream).reason, S2SP_REASON_CONNECTION_LIMIT);
+	assert_int_equal(stream.stage, S2SP_STAGE_OPEN);
+	stream.queued = 0;
+	assert_int_equal(s2sp_stream_queue(&stream).verdict, S2SP_VERDICT_ALLOW);
+}
+
+static void questions(void **state) {
+	(void)state;
+	static const struct {
+		struct s2sp_questions asked;
+		bool allowed;
+	} rows[] = {
+		{ { 0, 0 }, true },
+		{ { S2SP_QUESTIONS_ROUTE_MAX - 1, S2SP_QUESTIONS_PARTNER_MAX - 1 }, true },
+		{ { S2SP_QUESTIONS_ROUTE_MAX, 0 }, false },
+		{ { 0, S2SP_QUESTIONS_PARTNER_MAX }, false },
+		{ { UINT32_MAX, UINT32_MAX }, false },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct s2sp_decision decision = s2sp_decide_question(rows[i].asked);
+		assert_int_equal(decision.verdict, rows[i].allowed ? S2SP_VERDICT_ALLOW : S2SP_VERDICT_REFUSE);
+		assert_int_equal(decision.reason, rows[i].allowed ? S2SP_REASON_NONE : S2SP_REASON_CONNECTION_LIMIT);
+	}
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_name_takes_no_place, setup, teardown),
@@ -233,6 +265,8 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(counts_against_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(strangers_leave_room_for_partners, setup, teardown),
 		cmocka_unit_test(waiting_room),
+		cmocka_unit_test(what_may_wait),
+		cmocka_unit_test(questions),
 		cmocka_unit_test_setup_teardown(time_to_establish, setup, teardown),
 		cmocka_unit_test_setup_teardown(inactivity_and_keepalives, setup, teardown),
 	};
