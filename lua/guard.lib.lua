@@ -138,6 +138,7 @@ local function new_guard(native, latch)
 	function act.dialback_error(session, stanza, reason)
 		report.element_refused(session, reason);
 		local attr = stanza.attr;
+		if attr.type then return; end -- an answer is not answered
 		local full = reason == "connection-limit";
 		session.sends2s(st.stanza("db:"..stanza.name, { from = attr.to, to = attr.from, type = "error",
 				id = attr.id and #attr.id <= ID_MAX and attr.id or nil })
