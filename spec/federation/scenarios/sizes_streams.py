@@ -11,6 +11,7 @@ import time
 
 from fedlab.client import Client
 from fedlab.probe import Probe
+from fedlab.prosody import Prosody
 from fedlab.remote import Remote
 from fedlab.waiting import wait_until
 from fedlab.xmlstream import BIDI, BIDI_FEATURE, DIALBACK, SASL, TLS, Closed, server_context
@@ -415,3 +416,23 @@ def scenario_two_thousand_names(lab):
         probe.open()
         refused(probe, "certificate-untrusted", "not-authorized")
 
+
+
+# What is in the table still works
+
+def scenario_stream_management_both_ways(lab):
+    """XEP-0198 and XEP-0288 between two servers that know both: all of it passes, and no stream ends."""
+    modules = ["smacks", "s2s_bidi"]
+    edge = edge_server(lab, configuration(any_method("managed.test")), name="managing", hosts=["managing.test"],
+                       users=["alice@managing.test"], modules=modules).start()
+    other = Prosody(lab, "managed", ["managed.test"], users=["bob@managed.test"], preset="any", modules=modules).start()
+    mark = edge.mark()
+    with Client("alice@managing.test", edge.address) as alice, Client("bob@managed.test", other.address) as bob:
+        for number in range(20):
+            alice.send_message("bob@managed.test", f"to bob {number}")
+            bob.wait_message(f"to bob {number}")
+            bob.send_message("alice@managing.test", f"to alice {number}")
+            alice.wait_message(f"to alice {number}")
+    log = edge.log_since(mark)
+    assert "Refused" not in log, re.search("Refused.*", log)[0]
+    assert re.search(r"Received\[s2s\w+\]: <(enable|enabled|r|a) ", log), "no stream management was seen"
