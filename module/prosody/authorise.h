@@ -66,7 +66,8 @@ bool s2sp_speaks_for_user(const struct s2sp_lua_question *question);
  * If the stanza at `stanza` holds a status note, pushes a copy without it and returns true; else pushes nothing. Of presence: every
  * <status/> of the stream's namespace wherever it stands, and the text of XEP-0256; of iq: the text of jabber:iq:last (XEP-0012). The
  * copy shares what it can with the original, its attributes among it, and is kept (guard.notes) for the next recipient of the same
- * stanza: one copy serves a whole broadcast. May throw for want of memory.
+ * stanza: one copy serves a whole broadcast. Costs one pass over the stanza, with a kept copy one over its top level. May throw for
+ * want of memory.
  */
 bool s2sp_lua_without_notes(lua_State *L, int stanza, int guard);
 
