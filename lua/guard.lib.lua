@@ -43,7 +43,7 @@ local function new_guard(native, latch)
 	limits.keepalive = module:require "keepalive" (guard, native);
 	guard.limits = limits;
 	local subscriptions = module:require "subscriptions" (native);
-	local facts, memory = module:require "facts" (native, subscriptions, module.saved_state and module.saved_state.memory);
+	local facts, memory = module:require "facts" (guard, subscriptions, module.saved_state and module.saved_state.memory);
 	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned, memory.directed_by;
 	local expiry = module:require "expiry" (native, latch);
 	guard.expiry = expiry;
@@ -295,10 +295,12 @@ local function new_guard(native, latch)
 		local events, hooked = installed[host], module.event_handlers;
 		installed[host] = nil;
 		if not events then return; end
-		for _, event, handler in hooked:iter(events, nil, nil) do
-			events.remove_handler(event, handler);
+		for _, object in ipairs({ events, events.wrappers }) do
+			for _, event, handler in hooked:iter(object, nil, nil) do
+				object.remove_handler(event, handler);
+			end
+			hooked:set(object, nil);
 		end
-		hooked:set(events, nil);
 	end
 
 	local function on_host_activated(host)
@@ -343,6 +345,7 @@ local function new_guard(native, latch)
 		end
 		module:hook_global("host-activated", on_host_activated, 1000);
 		module:hook_global("host-deactivated", forget_host);
+		module:hook_global("user-deleted", function (event) subscriptions.user_deleted(event.host, event.username); end);
 		guard.filter = native.stanza_filter(guard);
 		filters.add_filter_hook(add_filter);
 		latch.each_stream(function (session)

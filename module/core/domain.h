@@ -49,6 +49,12 @@ typedef enum s2sp_domain_fault s2sp_domain_to_ascii(struct s2sp_text name, struc
  */
 enum s2sp_domain_fault s2sp_domain_parse(struct s2sp_text name, s2sp_domain_to_ascii *to_ascii, struct s2sp_domain *out);
 
+/*
+ * Whether a name on the wire may be one of several that mean the same domain although the host, which has prepared it, takes them for
+ * different: it has a byte over 0x7f, an "xn--" label, or a trailing dot.
+ */
+bool s2sp_domain_has_spellings(struct s2sp_text name);
+
 bool s2sp_domain_equal(const struct s2sp_domain *a, const struct s2sp_domain *b);
 
 /* Number of labels of a canonical domain. */
