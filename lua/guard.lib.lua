@@ -6,7 +6,7 @@ local filters = require "util.filters";
 local errors = require "util.error";
 local async = require "util.async";
 local timer = require "util.timer";
-local jid_host = require "util.jid".host;
+local jid_host, jid_prep = require "util.jid".host, require "util.jid".prep;
 local s2smanager = require "core.s2smanager";
 local nameprep = require "util.encodings".stringprep.nameprep;
 
@@ -31,6 +31,7 @@ local function new_guard(native, latch)
 		tls_info = (package.loaded["ssl.core"] or {}).info;
 		bare_sessions = prosody.bare_sessions;
 		full_sessions = prosody.full_sessions;
+		is_address = function (address) return jid_prep(address) ~= nil; end;
 		answers = setmetatable({}, { __mode = "k" }); -- stanzas of our own, not to be judged again
 		notes = setmetatable({}, { __mode = "k" }); -- stanza -> its copy without status notes
 	};

@@ -225,7 +225,9 @@ enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struc
 	if (status == S2SP_STATUS_OK)
 		status = s2sp_config_limits_finish(config);
 	config->policy->table = table;
-	if (status == S2SP_STATUS_OK)
+	config->policy->out_of_reach = options->out_of_reach;
+	/* Where there are no streams, no option takes anything from them. */
+	if (status == S2SP_STATUS_OK && !options->out_of_reach)
 		status = s2sp_config_judge_host(config, options);
 	if (status == S2SP_STATUS_OK && s2sp_issues_has_error(&config->issues))
 		status = S2SP_STATUS_INVALID;

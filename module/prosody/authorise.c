@@ -82,6 +82,10 @@ static enum s2sp_local_kind local_kind(const struct s2sp_lua_question *question,
 	return is_domain ? S2SP_LOCAL_COMPONENT : S2SP_LOCAL_ROOM;
 }
 
+static bool has_spellings(enum s2sp_local_kind local, struct s2sp_text contact) {
+	return local == S2SP_LOCAL_USER && s2sp_domain_has_spellings(s2sp_jid_split(contact).domain);
+}
+
 bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
                              const struct s2sp_partner *partner, bool accounts) {
 	struct s2sp_stanza_facts *facts = &question->facts;
@@ -94,7 +98,7 @@ bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, e
 	facts->kind = question->type.bytes != NULL && question->type.length == 0 && !s2sp_text_equal(question->name, S2SP_TEXT("message"))
 	                  ? S2SP_STANZA_UNKNOWN : s2sp_stanza_kind_of(question->name, question->type);
 	facts->local = local_kind(question, accounts);
-	facts->spellings = facts->local == S2SP_LOCAL_USER && s2sp_domain_has_spellings(s2sp_jid_split(question->contact).domain);
+	facts->spellings = has_spellings(facts->local, question->contact);
 	bool well_formed = is_well_formed(L, question);
 	if (facts->kind == S2SP_STANZA_IQ_GET && is_bare_domain(direction == S2SP_INCOMING ? question->local : question->contact) &&
 	    has_payload(L, question->stanza, false))
@@ -245,7 +249,7 @@ static bool type_from_token(struct s2sp_text token, enum s2sp_partner_type *type
 
 /*
  * authorise{ partner_type, direction = "in" | "out", stanza, ["local"] = "user" | "host" | "component" | "room", group_chat =
- *   "allow" | "refuse", presence_authorization = "automatic" | "user", spellings = true | false, and the facts that are known:
+ *   "allow" | "refuse", presence_authorization = "automatic" | "user", contact = the address, and the facts that are known:
  *   access, account, listed, directed, requested, standing, blocked, contacts, waiting } -> "allow" | "refuse", reason, rule, change. "wait", the name of the fact that is missing.
  * The same decision as for traffic. An unknown word is an error.
  */
@@ -259,8 +263,7 @@ static int authorise(lua_State *L) {
 	luaL_argcheck(L, type_from_token(option(L, "partner_type"), &facts.partner_type), 1, "partner_type");
 	luaL_argcheck(L, facts.kind != S2SP_STANZA_UNKNOWN, 1, "stanza");
 	luaL_argcheck(L, facts.local != S2SP_LOCAL_UNKNOWN, 1, "local");
-	lua_getfield(L, 1, "spellings");
-	facts.spellings = lua_toboolean(L, -1);
+	facts.spellings = has_spellings(facts.local, option(L, "contact"));
 	facts.direction = s2sp_text_equal(option(L, "direction"), S2SP_TEXT("out")) ? S2SP_OUTGOING : S2SP_INCOMING;
 	for (int need = S2SP_NEED_NOTHING + 1; need < S2SP_NEED_COUNT; need++) {
 		struct s2sp_text token = option(L, s2sp_need_token((enum s2sp_need)need));
