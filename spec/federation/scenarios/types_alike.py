@@ -243,3 +243,15 @@ def scenario_nothing_is_kept_for_nobody(fixture):
             stranger.ask(STANZAS[name], f"made-up@{HOST}")
     assert fixture.edge.roster(f"made-up@{HOST}") == ""
     assert "load_roster: asked for: made-up@" not in fixture.edge.log_since()
+
+
+def scenario_what_is_published_is_seen(fixture):
+    """An answer with something in it is no harvest: it is what the user shows to everybody."""
+    publish = ("<pubsub xmlns='{0}'><publish node='urn:lab:open'><item id='one'><happy xmlns='urn:lab:open'/></item></publish>"
+               "<publish-options><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'><value>{0}#publish-options</value>"
+               "</field><field var='pubsub#access_model'><value>open</value></field></x></publish-options></pubsub>").format(PUBSUB)
+    with Client(ERIN, fixture.edge.address) as erin, Stranger(fixture, MANUAL) as stranger:
+        answer = erin.iq(None, publish, "set")
+        assert answer.get("type") == "result", answer
+        ask = f"<iq from='{{from_}}' to='{{to}}' id='same' type='get'><pubsub xmlns='{PUBSUB}'><items node='urn:lab:open'/></pubsub></iq>"
+        assert "urn:lab:open" in stranger.ask(ask, ERIN) and "happy" in stranger.ask(ask, ERIN)
