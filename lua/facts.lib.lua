@@ -214,12 +214,13 @@ local function new_facts(guard, subscriptions, saved)
 		return subscriptions.blocks.in_force(host, user, contact) and "yes" or "no";
 	end
 
-	-- Whether as many of these addresses, or more, are of the contact's partner, its additional domains included.
-	local function reaches(addresses, limit, host, contact)
+	-- Whether as many of these addresses, or more, are of the contact's partner, its additional domains included. Those in `but` do
+	-- not count.
+	local function reaches(addresses, limit, host, contact, but)
 		local policy, count, same = guard.policies[host], 0, {};
 		local label = policy:label(jid.host(contact));
 		for other in pairs(addresses) do
-			local domain = type(other) == "string" and jid.host(other);
+			local domain = type(other) == "string" and not (but and but[other]) and jid.host(other);
 			if domain then
 				if same[domain] == nil then same[domain] = not hosts[domain] and policy:label(domain) == label; end
 				if same[domain] then count = count + 1; end
@@ -240,7 +241,7 @@ local function new_facts(guard, subscriptions, saved)
 		if not roster then return "full"; end
 		local pending = roster[false] and roster[false].pending or {};
 		if pending[jid.bare(contact)] or is_listed(roster, contact) then return "room"; end
-		return reaches(pending, WAITING_MAX, host, contact) and "full" or "room";
+		return reaches(pending, WAITING_MAX, host, contact, roster) and "full" or "room";
 	end
 
 	-- C takes a failure for one and refuses; the log is to say why.
