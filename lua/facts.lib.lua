@@ -116,7 +116,10 @@ local function new_facts(guard, subscriptions, saved)
 		return role and role:may("xmpp:federate") == false and "denied" or "allowed";
 	end
 
-	--- Directed presence: user's bare JID -> full JID -> contact's bare JID
+	--- Directed presence: user's bare JID -> full JID -> contact's bare JID. No more than DIRECTED_MAX of a session.
+
+	local DIRECTED_MAX = 1000;
+	local counts = setmetatable({}, { __mode = "k" }); -- the table of a session's contacts -> their number
 
 	local directed = saved and saved.directed or {};
 	memory.directed_by = directed;
@@ -138,7 +141,18 @@ local function new_facts(guard, subscriptions, saved)
 		local bare = jid.bare(from);
 		directed[bare] = directed[bare] or {};
 		directed[bare][from] = directed[bare][from] or {};
-		directed[bare][from][canonical(to)] = true;
+		local contacts, contact = directed[bare][from], canonical(to);
+		if contacts[contact] then return; end
+		local count = counts[contacts];
+		if not count then
+			count = 0;
+			for _ in pairs(contacts) do count = count + 1; end
+		end
+		if count >= DIRECTED_MAX then
+			module:log("debug", "%s has sent directed presence to %d contacts: one more does not count as listed", from, count);
+			return;
+		end
+		contacts[contact], counts[contacts] = true, count + 1;
 	end
 
 	-- Whether that session's presence has gone to the contact and has not been taken back.
@@ -151,7 +165,10 @@ local function new_facts(guard, subscriptions, saved)
 		local bare = jid.bare(full);
 		local sessions = directed[bare];
 		if not (sessions and sessions[full]) then return; end
-		if contact then sessions[full][contact] = nil; end
+		local contacts = sessions[full];
+		if contact and contacts[contact] then
+			contacts[contact], counts[contacts] = nil, counts[contacts] and counts[contacts] - 1;
+		end
 		if not contact or next(sessions[full]) == nil then
 			sessions[full] = nil;
 		end

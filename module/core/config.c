@@ -22,6 +22,10 @@ struct s2sp_config *s2sp_config_new(const struct s2sp_allocator *allocator, s2sp
 	return config;
 }
 
+void s2sp_config_public_suffixes(struct s2sp_config *config, s2sp_domain_is_public *is_public) {
+	config->is_public = is_public;
+}
+
 static void drop(struct s2sp_config *config, void *block) {
 	if (block != NULL)
 		config->allocator.reallocate(config->allocator.owner, block, 0);

@@ -41,6 +41,9 @@ enum s2sp_domain_fault {
  */
 typedef enum s2sp_domain_fault s2sp_domain_to_ascii(struct s2sp_text name, struct s2sp_domain *out);
 
+/* Whether anybody can have a domain under this canonical one ("co.uk"). Implemented by ident/public_suffix. */
+typedef bool s2sp_domain_is_public(struct s2sp_text domain);
+
 /*
  * The canonical form of a name from the configuration or the wire (after the host's own nameprep): ASCII is folded to
  * lower case, one trailing dot is dropped, anything with a byte over 0x7f or an "xn--" label goes through `to_ascii`.

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "../ident/idna.h"
+#include "../ident/public_suffix.h"
 #include "pages.h"
 #include "policy.h"
 #include "policy_feed.h"
@@ -49,6 +50,7 @@ static struct s2sp_config **new_config(lua_State *L) {
 	*slot = s2sp_config_new(&allocator, s2sp_idna_to_ascii, seed);
 	if (*slot == NULL)
 		luaL_error(L, "not enough memory");
+	s2sp_config_public_suffixes(*slot, s2sp_public_suffix);
 	return slot;
 }
 
