@@ -6,6 +6,10 @@ local jid = require "util.jid";
 local jid_bare, jid_host, jid_node = jid.bare, jid.host, jid.node;
 local hosts = prosody.hosts;
 
+local xmlns_pubsub = "http://jabber.org/protocol/pubsub";
+local xmlns_pubsub_owner = "http://jabber.org/protocol/pubsub#owner";
+local DEPTH_MAX = 64; -- what is deeper is taken for something
+
 local function new_answers(guard, with)
 	local native, report, memory, subscriptions = with.native, with.report, with.memory, with.subscriptions;
 	local partner_label, detached = with.partner_label, with.detached;
@@ -44,11 +48,45 @@ local function new_answers(guard, with)
 		end
 	end
 
+	-- Whether anything is told in an element, or in what it holds at any depth: a text, or an attribute that is no echo of the
+	-- question. Ends at the first.
+	local function tells(tag, depth)
+		for _, child in ipairs(tag) do
+			if type(child) == "string" then
+				if child:find("%S") then return true; end
+			elseif depth > DEPTH_MAX or tells(child, depth + 1) then
+				return true;
+			else
+				for name in pairs(child.attr) do
+					if name ~= "xmlns" and name ~= "node" then return true; end
+				end
+			end
+		end
+		return false;
+	end
+
+	-- Of a PEP service only what its user has published counts, and a subscription to that. It describes its own ways to anybody.
+	local function tells_of_pep(payload)
+		for _, child in ipairs(payload.tags) do
+			local name = child.name;
+			if name == "subscription" or (name == "items" or name == "subscriptions" or name == "affiliations") and #child.tags > 0 then
+				return true;
+			end
+		end
+		return false;
+	end
+
 	-- An answer that nothing is known from but that there is such a user: none at all, or one that any user gives.
 	local function says_nothing(stanza)
 		local payload = stanza.tags[1];
-		return stanza.attr.type == "error" or payload == nil or payload.name == "time"
-			or payload.attr.xmlns == "jabber:iq:time" or #payload == 0;
+		if stanza.attr.type == "error" or payload == nil or payload.name == "time" then return true; end
+		local xmlns = payload.attr.xmlns;
+		if xmlns == "jabber:iq:time" or xmlns == xmlns_pubsub_owner then
+			return true;
+		elseif xmlns == xmlns_pubsub then
+			return not tells_of_pep(payload);
+		end
+		return not tells(payload, 1);
 	end
 
 	-- Core answers iqs to a bare JID in the user's name. For a contact who may not see the user's presence that must be what a user

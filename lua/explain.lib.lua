@@ -205,6 +205,11 @@ local function new_explain(context)
 		standing = { unavailable = "the user's roster or block list cannot be read"; blocked = "the user has blocked the contact";
 			cancelled = "the user has cancelled the contact's subscription"; none = "the user has not decided about the contact yet";
 			authorised = "the contact may see the user's presence already" };
+		blocked = { no = "the user has not blocked the contact, in no spelling of the address";
+			yes = "the user has blocked the contact, in some spelling of the address" };
+		contacts = { few = "the user has few contacts of this partner"; many = "the user has as many contacts of this partner as are "
+			.."authorised automatically" };
+		waiting = { room = "the request can wait for the user"; full = "no more of the partner's requests can wait for the user" };
 	};
 
 	--[[
@@ -217,6 +222,7 @@ local function new_explain(context)
 		local facts = {
 			partner_type = partner.partner_type; group_chat = partner.group_chat; presence_authorization = partner.presence_authorization;
 			direction = question.direction; stanza = question.kind; ["local"] = local_kind(question);
+			contact = question.other.jid;
 		};
 		for _ = 1, 16 do
 			local verdict, reason, rule, change = native.authorise(facts);
@@ -266,7 +272,9 @@ local function new_explain(context)
 		print("");
 		if verdict.verdict == "refuse" then
 			print("Why, and what to change to have it allowed:");
-			layout.print(print, "    ", native.reasons[verdict.reason].text);
+			layout.print(print, "    ", question.policy and question.policy:out_of_reach()
+				and ("Take \"s2s\" out of modules_disabled of %s and restart the server."):format(question.own.host)
+				or native.reasons[verdict.reason].text);
 		else
 			print("What to change to have it refused:");
 			layout.print(print, "    ", refuse_words(question));
@@ -289,7 +297,10 @@ local function new_explain(context)
 			number = number + 1;
 			layout.print(print, ("%2d. "):format(number), text);
 		end
-		if not question.policy then
+		if question.policy and question.policy:out_of_reach() then
+			say(("S2S is switched off for %s (modules_disabled): it is out of reach for every partner, over any stream, as if nobody were there.")
+				:format(question.own.host));
+		elseif not question.policy then
 			say(("No valid configuration is in force for %s: everything is refused there."):format(question.own.host));
 		else
 			say(("The policy of %s has %s; domains not listed: %s."):format(question.own.host,

@@ -2,14 +2,13 @@
 -- what it means for the stanza is decided in C. Nothing that can change is kept here, but for what core forgets too early: whom a
 -- session has sent directed presence to, and what was asked of a partner's bare domain.
 
-local cache = require "util.cache";
 local jid = require "util.jid";
 local monotonic = require "util.time".monotonic;
 
 local hosts = prosody.hosts;
 
-local REQUESTS = 10000; -- remembered at once; the oldest is forgotten, and its answer then not delivered
-local REQUEST_SECONDS = 600;
+-- Of one partner in one user's roster: contacts, from where nobody is authorised automatically, and requests that wait for the user.
+local CONTACTS_MAX, WAITING_MAX = 500, 200;
 local COMPLAINT_SECONDS, RETRY_SECONDS = 60, 10; -- between lines about rosters that cannot be read, and between attempts
 
 local function require_either(name)
@@ -20,39 +19,16 @@ end
 
 local usermanager = require_either "core.usermanager";
 local rostermanager = require_either "core.rostermanager";
-local idna = require_either "util.encodings".idna;
 
-local function new_facts(native, subscriptions, saved)
+local function new_facts(guard, subscriptions, saved)
+	local native = guard.native;
 	local facts, memory = {}, {};
 
 	--- Addresses
 
-	-- The contact's bare JID with the domain as A-labels: one spelling for what this module keeps.
-	local function canonical(contact)
-		local node, domain = jid.split(contact);
-		local name = domain and native.canonical_domain(domain);
-		return name and jid.join(node, name) or jid.bare(contact) or contact;
-	end
+	local address = module:require "address" (native);
+	local canonical, spellings = address.canonical, address.spellings;
 	memory.canonical = canonical;
-
-	-- Rosters and block lists hold what their user wrote: as it came, as A-labels, as U-labels.
-	local function spellings(contact)
-		local node, domain = jid.split(contact);
-		if not domain then return {}; end
-		local list = { jid.bare(contact) };
-		local name = native.canonical_domain(domain);
-		if name and name ~= domain then
-			table.insert(list, jid.join(node, name));
-		end
-		if name and name:find("xn--", 1, true) then
-			local unicode = idna.to_unicode(name);
-			if unicode and unicode ~= domain then
-				table.insert(list, jid.join(node, unicode));
-			end
-		end
-		return list;
-	end
-	memory.spellings = spellings;
 
 	--- The roster
 
@@ -88,26 +64,31 @@ local function new_facts(native, subscriptions, saved)
 		return roster;
 	end
 
-	local function item_of(roster, contact)
+	local function is_listed(roster, contact)
 		for _, spelling in ipairs(spellings(contact)) do
-			if roster[spelling] then return roster[spelling]; end
+			if roster[spelling] then return true; end
 		end
+		return false;
 	end
 
-	local function is_authorised(item)
-		return item ~= nil and (item.subscription == "both" or item.subscription == "from");
+	local function is_authorised(roster, contact)
+		for _, spelling in ipairs(spellings(contact)) do
+			local item = roster[spelling];
+			if item and (item.subscription == "both" or item.subscription == "from") then return true; end
+		end
+		return false;
 	end
 
 	-- Whether the contact may see the user's presence, and so knows that there is such a user.
 	function memory.sees_presence(host, user, contact)
 		local roster = roster_of(user, host);
-		return roster ~= nil and is_authorised(item_of(roster, contact));
+		return roster ~= nil and is_authorised(roster, contact);
 	end
 
 	function facts.listed(host, user, _, contact)
 		local roster = roster_of(user, host);
 		if not roster then return "unavailable"; end
-		return item_of(roster, contact) and "yes" or "no";
+		return is_listed(roster, contact) and "yes" or "no";
 	end
 
 	--- The user
@@ -135,13 +116,16 @@ local function new_facts(native, subscriptions, saved)
 		return role and role:may("xmpp:federate") == false and "denied" or "allowed";
 	end
 
-	--- Directed presence: user's bare JID -> full JID -> contact's bare JID
+	--- Directed presence: user's bare JID -> full JID -> contact's bare JID. No more than DIRECTED_MAX of a session.
+
+	local DIRECTED_MAX = 1000;
+	local counts = setmetatable({}, { __mode = "k" }); -- the table of a session's contacts -> their number
 
 	local directed = saved and saved.directed or {};
 	memory.directed_by = directed;
 
-	function facts.directed(_, _, address, contact)
-		local sessions = directed[jid.bare(address)];
+	function facts.directed(_, _, own, contact)
+		local sessions = directed[jid.bare(own)];
 		if not sessions then return "no"; end
 		contact = canonical(contact);
 		for _, contacts in pairs(sessions) do
@@ -157,7 +141,18 @@ local function new_facts(native, subscriptions, saved)
 		local bare = jid.bare(from);
 		directed[bare] = directed[bare] or {};
 		directed[bare][from] = directed[bare][from] or {};
-		directed[bare][from][canonical(to)] = true;
+		local contacts, contact = directed[bare][from], canonical(to);
+		if contacts[contact] then return; end
+		local count = counts[contacts];
+		if not count then
+			count = 0;
+			for _ in pairs(contacts) do count = count + 1; end
+		end
+		if count >= DIRECTED_MAX then
+			module:log("debug", "%s has sent directed presence to %d contacts: one more does not count as listed", from, count);
+			return;
+		end
+		contacts[contact], counts[contacts] = true, count + 1;
 	end
 
 	-- Whether that session's presence has gone to the contact and has not been taken back.
@@ -170,7 +165,10 @@ local function new_facts(native, subscriptions, saved)
 		local bare = jid.bare(full);
 		local sessions = directed[bare];
 		if not (sessions and sessions[full]) then return; end
-		if contact then sessions[full][contact] = nil; end
+		local contacts = sessions[full];
+		if contact and contacts[contact] then
+			contacts[contact], counts[contacts] = nil, counts[contacts] and counts[contacts] - 1;
+		end
 		if not contact or next(sessions[full]) == nil then
 			sessions[full] = nil;
 		end
@@ -191,40 +189,76 @@ local function new_facts(native, subscriptions, saved)
 
 	--- What was asked of a partner's bare domain, so that the answer comes back
 
-	local requests = cache.new(REQUESTS);
+	local requests = module:require "requests" ();
 
-	local function request_key(address, domain, id)
-		return address.."\0"..(native.canonical_domain(domain) or domain).."\0"..id;
+	-- A user has one share, whatever the resource; so has a component, which can invent addresses.
+	local function asker(own)
+		local host = jid.host(own);
+		return hosts[host] and hosts[host].type == "local" and jid.bare(own) or host;
+	end
+
+	local function request_key(own, domain, id)
+		return own.."\0"..address.canonical_domain(domain).."\0"..id;
 	end
 
 	function memory.request(stanza)
 		local attr = stanza.attr;
 		if attr.id then
-			requests:set(request_key(attr.from, attr.to, attr.id), monotonic());
+			requests.remember(asker(attr.from), request_key(attr.from, attr.to, attr.id));
 		end
 	end
 
-	function facts.requested(_, _, address, contact, id)
-		local key = request_key(address, contact, id);
-		local asked = requests:get(key);
-		if not asked then return "no"; end
-		requests:set(key, nil);
-		return monotonic() - asked <= REQUEST_SECONDS and "yes" or "no";
+	function facts.requested(_, _, own, contact, id)
+		return requests.answered(asker(own), request_key(own, contact, id)) and "yes" or "no";
 	end
 
 	--- The contact's standing with the user
 
 	function facts.standing(host, user, _, contact)
-		local ok, blocked = pcall(subscriptions.is_blocked, host, user, contact, spellings(contact));
+		local ok, blocked = pcall(subscriptions.blocks.has, host, user, contact);
 		if not ok then return "unavailable"; end
 		if blocked then return "blocked"; end
 		local roster = roster_of(user, host);
 		if not roster then return "unavailable"; end
-		local item = item_of(roster, contact);
-		if is_authorised(item) then return "authorised"; end
-		local read, cancelled = pcall(subscriptions.is_cancelled, host, user, canonical(contact), item ~= nil);
+		if is_authorised(roster, contact) then return "authorised"; end
+		local read, cancelled = pcall(subscriptions.is_cancelled, host, user, canonical(contact), is_listed(roster, contact));
 		if not read then return "unavailable"; end
 		return cancelled and "cancelled" or "none";
+	end
+
+	-- mod_blocklist compares one spelling; this is asked where there are more.
+	function facts.blocked(host, user, _, contact)
+		return subscriptions.blocks.in_force(host, user, contact) and "yes" or "no";
+	end
+
+	-- Whether as many of these addresses, or more, are of the contact's partner, its additional domains included. Those in `but` do
+	-- not count.
+	local function reaches(addresses, limit, host, contact, but)
+		local policy, count, same = guard.policies[host], 0, {};
+		local label = policy:label(jid.host(contact));
+		for other in pairs(addresses) do
+			local domain = type(other) == "string" and not (but and but[other]) and jid.host(other);
+			if domain then
+				if same[domain] == nil then same[domain] = not hosts[domain] and policy:label(domain) == label; end
+				if same[domain] then count = count + 1; end
+				if count >= limit then return true; end
+			end
+		end
+		return false;
+	end
+
+	function facts.contacts(host, user, _, contact)
+		local roster = roster_of(user, host);
+		return (not roster or reaches(roster, CONTACTS_MAX, host, contact)) and "many" or "few";
+	end
+
+	-- A request that waits already is replaced, and a contact in the roster may always ask: their number is the user's own doing.
+	function facts.waiting(host, user, _, contact)
+		local roster = roster_of(user, host);
+		if not roster then return "full"; end
+		local pending = roster[false] and roster[false].pending or {};
+		if pending[jid.bare(contact)] or is_listed(roster, contact) then return "room"; end
+		return reaches(pending, WAITING_MAX, host, contact, roster) and "full" or "room";
 	end
 
 	-- C takes a failure for one and refuses; the log is to say why.
@@ -250,8 +284,8 @@ local function new_facts(native, subscriptions, saved)
 	end
 
 	-- Is this one of ours? Local contacts are none of this module's business.
-	function memory.is_local(address)
-		return hosts[jid.host(address)] ~= nil;
+	function memory.is_local(own)
+		return hosts[jid.host(own)] ~= nil;
 	end
 
 	return facts, memory;

@@ -6,7 +6,7 @@ local filters = require "util.filters";
 local errors = require "util.error";
 local async = require "util.async";
 local timer = require "util.timer";
-local jid_host = require "util.jid".host;
+local jid_host, jid_prep = require "util.jid".host, require "util.jid".prep;
 local s2smanager = require "core.s2smanager";
 local nameprep = require "util.encodings".stringprep.nameprep;
 
@@ -33,6 +33,7 @@ local function new_guard(native, latch)
 		tls_info = (package.loaded["ssl.core"] or {}).info;
 		bare_sessions = prosody.bare_sessions;
 		full_sessions = prosody.full_sessions;
+		is_address = function (address) return jid_prep(address) ~= nil; end;
 		answers = setmetatable({}, { __mode = "k" }); -- stanzas of our own, not to be judged again
 		notes = setmetatable({}, { __mode = "k" }); -- stanza -> its copy without status notes
 		questions = {}; -- host -> keys that partners are being asked about; counted by C, at most so many that their bounds allow
@@ -46,7 +47,7 @@ local function new_guard(native, latch)
 	limits.keepalive = module:require "keepalive" (guard, native);
 	guard.limits = limits;
 	local subscriptions = module:require "subscriptions" (native);
-	local facts, memory = module:require "facts" (native, subscriptions, module.saved_state and module.saved_state.memory);
+	local facts, memory = module:require "facts" (guard, subscriptions, module.saved_state and module.saved_state.memory);
 	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned, memory.directed_by;
 	local expiry = module:require "expiry" (native, latch);
 	guard.expiry = expiry;
@@ -339,10 +340,12 @@ local function new_guard(native, latch)
 		local events, hooked = installed[host], module.event_handlers;
 		installed[host] = nil;
 		if not events then return; end
-		for _, event, handler in hooked:iter(events, nil, nil) do
-			events.remove_handler(event, handler);
+		for _, object in ipairs({ events, events.wrappers }) do
+			for _, event, handler in hooked:iter(object, nil, nil) do
+				object.remove_handler(event, handler);
+			end
+			hooked:set(object, nil);
 		end
-		hooked:set(events, nil);
 	end
 
 	local function on_host_activated(host)
@@ -387,6 +390,7 @@ local function new_guard(native, latch)
 		end
 		module:hook_global("host-activated", on_host_activated, 1000);
 		module:hook_global("host-deactivated", forget_host);
+		module:hook_global("user-deleted", function (event) subscriptions.user_deleted(event.host, event.username); end);
 		guard.filter = native.stanza_filter(guard);
 		filters.add_filter_hook(add_filter);
 		latch.each_stream(function (session)

@@ -190,6 +190,8 @@ local function new_offline(native)
 					or need == "account" and "exists"
 					or need == "listed" and (options["--listed"] and "yes" or "no")
 					or need == "standing" and "none"
+					or need == "contacts" and "few"
+					or need == "waiting" and "room"
 					or "no";
 			end;
 		});

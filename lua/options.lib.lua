@@ -274,6 +274,24 @@ local function read_domains(context, name)
 	return list;
 end
 
+local function lists(value, name)
+	if type(value) == "string" then return value == name; end
+	for _, item in ipairs(type(value) == "table" and value or {}) do
+		if item == name then return true; end
+	end
+	return false;
+end
+
+-- Whether the administrator has switched S2S off for the host: core loads mod_s2s into every host and component where this does not
+-- say otherwise, and a host's own modules_enabled counts for more than the global modules_disabled.
+local function is_without_s2s(global, context)
+	if context:get_option_boolean("disallow_s2s", false) then return true; end
+	local own, everywhere = context:get_option("modules_disabled"), global:get_option("modules_disabled");
+	if own ~= everywhere and lists(own, "s2s") then return true; end
+	local enabled = context:get_option("modules_enabled");
+	return lists(everywhere, "s2s") and (enabled == global:get_option("modules_enabled") or not lists(enabled, "s2s"));
+end
+
 -- mod_s2s reads its options globally, mod_tls those of the host: the stricter one counts.
 local function core_options(global, context)
 	local timeout = global.get_option_period and global:get_option_period("s2s_timeout", 90)
@@ -286,6 +304,7 @@ local function core_options(global, context)
 			or context:get_option_boolean("s2s_secure_auth", false) == true;
 		secure_domains = read_domains(global, "s2s_secure_domains");
 		insecure_domains = read_domains(global, "s2s_insecure_domains");
+		out_of_reach = is_without_s2s(global, context) or nil;
 		s2s_timeout = type(timeout) == "number" and timeout or nil;
 	};
 end
@@ -311,7 +330,7 @@ local function option_key(run, options)
 	for i, domain in ipairs(options.insecure_domains) do insecure[i] = ("%q"):format(domain); end
 	return table.concat({
 		identify(run, options.require_encryption), identify(run, options.allow_encryption), identify(run, options.secure_auth),
-		identify(run, options.s2s_timeout), table.concat(secure, ","), table.concat(insecure, ","),
+		identify(run, options.s2s_timeout), identify(run, options.out_of_reach), table.concat(secure, ","), table.concat(insecure, ","),
 	}, "|");
 end
 
@@ -342,6 +361,10 @@ local function collect(host, run)
 	local issues = {};
 	if host ~= "*" then
 		find_unknown_options(issues, host);
+		if options.out_of_reach then
+			add_issue(issues, "warning", "out-of-reach", "modules_disabled of "..quote(host), "\"s2s\"", "no partner reaches this host, over no stream, "
+				.."and its users reach none; remove it if the host is to federate");
+		end
 	end
 
 	local table_key = identify(run, partners).."|"..identify(run, files);

@@ -17,18 +17,15 @@ local usermanager = require_either "core.usermanager";
 
 -- Cancelled contacts kept for one user. Beyond that everyone who is not in the user's roster counts as cancelled: to forget the
 -- oldest would undo what the user has decided.
-local CANCELLED_MAX = 1000;
+local CANCELLED_MAX, CANCELLED_BYTES_MAX = 1000, 100000;
 
 local function new_subscriptions(native)
 	local subscriptions = {};
 
-	local function canonical(contact)
-		local node, domain = jid.split(contact);
-		local name = domain and native.canonical_domain(domain);
-		return name and jid.join(node, name) or jid.bare(contact);
-	end
+	local address = module:require "address" (native);
+	local canonical = address.canonical;
 
-	--- The block list of mod_blocklist (XEP-0191), which keeps its own copy equal to the store
+	--- Stores
 
 	local stores = setmetatable({}, { __mode = "k" }); -- events object of the host -> name -> store
 
@@ -47,16 +44,7 @@ local function new_subscriptions(native)
 		return type(data) == "table" and data or {};
 	end
 
-	-- Raises an error when the list cannot be read.
-	function subscriptions.is_blocked(host, user, contact, spellings)
-		local list = read(host, "blocklist", user);
-		if next(list) == nil then return false; end
-		if list[contact] then return true; end
-		for _, bare in ipairs(spellings) do
-			if list[bare] or list[jid.host(bare)] then return true; end
-		end
-		return false;
-	end
+	subscriptions.blocks = module:require "blocks" (address, read);
 
 	--- What the user has cancelled: { contacts = { [bare JID] = when }, all = true when there were too many }
 
@@ -106,9 +94,9 @@ local function new_subscriptions(native)
 		local contacts = data.contacts;
 		if (contacts[contact] ~= nil) == cancelled then return; end
 		if cancelled then
-			local count = 0;
-			for _ in pairs(contacts) do count = count + 1; end
-			if count >= CANCELLED_MAX then
+			local count, bytes = 0, #contact;
+			for other in pairs(contacts) do count, bytes = count + 1, bytes + #other; end
+			if count >= CANCELLED_MAX or bytes > CANCELLED_BYTES_MAX then
 				if data.all then return; end
 				module:log("warn", "%s@%s has cancelled %d contacts; from now on only contacts in the roster are authorised automatically",
 					user, host, count);
@@ -144,20 +132,34 @@ local function new_subscriptions(native)
 		end
 	end
 
-	local function on_roster(event)
+	-- A roster set is told by what it has done, not by what it asks for: core refuses one with several items, or that cannot be stored.
+	-- It puts a new item into the place of the old one, and the old one back when it cannot store it (0.12.3, 13.0.1).
+	local setting = setmetatable({}, { __mode = "k" }); -- session -> true while core looks at its set
+
+	local function on_roster(handlers, name, event)
 		local origin, stanza = event.origin, event.stanza;
-		if stanza.attr.type ~= "set" or not origin.username or not stanza.tags[1] then return; end
-		for item in stanza.tags[1]:childtags("item") do
-			if item.attr.jid and item.attr.subscription ~= "remove" then
-				change(origin.host, origin.username, item.attr.jid, false);
-			end
+		local query = stanza.tags[1];
+		local item = query and query.tags[1];
+		if stanza.attr.type ~= "set" or not origin.username or not item or query.tags[2] or not item.attr.jid then
+			return handlers(name, event);
 		end
+		local contact = jid.prep(item.attr.jid);
+		local before = origin.roster and contact and origin.roster[contact];
+		setting[origin] = true;
+		local ok, result = pcall(handlers, name, event);
+		setting[origin] = nil;
+		if not ok then error(result, 0); end
+		local after = origin.roster and contact and origin.roster[contact];
+		if after ~= before then
+			change(origin.host, origin.username, contact, after == nil);
+		end
+		return result;
 	end
 
-	-- Also fired for every contact of a user who is being deleted.
+	-- Also fired for every contact of a user who is being deleted, and before a roster set has removed anything.
 	local function on_removed(host)
 		return function (event)
-			if event.username and event.jid and usermanager.user_exists(event.username, host) then
+			if event.username and event.jid and not setting[event.origin] and usermanager.user_exists(event.username, host) then
 				change(host, event.username, event.jid, true);
 			end
 		end;
@@ -168,8 +170,15 @@ local function new_subscriptions(native)
 		for _, target in ipairs({ "bare", "full", "host" }) do
 			context:hook("pre-presence/"..target, on_presence, 1000);
 		end
-		context:hook("iq/self/jabber:iq:roster:query", on_roster, 1000);
+		context:wrap_event("iq/self/jabber:iq:roster:query", on_roster);
 		context:hook("roster-item-removed", on_removed(host), 1000);
+		subscriptions.blocks.guard_host(host, context);
+	end
+
+	-- A name that is given to somebody else later has nobody's lists.
+	function subscriptions.user_deleted(host, user)
+		subscriptions.blocks.forget(host, user);
+		unsaved[jid.join(user, host)] = nil;
 	end
 
 	--- What is done for the user

@@ -140,17 +140,45 @@ static const struct rule rules[] = {
 		"group chat is allowed" },
 };
 
-/* What is changed in a stanza that may pass. `fact` NOTHING: whatever it is. */
+/*
+ * What a rule has allowed is asked once more: whoever allows it, these refuse it when the fact has the value. `unless`: not where
+ * STANDING has that value; 0: whatever it is. `spellings`: only of contacts whose address can be written in several ways. `unchanged`:
+ * only of what is not changed.
+ */
 static const struct {
 	set where;
+	bool spellings, unchanged;
+	enum s2sp_standing unless;
 	enum s2sp_need fact;
 	int value;
+	enum s2sp_reason reason;
+	const char *text;
+} vetoes[] = {
+	/* "a contact the user has blocked stays blocked": the host sees to it for the one spelling that it compares */
+	{ WHERE(ANYBODY, IN, USER, ALL, EITHER), true, false, 0, S2SP_NEED_BLOCKED, S2SP_FACT_YES, S2SP_REASON_BLOCKED_BY_USER,
+		"the local user has blocked the contact, whose address can be written in several ways" },
+	{ WHERE(ANYBODY, OUT, USER, ALL & ~LOWERING, EITHER), true, false, 0, S2SP_NEED_BLOCKED, S2SP_FACT_YES, S2SP_REASON_BLOCKED_BY_USER,
+		"the local user has blocked the contact, whose address can be written in several ways" },
+	/* "everything a peer or a user can make core keep has a bound": the request of somebody authorised is answered, not kept */
+	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), EITHER), false, true, S2SP_STANDING_AUTHORISED, S2SP_NEED_WAITING, S2SP_WAITING_FULL, S2SP_REASON_NOT_LISTED,
+		"no more of the partner's requests can wait for the user: only contacts in the roster may ask" },
+};
+
+/* What is changed in a stanza that may pass: each fact has its value. NOTHING: whatever it is. */
+static const struct {
+	set where;
+	struct {
+		enum s2sp_need fact;
+		int value;
+	} facts[2];
 	enum s2sp_reason change;
 } changes[] = {
 	/* "contact sees the user's status note: never"; "except subscription requests, whose text is addressed to the contact" */
-	{ WHERE(VER | UNV, OUT, ANYWHERE, (ANY_PRESENCE & ~K(SUBSCRIBE)) | K(IQ_RESULT), EITHER), ALWAYS, S2SP_REASON_STATUS_NOTE_REMOVED },
-	/* "authorised automatically: the contact sees presence without the user acting" */
-	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC)), STANDING, S2SP_STANDING_NONE, S2SP_REASON_SUBSCRIPTION_AUTHORISED },
+	{ WHERE(VER | UNV, OUT, ANYWHERE, (ANY_PRESENCE & ~K(SUBSCRIBE)) | K(IQ_RESULT), EITHER), { { ALWAYS }, { ALWAYS } },
+		S2SP_REASON_STATUS_NOTE_REMOVED },
+	/* "authorised automatically: the contact sees presence without the user acting", up to a number of contacts */
+	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC)), { { STANDING, S2SP_STANDING_NONE }, { S2SP_NEED_CONTACTS, S2SP_CONTACTS_FEW } },
+		S2SP_REASON_SUBSCRIPTION_AUTHORISED },
 };
 
 /* What the sender of a refused stanza hears, for any reason. */
@@ -177,6 +205,9 @@ static int fact_value(const struct s2sp_stanza_facts *facts, enum s2sp_need need
 	case S2SP_NEED_DIRECTED: return (int)facts->directed;
 	case S2SP_NEED_REQUESTED: return (int)facts->requested;
 	case S2SP_NEED_STANDING: return (int)facts->standing;
+	case S2SP_NEED_BLOCKED: return (int)facts->blocked;
+	case S2SP_NEED_CONTACTS: return (int)facts->contacts;
+	case S2SP_NEED_WAITING: return (int)facts->waiting;
 	case S2SP_NEED_NOTHING:
 	case S2SP_NEED_COUNT: break;
 	}
@@ -188,7 +219,9 @@ static bool in_range(const struct s2sp_stanza_facts *facts) {
 	       (unsigned)facts->kind < S2SP_STANZA_COUNT && (unsigned)facts->local < S2SP_LOCAL_COUNT &&
 	       (unsigned)facts->access < S2SP_ACCESS_COUNT && (unsigned)facts->account < S2SP_ACCOUNT_COUNT &&
 	       (unsigned)facts->listing < S2SP_LISTING_COUNT && (unsigned)facts->directed < S2SP_FACT_COUNT &&
-	       (unsigned)facts->requested < S2SP_FACT_COUNT && (unsigned)facts->standing < S2SP_STANDING_COUNT;
+	       (unsigned)facts->requested < S2SP_FACT_COUNT && (unsigned)facts->standing < S2SP_STANDING_COUNT &&
+	       (unsigned)facts->blocked < S2SP_FACT_COUNT && (unsigned)facts->contacts < S2SP_CONTACTS_COUNT &&
+	       (unsigned)facts->waiting < S2SP_WAITING_COUNT;
 }
 
 static struct s2sp_authorisation waiting(enum s2sp_need need) {
@@ -215,17 +248,66 @@ static struct s2sp_authorisation refused(set known, enum s2sp_reason reason, con
 	return refusal;
 }
 
-static struct s2sp_authorisation allowed(const struct s2sp_stanza_facts *facts, set known, const char *rule) {
-	for (size_t i = 0; i < COUNT(changes); i++) {
-		if (!within(known, changes[i].where))
-			continue;
-		int value = fact_value(facts, changes[i].fact);
-		if (changes[i].fact != S2SP_NEED_NOTHING && value == 0)
-			return waiting(changes[i].fact);
-		if (value == changes[i].value)
-			return (struct s2sp_authorisation){ .verdict = S2SP_VERDICT_ALLOW, .change = changes[i].change, .rule = rule };
+enum answer { NO, YES, NOT_KNOWN };
+
+static enum answer fact_is(const struct s2sp_stanza_facts *facts, enum s2sp_need need, int wanted) {
+	int value = fact_value(facts, need);
+	if (need != S2SP_NEED_NOTHING && value == 0)
+		return NOT_KNOWN;
+	return value == wanted ? YES : NO;
+}
+
+/* The change with this number; true when it is made or, with `need` set, when that has to be known first. */
+static bool is_changed(const struct s2sp_stanza_facts *facts, set known, size_t number, enum s2sp_need *need) {
+	if (!within(known, changes[number].where))
+		return false;
+	for (size_t i = 0; i < COUNT(changes[number].facts); i++) {
+		switch (fact_is(facts, changes[number].facts[i].fact, changes[number].facts[i].value)) {
+		case YES: break;
+		case NO: return false;
+		case NOT_KNOWN: *need = changes[number].facts[i].fact; return true;
+		}
 	}
-	return (struct s2sp_authorisation){ .verdict = S2SP_VERDICT_ALLOW, .rule = rule };
+	return true;
+}
+
+/* The same for a veto. */
+static bool is_vetoed(const struct s2sp_stanza_facts *facts, set known, size_t number, enum s2sp_need *need) {
+	if (!within(known, vetoes[number].where) || (vetoes[number].spellings && !facts->spellings))
+		return false;
+	if (vetoes[number].unless != S2SP_STANDING_UNKNOWN) {
+		switch (fact_is(facts, STANDING, (int)vetoes[number].unless)) {
+		case YES: return false;
+		case NO: break;
+		case NOT_KNOWN: *need = STANDING; return true;
+		}
+	}
+	switch (fact_is(facts, vetoes[number].fact, vetoes[number].value)) {
+	case YES: return true;
+	case NO: return false;
+	case NOT_KNOWN: break;
+	}
+	*need = vetoes[number].fact;
+	return true;
+}
+
+static struct s2sp_authorisation allowed(const struct s2sp_stanza_facts *facts, set known, const char *rule) {
+	enum s2sp_need need = S2SP_NEED_NOTHING;
+	struct s2sp_authorisation decision = { .verdict = S2SP_VERDICT_ALLOW, .rule = rule };
+	for (size_t i = 0; i < COUNT(changes) && decision.change == S2SP_REASON_NONE; i++) {
+		if (is_changed(facts, known, i, &need)) {
+			if (need != S2SP_NEED_NOTHING)
+				return waiting(need);
+			decision.change = changes[i].change;
+		}
+	}
+	for (size_t i = 0; i < COUNT(vetoes); i++) {
+		if (vetoes[i].unchanged && decision.change != S2SP_REASON_NONE)
+			continue;
+		if (is_vetoed(facts, known, i, &need))
+			return need != S2SP_NEED_NOTHING ? waiting(need) : refused(known, vetoes[i].reason, vetoes[i].text);
+	}
+	return decision;
 }
 
 struct s2sp_authorisation s2sp_authorise(const struct s2sp_stanza_facts *facts) {

@@ -65,6 +65,10 @@ enum s2sp_standing {
 	S2SP_STANDING_AUTHORISED, /* subscription "from" or "both" */
 	S2SP_STANDING_COUNT
 };
+/* How many contacts of the partner the user has: MANY from where nobody is authorised automatically any more. */
+enum s2sp_contacts { S2SP_CONTACTS_UNKNOWN = 0, S2SP_CONTACTS_FEW, S2SP_CONTACTS_MANY, S2SP_CONTACTS_COUNT };
+/* Whether there is room for one more of the partner's requests to wait for the user. */
+enum s2sp_waiting { S2SP_WAITING_UNKNOWN = 0, S2SP_WAITING_ROOM, S2SP_WAITING_FULL, S2SP_WAITING_COUNT };
 
 struct s2sp_stanza_facts {
 	/* Always known. */
@@ -74,6 +78,8 @@ struct s2sp_stanza_facts {
 	enum s2sp_local_kind local;
 	bool group_chat;         /* group_chat = "allow" */
 	bool presence_automatic; /* presence_authorization = "automatic" */
+	/* The contact's address can be written in several ways, and the host's own block list compares one: BLOCKED has to be asked. */
+	bool spellings;
 	/* Looked up when asked for. */
 	enum s2sp_access access;
 	enum s2sp_account account;
@@ -81,6 +87,9 @@ struct s2sp_stanza_facts {
 	enum s2sp_answered directed;
 	enum s2sp_answered requested;
 	enum s2sp_standing standing;
+	enum s2sp_answered blocked; /* the user has blocked the contact, however that is written */
+	enum s2sp_contacts contacts;
+	enum s2sp_waiting waiting;
 };
 
 /* The fact a decision is waiting for. */
@@ -92,6 +101,9 @@ enum s2sp_need {
 	S2SP_NEED_DIRECTED,
 	S2SP_NEED_REQUESTED,
 	S2SP_NEED_STANDING,
+	S2SP_NEED_BLOCKED,
+	S2SP_NEED_CONTACTS,
+	S2SP_NEED_WAITING,
 	S2SP_NEED_COUNT
 };
 
@@ -125,7 +137,7 @@ struct s2sp_authorisation s2sp_authorise(const struct s2sp_stanza_facts *facts);
 const char *s2sp_stanza_kind_token(enum s2sp_stanza_kind kind);
 const char *s2sp_local_kind_token(enum s2sp_local_kind local);
 const char *s2sp_need_token(enum s2sp_need need);
-/* The value of the fact `need` that is so spelled, 0 (unknown) when there is none. For the six facts that are looked up. */
+/* The value of the fact `need` that is so spelled, 0 (unknown) when there is none. For the facts that are looked up. */
 int s2sp_fact_from_token(enum s2sp_need need, struct s2sp_text token);
 /* Sets that fact. A value out of range is left out. */
 void s2sp_fact_set(struct s2sp_stanza_facts *facts, enum s2sp_need need, int value);

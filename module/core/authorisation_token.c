@@ -32,7 +32,8 @@ static const char *const local_tokens[S2SP_LOCAL_COUNT] = {
 static const char *const need_tokens[S2SP_NEED_COUNT] = {
 	[S2SP_NEED_NOTHING] = "nothing", [S2SP_NEED_ACCESS] = "access", [S2SP_NEED_ACCOUNT] = "account",
 	[S2SP_NEED_LISTING] = "listed", [S2SP_NEED_DIRECTED] = "directed", [S2SP_NEED_REQUESTED] = "requested",
-	[S2SP_NEED_STANDING] = "standing",
+	[S2SP_NEED_STANDING] = "standing", [S2SP_NEED_BLOCKED] = "blocked", [S2SP_NEED_CONTACTS] = "contacts",
+	[S2SP_NEED_WAITING] = "waiting",
 };
 
 /* Values of the facts from 1 on; 0 is unknown. */
@@ -44,6 +45,9 @@ static const char *const value_tokens[S2SP_NEED_COUNT][VALUES_MAX] = {
 	[S2SP_NEED_DIRECTED] = { "no", "yes" },
 	[S2SP_NEED_REQUESTED] = { "no", "yes" },
 	[S2SP_NEED_STANDING] = { "unavailable", "blocked", "cancelled", "none", "authorised" },
+	[S2SP_NEED_BLOCKED] = { "no", "yes" },
+	[S2SP_NEED_CONTACTS] = { "few", "many" },
+	[S2SP_NEED_WAITING] = { "room", "full" },
 };
 
 const char *s2sp_stanza_kind_token(enum s2sp_stanza_kind kind) {
@@ -112,6 +116,18 @@ void s2sp_fact_set(struct s2sp_stanza_facts *facts, enum s2sp_need need, int val
 	case S2SP_NEED_STANDING:
 		if (known < S2SP_STANDING_COUNT)
 			facts->standing = (enum s2sp_standing)known;
+		break;
+	case S2SP_NEED_BLOCKED:
+		if (known < S2SP_FACT_COUNT)
+			facts->blocked = (enum s2sp_answered)known;
+		break;
+	case S2SP_NEED_CONTACTS:
+		if (known < S2SP_CONTACTS_COUNT)
+			facts->contacts = (enum s2sp_contacts)known;
+		break;
+	case S2SP_NEED_WAITING:
+		if (known < S2SP_WAITING_COUNT)
+			facts->waiting = (enum s2sp_waiting)known;
 		break;
 	case S2SP_NEED_NOTHING:
 	case S2SP_NEED_COUNT: break;

@@ -22,6 +22,10 @@ struct s2sp_config *s2sp_config_new(const struct s2sp_allocator *allocator, s2sp
 	return config;
 }
 
+void s2sp_config_public_suffixes(struct s2sp_config *config, s2sp_domain_is_public *is_public) {
+	config->is_public = is_public;
+}
+
 static void drop(struct s2sp_config *config, void *block) {
 	if (block != NULL)
 		config->allocator.reallocate(config->allocator.owner, block, 0);
@@ -225,7 +229,9 @@ enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struc
 	if (status == S2SP_STATUS_OK)
 		status = s2sp_config_limits_finish(config);
 	config->policy->table = table;
-	if (status == S2SP_STATUS_OK)
+	config->policy->out_of_reach = options->out_of_reach;
+	/* Where there are no streams, no option takes anything from them. */
+	if (status == S2SP_STATUS_OK && !options->out_of_reach)
 		status = s2sp_config_judge_host(config, options);
 	if (status == S2SP_STATUS_OK && s2sp_issues_has_error(&config->issues))
 		status = S2SP_STATUS_INVALID;

@@ -41,6 +41,8 @@ struct s2sp_config;
  */
 struct s2sp_config *s2sp_config_new(const struct s2sp_allocator *allocator, s2sp_domain_to_ascii *to_ascii,
 									const unsigned char seed[16]);
+/* To be told before the partners, or never: then nobody is warned of a wildcard over such a domain. */
+void s2sp_config_public_suffixes(struct s2sp_config *config, s2sp_domain_is_public *is_public);
 /* NULL is allowed. Sealed tables and policies live on. */
 void s2sp_config_free(struct s2sp_config *config);
 

@@ -68,6 +68,7 @@ struct s2sp_draft {
 struct s2sp_config {
 	struct s2sp_allocator allocator;
 	s2sp_domain_to_ascii *to_ascii;
+	s2sp_domain_is_public *is_public; /* NULL: not known */
 	struct s2sp_issues issues;
 	struct s2sp_partner_table *table;
 	struct s2sp_policy *policy;

@@ -262,3 +262,16 @@ const char *s2sp_domain_fault_text(enum s2sp_domain_fault fault) {
 	}
 	return "is not a domain";
 }
+
+bool s2sp_domain_has_spellings(struct s2sp_text name) {
+	for (size_t i = 0, label = 0; i < name.length; i++) {
+		if ((unsigned char)name.bytes[i] > 0x7f)
+			return true;
+		if (name.bytes[i] == '.')
+			label = i + 1;
+		if (i == label + 3 && (name.bytes[label] | 0x20) == 'x' && (name.bytes[label + 1] | 0x20) == 'n' && name.bytes[label + 2] == '-' &&
+		    name.bytes[i] == '-')
+			return true;
+	}
+	return name.length > 0 && name.bytes[name.length - 1] == '.';
+}

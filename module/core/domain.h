@@ -41,6 +41,9 @@ enum s2sp_domain_fault {
  */
 typedef enum s2sp_domain_fault s2sp_domain_to_ascii(struct s2sp_text name, struct s2sp_domain *out);
 
+/* Whether anybody can have a domain under this canonical one ("co.uk"). Implemented by ident/public_suffix. */
+typedef bool s2sp_domain_is_public(struct s2sp_text domain);
+
 /*
  * The canonical form of a name from the configuration or the wire (after the host's own nameprep): ASCII is folded to
  * lower case, one trailing dot is dropped, anything with a byte over 0x7f or an "xn--" label goes through `to_ascii`.
@@ -48,6 +51,12 @@ typedef enum s2sp_domain_fault s2sp_domain_to_ascii(struct s2sp_text name, struc
  * a name is simply not listed. `out->length` is 0 unless S2SP_DOMAIN_OK is returned. Allocates nothing in the ASCII case.
  */
 enum s2sp_domain_fault s2sp_domain_parse(struct s2sp_text name, s2sp_domain_to_ascii *to_ascii, struct s2sp_domain *out);
+
+/*
+ * Whether a name on the wire may be one of several that mean the same domain although the host, which has prepared it, takes them for
+ * different: it has a byte over 0x7f, an "xn--" label, or a trailing dot.
+ */
+bool s2sp_domain_has_spellings(struct s2sp_text name);
 
 bool s2sp_domain_equal(const struct s2sp_domain *a, const struct s2sp_domain *b);
 

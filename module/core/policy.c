@@ -42,6 +42,9 @@ uint32_t s2sp_policy_least_connections(const struct s2sp_policy *policy) {
 
 static const struct s2sp_partner *find(const struct s2sp_policy *policy, struct s2sp_text domain, enum s2sp_match *match,
 									   struct s2sp_listing *listing) {
+	*listing = (struct s2sp_listing){ .partner = NULL };
+	if (policy->out_of_reach)
+		return NULL;
 	*listing = s2sp_partner_table_look_up(policy->table, domain, match);
 	return listing->partner != NULL || domain.length == 0 || listing->local ? listing->partner : s2sp_policy_default(policy);
 }
@@ -49,6 +52,15 @@ static const struct s2sp_partner *find(const struct s2sp_policy *policy, struct 
 const struct s2sp_partner *s2sp_policy_find(const struct s2sp_policy *policy, struct s2sp_text domain, enum s2sp_match *match) {
 	struct s2sp_listing listing;
 	return find(policy, domain, match, &listing);
+}
+
+bool s2sp_policy_out_of_reach(const struct s2sp_policy *policy) {
+	return policy->out_of_reach;
+}
+
+const char *s2sp_policy_unlisted_rule(const struct s2sp_policy *policy) {
+	return policy->out_of_reach ? "the host takes part in no stream: it is out of reach for every partner"
+	                            : "no entry covers the domain and s2s_partners_default is \"refuse\"";
 }
 
 const struct s2sp_partner *s2sp_policy_find_methods(const struct s2sp_policy *policy, struct s2sp_text domain, unsigned *methods) {

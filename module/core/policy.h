@@ -17,6 +17,7 @@ struct s2sp_host_options {
 	size_t secure_domain_count;
 	const struct s2sp_text *insecure_domains; /* s2s_insecure_domains */
 	size_t insecure_domain_count;
+	bool out_of_reach;    /* the host takes part in no stream: no partner is to reach it, whatever stream a stanza comes over */
 	uint32_t s2s_timeout; /* seconds, core's own; 0 when unknown */
 };
 
@@ -43,9 +44,15 @@ uint32_t s2sp_policy_least_connections(const struct s2sp_policy *policy);
 
 /*
  * The partner for a canonical domain: listed, else the default policy, else NULL (refuse). A domain the server serves itself
- * is nobody's. With the default policy `match` is S2SP_MATCH_NONE.
+ * is nobody's. With the default policy `match` is S2SP_MATCH_NONE. A host that is out of reach has no partners.
  */
 const struct s2sp_partner *s2sp_policy_find(const struct s2sp_policy *policy, struct s2sp_text domain, enum s2sp_match *match);
+
+/* Whether the host takes part in no stream. */
+bool s2sp_policy_out_of_reach(const struct s2sp_policy *policy);
+
+/* Why a domain is nobody's under this policy, in words for the operator. Static. */
+const char *s2sp_policy_unlisted_rule(const struct s2sp_policy *policy);
 
 /*
  * s2sp_policy_find, and in *methods what s2sp_policy_methods says of the partner (S2SP_METHOD_NONE without one). One wait for memory,

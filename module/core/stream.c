@@ -137,7 +137,7 @@ struct s2sp_decision s2sp_stream_identify(struct s2sp_stream *stream, struct s2s
 	const struct s2sp_partner *partner =
 		domain.length == 0 ? NULL : s2sp_policy_find(stream->policy, domain, NULL);
 	if (partner == NULL)
-		return end(stream, S2SP_REASON_UNLISTED_DOMAIN, "no entry covers the domain and s2s_partners_default is \"refuse\"");
+		return end(stream, S2SP_REASON_UNLISTED_DOMAIN, s2sp_policy_unlisted_rule(stream->policy));
 	if (stream->partner != NULL && stream->partner != partner)
 		return end(stream, S2SP_REASON_WRONG_DOMAIN, "one stream carries one domain pair");
 	stream->partner = partner;
@@ -457,7 +457,8 @@ struct s2sp_decision s2sp_stream_stanza(const struct s2sp_stream *stream, const 
 	unsigned methods = S2SP_METHOD_NONE;
 	const struct s2sp_partner *partner = domain.length == 0 ? NULL : s2sp_policy_find_methods(policy, domain, &methods);
 	if (partner == NULL)
-		return refuse(S2SP_REASON_UNLISTED_DOMAIN, "the domain is not a partner of this host");
+		return refuse(S2SP_REASON_UNLISTED_DOMAIN,
+		              s2sp_policy_out_of_reach(policy) ? s2sp_policy_unlisted_rule(policy) : "the domain is not a partner of this host");
 	return check_method(stream, policy, partner, methods);
 }
 
@@ -474,7 +475,8 @@ struct s2sp_decision s2sp_stream_rejudge(struct s2sp_stream *stream, const struc
 	unsigned methods = S2SP_METHOD_NONE;
 	stream->partner = domain.length == 0 ? NULL : s2sp_policy_find_methods(policy, domain, &methods);
 	if (stream->partner == NULL)
-		return end(stream, S2SP_REASON_POLICY_CHANGED, "the domain is no longer listed");
+		return end(stream, S2SP_REASON_POLICY_CHANGED,
+		           s2sp_policy_out_of_reach(policy) ? s2sp_policy_unlisted_rule(policy) : "the domain is no longer listed");
 	struct s2sp_decision decision;
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED) {
 		decision = check_method(stream, policy, stream->partner, methods);
@@ -495,7 +497,7 @@ struct s2sp_decision s2sp_decide_route(const struct s2sp_policy *policy, struct 
 		return refuse(S2SP_REASON_CONFIG_INVALID, "no valid partner configuration is running for this host");
 	const struct s2sp_partner *found = domain.length == 0 ? NULL : s2sp_policy_find(policy, domain, NULL);
 	if (found == NULL)
-		return refuse(S2SP_REASON_UNLISTED_DOMAIN, "no entry covers the domain and s2s_partners_default is \"refuse\"");
+		return refuse(S2SP_REASON_UNLISTED_DOMAIN, s2sp_policy_unlisted_rule(policy));
 	if (dialback_verify && !(s2sp_policy_methods(policy, found) & S2SP_METHODS_DIALBACK))
 		return refuse(S2SP_REASON_DIALBACK_NOT_ALLOWED, "dialback is not among the partner's methods");
 	*partner = found;

@@ -82,6 +82,10 @@ static enum s2sp_local_kind local_kind(const struct s2sp_lua_question *question,
 	return is_domain ? S2SP_LOCAL_COMPONENT : S2SP_LOCAL_ROOM;
 }
 
+static bool has_spellings(enum s2sp_local_kind local, struct s2sp_text contact) {
+	return local == S2SP_LOCAL_USER && s2sp_domain_has_spellings(s2sp_jid_split(contact).domain);
+}
+
 bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
                              const struct s2sp_partner *partner, bool accounts) {
 	struct s2sp_stanza_facts *facts = &question->facts;
@@ -94,6 +98,7 @@ bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, e
 	facts->kind = question->type.bytes != NULL && question->type.length == 0 && !s2sp_text_equal(question->name, S2SP_TEXT("message"))
 	                  ? S2SP_STANZA_UNKNOWN : s2sp_stanza_kind_of(question->name, question->type);
 	facts->local = local_kind(question, accounts);
+	facts->spellings = has_spellings(facts->local, question->contact);
 	bool well_formed = is_well_formed(L, question);
 	if (facts->kind == S2SP_STANZA_IQ_GET && is_bare_domain(direction == S2SP_INCOMING ? question->local : question->contact) &&
 	    has_payload(L, question->stanza, false))
@@ -161,7 +166,46 @@ static int ask(lua_State *L, const struct s2sp_lua_question *question, enum s2sp
 	return value;
 }
 
+/* What a request costs that waits for the user: core keeps all of it, in memory and in the store of the roster. */
+enum { REQUEST_WEIGHT_MAX = 4096, ELEMENT_WEIGHT = 64, REQUEST_DEPTH_MAX = 8 };
+
+static void weigh_text(lua_State *L, int index, size_t *left) {
+	size_t length = 0;
+	if (lua_type(L, index) == LUA_TSTRING)
+		lua_tolstring(L, index, &length);
+	*left -= length < *left ? length : *left;
+}
+
+/* Subtracts what the element weighs from `left`, which ends at 0: no more is looked at then. */
+static void weigh(lua_State *L, int element, int depth, size_t *left) {
+	int top = lua_gettop(L);
+	*left = depth > REQUEST_DEPTH_MAX || *left < ELEMENT_WEIGHT || !lua_checkstack(L, 8) ? 0 : *left - ELEMENT_WEIGHT;
+	if (*left > 0 && s2sp_raw(L, element, S2SP_KEY_ATTR) == LUA_TTABLE) {
+		for (lua_pushnil(L); *left > 0 && lua_next(L, top + 1) != 0; lua_pop(L, 1)) {
+			weigh_text(L, top + 2, left);
+			weigh_text(L, top + 3, left);
+		}
+	}
+	lua_settop(L, top);
+	lua_Integer count = (lua_Integer)lua_rawlen(L, element);
+	for (lua_Integer i = 1; *left > 0 && i <= count; i++) {
+		if (lua_rawgeti(L, element, i) == LUA_TTABLE)
+			weigh(L, top + 1, depth + 1, left);
+		else
+			weigh_text(L, top + 1, left);
+		lua_settop(L, top);
+	}
+}
+
+static bool is_too_heavy(lua_State *L, const struct s2sp_lua_question *question) {
+	size_t left = REQUEST_WEIGHT_MAX;
+	weigh(L, question->stanza, 0, &left);
+	return left == 0;
+}
+
 static int look_up(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
+	if (need == S2SP_NEED_WAITING && is_too_heavy(L, question))
+		return S2SP_WAITING_FULL;
 	if (need == S2SP_NEED_ACCESS) {
 		if (!s2sp_policy_external_access(question->policy, question->parts.node))
 			return S2SP_ACCESS_DENIED;
@@ -205,8 +249,8 @@ static bool type_from_token(struct s2sp_text token, enum s2sp_partner_type *type
 
 /*
  * authorise{ partner_type, direction = "in" | "out", stanza, ["local"] = "user" | "host" | "component" | "room", group_chat =
- *   "allow" | "refuse", presence_authorization = "automatic" | "user", and the facts that are known: access, account, listed,
- *   directed, requested, standing } -> "allow" | "refuse", reason, rule, change. "wait", the name of the fact that is missing.
+ *   "allow" | "refuse", presence_authorization = "automatic" | "user", contact = the address, and the facts that are known:
+ *   access, account, listed, directed, requested, standing, blocked, contacts, waiting } -> "allow" | "refuse", reason, rule, change. "wait", the name of the fact that is missing.
  * The same decision as for traffic. An unknown word is an error.
  */
 static int authorise(lua_State *L) {
@@ -219,6 +263,7 @@ static int authorise(lua_State *L) {
 	luaL_argcheck(L, type_from_token(option(L, "partner_type"), &facts.partner_type), 1, "partner_type");
 	luaL_argcheck(L, facts.kind != S2SP_STANZA_UNKNOWN, 1, "stanza");
 	luaL_argcheck(L, facts.local != S2SP_LOCAL_UNKNOWN, 1, "local");
+	facts.spellings = has_spellings(facts.local, option(L, "contact"));
 	facts.direction = s2sp_text_equal(option(L, "direction"), S2SP_TEXT("out")) ? S2SP_OUTGOING : S2SP_INCOMING;
 	for (int need = S2SP_NEED_NOTHING + 1; need < S2SP_NEED_COUNT; need++) {
 		struct s2sp_text token = option(L, s2sp_need_token((enum s2sp_need)need));

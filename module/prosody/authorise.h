@@ -62,11 +62,15 @@ const char *s2sp_to_remember(const struct s2sp_stanza_facts *facts);
 /* Whether core says this for a user, in one way if there is such a user and in another if not. */
 bool s2sp_speaks_for_user(const struct s2sp_lua_question *question);
 
+/* Whether it may be core's bounce of what was sent to an address that nobody can have: an error from somebody's full JID. */
+bool s2sp_may_bounce(const struct s2sp_lua_question *question);
+
 /*
  * If the stanza at `stanza` holds a status note, pushes a copy without it and returns true; else pushes nothing. Of presence: every
  * <status/> of the stream's namespace wherever it stands, and the text of XEP-0256; of iq: the text of jabber:iq:last (XEP-0012). The
  * copy shares what it can with the original, its attributes among it, and is kept (guard.notes) for the next recipient of the same
- * stanza: one copy serves a whole broadcast. May throw for want of memory.
+ * stanza: one copy serves a whole broadcast. Costs one pass over the stanza, with a kept copy one over its top level. May throw for
+ * want of memory.
  */
 bool s2sp_lua_without_notes(lua_State *L, int stanza, int guard);
 

@@ -42,6 +42,28 @@ bool s2sp_speaks_for_user(const struct s2sp_lua_question *question) {
 	       question->facts.local == S2SP_LOCAL_USER && question->parts.bare.length == question->local.length;
 }
 
+bool s2sp_may_bounce(const struct s2sp_lua_question *question) {
+	enum s2sp_stanza_kind kind = question->facts.kind;
+	return (kind == S2SP_STANZA_MESSAGE_ERROR || kind == S2SP_STANZA_IQ_ERROR || kind == S2SP_STANZA_PRESENCE_ERROR) &&
+	       question->facts.local == S2SP_LOCAL_USER && question->parts.bare.length != question->local.length;
+}
+
+/*
+ * Whether the error comes from an address that nobody can have. Core bounces what is sent there before any handler of ours sees it
+ * (0.12.3, 13.0.1), in the same way whoever the rest of the address is: it is the host that speaks, and what may become of
+ * the user must not show.
+ */
+static bool is_nobodys(lua_State *L, const struct s2sp_lua_question *question) {
+	int top = lua_gettop(L);
+	bool nobodys = false;
+	if (s2sp_may_bounce(question) && s2sp_lua_field(L, question->guard, "is_address") == LUA_TFUNCTION) {
+		lua_pushlstring(L, question->local.bytes, question->local.length);
+		nobodys = lua_pcall(L, 1, 1, 0) == LUA_OK && lua_isboolean(L, -1) && !lua_toboolean(L, -1);
+	}
+	lua_settop(L, top);
+	return nobodys;
+}
+
 int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	struct s2sp_text name = s2sp_raw_text(L, stanza, S2SP_KEY_NAME);
 	if (s2sp_text_equal(name, S2SP_TEXT("db:verify")))
@@ -58,6 +80,10 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 	if (!s2sp_lua_question_begin(L, &question, S2SP_OUTGOING, policy, partner, ARG_GUARD, ARG_HOST, stanza)) {
 		lua_pushboolean(L, true); /* no stanza at all: it goes nowhere */
 		return 1;
+	}
+	if (is_nobodys(L, &question)) {
+		question.facts.local = S2SP_LOCAL_HOST;
+		question.facts.spellings = false;
 	}
 	struct s2sp_authorisation decision = s2sp_lua_authorise(L, &question);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)

@@ -162,7 +162,7 @@ bool s2sp_look_out(lua_State *L, struct s2sp_here *here) {
 		return false;
 	push_rest(L, &question, stream->policy, OUT_STANZA, OUT_ATTR);
 	struct s2sp_authorisation decision = authorise(L, here, &question, S2SP_OUTGOING, stream->partner, OUT_FROM);
-	if (decision.verdict != S2SP_VERDICT_ALLOW || s2sp_speaks_for_user(&question) || s2sp_to_remember(&question.facts) != NULL ||
+	if (decision.verdict != S2SP_VERDICT_ALLOW || s2sp_may_bounce(&question) || s2sp_speaks_for_user(&question) || s2sp_to_remember(&question.facts) != NULL ||
 	    is_own_answer(L, question.facts.kind))
 		return false;
 	enum s2sp_notes notes = S2SP_NOTES_NONE;

@@ -27,57 +27,51 @@ static bool is_named(lua_State *L, int element, struct s2sp_text name) {
 	return s2sp_text_equal(s2sp_raw_text(L, element, S2SP_KEY_NAME), name);
 }
 
-/* Whether one of its children is a string (text) or a table (an element). */
-static bool has_child(lua_State *L, int element, int type) {
+static bool has_text(lua_State *L, int element) {
 	lua_Integer count = (lua_Integer)lua_rawlen(L, element);
 	for (lua_Integer i = 1; i <= count; i++) {
 		int child = lua_rawgeti(L, element, i);
 		lua_pop(L, 1);
-		if (child == type)
+		if (child != LUA_TTABLE)
 			return true;
 	}
 	return false;
-}
-
-static bool has_text(lua_State *L, int element) {
-	return has_child(L, element, LUA_TSTRING);
 }
 
 static bool is_last_activity(lua_State *L, int element, struct s2sp_text xmlns) {
 	return s2sp_text_equal(xmlns, S2SP_TEXT("jabber:iq:last")) && is_named(L, element, S2SP_TEXT("query"));
 }
 
-static enum found look(lua_State *L, int element, struct s2sp_text inherited, int depth);
-
-static bool look_inside(lua_State *L, int element, struct s2sp_text xmlns, int depth) {
+/*
+ * Whether there is anything for `clean` to take out of the element at `element`, itself included. Each element is looked at once,
+ * and nothing is allocated but stack.
+ */
+static bool look(lua_State *L, int element, struct s2sp_text inherited, int depth) {
+	if (depth > DEPTH_MAX || !lua_checkstack(L, 8))
+		return true;
 	int top = lua_gettop(L);
-	bool found = false;
+	struct s2sp_text name = s2sp_raw_text(L, element, S2SP_KEY_NAME), xmlns = inherited;
+	bool status = s2sp_text_equal(name, S2SP_TEXT("status")), query = s2sp_text_equal(name, S2SP_TEXT("query")), known = false;
+	if (status && depth > 0 && is_stream_namespace(namespace_of(L, element, inherited)))
+		return true;
+	bool last = query && depth > 0 && is_last_activity(L, element, namespace_of(L, element, inherited));
 	/* The list of all children and not `tags`: it is what goes onto the wire. */
 	lua_Integer count = (lua_Integer)lua_rawlen(L, element);
+	bool found = false;
 	for (lua_Integer i = 1; !found && i <= count; i++) {
-		lua_rawgeti(L, element, i);
-		found = look(L, top + 1, xmlns, depth) != FOUND_NOTHING;
+		int type = lua_rawgeti(L, element, i);
+		if (type == LUA_TTABLE) {
+			/* Most have nothing but text in them: their namespace does not matter. */
+			if (!known && depth > 0)
+				xmlns = namespace_of(L, element, inherited);
+			known = true;
+			found = look(L, top + 1, xmlns, depth + 1);
+		} else {
+			found = last;
+		}
 		lua_settop(L, top);
 	}
 	return found;
-}
-
-static enum found look(lua_State *L, int element, struct s2sp_text inherited, int depth) {
-	if (!lua_istable(L, element))
-		return FOUND_NOTHING;
-	if (depth > DEPTH_MAX || !lua_checkstack(L, 8))
-		return FOUND_NOTE;
-	struct s2sp_text name = s2sp_raw_text(L, element, S2SP_KEY_NAME);
-	bool status = s2sp_text_equal(name, S2SP_TEXT("status"));
-	/* Most are neither, and have nothing but text in them: their namespace does not matter. */
-	if (!status && !s2sp_text_equal(name, S2SP_TEXT("query")) && !has_child(L, element, LUA_TTABLE))
-		return FOUND_NOTHING;
-	struct s2sp_text xmlns = namespace_of(L, element, inherited);
-	if (status && is_stream_namespace(xmlns))
-		return FOUND_NOTE;
-	if (is_last_activity(L, element, xmlns) && has_text(L, element))
-		return FOUND_INSIDE;
-	return look_inside(L, element, xmlns, depth + 1) ? FOUND_INSIDE : FOUND_NOTHING;
 }
 
 /* Pushes a copy of the element's own fields with empty `tags`. */
@@ -96,57 +90,108 @@ static void push_shell(lua_State *L, int element) {
 		lua_setmetatable(L, -2);
 }
 
-/* Pushes a copy without what `look` finds in it. Text and elements without notes are shared. */
-static void push_cleaned(lua_State *L, int element, struct s2sp_text inherited, int depth) {
-	luaL_checkstack(L, 12, NULL);
-	/* Of a stanza itself, `inherited` is what look_inside was told: the two must find the same. */
-	struct s2sp_text xmlns = depth == 0 ? inherited : namespace_of(L, element, inherited);
-	bool without_text = is_last_activity(L, element, xmlns);
-	push_shell(L, element);
-	int copy = lua_gettop(L);
-	lua_getfield(L, copy, "tags");
-	int tags = copy + 1;
-	lua_Integer count = (lua_Integer)lua_rawlen(L, element), children = 0, elements = 0;
-	for (lua_Integer i = 1; i <= count; i++) {
-		int type = lua_rawgeti(L, element, i);
-		int child = tags + 1;
-		enum found found = type == LUA_TTABLE ? look(L, child, xmlns, depth + 1) : without_text ? FOUND_NOTE : FOUND_NOTHING;
-		if (found == FOUND_INSIDE)
-			push_cleaned(L, child, xmlns, depth + 1);
-		if (found != FOUND_NOTE) {
-			if (type == LUA_TTABLE) {
-				lua_pushvalue(L, -1);
-				lua_rawseti(L, tags, ++elements);
-			}
-			lua_rawseti(L, copy, ++children);
-		}
-		lua_settop(L, tags);
+/* A copy in the making: its children so far. Its table and its `tags` are at two stack indexes of their own. */
+struct copy {
+	int at, tags;
+	bool begun;
+	lua_Integer children, elements;
+};
+
+/* Pops a child and appends it. */
+static void append(lua_State *L, struct copy *copy) {
+	if (lua_istable(L, -1)) {
+		lua_pushvalue(L, -1);
+		lua_rawseti(L, copy->tags, ++copy->elements);
 	}
-	lua_settop(L, copy);
+	lua_rawseti(L, copy->at, ++copy->children);
+}
+
+/* Makes the copy, with the first `before` children of the element. */
+static void begin(lua_State *L, struct copy *copy, int element, lua_Integer before) {
+	push_shell(L, element);
+	lua_getfield(L, -1, "tags");
+	lua_replace(L, copy->tags);
+	lua_replace(L, copy->at);
+	copy->begun = true;
+	for (lua_Integer i = 1; i <= before; i++) {
+		lua_rawgeti(L, element, i);
+		append(L, copy);
+	}
 }
 
 /*
- * Whether the copy at `copy` is still what a new one would be: the same attributes, the same children in the same order, but for
- * notes. The attributes are those of the stanza itself, in which core puts one recipient after the other.
+ * What `look` would find is left out. INSIDE: a copy has been pushed; else nothing. A copy is begun where the first thing is found in
+ * an element, so that each child is looked at once and copied at most once; text and elements without notes are shared.
  */
-static bool is_current(lua_State *L, int stanza, int copy) {
+static enum found clean(lua_State *L, int element, struct s2sp_text inherited, int depth) {
+	if (depth > DEPTH_MAX)
+		return FOUND_NOTE;
+	luaL_checkstack(L, 16, NULL);
+	/* Of a stanza itself, no namespace counts, as in `look`: the two must find the same. */
+	struct s2sp_text xmlns = depth == 0 ? inherited : namespace_of(L, element, inherited);
+	if (depth > 0 && is_named(L, element, S2SP_TEXT("status")) && is_stream_namespace(xmlns))
+		return FOUND_NOTE;
+	bool without_text = depth > 0 && is_last_activity(L, element, xmlns);
+	int top = lua_gettop(L), child = top + 3;
+	struct copy copy = { .at = top + 1, .tags = top + 2 };
+	lua_settop(L, copy.tags);
+	lua_Integer count = (lua_Integer)lua_rawlen(L, element);
+	for (lua_Integer i = 1; i <= count; i++) {
+		int type = lua_rawgeti(L, element, i);
+		enum found found = FOUND_NOTHING;
+		if (type == LUA_TTABLE)
+			found = clean(L, child, xmlns, depth + 1);
+		else if (without_text)
+			found = FOUND_NOTE;
+		if (found != FOUND_NOTHING && !copy.begun)
+			begin(L, &copy, element, i - 1);
+		if (found != FOUND_NOTE && copy.begun)
+			append(L, &copy);
+		lua_settop(L, copy.tags);
+	}
+	lua_settop(L, copy.begun ? copy.at : top);
+	return copy.begun ? FOUND_INSIDE : FOUND_NOTHING;
+}
+
+/*
+ * guard.notes[stanza] is what the copy was made of, child by child, with the copy itself at 0. It is as good as a new one while the
+ * stanza has the same table of attributes (in which core puts one recipient after the other) and the same children in the same order:
+ * that is what core and modules exchange, add and take away. What stands inside a child is not looked at again for each recipient:
+ * nobody changes a child in place that others have been sent already (0.12.3, 13.0.1), and to see it would cost a pass for each.
+ */
+static bool is_current(lua_State *L, int stanza, int made_of) {
 	int top = lua_gettop(L);
-	lua_Integer count = (lua_Integer)lua_rawlen(L, stanza), at = 0;
+	lua_Integer count = (lua_Integer)lua_rawlen(L, stanza);
+	lua_rawgeti(L, made_of, 0);
 	s2sp_raw(L, stanza, S2SP_KEY_ATTR);
-	s2sp_raw(L, copy, S2SP_KEY_ATTR);
-	bool current = lua_rawequal(L, top + 1, top + 2);
+	s2sp_raw(L, top + 1, S2SP_KEY_ATTR);
+	bool current = lua_rawequal(L, top + 2, top + 3) && count == (lua_Integer)lua_rawlen(L, made_of);
 	lua_settop(L, top);
 	for (lua_Integer i = 1; current && i <= count; i++) {
-		enum found found = lua_rawgeti(L, stanza, i) == LUA_TTABLE ? look(L, top + 1, (struct s2sp_text){ NULL, 0 }, 1) : FOUND_NOTHING;
-		if (found == FOUND_NOTHING) {
-			lua_rawgeti(L, copy, ++at);
-			current = lua_rawequal(L, -1, -2);
-		} else {
-			current = found == FOUND_NOTE;
-		}
+		lua_rawgeti(L, stanza, i);
+		lua_rawgeti(L, made_of, i);
+		current = lua_rawequal(L, top + 1, top + 2);
 		lua_settop(L, top);
 	}
-	return current && at == (lua_Integer)lua_rawlen(L, copy);
+	return current;
+}
+
+/* Keeps the copy at `copy` for the stanza's next recipient. */
+static void keep(lua_State *L, int stanza, int copy, int guard) {
+	int top = lua_gettop(L);
+	if (s2sp_raw(L, guard, S2SP_KEY_NOTES) == LUA_TTABLE) {
+		lua_Integer count = (lua_Integer)lua_rawlen(L, stanza);
+		lua_pushvalue(L, stanza);
+		lua_createtable(L, (int)count & 0xff, 1);
+		for (lua_Integer i = 1; i <= count; i++) {
+			lua_rawgeti(L, stanza, i);
+			lua_rawseti(L, top + 3, i);
+		}
+		lua_pushvalue(L, copy);
+		lua_rawseti(L, top + 3, 0);
+		lua_rawset(L, top + 1);
+	}
+	lua_settop(L, top);
 }
 
 /* Only what an iq itself says of last activity is looked at: what else it carries is no presence. */
@@ -162,60 +207,61 @@ static bool iq_has_note(lua_State *L, int stanza) {
 	return found;
 }
 
-static void push_iq_cleaned(lua_State *L, int stanza) {
-	push_shell(L, stanza);
-	int copy = lua_gettop(L);
-	lua_Integer count = (lua_Integer)lua_rawlen(L, stanza), elements = 0;
-	lua_getfield(L, copy, "tags");
+/* The same for what is to go out: pushes the copy, or nothing. */
+static bool clean_iq(lua_State *L, int stanza) {
+	struct s2sp_text none = { NULL, 0 };
+	int top = lua_gettop(L), child = top + 3;
+	struct copy copy = { .at = top + 1, .tags = top + 2 };
+	lua_settop(L, copy.tags);
+	lua_Integer count = (lua_Integer)lua_rawlen(L, stanza);
 	for (lua_Integer i = 1; i <= count; i++) {
-		int child = copy + 2;
-		if (lua_rawgeti(L, stanza, i) == LUA_TTABLE) {
-			if (is_last_activity(L, child, namespace_of(L, child, (struct s2sp_text){ NULL, 0 })))
-				push_cleaned(L, child, (struct s2sp_text){ NULL, 0 }, 1);
-			lua_pushvalue(L, -1);
-			lua_rawseti(L, copy + 1, ++elements);
-		}
-		lua_rawseti(L, copy, i);
-		lua_settop(L, copy + 1);
+		enum found found = FOUND_NOTHING;
+		if (lua_rawgeti(L, stanza, i) == LUA_TTABLE && is_last_activity(L, child, namespace_of(L, child, none)))
+			found = clean(L, child, none, 1);
+		if (found != FOUND_NOTHING && !copy.begun)
+			begin(L, &copy, stanza, i - 1);
+		if (copy.begun)
+			append(L, &copy);
+		lua_settop(L, copy.tags);
 	}
-	lua_settop(L, copy);
+	lua_settop(L, copy.begun ? copy.at : top);
+	return copy.begun;
 }
 
-enum s2sp_notes s2sp_lua_notes_kept(lua_State *L, int stanza, int guard) {
-	struct s2sp_text none = { NULL, 0 };
-	if (is_named(L, stanza, S2SP_TEXT("iq")))
-		return iq_has_note(L, stanza) ? S2SP_NOTES_FOUND : S2SP_NOTES_NONE;
+/* Pushes the copy from before if it will do. Cannot throw. */
+static bool push_kept(lua_State *L, int stanza, int guard) {
 	int top = lua_gettop(L);
 	if (s2sp_raw(L, guard, S2SP_KEY_NOTES) == LUA_TTABLE) {
 		lua_pushvalue(L, stanza);
 		if (lua_rawget(L, top + 1) == LUA_TTABLE && is_current(L, stanza, top + 2)) {
+			lua_rawgeti(L, top + 2, 0);
 			lua_replace(L, top + 1);
-			return S2SP_NOTES_KEPT;
+			lua_settop(L, top + 1);
+			return true;
 		}
 	}
 	lua_settop(L, top);
-	return look_inside(L, stanza, none, 1) ? S2SP_NOTES_FOUND : S2SP_NOTES_NONE;
+	return false;
+}
+
+enum s2sp_notes s2sp_lua_notes_kept(lua_State *L, int stanza, int guard) {
+	if (is_named(L, stanza, S2SP_TEXT("iq")))
+		return iq_has_note(L, stanza) ? S2SP_NOTES_FOUND : S2SP_NOTES_NONE;
+	if (push_kept(L, stanza, guard))
+		return S2SP_NOTES_KEPT;
+	return look(L, stanza, (struct s2sp_text){ NULL, 0 }, 0) ? S2SP_NOTES_FOUND : S2SP_NOTES_NONE;
 }
 
 bool s2sp_lua_without_notes(lua_State *L, int stanza, int guard) {
-	int top = lua_gettop(L);
 	stanza = lua_absindex(L, stanza);
 	guard = lua_absindex(L, guard);
-	switch (s2sp_lua_notes_kept(L, stanza, guard)) {
-	case S2SP_NOTES_NONE: return false;
-	case S2SP_NOTES_KEPT: return true;
-	case S2SP_NOTES_FOUND: break;
-	}
-	if (is_named(L, stanza, S2SP_TEXT("iq"))) {
-		push_iq_cleaned(L, stanza);
+	luaL_checkstack(L, 16, NULL);
+	if (is_named(L, stanza, S2SP_TEXT("iq")))
+		return clean_iq(L, stanza);
+	if (push_kept(L, stanza, guard))
 		return true;
-	}
-	push_cleaned(L, stanza, (struct s2sp_text){ NULL, 0 }, 0);
-	if (s2sp_raw(L, guard, S2SP_KEY_NOTES) == LUA_TTABLE) {
-		lua_pushvalue(L, stanza);
-		lua_pushvalue(L, top + 1);
-		lua_rawset(L, top + 2);
-	}
-	lua_settop(L, top + 1);
+	if (clean(L, stanza, (struct s2sp_text){ NULL, 0 }, 0) != FOUND_INSIDE)
+		return false;
+	keep(L, stanza, lua_gettop(L), guard);
 	return true;
 }

@@ -136,6 +136,12 @@ static int policy_default(lua_State *L) {
 	return 1;
 }
 
+/* policy:out_of_reach() -> whether the host takes part in no stream */
+static int policy_out_of_reach(lua_State *L) {
+	lua_pushboolean(L, s2sp_policy_out_of_reach(s2sp_lua_check_policy(L, 1)));
+	return 1;
+}
+
 /* policy:unlisted() -> how unlisted domains fare, in words */
 static int policy_unlisted(lua_State *L) {
 	const struct s2sp_partner *partner = s2sp_policy_default(s2sp_lua_check_policy(L, 1));
@@ -207,6 +213,7 @@ int s2sp_lua_open_policy(lua_State *L) {
 		{ "label", policy_label },
 		{ "partners", policy_partners },
 		{ "default", policy_default },
+		{ "out_of_reach", policy_out_of_reach },
 		{ "unlisted", policy_unlisted },
 		{ "limits", policy_limits },
 		{ "external_access", policy_external_access },

@@ -12,12 +12,13 @@
 
 enum column {
 	TYPE, DIRECTION, STANZA, LOCAL, GROUP_CHAT, PRESENCE_AUTHORIZATION, ACCESS, ACCOUNT, LISTED, DIRECTED, REQUESTED, STANDING,
-	VERDICT, REASON, CHANGE, REPLY, COLUMNS
+	BLOCKED, CONTACTS, WAITING, VERDICT, REASON, CHANGE, REPLY, COLUMNS
 };
 
 static const enum s2sp_need need_of_column[COLUMNS] = {
 	[ACCESS] = S2SP_NEED_ACCESS,     [ACCOUNT] = S2SP_NEED_ACCOUNT,     [LISTED] = S2SP_NEED_LISTING,
 	[DIRECTED] = S2SP_NEED_DIRECTED, [REQUESTED] = S2SP_NEED_REQUESTED, [STANDING] = S2SP_NEED_STANDING,
+	[BLOCKED] = S2SP_NEED_BLOCKED,   [CONTACTS] = S2SP_NEED_CONTACTS,   [WAITING] = S2SP_NEED_WAITING,
 };
 
 static enum s2sp_partner_type type_named(const char *token) {
@@ -60,10 +61,11 @@ static struct s2sp_stanza_facts facts_of(char *fields[COLUMNS], bool group_chat,
 		.local = s2sp_local_kind_from_token(s2sp_text_from(fields[LOCAL])),
 		.group_chat = group_chat,
 		.presence_automatic = automatic,
+		.spellings = strcmp(fields[BLOCKED], "-") != 0,
 	};
 	assert_int_not_equal(facts.kind, S2SP_STANZA_UNKNOWN);
 	assert_int_not_equal(facts.local, S2SP_LOCAL_UNKNOWN);
-	for (int column = ACCESS; column <= STANDING; column++) {
+	for (int column = ACCESS; column <= WAITING; column++) {
 		if (strcmp(fields[column], "-") == 0)
 			continue;
 		int value = s2sp_fact_from_token(need_of_column[column], s2sp_text_from(fields[column]));
@@ -116,6 +118,28 @@ static void test_every_combination(void **state) {
 
 typedef void check(const struct s2sp_stanza_facts *facts);
 
+/* Facts that only a few rules ask for. */
+static const struct {
+	bool spellings;
+	enum s2sp_answered blocked;
+	enum s2sp_contacts contacts;
+	enum s2sp_waiting waiting;
+} rare[] = {
+	{ false, S2SP_FACT_NO, S2SP_CONTACTS_FEW, S2SP_WAITING_ROOM },  { false, S2SP_FACT_YES, S2SP_CONTACTS_MANY, S2SP_WAITING_ROOM },
+	{ false, S2SP_FACT_NO, S2SP_CONTACTS_MANY, S2SP_WAITING_FULL }, { true, S2SP_FACT_YES, S2SP_CONTACTS_FEW, S2SP_WAITING_ROOM },
+	{ true, S2SP_FACT_NO, S2SP_CONTACTS_FEW, S2SP_WAITING_FULL },
+};
+
+static void each_rare(struct s2sp_stanza_facts facts, check *property) {
+	for (size_t i = 0; i < sizeof(rare) / sizeof(rare[0]); i++) {
+		facts.spellings = rare[i].spellings;
+		facts.blocked = rare[i].blocked;
+		facts.contacts = rare[i].contacts;
+		facts.waiting = rare[i].waiting;
+		property(&facts);
+	}
+}
+
 static void each_lookup(struct s2sp_stanza_facts facts, check *property) {
 	for (int access = 1; access < S2SP_ACCESS_COUNT; access++)
 		for (int account = 1; account < S2SP_ACCOUNT_COUNT; account++)
@@ -129,7 +153,7 @@ static void each_lookup(struct s2sp_stanza_facts facts, check *property) {
 							s2sp_fact_set(&facts, S2SP_NEED_DIRECTED, directed);
 							s2sp_fact_set(&facts, S2SP_NEED_REQUESTED, requested);
 							s2sp_fact_set(&facts, S2SP_NEED_STANDING, standing);
-							property(&facts);
+							each_rare(facts, property);
 						}
 }
 
@@ -291,6 +315,49 @@ static void test_what_is_asked_for(void **state) {
 	assert_int_equal(s2sp_authorise(&facts).need, S2SP_NEED_DIRECTED);
 }
 
+/* Where an address can be written in one way only, the host's own block list is enough; nor is a stranger's stanza worth a look. */
+static void test_when_blocks_are_asked_for(void **state) {
+	(void)state;
+	struct s2sp_stanza_facts facts = { .partner_type = S2SP_FEDERATED, .kind = S2SP_STANZA_MESSAGE, .local = S2SP_LOCAL_USER,
+		                               .access = S2SP_ACCESS_ALLOWED, .account = S2SP_ACCOUNT_EXISTS };
+	assert_true(allows(&facts));
+	facts.spellings = true;
+	assert_int_equal(s2sp_authorise(&facts).need, S2SP_NEED_BLOCKED);
+	facts.direction = S2SP_OUTGOING;
+	assert_int_equal(s2sp_authorise(&facts).need, S2SP_NEED_BLOCKED);
+	facts.kind = S2SP_STANZA_UNAVAILABLE;
+	assert_true(allows(&facts));
+	facts = (struct s2sp_stanza_facts){ .partner_type = S2SP_PUBLIC_UNVERIFIED, .kind = S2SP_STANZA_MESSAGE, .local = S2SP_LOCAL_USER,
+		                                .access = S2SP_ACCESS_ALLOWED, .account = S2SP_ACCOUNT_EXISTS, .spellings = true,
+		                                .listing = S2SP_LISTING_NO };
+	assert_int_equal(s2sp_authorise(&facts).reason, S2SP_REASON_NOT_LISTED);
+}
+
+/* The roster is counted only when a contact is about to be authorised, and what waits only when there will be one more. */
+static void test_when_there_is_counting(void **state) {
+	(void)state;
+	struct s2sp_stanza_facts facts = { .partner_type = S2SP_FEDERATED, .kind = S2SP_STANZA_SUBSCRIBE, .local = S2SP_LOCAL_USER,
+		                               .access = S2SP_ACCESS_ALLOWED, .account = S2SP_ACCOUNT_EXISTS, .presence_automatic = true };
+	facts.standing = S2SP_STANDING_AUTHORISED;
+	assert_true(allows(&facts));
+	facts.standing = S2SP_STANDING_CANCELLED;
+	assert_int_equal(s2sp_authorise(&facts).reason, S2SP_REASON_CANCELLED_BY_USER);
+	facts.standing = S2SP_STANDING_NONE;
+	assert_int_equal(s2sp_authorise(&facts).need, S2SP_NEED_CONTACTS);
+	facts.contacts = S2SP_CONTACTS_FEW;
+	assert_int_equal(s2sp_authorise(&facts).change, S2SP_REASON_SUBSCRIPTION_AUTHORISED);
+	facts.contacts = S2SP_CONTACTS_MANY;
+	assert_int_equal(s2sp_authorise(&facts).need, S2SP_NEED_WAITING);
+	facts.waiting = S2SP_WAITING_ROOM;
+	assert_true(allows(&facts));
+	assert_int_equal(s2sp_authorise(&facts).change, S2SP_REASON_NONE);
+	facts.waiting = S2SP_WAITING_FULL;
+	assert_int_equal(s2sp_authorise(&facts).reason, S2SP_REASON_NOT_LISTED);
+	facts.presence_automatic = false;
+	facts.contacts = S2SP_CONTACTS_UNKNOWN;
+	assert_int_equal(s2sp_authorise(&facts).reason, S2SP_REASON_NOT_LISTED);
+}
+
 static void test_nonsense_is_refused(void **state) {
 	(void)state;
 	struct s2sp_stanza_facts facts = { .kind = S2SP_STANZA_UNKNOWN };
@@ -333,6 +400,8 @@ int main(void) {
 		cmocka_unit_test(test_refusals_look_alike),
 		cmocka_unit_test(test_directions_are_symmetric),
 		cmocka_unit_test(test_what_is_asked_for),
+		cmocka_unit_test(test_when_blocks_are_asked_for),
+		cmocka_unit_test(test_when_there_is_counting),
 		cmocka_unit_test(test_nonsense_is_refused),
 		cmocka_unit_test(test_kinds_by_name_and_type),
 	};

@@ -79,6 +79,32 @@ static void test_defaults(void **state) {
 	s2sp_partner_table_free(table);
 }
 
+static bool is_public(struct s2sp_text domain) {
+	return s2sp_text_equal(domain, TEXT("co.uk"));
+}
+
+/* A warning, of wildcards alone: who else has a domain there is none of the partner's business. */
+static void test_wildcard_over_a_public_suffix(void **state) {
+	struct fixture *fixture = *state;
+	struct s2sp_partner_table *table;
+	s2sp_config_public_suffixes(fixture->config, is_public);
+	begin_list(fixture->config);
+	begin_partner(fixture->config, 1, "fabrikam.co.uk");
+	set_word(fixture->config, "domain", "fabrikam.co.uk");
+	set_word(fixture->config, "partner_type", "federated");
+	set(fixture->config, "additional_domains", table_value());
+	add(fixture->config, 1, "*.fabrikam.co.uk");
+	add(fixture->config, 2, "*.CO.uk.");
+	s2sp_config_end(fixture->config);
+	assert_int_equal(s2sp_config_seal_table(fixture->config, &table), S2SP_STATUS_OK);
+	assert_int_equal(s2sp_config_issue_count(fixture->config), 1);
+	assert_string_equal(s2sp_config_issue_at(fixture->config, 0)->code, "public-suffix");
+	assert_string_equal(message_at(fixture, 0),
+	                    "s2s_partners[1] (\"fabrikam.co.uk\").additional_domains[2]: got \"*.CO.uk.\"; is over a public suffix, so anybody "
+	                    "who gets a domain there is this partner; name the partner's own domains");
+	s2sp_partner_table_free(table);
+}
+
 static void test_every_setting(void **state) {
 	struct fixture *fixture = *state;
 	struct s2sp_config *config = fixture->config;
@@ -397,6 +423,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_nothing_is_valid, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_setting, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_wildcard_over_a_public_suffix, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_near_miss, setup, teardown),
 		cmocka_unit_test(test_nearest_words),
 		cmocka_unit_test(test_numbers_as_written),

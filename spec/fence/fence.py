@@ -23,6 +23,7 @@ CORE_SYSTEM = {"string.h", "stdint.h", "stdbool.h", "stddef.h", "limits.h"}
 LIBRARY = [
     ("openssl/", "module/ident/certificate.c and its private parts",
      re.compile(r"^module/ident/(certificate(_\w+)?\.c|certificate_\w+\.h)$")),
+    ("libpsl.h", "module/ident/public_suffix.c", re.compile(r"^module/ident/public_suffix\.c$")),
     ("idn2.h", "module/ident/idna.c", re.compile(r"^module/ident/idna\.c$")),
 ]
 LUA_HEADERS = {"lua.h", "lauxlib.h", "lualib.h", "luaconf.h", "lua.hpp"}

@@ -9,6 +9,7 @@
 static const int counts[S2SP_NEED_COUNT] = {
 	[S2SP_NEED_ACCESS] = S2SP_ACCESS_COUNT, [S2SP_NEED_ACCOUNT] = S2SP_ACCOUNT_COUNT, [S2SP_NEED_LISTING] = S2SP_LISTING_COUNT,
 	[S2SP_NEED_DIRECTED] = S2SP_FACT_COUNT, [S2SP_NEED_REQUESTED] = S2SP_FACT_COUNT, [S2SP_NEED_STANDING] = S2SP_STANDING_COUNT,
+	[S2SP_NEED_BLOCKED] = S2SP_FACT_COUNT, [S2SP_NEED_CONTACTS] = S2SP_CONTACTS_COUNT, [S2SP_NEED_WAITING] = S2SP_WAITING_COUNT,
 };
 
 static void check_properties(const struct s2sp_stanza_facts *facts, const struct s2sp_authorisation *found) {
@@ -25,6 +26,7 @@ static void check_properties(const struct s2sp_stanza_facts *facts, const struct
 	if (user) {
 		CHECK(facts->access == S2SP_ACCESS_ALLOWED);
 		CHECK(!in || facts->account == S2SP_ACCOUNT_EXISTS);
+		CHECK(!in || !facts->spellings || facts->blocked == S2SP_FACT_NO);
 	}
 	bool talk = facts->kind == S2SP_STANZA_MESSAGE || facts->kind == S2SP_STANZA_IQ_GET || facts->kind == S2SP_STANZA_IQ_SET;
 	if (user && talk && facts->partner_type == S2SP_PUBLIC_UNVERIFIED)
@@ -33,7 +35,7 @@ static void check_properties(const struct s2sp_stanza_facts *facts, const struct
 	if (found->change == S2SP_REASON_SUBSCRIPTION_AUTHORISED)
 		CHECK(in && user && facts->presence_automatic && facts->kind == S2SP_STANZA_SUBSCRIBE &&
 		      facts->standing != S2SP_STANDING_BLOCKED && facts->standing != S2SP_STANDING_CANCELLED &&
-		      facts->standing != S2SP_STANDING_UNAVAILABLE);
+		      facts->standing != S2SP_STANDING_UNAVAILABLE && facts->contacts == S2SP_CONTACTS_FEW);
 	else if (found->change != S2SP_REASON_NONE)
 		CHECK(found->change == S2SP_REASON_STATUS_NOTE_REMOVED && facts->partner_type != S2SP_FEDERATED);
 }
@@ -47,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		.local = (enum s2sp_local_kind)choose(&choices, S2SP_LOCAL_COUNT),
 		.group_chat = choose(&choices, 2),
 		.presence_automatic = choose(&choices, 2),
+		.spellings = choose(&choices, 2),
 	};
 	struct s2sp_stanza_facts known = facts, asked = facts;
 	int values[S2SP_NEED_COUNT] = { 0 };

@@ -69,7 +69,7 @@ def authorisation():
     for line in (FIXTURES / "authorisation.tsv").read_text().splitlines()[1::37]:
         columns = line.split("\t")
         # Not the values themselves, but something that differs wherever the row does.
-        yield bytes(sum(column.encode()) % 251 for column in columns[:12]) + texts(b"presence", columns[2].encode())
+        yield bytes(sum(column.encode()) % 251 for column in columns[:15]) + texts(b"presence", columns[2].encode())
 
 
 def stream():

@@ -121,6 +121,78 @@ describe("copies without status notes", function ()
 		assert.is_nil(without(presence));
 	end);
 
+	it("are made anew when a child was exchanged for another", function ()
+		local inside = element("x", { xmlns = "urn:lab" }, element("presence", { xmlns = "jabber:client" }, note("a")));
+		local presence = element("presence", { to = "a@ver.test" }, inside, element("show", nil, "away"), "text");
+		local first = without(presence);
+		assert.equal(first, without(presence));
+		presence[3] = note("b");
+		assert.same("presence(x(presence()),show(away))", show(without(presence)));
+		presence[2] = note("c");
+		assert.same("presence(x(presence()))", show(without(presence)));
+		table.remove(presence);
+		assert.same("presence(x(presence()))", show(without(presence)));
+		local second = without(presence);
+		presence.attr = { to = "b@ver.test" };
+		assert.not_equal(second, without(presence));
+		assert.same("b@ver.test", without(presence).attr.to);
+	end);
+
+	-- What a copy is, said in the plainest way.
+	local function model(tag, inherited, depth)
+		if depth > 64 then return nil; end
+		local xmlns = depth > 0 and tag.attr.xmlns or inherited;
+		local ours = not xmlns or xmlns == "jabber:client" or xmlns == "jabber:server";
+		if depth > 0 and tag.name == "status" and ours then return nil; end
+		local last = depth > 0 and tag.name == "query" and xmlns == "jabber:iq:last";
+		local inside = {};
+		for _, child in ipairs(tag) do
+			if type(child) == "table" then
+				table.insert(inside, model(child, xmlns, depth + 1));
+			elseif not last then
+				table.insert(inside, child);
+			end
+		end
+		return ("%s(%s)"):format(tag.name, table.concat(inside, ","));
+	end
+
+	local state = 7;
+	local function draw(n)
+		state = (state * 1103515245 + 12345) & 0x7fffffff;
+		return (state >> 8) % n + 1;
+	end
+
+	local function random_tree(depth)
+		local names = { "status", "query", "show", "x" };
+		local spaces = { "jabber:client", "jabber:iq:last", "urn:lab", false, false, false };
+		local tag = element(names[draw(#names)], { xmlns = spaces[draw(#spaces)] or nil });
+		for _ = 1, depth > 0 and draw(4) - 1 or 0 do
+			local child = draw(3) == 1 and "text" or random_tree(depth - 1);
+			table.insert(tag, child);
+			if type(child) == "table" then table.insert(tag.tags, child); end
+		end
+		return tag;
+	end
+
+	it("are what remains of a stanza, whatever it is made of", function ()
+		local changed = 0;
+		for _ = 1, 3000 do
+			local presence = element("presence", {}, random_tree(5), random_tree(3), random_tree(0));
+			local before, expected = show(presence), model(presence, nil, 0);
+			local copy = without(presence);
+			assert.same(expected, show(copy or presence));
+			assert.same(before == expected, copy == nil);
+			assert.same(before, show(presence));
+			changed = changed + (copy and 1 or 0);
+			for i, tag in ipairs(copy and copy.tags or {}) do
+				local elements = {};
+				for _, child in ipairs(copy) do if type(child) == "table" then table.insert(elements, child); end end
+				assert.equal(elements[i], tag);
+			end
+		end
+		assert.truthy(changed > 500 and changed < 2900);
+	end);
+
 	it("end where nesting goes beyond reason", function ()
 		local deep = note("deep");
 		for _ = 1, 10000 do deep = element("x", nil, deep); end

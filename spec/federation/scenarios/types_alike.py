@@ -16,6 +16,7 @@ OFFLINE, BROKEN, MISSING = (f"{name}@{HOST}" for name in ("olaf", "bruno", "nobo
 ERIN = f"erin@{HOST}"
 _numbers = itertools.count()
 
+PUBSUB = "http://jabber.org/protocol/pubsub"
 PAYLOADS = {
     "ping": "<ping xmlns='urn:xmpp:ping'/>",
     "time": "<time xmlns='urn:xmpp:time'/>",
@@ -29,6 +30,38 @@ PAYLOADS = {
     "pubsub-tune": "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='http://jabber.org/protocol/tune'/></pubsub>",
     "pubsub-subscribe": "<pubsub xmlns='http://jabber.org/protocol/pubsub'><subscribe node='urn:lab' jid='eve@x.test'/></pubsub>",
     "pubsub-owner": "<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'><configure node='urn:lab'/></pubsub>",
+    **{f"pubsub-{name}": f"<pubsub xmlns='{PUBSUB}'><{name}{node}/></pubsub>"
+       for name in ("subscriptions", "affiliations", "options", "default", "create", "retract", "unsubscribe", "publish", "items")
+       for node in ("",)},
+    **{f"pubsub-{name}-node": f"<pubsub xmlns='{PUBSUB}'><{name} node='urn:lab'/></pubsub>"
+       for name in ("subscriptions", "affiliations", "default", "create")},
+    "pubsub-options-jid": f"<pubsub xmlns='{PUBSUB}'><options node='urn:lab' jid='eve@x.test'/></pubsub>",
+    "pubsub-create-configure": f"<pubsub xmlns='{PUBSUB}'><create node='urn:lab'/><configure/></pubsub>",
+    "pubsub-publish-item": f"<pubsub xmlns='{PUBSUB}'><publish node='urn:lab'><item id='1'><x xmlns='urn:lab'/></item></publish></pubsub>",
+    "pubsub-retract-item": f"<pubsub xmlns='{PUBSUB}'><retract node='urn:lab'><item id='1'/></retract></pubsub>",
+    "pubsub-item": f"<pubsub xmlns='{PUBSUB}'><items node='urn:lab'><item id='1'/></items></pubsub>",
+    "pubsub-empty": f"<pubsub xmlns='{PUBSUB}'/>",
+    "pubsub-two": f"<pubsub xmlns='{PUBSUB}'><subscriptions/><affiliations/></pubsub>",
+    **{f"pubsub-owner-{name}{node[:5]}": f"<pubsub xmlns='{PUBSUB}#owner'><{name}{node}/></pubsub>"
+       for name in ("subscriptions", "affiliations", "default", "configure", "delete", "purge") for node in ("", " node='urn:lab'")},
+    "pubsub-owner-deep": f"<pubsub xmlns='{PUBSUB}#owner'><configure node='urn:lab'><x xmlns='jabber:x:data' type='submit'/></configure></pubsub>",
+    "info-pep": "<query xmlns='http://jabber.org/protocol/disco#info' node='http://jabber.org/protocol/tune'/>",
+    "items-node": "<query xmlns='http://jabber.org/protocol/disco#items' node='urn:lab'/>",
+    "items-pep": "<query xmlns='http://jabber.org/protocol/disco#items' node='http://jabber.org/protocol/tune'/>",
+    "vcard4": "<vcard xmlns='urn:ietf:params:xml:ns:vcard-4.0'/>",
+    "vcard-full": "<vCard xmlns='vcard-temp'><FN>eve</FN></vCard>",
+    "avatar": f"<pubsub xmlns='{PUBSUB}'><items node='urn:xmpp:avatar:metadata' max_items='1'/></pubsub>",
+    "keys": f"<pubsub xmlns='{PUBSUB}'><items node='eu.siacs.conversations.axolotl.devicelist'/></pubsub>",
+    "archive": "<query xmlns='urn:xmpp:mam:2'/>",
+    "archive-preferences": "<prefs xmlns='urn:xmpp:mam:2'/>",
+    "carbons": "<enable xmlns='urn:xmpp:carbons:2'/>",
+    "block": "<block xmlns='urn:xmpp:blocking'><item jid='eve@x.test'/></block>",
+    "privacy": "<query xmlns='jabber:iq:privacy'/>",
+    "old-time": "<query xmlns='jabber:iq:time'/>",
+    "uptime": "<query xmlns='jabber:iq:last'><x xmlns='urn:lab'/></query>",
+    "bytestreams": "<query xmlns='http://jabber.org/protocol/bytestreams'/>",
+    "muc-admin": "<query xmlns='http://jabber.org/protocol/muc#admin'><item affiliation='owner'/></query>",
+    "no-namespace": "<query/>",
     "private": "<query xmlns='jabber:iq:private'><x xmlns='urn:lab'/></query>",
     "roster": "<query xmlns='jabber:iq:roster'/>",
     "roster-push": "<query xmlns='jabber:iq:roster'><item jid='eve@x.test'/></query>",
@@ -38,6 +71,8 @@ PAYLOADS = {
     "slot": "<request xmlns='urn:xmpp:http:upload:0' filename='x' size='1'/>",
     "unknown": "<query xmlns='urn:lab:unknown'/>",
 }
+# No resource (RFC 7622 3.4): core bounces it, before it has looked for the user.
+INVALID = ("/\ue000", "/" + "x" * 1100)
 ERROR = "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
 INVITE = "<x xmlns='http://jabber.org/protocol/muc#user'><invite to='{to}'/></x>"
 
@@ -138,6 +173,8 @@ def scenario_unverified(fixture):
     mark = {jid: fixture.clients[jid].mark() for jid in (ALICE, DORA)}
     with Stranger(fixture, UNV) as stranger:
         for name in STANZAS:
+            for resource in INVALID:
+                compare(stranger, name, addresses((ALICE, OFFLINE, MISSING, DORA, BROKEN), resource))
             for resource in ("", "/home"):
                 heard = compare(stranger, name, addresses((ALICE, OFFLINE, MISSING, DORA, BROKEN), resource))
                 request = name.startswith("message") and "error" not in name or name.startswith("iq get") or name.startswith("iq set")
@@ -163,6 +200,8 @@ def trusted(domain, subscribe):
                         users += (ALICE,)
                 for resource in ("", "/home"):
                     compare(stranger, name, addresses(users, resource))
+                for resource in INVALID:
+                    compare(stranger, name, addresses((MISSING, DORA, OFFLINE, ALICE), resource))
         assert from_strangers(fixture.clients[DORA], seen) == []
     return scenario
 
@@ -204,3 +243,15 @@ def scenario_nothing_is_kept_for_nobody(fixture):
             stranger.ask(STANZAS[name], f"made-up@{HOST}")
     assert fixture.edge.roster(f"made-up@{HOST}") == ""
     assert "load_roster: asked for: made-up@" not in fixture.edge.log_since()
+
+
+def scenario_what_is_published_is_seen(fixture):
+    """An answer with something in it is no harvest: it is what the user shows to everybody."""
+    publish = ("<pubsub xmlns='{0}'><publish node='urn:lab:open'><item id='one'><happy xmlns='urn:lab:open'/></item></publish>"
+               "<publish-options><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'><value>{0}#publish-options</value>"
+               "</field><field var='pubsub#access_model'><value>open</value></field></x></publish-options></pubsub>").format(PUBSUB)
+    with Client(ERIN, fixture.edge.address) as erin, Stranger(fixture, MANUAL) as stranger:
+        answer = erin.iq(None, publish, "set")
+        assert answer.get("type") == "result", answer
+        ask = f"<iq from='{{from_}}' to='{{to}}' id='same' type='get'><pubsub xmlns='{PUBSUB}'><items node='urn:lab:open'/></pubsub></iq>"
+        assert "urn:lab:open" in stranger.ask(ask, ERIN) and "happy" in stranger.ask(ask, ERIN)

@@ -1,0 +1,204 @@
+"""Stanzas of hostile size and number, by users and by partners: what is kept for them has a bound, and they cost in proportion."""
+
+import itertools
+
+from fedlab.client import Client
+from fedlab.probe import Probe
+from fedlab.xmlstream import BIDI
+
+from scenarios._edge import ALICE, HOST, PING
+from scenarios._types import FED, MANUAL, UNV, VER, bob, note, start
+
+FULL, WAITING, CAROL, DAVE, ERIN = (f"{name}@{HOST}" for name in ("full", "waiting", "carol", "dave", "erin"))
+CONTACTS, REQUESTS = 500, 200       # docs/partner-types.md
+_numbers = itertools.count()
+
+
+def setup(lab):
+    many = {f"c{number}@{FED if number % 2 else 'sub.' + FED}": "from" for number in range(CONTACTS - 2)}
+    fixture = start(lab, users=[FULL, WAITING, CAROL, DAVE, ERIN],
+                    rosters={FULL: {**many, **{f"c{number}@{VER}": "to" for number in range(20)}},
+                             WAITING: {f"old@{MANUAL}": "to"},
+                             DAVE: {f"c{number}@{UNV}": "both" for number in range(40)}})
+    for domain in (FED, VER, MANUAL, UNV):
+        lab.dns.server(domain, "127.0.200.1")
+    return fixture
+
+
+def teardown(fixture):
+    fixture.close()
+
+
+class Stream:
+    def __init__(self, fixture, domain):
+        self.domain = domain
+        self.probe = Probe(fixture.edge.address, from_=domain, to=HOST, leaf=fixture.lab.certificates.leaf(domain))
+        self.probe.secure()
+        self.probe.send(f"<bidi xmlns='{BIDI}'/>")
+        assert self.probe.external().name == "success"
+        self.probe.features()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.probe.close()
+
+    def ask(self, text):
+        """All that has come by the time that a ping sent behind it is answered."""
+        end = f"end{next(_numbers)}"
+        self.probe.send(text)
+        self.probe.send(f"<iq from='{self.domain}' to='{HOST}' id='{end}' type='get'>{PING}</iq>")
+        heard = []
+        while True:
+            element = self.probe.read(20)
+            if element.get("id") == end:
+                return heard
+            heard.append(element)
+
+    def subscribe(self, name, to, inside=""):
+        return [stanza.get("type") for stanza in
+                self.ask(f"<presence from='{name}@{self.domain}' to='{to}' type='subscribe'>{inside}</presence>") if stanza.name == "presence"]
+
+
+def asked_by(client, since=0):
+    return [stanza.get("from") for stanza in client.stanzas[since:] if stanza.name == "presence" and stanza.get("type") == "subscribe"]
+
+
+def scenario_automatic_authorisation_ends(fixture):
+    """The additional domains of one partner count together; another partner's contacts go on."""
+    full = fixture.client(FULL)
+    with Stream(fixture, FED) as fed, Stream(fixture, VER) as ver:
+        assert "subscribed" in fed.subscribe("last", FULL)
+        assert "subscribed" in fed.subscribe("verylast", FULL)
+        mark = full.mark()
+        assert fed.subscribe("toomany", FULL) == ["unavailable"], "as for anybody who waits for the user"
+        full.roster()
+        assert asked_by(full, mark) == [f"toomany@{FED}"]
+        assert f"toomany@{FED}" not in full.roster()
+        assert "subscribed" in ver.subscribe("other", FULL)
+        full.authorise(f"toomany@{FED}")
+        full.roster()
+        assert full.roster()[f"toomany@{FED}"]["subscription"] == "from"
+    log = fixture.edge.shell(f'partners:explain("one@{FED}", "{FULL}", "subscribe")')
+    assert "verdict: allow" in log and "changed" not in log, log
+
+
+def scenario_requests_that_wait(fixture):
+    """No partner can fill a roster with requests of made-up senders."""
+    waiting = fixture.client(WAITING)
+    with Stream(fixture, MANUAL) as manual, Stream(fixture, FED) as fed:
+        for number in range(REQUESTS):
+            manual.probe.send(f"<presence from='s{number}@{MANUAL}' to='{WAITING}' type='subscribe'/>")
+        manual.ask("")
+        waiting.roster()
+        assert len(set(asked_by(waiting))) == REQUESTS
+        mark, log = waiting.mark(), fixture.edge.mark()
+        assert manual.subscribe("onemore", WAITING) == ["unavailable"], "as for anybody else"
+        fixture.edge.wait_log("not-listed: no more of the partner's requests can wait", mark=log)
+        assert manual.subscribe("s5", WAITING) == ["unavailable"], "who waits already (core tells the user once)"
+        assert manual.subscribe("old", WAITING) == ["unavailable"], "and who is in the roster"
+        waiting.roster()
+        assert asked_by(waiting, mark) == [f"old@{MANUAL}"]
+        assert f"onemore@{MANUAL}" not in fixture.edge.roster(WAITING)
+        assert "subscribed" in fed.subscribe("friend", WAITING), "others are not concerned"
+        waiting.presence(f"s7@{MANUAL}", "unsubscribed")
+        waiting.roster()
+        mark = waiting.mark()
+        manual.subscribe("onemore", WAITING)
+        waiting.roster()
+        assert asked_by(waiting, mark) == [f"onemore@{MANUAL}"], "there is room again"
+
+
+def scenario_large_requests_do_not_wait(fixture):
+    carol = fixture.client(CAROL)
+    with Stream(fixture, MANUAL) as manual:
+        mark = carol.mark()
+        for inside in ("<status>%s</status>" % ("x" * 100000), "<x/>" * 20000, "<x>" * 200 + "</x>" * 200):
+            assert manual.subscribe("large", CAROL, inside) == ["unavailable"]
+        assert manual.subscribe("small", CAROL, "<status>please</status>") == ["unavailable"]
+        carol.roster()
+        assert asked_by(carol, mark) == [f"small@{MANUAL}"]
+        assert "large" not in fixture.edge.roster(CAROL)
+
+
+def scenario_a_refused_roster_set_changes_nothing(fixture):
+    """Core takes a set of one item only: what it refuses must not undo what the user has cancelled."""
+    erin = fixture.client(ERIN)
+    contact = f"eve@{FED}"
+    erin.presence(contact, "unsubscribed")
+    erin.roster()
+    with Stream(fixture, FED) as fed:
+        items = "".join(f"<item jid='{jid}'/>" for jid in (contact, *(f"x{number}@{FED}" for number in range(3000))))
+        for inside in (items, f"<item jid='{contact}'/>" * 2, f"<item xmlns='urn:lab' jid='{contact}'/>", f"<other jid='{contact}'/>",
+                       f"<item jid='{contact}/x'/>"):
+            answer = erin.iq(None, f"<query xmlns='jabber:iq:roster'>{inside}</query>", "set")
+            assert answer.get("type") == "error", (inside[:80], answer)
+            assert fed.subscribe("eve", ERIN) == ["unavailable"], inside[:80]
+        assert erin.roster_set(contact, remove=True).get("type") == "error", "there is nothing to remove"
+        assert fed.subscribe("eve", ERIN) == ["unavailable"]
+        assert erin.roster_set(contact).get("type") == "result"
+        assert "subscribed" in fed.subscribe("eve", ERIN)
+        assert erin.roster_set(contact, remove=True).get("type") == "result"
+        assert fed.subscribe("eve", ERIN)[-1] == "unavailable"
+        assert contact not in erin.roster()
+
+
+def broadcast(fixture, client, stream, inside):
+    """What each contact of dave's gets of his presence."""
+    client.presence(inside=inside + "<x xmlns='urn:lab:end'/>")
+    heard = {}
+    while len(heard) < 40:
+        element = stream.probe.read(30)
+        if element.name == "presence" and element.find("x", "urn:lab:end") is not None:
+            heard[element.get("to")] = element
+    return heard
+
+
+def scenario_deep_and_wide_presence(fixture):
+    """Notes at the bottom of deep trees, and after thousands of children, are taken out for everybody."""
+    dave = fixture.client(DAVE)
+    secret = "secret"
+    leaf = f"<status xmlns='jabber:client'>{secret}</status>"
+    shapes = {
+        "deep": "<x xmlns='urn:lab'>" * 60 + leaf + "</x>" * 60,
+        "each level": "".join("<x xmlns='urn:lab'>" + "<y/>" * 500 for _ in range(50)) + leaf + "</x>" * 50,
+        "wide": "<y xmlns='urn:lab'/>" * 4000 + leaf,
+        "below the depth that is sent": "<x xmlns='urn:lab'>" * 300 + leaf + "</x>" * 300,
+        "text": "<x xmlns='urn:lab'>" + "word<y/>" * 3000 + leaf + "</x>",
+    }
+    with Stream(fixture, UNV) as stream:
+        for name, inside in shapes.items():
+            for element in broadcast(fixture, dave, stream, inside).values():
+                assert secret not in str(element), name
+        plain = broadcast(fixture, dave, stream, "<show>away</show><status>secret</status><x xmlns='urn:lab'><y/></x>")
+        for element in plain.values():
+            assert element.find("show").text == "away" and note(element) is None and element.find("x", "urn:lab") is not None
+
+
+def scenario_answers_of_others_come_back(fixture):
+    """One user asks without end; another still gets his answer."""
+    alice, carol = fixture.client(ALICE), fixture.client(CAROL)
+    with Stream(fixture, UNV) as stream:
+        carol.send_raw(f"<iq to='{UNV}' type='get' id='carols'>{PING}</iq>")
+        asked = stream.probe.read(10)
+        while asked.get("id") != "carols":
+            asked = stream.probe.read(10)
+        for block in range(0, 10050, 150):
+            alice.send_raw("".join(f"<iq to='{UNV}' type='get' id='a{number}'>{PING}</iq>" for number in range(block, block + 150)))
+            while stream.probe.read(20).get("id") != f"a{block + 149}":
+                pass
+        for user, id_ in ((carol, "carols"), (alice, "a10049"), (alice, "a1")):
+            stream.probe.send(f"<iq from='{UNV}' to='{user.full_jid}' type='result' id='{id_}'/>")
+        carol.wait_stanza(lambda stanza: stanza.get("id") == "carols" and stanza.get("type") == "result")
+        alice.wait_stanza(lambda stanza: stanza.get("id") == "a10049" and stanza.get("type") == "result")
+        alice.assert_nothing(lambda stanza: stanza.get("id") == "a1" and stanza.get("type") == "result", 0.3)
+
+
+def scenario_who_is_asked_may_be_there(fixture):
+    """The bounds are of what would be kept: bob of a partner with room is asked for as ever."""
+    carol = fixture.client(CAROL)
+    mark = carol.mark()
+    with Stream(fixture, MANUAL) as manual:
+        manual.subscribe("bob", CAROL)
+    carol.wait_presence(bob(MANUAL), "subscribe", since=mark)
