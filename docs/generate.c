@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../module/prosody/prosody_vocabulary.h"
 #include "negotiation.h"
 #include "reason.h"
 
@@ -129,7 +130,10 @@ static void print_reasons(void) {
 			printf("\n## %s\n", heading(i));
 		if (i == S2SP_REASON_STATUS_NOTE_REMOVED)
 			printf("\nNot refusals: the stanza was changed, or answered for the user.\n");
-		printf("\n### `%s`\n\n%s\n", row->token, row->operator_text);
+		struct s2sp_line text;
+		s2sp_line_begin(&text);
+		s2sp_vocabulary_write(&s2sp_prosody_vocabulary, row->operator_text, &text);
+		printf("\n### `%s`\n\n%s\n", row->token, text.bytes);
 		if (row->grade == S2SP_REASON_GRADE_CHANGE)
 			continue;
 		/* The reasons for stanzas close no stream. */

@@ -13,5 +13,6 @@
 #include "stream.h"
 #include "stream_limits.h"
 #include "text.h"
+#include "vocabulary.h"
 
 #endif

@@ -75,7 +75,7 @@ static struct s2sp_decision nothing_now(const struct s2sp_stream *stream) {
 	unsigned methods = methods_of(stream);
 	if (!stream->tls) {
 		if (stream->partner->row->tls == S2SP_REQUIRED)
-			return refuse(S2SP_REASON_TLS_REQUIRED, "the partner's entry says tls = \"required\"");
+			return refuse(S2SP_REASON_TLS_REQUIRED, "the partner's entry says {tls = required}");
 		if (!(methods & S2SP_METHOD_TCP_DIALBACK))
 			return refuse(S2SP_REASON_TLS_REQUIRED, "no method of this partner works without TLS");
 	} else {
@@ -137,7 +137,7 @@ struct s2sp_decision s2sp_stream_identify(struct s2sp_stream *stream, struct s2s
 	const struct s2sp_partner *partner =
 		domain.length == 0 ? NULL : s2sp_policy_find(stream->policy, domain, NULL);
 	if (partner == NULL)
-		return end(stream, S2SP_REASON_UNLISTED_DOMAIN, "no entry covers the domain and s2s_partners_default is \"refuse\"");
+		return end(stream, S2SP_REASON_UNLISTED_DOMAIN, "no entry covers the domain and {option.default} is \"refuse\"");
 	if (stream->partner != NULL && stream->partner != partner)
 		return end(stream, S2SP_REASON_WRONG_DOMAIN, "one stream carries one domain pair");
 	stream->partner = partner;
@@ -208,7 +208,7 @@ struct s2sp_decision s2sp_stream_starttls(struct s2sp_stream *stream) {
 	if (stream->tls || stream->stage >= S2SP_STAGE_AUTHENTICATED)
 		return end(stream, S2SP_REASON_TLS_NOT_SUPPORTED, "STARTTLS comes once, before authentication");
 	if (stream->stage == S2SP_STAGE_IDENTIFIED && !(methods_of(stream) & S2SP_METHODS_OVER_TLS))
-		return end(stream, S2SP_REASON_TLS_NOT_SUPPORTED, "the partner's entry says tls = \"not_supported\"");
+		return end(stream, S2SP_REASON_TLS_NOT_SUPPORTED, "the partner's entry says {tls = not_supported}");
 	return allow("TLS may be started");
 }
 
@@ -451,7 +451,7 @@ struct s2sp_decision s2sp_decide_route(const struct s2sp_policy *policy, struct 
 		return refuse(S2SP_REASON_CONFIG_INVALID, "no valid partner configuration is running for this host");
 	const struct s2sp_partner *found = domain.length == 0 ? NULL : s2sp_policy_find(policy, domain, NULL);
 	if (found == NULL)
-		return refuse(S2SP_REASON_UNLISTED_DOMAIN, "no entry covers the domain and s2s_partners_default is \"refuse\"");
+		return refuse(S2SP_REASON_UNLISTED_DOMAIN, "no entry covers the domain and {option.default} is \"refuse\"");
 	if (dialback_verify && !(s2sp_policy_methods(policy, found) & S2SP_METHODS_DIALBACK))
 		return refuse(S2SP_REASON_DIALBACK_NOT_ALLOWED, "dialback is not among the partner's methods");
 	*partner = found;
