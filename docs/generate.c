@@ -144,6 +144,11 @@ static void print_reasons(void) {
 }
 
 int main(int argc, char **argv) {
+	const char *missing = s2sp_vocabulary_lacks(&s2sp_prosody_vocabulary);
+	if (missing != NULL) {
+		fprintf(stderr, "generate_docs: the vocabulary has no {%s}\n", missing);
+		return 1;
+	}
 	if (argc == 2 && strcmp(argv[1], "negotiation") == 0)
 		print_negotiation();
 	else if (argc == 2 && strcmp(argv[1], "reasons") == 0)

@@ -10,10 +10,6 @@
 #define S2SP_COUNT_MAX 1000000000u
 #define S2SP_PROXY_PORT 5269 /* RFC 6120 14.7 */
 
-#define S2SP_OPTION_DEFAULT "s2s_partners_default"
-#define S2SP_OPTION_LIMITS "s2s_partners_limits"
-#define S2SP_OPTION_ACCESS "s2s_partners_external_access"
-
 enum s2sp_section {
 	S2SP_SECTION_NONE = 0,
 	S2SP_SECTION_LIST,
@@ -68,6 +64,7 @@ struct s2sp_draft {
 struct s2sp_config {
 	struct s2sp_allocator allocator;
 	s2sp_domain_to_ascii *to_ascii;
+	const struct s2sp_vocabulary *vocabulary;
 	struct s2sp_issues issues;
 	struct s2sp_partner_table *table;
 	struct s2sp_policy *policy;
@@ -76,7 +73,7 @@ struct s2sp_config {
 	enum s2sp_open open;
 	size_t open_items;      /* of the open list or map, refused ones included */
 	struct s2sp_text place; /* of the list, escaped, in the table's arena */
-	bool braces_told;       /* the list has been told about its missing braces */
+	bool not_a_list_told;   /* one partner stands where the list must be, and that has been said */
 	struct s2sp_line path;  /* of what was begun */
 	/* What is being set or added; borrowed, valid during the call. */
 	struct s2sp_text key;
@@ -93,14 +90,17 @@ struct s2sp_finding {
 	const char *key;                /* NULL: what is being set */
 	const struct s2sp_value *value; /* NULL: nothing was written */
 	bool typed;                     /* the type is what is wrong with it */
-	const char *expected;
-	const char *nearest; /* NULL: none */
+	const char *expected;           /* static, with slots of the vocabulary */
+	const struct s2sp_line *told;   /* or what has been put together already, which has none */
+	const char *nearest;            /* NULL: none */
 };
 /* OK or NO_MEMORY, as everything below. */
 enum s2sp_status s2sp_config_report(struct s2sp_config *config, const struct s2sp_finding *finding);
-/* An error about the current key. */
+/* An error about the current key; the second for what has been put together already. */
 enum s2sp_status s2sp_config_refuse(struct s2sp_config *config, const char *code, const struct s2sp_value *value,
 									const char *expected);
+enum s2sp_status s2sp_config_refuse_told(struct s2sp_config *config, const char *code, const struct s2sp_value *value,
+										 const struct s2sp_line *told);
 
 /*
  * Values of one type; what is refused has become an issue, and *taken is false. Integers are 1 to S2SP_COUNT_MAX;
@@ -116,9 +116,6 @@ enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struc
 
 /* Ends the list or map at hand: an empty one is an issue, and known to be one only now. */
 enum s2sp_status s2sp_config_close_list(struct s2sp_config *config);
-
-/* Appends `.key`, `["odd key"]` or `[1]`. */
-void s2sp_config_path_key(struct s2sp_line *path, struct s2sp_text key);
 
 /* The table or policy that owns what the draft points to. */
 struct s2sp_arena *s2sp_config_arena(struct s2sp_config *config);
@@ -144,8 +141,10 @@ enum s2sp_status s2sp_config_draft_finish(struct s2sp_config *config);
 /* s2sp_limits before anything is set, and what the two limits of connections say of each other. */
 void s2sp_config_limits_begin(struct s2sp_limits *limits);
 enum s2sp_status s2sp_config_limits_finish(struct s2sp_config *config);
+/* The smallest limit that any partner of the policy has, its own or the general one. */
+uint32_t s2sp_config_least_connections(const struct s2sp_policy *policy);
 
-/* The host's own options against every row; fills in the methods of the policy. */
-enum s2sp_status s2sp_config_judge_host(struct s2sp_config *config, const struct s2sp_host_options *options);
+/* The host's constraints (NULL: none) against every row; fills in the methods of the policy. */
+enum s2sp_status s2sp_config_constrain(struct s2sp_config *config, const struct s2sp_constraints *constraints);
 
 #endif

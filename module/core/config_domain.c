@@ -9,7 +9,7 @@ static enum s2sp_status refuse_fault(struct s2sp_config *config, const struct s2
 	s2sp_line_add(&expected, "this ");
 	s2sp_line_add(&expected, s2sp_domain_fault_text(fault));
 	s2sp_line_add(&expected, "; must be a domain such as \"fabrikam.com\"");
-	return s2sp_config_refuse(config, "bad-domain", value, expected.bytes);
+	return s2sp_config_refuse_told(config, "bad-domain", value, &expected);
 }
 
 static enum s2sp_status refuse_duplicate(struct s2sp_config *config, const struct s2sp_value *value, struct s2sp_text canonical,
@@ -33,7 +33,7 @@ static enum s2sp_status refuse_duplicate(struct s2sp_config *config, const struc
 		s2sp_line_add(&expected, ").additional_domains");
 	}
 	s2sp_line_add(&expected, "; a domain may stand only once in the whole list, remove one of the two");
-	return s2sp_config_refuse(config, "duplicate-domain", value, expected.bytes);
+	return s2sp_config_refuse_told(config, "duplicate-domain", value, &expected);
 }
 
 /* Enters a domain for the draft, whose number is the next one. `name` is in the arena. */

@@ -39,21 +39,21 @@ static enum s2sp_status check_required(struct s2sp_config *config) {
 }
 
 /* Which key of an invalid or dubious row to speak of, and what to do about it. */
-static const char *row_mend(const struct s2sp_negotiation_row *row, const char **key) {
+static const char *row_remedy(const struct s2sp_negotiation_row *row, const char **key) {
 	*key = "tls";
 	if (row->verdict == S2SP_ROW_WARNING) {
 		if (row->tls == S2SP_REQUIRED) {
 			*key = "dialback";
-			return "; remove it, or set sasl = \"optional\"";
+			return "; remove it, or set {sasl = optional}";
 		}
-		return row->dialback ? "; set tls = \"required\" to rule that out"
-							 : "; set tls = \"required\", or dialback = true to let them in";
+		return row->dialback ? "; set {tls = required} to rule that out"
+							 : "; set {tls = required}, or {dialback = true} to let them in";
 	}
 	if (row->sasl != S2SP_NOT_SUPPORTED)
-		return "; set tls = \"required\", or sasl = \"not_supported\" and dialback = true";
+		return "; set {tls = required}, or {sasl = not_supported} and {dialback = true}";
 	*key = "sasl";
-	return row->tls == S2SP_NOT_SUPPORTED ? "; set dialback = true, or both tls and sasl to \"required\""
-										  : "; set sasl = \"required\" or dialback = true";
+	return row->tls == S2SP_NOT_SUPPORTED ? "; set {dialback = true}, or both tls and sasl to \"required\""
+										  : "; set {sasl = required} or {dialback = true}";
 }
 
 static enum s2sp_status check_row(struct s2sp_config *config) {
@@ -68,7 +68,7 @@ static enum s2sp_status check_row(struct s2sp_config *config) {
 	struct s2sp_line expected;
 	s2sp_line_begin(&expected);
 	s2sp_line_add(&expected, row->text);
-	s2sp_line_add(&expected, row_mend(row, &key));
+	s2sp_vocabulary_write(config->vocabulary, row_remedy(row, &key), &expected);
 	enum s2sp_requirement requirement = key[0] == 't' ? row->tls : row->sasl;
 	struct s2sp_value value = { .kind = S2SP_VALUE_STRING, .string = s2sp_text_from(s2sp_requirement_token(requirement)) };
 	if (key[0] == 'd')
@@ -79,7 +79,7 @@ static enum s2sp_status check_row(struct s2sp_config *config) {
 								  .code = row->verdict == S2SP_ROW_ERROR ? "impossible-negotiation" : "dubious-negotiation",
 								  .key = key,
 								  .value = &value,
-								  .expected = expected.bytes,
+								  .told = &expected,
 							  });
 }
 
@@ -92,8 +92,8 @@ static enum s2sp_status check_certificates(struct s2sp_config *config, enum s2sp
 		return s2sp_config_report(config, &(struct s2sp_finding){
 											  .code = "certificate-without-tls",
 											  .key = name,
-											  .expected = "no certificate is ever seen with tls = \"not_supported\"; "
-														  "remove it, or set tls = \"required\"",
+											  .expected = "no certificate is ever seen with {tls = not_supported}; "
+														  "remove it, or set {tls = required}",
 										  });
 	if ((draft->partner.row->methods & S2SP_METHOD_TCP_DIALBACK) == 0)
 		return S2SP_STATUS_OK;
@@ -102,7 +102,7 @@ static enum s2sp_status check_certificates(struct s2sp_config *config, enum s2sp
 										  .code = "certificate-not-always",
 										  .key = name,
 										  .expected = "TCP dialback remains possible and shows no certificate; "
-													  "set tls = \"required\" to rule that out",
+													  "set {tls = required} to rule that out",
 									  });
 }
 

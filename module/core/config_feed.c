@@ -83,13 +83,12 @@ static enum s2sp_status stray_partner(struct s2sp_config *config, struct s2sp_te
 	speak_of(config, key);
 	if (!s2sp_config_is_partner_key(key))
 		return s2sp_config_refuse(config, "stray-key", value, "a list of partners has no keys; remove it");
-	/* One partner without its own braces: said once, not for every key of it. */
-	if (config->braces_told)
+	/* One partner where a list must be: said once, not for every key of it. */
+	if (config->not_a_list_told)
 		return S2SP_STATUS_OK;
-	config->braces_told = true;
+	config->not_a_list_told = true;
 	return s2sp_config_refuse(config, "missing-braces", value,
-							  "one partner stands where a list of partners must be; put it in braces of its own: "
-							  "{ { domain = ...; partner_type = ... } }");
+							  "one partner stands where a list of partners must be; {not_a_list}");
 }
 
 enum s2sp_status s2sp_config_stray(struct s2sp_config *config, struct s2sp_text key, const struct s2sp_value *value) {
@@ -101,8 +100,8 @@ enum s2sp_status s2sp_config_stray(struct s2sp_config *config, struct s2sp_text 
 	config->open_items++;
 	return s2sp_config_refuse(config, "stray-key", value,
 							  config->open == S2SP_OPEN_USERS
-								  ? "every user is a key with \"allow\" or \"deny\": users = { [\"name\"] = \"deny\" }"
-								  : "a list has no keys; write its items one after the other: { \"first\", \"second\" }");
+								  ? "every user is a key with \"allow\" or \"deny\": users{is}{sample.users}"
+								  : "a list has no keys; write its items one after the other: {sample.list}");
 }
 
 enum s2sp_status s2sp_config_gap(struct s2sp_config *config, size_t first, size_t last) {
@@ -118,7 +117,7 @@ enum s2sp_status s2sp_config_gap(struct s2sp_config *config, size_t first, size_
 		s2sp_line_add(&expected, "]");
 	}
 	s2sp_line_add(&expected, ", but a list must have no holes; move the later entries up");
-	return s2sp_config_refuse(config, "hole", NULL, expected.bytes);
+	return s2sp_config_refuse_told(config, "hole", NULL, &expected);
 }
 
 enum s2sp_status s2sp_config_issue(struct s2sp_config *config, enum s2sp_severity severity, const char *code,

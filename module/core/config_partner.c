@@ -99,7 +99,7 @@ static enum s2sp_status set_trust_anchors(struct s2sp_config *config, const stru
 /* Announces a list; its items come through s2sp_config_add. */
 static enum s2sp_status open_list(struct s2sp_config *config, const struct s2sp_value *value, enum s2sp_open open,
 								  const char *expected, bool *taken) {
-	*taken = value->kind == S2SP_VALUE_TABLE;
+	*taken = value->kind == S2SP_VALUE_COMPOUND;
 	if (!*taken) {
 		return s2sp_config_report(
 			config, &(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
@@ -122,7 +122,7 @@ static enum s2sp_status set_key(struct s2sp_config *config, enum s2sp_partner_ke
 		return set_description(config, value, taken);
 	case S2SP_KEY_ADDITIONAL_DOMAINS:
 		return open_list(config, value, S2SP_OPEN_ADDITIONAL_DOMAINS,
-						 "must be a list of domains: { \"corp.fabrikam.com\", \"*.it.fabrikam.com\" }", taken);
+						 "must be a list of domains: {sample.domains}", taken);
 	case S2SP_KEY_PARTNER_TYPE:
 		return set_partner_type(config, value, taken);
 	case S2SP_KEY_TLS:
@@ -134,7 +134,7 @@ static enum s2sp_status set_key(struct s2sp_config *config, enum s2sp_partner_ke
 	case S2SP_KEY_TRUST_ANCHORS:
 		return set_trust_anchors(config, value, taken);
 	case S2SP_KEY_PINNED_KEYS:
-		return open_list(config, value, S2SP_OPEN_PINNED_KEYS, "must be a list of pins: { \"sha256//BASE64=\" }", taken);
+		return open_list(config, value, S2SP_OPEN_PINNED_KEYS, "must be a list of pins: {sample.pins}", taken);
 	case S2SP_KEY_CONNECTION_LIMIT:
 		return s2sp_config_integer(config, value, &draft->partner.connection_limit, taken);
 	case S2SP_KEY_KEEPALIVE:
@@ -160,7 +160,7 @@ enum s2sp_status s2sp_config_set_partner(struct s2sp_config *config, const struc
 	if (of_default && (key == S2SP_KEY_DOMAIN || key == S2SP_KEY_ADDITIONAL_DOMAINS))
 		return s2sp_config_refuse(config, "domain-in-default", value,
 								  "the policy for unlisted domains names none; remove the key, or list the domain in "
-								  "s2s_partners");
+								  "{option.partners}");
 	bool taken = false;
 	enum s2sp_status status = set_key(config, key, value, &taken);
 	config->draft.given |= 1u << key;

@@ -145,5 +145,5 @@ enum s2sp_status s2sp_config_set_proxy(struct s2sp_config *config, const struct 
 	s2sp_line_add(&expected, fault);
 	s2sp_line_add(&expected, "; must be ");
 	s2sp_line_add(&expected, what);
-	return s2sp_config_refuse(config, "bad-proxy", value, expected.bytes);
+	return s2sp_config_refuse_told(config, "bad-proxy", value, &expected);
 }

@@ -23,6 +23,10 @@ struct s2sp_text s2sp_line_text(const struct s2sp_line *line);
 
 void s2sp_line_add(struct s2sp_line *line, const char *string);
 void s2sp_line_add_text(struct s2sp_line *line, struct s2sp_text text);
+/*
+ * What stands before item `index` of a list of `count` items: nothing, ", ", or `last` before the last one (" or ", " and ").
+ */
+void s2sp_line_add_joint(struct s2sp_line *line, size_t index, size_t count, const char *last);
 void s2sp_line_add_number(struct s2sp_line *line, uint64_t number);
 /* As an administrator would write it: 20, 2.5, 1e+20, nan. */
 void s2sp_line_add_double(struct s2sp_line *line, double number);

@@ -51,7 +51,7 @@ struct s2sp_partner {
 	const struct s2sp_pin *pins;
 	struct s2sp_text name;        /* canonical primary domain; "unlisted" for the default policy */
 	struct s2sp_text description; /* as written; may be empty */
-	struct s2sp_text place;       /* where it was written: "s2s_partners[3]", "partners.d/eu.cfg.lua[12]" */
+	struct s2sp_text place;       /* where it was written: the option or file, and "[3]" */
 	const struct s2sp_text *additional; /* canonical, wildcards as "*.fabrikam.com", in the order written */
 	struct s2sp_text proxy_host;        /* canonical domain or IP literal; empty: ask DNS */
 };

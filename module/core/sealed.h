@@ -45,7 +45,7 @@ struct s2sp_policy {
 	bool access_allowed; /* of users that are not named */
 	uint8_t default_methods;
 	uint8_t methods_left; /* of every partner's row, while methods is NULL */
-	uint8_t *methods;     /* by index of the partner, where the host's options do not take the same from all of them; else NULL */
+	uint8_t *methods;     /* by index of the partner, where the host's constraints do not take the same from all of them; else NULL */
 	struct s2sp_limits limits;
 	uint32_t least_connections; /* the smallest limit that any partner has, its own or the general one */
 	struct s2sp_index users; /* value 1: allow, 0: deny */

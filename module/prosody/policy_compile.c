@@ -4,9 +4,11 @@
 #include <sys/random.h>
 
 #include "../ident/idna.h"
+#include "host_options.h"
 #include "pages.h"
 #include "policy.h"
 #include "policy_feed.h"
+#include "prosody_vocabulary.h"
 
 #define CONFIG_CLASS "s2s_partners.config"
 
@@ -46,7 +48,7 @@ static struct s2sp_config **new_config(lua_State *L) {
 	} while (got < 0 && errno == EINTR);
 	if (got != (ssize_t)sizeof(seed))
 		luaL_error(L, "the system gives no random numbers");
-	*slot = s2sp_config_new(&allocator, s2sp_idna_to_ascii, seed);
+	*slot = s2sp_config_new(&allocator, s2sp_idna_to_ascii, &s2sp_prosody_vocabulary, seed);
 	if (*slot == NULL)
 		luaL_error(L, "not enough memory");
 	return slot;
@@ -162,53 +164,6 @@ int s2sp_lua_compile_table(lua_State *L) {
 	return give_back(L, config, s2sp_config_seal_table(*config, table), 3);
 }
 
-static bool boolean_field(lua_State *L, int table, const char *name, bool otherwise) {
-	bool value = field(L, table, name) == LUA_TBOOLEAN ? lua_toboolean(L, -1) : otherwise;
-	lua_pop(L, 1);
-	return value;
-}
-
-/* The strings of a list, in a userdata that is pushed; they are kept alive by the list. */
-static struct s2sp_text *text_list(lua_State *L, int table, const char *name, size_t *count) {
-	*count = 0;
-	if (field(L, table, name) != LUA_TTABLE)
-		return NULL;
-	size_t length = (size_t)lua_rawlen(L, -1);
-	struct s2sp_text *texts = lua_newuserdatauv(L, (length + 1) * sizeof(*texts), 0);
-	for (size_t i = 1; i <= length; i++) {
-		lua_rawgeti(L, -2, (lua_Integer)i);
-		struct s2sp_value value = s2sp_lua_value(L, -1);
-		if (value.kind == S2SP_VALUE_STRING)
-			texts[(*count)++] = value.string;
-		lua_pop(L, 1);
-	}
-	return texts;
-}
-
-/* Whole seconds; 0 (unknown) for what is no time. */
-static uint32_t seconds_field(lua_State *L, int table, const char *name) {
-	lua_Number number = field(L, table, name) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
-	lua_pop(L, 1);
-	if (!(number > 0))
-		return 0;
-	return number >= UINT32_MAX ? UINT32_MAX : (uint32_t)number;
-}
-
-/* What is pushed here must stay on the stack while the options are in use. */
-static struct s2sp_host_options read_options(lua_State *L, int spec) {
-	struct s2sp_host_options options = { .require_encryption = true, .allow_encryption = true };
-	if (field(L, spec, "options") != LUA_TTABLE)
-		return options;
-	int table = lua_gettop(L);
-	options.require_encryption = boolean_field(L, table, "require_encryption", true);
-	options.allow_encryption = boolean_field(L, table, "allow_encryption", true);
-	options.secure_auth = boolean_field(L, table, "secure_auth", false);
-	options.s2s_timeout = seconds_field(L, table, "s2s_timeout");
-	options.secure_domains = text_list(L, table, "secure_domains", &options.secure_domain_count);
-	options.insecure_domains = text_list(L, table, "insecure_domains", &options.insecure_domain_count);
-	return options;
-}
-
 typedef enum s2sp_status begin_function(struct s2sp_config *config, const struct s2sp_value *value);
 
 static void feed_section(lua_State *L, struct s2sp_config *config, int spec, const char *name, begin_function *begin) {
@@ -235,6 +190,12 @@ int s2sp_lua_compile_policy(lua_State *L) {
 	feed_section(L, *config, 1, "default", s2sp_config_begin_default);
 	feed_section(L, *config, 1, "limits", s2sp_config_begin_limits);
 	feed_section(L, *config, 1, "external_access", s2sp_config_begin_external_access);
-	struct s2sp_host_options options = read_options(L, 1);
-	return give_back(L, config, s2sp_config_seal_policy(*config, table, &options, policy), 3);
+	struct s2sp_host_options options = s2sp_lua_host_options(L, 1);
+	s2sp_lua_check_status(L, s2sp_host_options_tell(&options, *config));
+	struct s2sp_host_rules rules;
+	enum s2sp_status status = s2sp_host_rules_begin(&rules, &allocator, &options);
+	if (status == S2SP_STATUS_OK)
+		status = s2sp_config_seal_policy(*config, table, &rules.constraints, policy);
+	s2sp_host_rules_end(&rules);
+	return give_back(L, config, status, 3);
 }

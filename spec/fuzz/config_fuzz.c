@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../core/allocator.h"
+#include "../core/host_fixture.h"
 #include "config.h"
 #include "fuzz.h"
 #include "idna.h"
@@ -21,7 +22,7 @@ static const char *const words[] = {
 	"public_unverified", "required", "optional", "not_supported", "automatic", "user", "allow", "refuse", "deny",
 	"fabrikam.com", "*.fabrikam.com", "corp.fabrikam.com", "*.com", "contoso.com", "b\xc3\xbc" "cher.example", "192.0.2.1",
 	"xmpp.fabrikam.com:5269", "[2001:db8::1]:5269", "certs/ca.pem",
-	"sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "s2s_partners", "partners.d/eu.cfg.lua", "intern",
+	"sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "PARTNERS", "{check}", "{tls = required}", "intern",
 };
 #define WORDS (sizeof(words) / sizeof(words[0]))
 
@@ -45,9 +46,9 @@ static struct s2sp_value value(struct choices *choices) {
 		value.kind = S2SP_VALUE_BOOLEAN;
 		value.boolean = choose(choices, 2);
 	} else if (kind == 1) {
-		value.kind = S2SP_VALUE_NIL;
+		value.kind = S2SP_VALUE_ABSENT;
 	} else if (kind != 0) {
-		value.kind = S2SP_VALUE_TABLE;
+		value.kind = S2SP_VALUE_COMPOUND;
 	}
 	return value;
 }
@@ -59,7 +60,7 @@ static enum s2sp_status whole_partner(struct choices *choices, struct s2sp_confi
 	static const char *const requirements[] = { "required", "optional", "not_supported" };
 	const char *values[] = { words[32 + choose(choices, 6)], types[choose(choices, 3)], requirements[choose(choices, 3)],
 		                     requirements[choose(choices, 3)] };
-	struct s2sp_value table = { .kind = S2SP_VALUE_TABLE }, dialback = { .kind = S2SP_VALUE_BOOLEAN, .boolean = true };
+	struct s2sp_value table = { .kind = S2SP_VALUE_COMPOUND }, dialback = { .kind = S2SP_VALUE_BOOLEAN, .boolean = true };
 	enum s2sp_status status = s2sp_config_begin_partner(config, index, &table, s2sp_text_from(values[0]));
 	for (size_t i = 0; i < 4 && status == S2SP_STATUS_OK; i++) {
 		struct s2sp_value word = { .kind = S2SP_VALUE_STRING, .string = s2sp_text_from(values[i]) };
@@ -140,19 +141,18 @@ static void check_policy(const struct s2sp_policy *policy, struct s2sp_text name
 /* The policy over `table`, by the same config or by one of its own. */
 static void seal_policy(struct choices *choices, struct s2sp_config *config, const struct s2sp_partner_table *table) {
 	unsigned bits = choose(choices, 256);
-	struct s2sp_text domains[2] = { text(choices), text(choices) };
-	struct s2sp_host_options options = { .require_encryption = bits & 1, .allow_encryption = bits & 2, .secure_auth = bits & 4,
-		                                 .secure_domains = domains, .secure_domain_count = bits >> 3 & 1,
-		                                 .insecure_domains = domains + 1, .insecure_domain_count = bits >> 4 & 1,
-		                                 .s2s_timeout = bits >> 5 };
+	struct s2sp_text name = text(choices);
+	const struct test_host constrained = { .starttls_required = bits & 1, .no_tls = bits & 2, .no_dialback = bits & 4,
+		                                   .denied = bits & 8 ? words[32 + bits / 16 % 5] : NULL,
+		                                   .certified = bits & 128 ? "all" : NULL };
 	struct s2sp_policy *policy = NULL;
 	bool had_error = s2sp_config_has_error(config);
-	enum s2sp_status status = s2sp_config_seal_policy(config, table, &options, &policy);
+	enum s2sp_status status = s2sp_config_seal_policy(config, table, bits == 0 ? NULL : TEST_HOST(&constrained), &policy);
 	CHECK((status == S2SP_STATUS_OK) == (policy != NULL));
 	CHECK(!had_error || policy == NULL);
 	if (policy != NULL) {
 		CHECK(!s2sp_config_has_error(config));
-		check_policy(policy, domains[0]);
+		check_policy(policy, name);
 	}
 	if (status != S2SP_STATUS_NO_MEMORY)
 		check_issues(config);
@@ -192,7 +192,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	else if (fail == 2)
 		counting.fail_from = at + 1;
 	struct s2sp_allocator allocator = COUNTING_ALLOCATOR(&counting);
-	struct s2sp_config *config = s2sp_config_new(&allocator, s2sp_idna_to_ascii, seed);
+	struct s2sp_config *config = s2sp_config_new(&allocator, s2sp_idna_to_ascii, &test_vocabulary, seed);
 	if (config != NULL)
 		build(&choices, config);
 	s2sp_config_free(config);

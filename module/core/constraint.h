@@ -1,0 +1,41 @@
+/*
+ * What a host takes from its partners: options, modules and rules of its own that rule a method out whatever the partner's entry
+ * says. The adapter knows them and words them; the core subtracts them from each row and tells what that means.
+ */
+#ifndef S2SP_CONSTRAINT_H
+#define S2SP_CONSTRAINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "text.h"
+
+/*
+ * One of them. The words are the host's, complete (no slots of a vocabulary), NUL-terminated, and outlive the call. An error names
+ * every constraint that leaves a partner without a method: "leaves only TCP dialback, which FACT and FACT forbid; REMEDY and REMEDY".
+ * A warning names the first that takes a fallback from partners that keep a method: "PATH: got GOT; LOST".
+ */
+struct s2sp_constraint {
+	uint8_t forbids;          /* set of enum s2sp_method: none of them is a method under it */
+	bool demands_certificate; /* TLS dialback is a method only with a valid certificate */
+	const char *fact;         /* the option and its value; NULL where forbids is empty */
+	const char *remedy;       /* how to allow it; "{domain}" in it is the domain, quoted */
+	const char *remedy_all;   /* the same where no domain can be named (a wildcard, unlisted domains); NULL: `remedy` */
+	const char *path;
+	const char *got;  /* NULL: nothing to show */
+	const char *lost; /* what they lose and how to allow it; "{partners}" in it is their number and the first names */
+};
+
+#define S2SP_CONSTRAINTS_MAX 32
+
+/* All that a host can have, in the order in which they are told. */
+struct s2sp_constraints {
+	const struct s2sp_constraint *list;
+	size_t count; /* at most S2SP_CONSTRAINTS_MAX */
+	/* Bits (1 << index) of those that hold for a canonical domain; `domain` is empty where none can be named. Must not fail. */
+	uint32_t (*holding)(const void *of, struct s2sp_text domain);
+	const void *of;
+};
+
+#endif
