@@ -153,7 +153,7 @@ enum s2sp_status s2sp_config_begin_partner(struct s2sp_config *config, size_t in
 		return status;
 	if (value->kind != S2SP_VALUE_COMPOUND) {
 		status = s2sp_config_report(config, &(struct s2sp_finding){
-												.code = "not-a-table",
+												.code = "not-a-mapping",
 												.value = value,
 												.typed = true,
 												.expected = "a partner must be {mapping}: {sample.partner}",

@@ -87,7 +87,7 @@ static enum s2sp_status stray_partner(struct s2sp_config *config, struct s2sp_te
 	if (config->not_a_list_told)
 		return S2SP_STATUS_OK;
 	config->not_a_list_told = true;
-	return s2sp_config_refuse(config, "missing-braces", value,
+	return s2sp_config_refuse(config, "not-a-list", value,
 							  "one partner stands where a list of partners must be; {not_a_list}");
 }
 
