@@ -253,7 +253,3 @@ size_t s2sp_config_issue_count(const struct s2sp_config *config) {
 const struct s2sp_issue *s2sp_config_issue_at(const struct s2sp_config *config, size_t index) {
 	return s2sp_issues_at(&config->issues, index);
 }
-
-bool s2sp_config_has_error(const struct s2sp_config *config) {
-	return s2sp_issues_has_error(&config->issues);
-}

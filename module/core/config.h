@@ -121,6 +121,5 @@ const struct s2sp_limits *s2sp_config_limits(const struct s2sp_config *config);
 size_t s2sp_config_issue_count(const struct s2sp_config *config);
 /* NULL past the end. Valid until the config is freed. */
 const struct s2sp_issue *s2sp_config_issue_at(const struct s2sp_config *config, size_t index);
-bool s2sp_config_has_error(const struct s2sp_config *config);
 
 #endif

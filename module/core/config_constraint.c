@@ -85,8 +85,8 @@ static void write_methods(struct s2sp_line *line, unsigned methods) {
 }
 
 /* Why nothing is left: the constraints to blame, each with its remedy. */
-static void explain(const struct judgement *judgement, const struct s2sp_partner *partner, uint32_t bits,
-					struct s2sp_text domain, struct s2sp_line *line) {
+static void explain(const struct judgement *judgement, const struct s2sp_partner *partner, uint32_t bits, struct s2sp_text domain,
+					struct s2sp_line *line) {
 	const struct s2sp_constraint *blamed[S2SP_CONSTRAINTS_MAX];
 	unsigned methods = partner->row->methods;
 	bool tls_off = false;

@@ -126,39 +126,6 @@ enum s2sp_status s2sp_config_add_domain(struct s2sp_config *config, const struct
 	return add_text(config, value, (struct s2sp_text){ bytes, domain.length + 2u });
 }
 
-static int sextet(char c) {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* RFC 4648 4, strictly: 43 characters and one "=", no stray bits. */
-static bool decode_pin(struct s2sp_text text, struct s2sp_pin *pin) {
-	static const char prefix[] = "sha256//";
-	size_t skipped = sizeof(prefix) - 1, written = 0;
-	if (text.length != skipped + 44 || memcmp(text.bytes, prefix, skipped) != 0 || text.bytes[text.length - 1] != '=')
-		return false;
-	uint32_t bits = 0;
-	unsigned count = 0;
-	for (size_t i = skipped; i < text.length - 1; i++) {
-		int value = sextet(text.bytes[i]);
-		if (value < 0)
-			return false;
-		bits = (bits << 6) | (uint32_t)value;
-		count += 6;
-		if (count >= 8) {
-			count -= 8;
-			pin->sha256[written++] = (unsigned char)(bits >> count);
-		}
-		bits &= (1u << count) - 1;
-	}
-	return bits == 0;
-}
-
 enum s2sp_status s2sp_config_add_pin(struct s2sp_config *config, const struct s2sp_value *value) {
 	struct s2sp_draft *draft = &config->draft;
 	struct s2sp_pin pin;
@@ -166,7 +133,7 @@ enum s2sp_status s2sp_config_add_pin(struct s2sp_config *config, const struct s2
 	enum s2sp_status status = s2sp_config_string(config, value, "a pin such as \"sha256//BASE64=\"", &taken);
 	if (!taken)
 		return status;
-	if (!decode_pin(value->string, &pin))
+	if (!s2sp_pin_from_text(value->string, &pin))
 		return s2sp_config_refuse(config, "bad-pin", value,
 								  "must be \"sha256//\" and the base64 of 32 bytes (44 characters, the last one \"=\")");
 	for (size_t i = 0; i < draft->partner.pin_count; i++) {

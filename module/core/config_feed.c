@@ -15,7 +15,7 @@ enum s2sp_status s2sp_config_close_list(struct s2sp_config *config) {
 	speak_of(config, (struct s2sp_text){ NULL, 0 });
 	if (config->open_items > 0 || open == S2SP_OPEN_NOTHING || open == S2SP_OPEN_USERS)
 		return S2SP_STATUS_OK;
-	config->draft.faulty |= 1u << (pins ? S2SP_KEY_PINNED_KEYS : S2SP_KEY_ADDITIONAL_DOMAINS);
+	config->draft.faulty |= 1u << (pins ? S2SP_PARTNER_KEY_PINNED_KEYS : S2SP_PARTNER_KEY_ADDITIONAL_DOMAINS);
 	return s2sp_config_report(config, &(struct s2sp_finding){
 										  .code = "empty-list",
 										  .key = pins ? "pinned_keys" : "additional_domains",
@@ -87,8 +87,7 @@ static enum s2sp_status stray_partner(struct s2sp_config *config, struct s2sp_te
 	if (config->not_a_list_told)
 		return S2SP_STATUS_OK;
 	config->not_a_list_told = true;
-	return s2sp_config_refuse(config, "not-a-list", value,
-							  "one partner stands where a list of partners must be; {not_a_list}");
+	return s2sp_config_refuse(config, "not-a-list", value, "one partner stands where a list of partners must be; {not_a_list}");
 }
 
 enum s2sp_status s2sp_config_stray(struct s2sp_config *config, struct s2sp_text key, const struct s2sp_value *value) {

@@ -1,4 +1,5 @@
 /* The limits, and the access of local users to other servers. */
+#include "ascii.h"
 #include "config_build.h"
 
 static const char *const limit_keys[] = { "connections",        "partner_connections", "establishment_timeout",
@@ -118,7 +119,7 @@ enum s2sp_status s2sp_config_add_user(struct s2sp_config *config, const struct s
 	if (!taken)
 		return status;
 	for (size_t i = 0; i < name.length; i++)
-		folded[i] = name.bytes[i] >= 'A' && name.bytes[i] <= 'Z' ? (char)(name.bytes[i] + 32) : name.bytes[i];
+		folded[i] = s2sp_ascii_fold(name.bytes[i]);
 	name.bytes = folded;
 	if (s2sp_index_find(&config->policy->users, 0, name) != S2SP_INDEX_NONE)
 		return s2sp_config_refuse(config, "duplicate-user", value,

@@ -1,11 +1,12 @@
 /* Single values: is it of the right type, how is it shown, what is said when it is not. */
+#include "ascii.h"
 #include "config_build.h"
 
-static bool is_identifier(struct s2sp_text key) {
+/* A word that needs no quotes behind a dot. */
+static bool is_word(struct s2sp_text key) {
 	for (size_t i = 0; i < key.length; i++) {
 		char c = key.bytes[i];
-		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-		if (!letter && !(i > 0 && c >= '0' && c <= '9'))
+		if (!s2sp_ascii_is_letter(c) && c != '_' && (i == 0 || !s2sp_ascii_is_digit(c)))
 			return false;
 	}
 	return key.length > 0 && key.length <= S2SP_QUOTED_MAX;
@@ -13,7 +14,7 @@ static bool is_identifier(struct s2sp_text key) {
 
 static bool is_digits(struct s2sp_text key) {
 	for (size_t i = 0; i < key.length; i++) {
-		if (key.bytes[i] < '0' || key.bytes[i] > '9')
+		if (!s2sp_ascii_is_digit(key.bytes[i]))
 			return false;
 	}
 	return key.length > 0 && key.length <= 20;
@@ -21,7 +22,7 @@ static bool is_digits(struct s2sp_text key) {
 
 /* Appends `.key`, `["odd key"]` or `[1]`. */
 static void add_path_key(struct s2sp_line *path, struct s2sp_text key) {
-	if (is_identifier(key)) {
+	if (is_word(key)) {
 		s2sp_line_add(path, ".");
 		s2sp_line_add_text(path, key);
 		return;
@@ -113,7 +114,8 @@ static enum s2sp_status refuse_type(struct s2sp_config *config, const struct s2s
 		config, &(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
 }
 
-static enum s2sp_status refuse_type_told(struct s2sp_config *config, const struct s2sp_value *value, const struct s2sp_line *told) {
+static enum s2sp_status refuse_type_told(struct s2sp_config *config, const struct s2sp_value *value,
+										 const struct s2sp_line *told) {
 	return s2sp_config_report(config,
 							  &(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .told = told });
 }

@@ -49,8 +49,6 @@ typedef enum s2sp_domain_fault s2sp_domain_to_ascii(struct s2sp_text name, struc
  */
 enum s2sp_domain_fault s2sp_domain_parse(struct s2sp_text name, s2sp_domain_to_ascii *to_ascii, struct s2sp_domain *out);
 
-bool s2sp_domain_equal(const struct s2sp_domain *a, const struct s2sp_domain *b);
-
 /* Number of labels of a canonical domain. */
 size_t s2sp_domain_labels(const struct s2sp_domain *domain);
 

@@ -116,10 +116,6 @@ const struct s2sp_partner *s2sp_partner_table_find(const struct s2sp_partner_tab
 	return s2sp_partner_table_look_up(table, domain, match).partner;
 }
 
-bool s2sp_partner_table_is_local(const struct s2sp_partner_table *table, struct s2sp_text domain) {
-	return s2sp_index_find(&table->domains, S2SP_NAME_EXACT, domain) == S2SP_PARTNER_LOCAL;
-}
-
 const char *s2sp_partner_type_token(enum s2sp_partner_type type) {
 	switch (type) {
 	case S2SP_PUBLIC_UNVERIFIED:

@@ -7,6 +7,7 @@
 #include "domain.h"
 #include "negotiation.h"
 #include "partner.h"
+#include "pin.h"
 #include "policy.h"
 #include "reason.h"
 #include "status.h"

@@ -75,7 +75,15 @@ enum s2sp_status s2sp_host_options_tell(const struct s2sp_host_options *options,
 }
 
 /* In the order in which they are told; what takes a fallback from a partner is told of the first alone. */
-enum { REQUIRE_ENCRYPTION, SECURE_AUTH, SECURE_DOMAINS, SECURE_AUTH_CERTIFICATE, SECURE_DOMAINS_CERTIFICATE, NO_ENCRYPTION, COUNT };
+enum {
+	REQUIRE_ENCRYPTION,
+	SECURE_AUTH,
+	SECURE_DOMAINS,
+	SECURE_AUTH_CERTIFICATE,
+	SECURE_DOMAINS_CERTIFICATE,
+	NO_ENCRYPTION,
+	COUNT
+};
 
 static const struct s2sp_constraint list[COUNT] = {
 	[REQUIRE_ENCRYPTION] = {

@@ -67,7 +67,7 @@ static void test_proxies(void **state) {
 		begin(&fixture);
 		assert_int_equal(partner(fixture.config, 1, "fabrikam.com"), S2SP_STATUS_OK);
 		assert_int_equal(set_word(fixture.config, "proxy", right[i]), S2SP_STATUS_OK);
-		if (s2sp_config_has_error(fixture.config))
+		if (has_error(fixture.config))
 			fail_msg("%s: %s", right[i], s2sp_config_issue_at(fixture.config, 0)->message);
 		s2sp_config_free(fixture.config);
 	}

@@ -46,7 +46,7 @@ static void assert_invalid(struct fixture *fixture) {
 	struct s2sp_partner_table *table = (struct s2sp_partner_table *)fixture;
 	assert_int_equal(s2sp_config_seal_table(fixture->config, &table), S2SP_STATUS_INVALID);
 	assert_null(table);
-	assert_true(s2sp_config_has_error(fixture->config));
+	assert_true(has_error(fixture->config));
 }
 
 static void test_nothing_is_valid(void **state) {

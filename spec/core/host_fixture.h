@@ -89,7 +89,8 @@ static const struct s2sp_constraint test_constraints[TEST_CONSTRAINTS] = {
 };
 
 static inline bool test_covers(const char *name, struct s2sp_text domain) {
-	return name != NULL && (s2sp_text_equal(s2sp_text_from(name), S2SP_TEXT("all")) || s2sp_text_equal(s2sp_text_from(name), domain));
+	return name != NULL &&
+		   (s2sp_text_equal(s2sp_text_from(name), S2SP_TEXT("all")) || s2sp_text_equal(s2sp_text_from(name), domain));
 }
 
 static inline uint32_t test_holding(const void *of, struct s2sp_text domain) {
@@ -99,7 +100,6 @@ static inline uint32_t test_holding(const void *of, struct s2sp_text domain) {
 		   (uint32_t)test_covers(host->certified, domain) << TEST_CERTIFIED | (uint32_t)host->no_tls << TEST_NO_TLS;
 }
 
-#define TEST_HOST(host) \
-	(&(const struct s2sp_constraints){ test_constraints, TEST_CONSTRAINTS, test_holding, (host) })
+#define TEST_HOST(host) (&(const struct s2sp_constraints){ test_constraints, TEST_CONSTRAINTS, test_holding, (host) })
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "allocator.h"
 #include "feed.h"
+#include "sealed.h"
 
 static struct counting counting;
 static struct s2sp_allocator allocator = { counting_reallocate, &counting };
@@ -104,8 +105,8 @@ static void test_own_domains_are_nobodys(void **state) {
 	(void)state;
 	struct s2sp_partner_table *table = wildcard_table();
 	assert_found(table, "own.fabrikam.com", NULL, S2SP_MATCH_NONE);
-	assert_true(s2sp_partner_table_is_local(table, TEXT("own.fabrikam.com")));
-	assert_false(s2sp_partner_table_is_local(table, TEXT("fabrikam.com")));
+	assert_true(s2sp_partner_table_look_up(table, TEXT("own.fabrikam.com"), NULL).local);
+	assert_false(s2sp_partner_table_look_up(table, TEXT("fabrikam.com"), NULL).local);
 	assert_found(table, "below.own.fabrikam.com", "fabrikam.com", S2SP_MATCH_WILDCARD);
 	s2sp_partner_table_free(table);
 }

@@ -41,7 +41,8 @@ static void test_settings_are_written_as_the_host_does(void **state) {
 
 /* A text that is wrong is shown as it is; nothing is read beyond its end. */
 static void test_what_is_no_slot_stays(void **state) {
-	static const char *const texts[] = { "{", "}", "{}", "{unknown}", "a { b", "a } b {", "{check", "{ = }", "{a = }", "{ = a}", "}{" };
+	static const char *const texts[] = { "{",      "}",     "{}",     "{unknown}", "a { b", "a } b {",
+										 "{check", "{ = }", "{a = }", "{ = a}",    "}{" };
 	struct s2sp_line line;
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -97,8 +98,8 @@ static void test_reasons(void **state) {
 						   "Run \"ejabberdctl s2s_partners_check\""));
 	assert_non_null(strstr(worded(s2sp_reason_row(S2SP_REASON_UNLISTED_DOMAIN)->operator_text, &line),
 						   "and modules.mod_s2s_partners.default is \"refuse\""));
-	assert_non_null(strstr(worded(s2sp_reason_row(S2SP_REASON_TLS_REQUIRED)->operator_text, &line),
-						   "set tls: optional with dialback: true"));
+	assert_non_null(
+		strstr(worded(s2sp_reason_row(S2SP_REASON_TLS_REQUIRED)->operator_text, &line), "set tls: optional with dialback: true"));
 }
 
 static void test_rules(void **state) {
@@ -150,17 +151,21 @@ static void test_issues(void **state) {
 		"PARTNERS[2] (\"a.example\").additional_domains: got \"b.example\" (a string); must be a list of domains: "
 		"[corp.fabrikam.com, \"*.it.fabrikam.com\"]",
 		"PARTNERS[2] (\"a.example\").pinned_keys: got \"x\" (a string); must be a list of pins: [\"sha256//BASE64=\"]",
-		"PARTNERS[2] (\"a.example\").additional_domains[\"odd key\"]: got \"x\"; a list has no keys; write its items one after the "
+		"PARTNERS[2] (\"a.example\").additional_domains[\"odd key\"]: got \"x\"; a list has no keys; write its items one after "
+		"the "
 		"other: [first, second]",
 		"PARTNERS[2] (\"a.example\")[1]: got a mapping; unknown key; a list stands where a key must be: remove one dash",
 		"PARTNERS[2] (\"a.example\")[2]: got 1; unknown key; every value needs its key in front: key: value",
-		"PARTNERS[2] (\"a.example\").tls: got \"not_supported\"; SASL requires TLS; set tls: required, or sasl: not_supported and "
+		"PARTNERS[2] (\"a.example\").tls: got \"not_supported\"; SASL requires TLS; set tls: required, or sasl: not_supported "
+		"and "
 		"dialback: true",
 		"modules.mod_s2s_partners.default: got 1 (a number); must be \"refuse\" or a mapping of settings for unlisted domains",
-		"modules.mod_s2s_partners.default.domain: got \"a.example\"; the policy for unlisted domains names none; remove the key, or "
+		"modules.mod_s2s_partners.default.domain: got \"a.example\"; the policy for unlisted domains names none; remove the key, "
+		"or "
 		"list the domain in modules.mod_s2s_partners.partners",
 		"modules.mod_s2s_partners.limits: got \"x\" (a string); must be a mapping of limits: {connections: 1000, ...}",
-		"modules.mod_s2s_partners.external_access: got \"x\" (a string); must be a mapping: {default: allow, users: {name: deny}}",
+		"modules.mod_s2s_partners.external_access: got \"x\" (a string); must be a mapping: {default: allow, users: {name: "
+		"deny}}",
 		"modules.mod_s2s_partners.external_access.users: got \"x\" (a string); must be a mapping of user names: {name: deny}",
 		"modules.mod_s2s_partners.external_access.users[1]: got \"x\"; every user is a key with \"allow\" or \"deny\": "
 		"users: {name: deny}",
