@@ -129,16 +129,11 @@ enum s2sp_status s2sp_config_end(struct s2sp_config *config) {
 
 static enum s2sp_status begin_draft(struct s2sp_config *config, size_t index, struct s2sp_text name) {
 	s2sp_line_add_text(&config->path, config->place);
-	s2sp_line_add(&config->path, "[");
-	s2sp_line_add_number(&config->path, index);
-	s2sp_line_add(&config->path, "]");
+	s2sp_config_path_index(&config->path, index);
 	s2sp_config_draft_begin(config);
 	enum s2sp_status status = s2sp_arena_copy(&config->table->arena, s2sp_line_text(&config->path), &config->draft.partner.place);
-	if (name.length > 0) {
-		s2sp_line_add(&config->path, " (");
-		s2sp_line_add_quoted(&config->path, name);
-		s2sp_line_add(&config->path, ")");
-	}
+	if (name.length > 0)
+		s2sp_config_path_name(&config->path, name);
 	return status;
 }
 

@@ -114,6 +114,10 @@ enum s2sp_status s2sp_config_integer(struct s2sp_config *config, const struct s2
 enum s2sp_status s2sp_config_string(struct s2sp_config *config, const struct s2sp_value *value, const char *what, bool *taken);
 enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struct s2sp_value *value, const char *const *keys);
 
+/* How a path goes on: `[3]`, and ` ("fabrikam.com")` behind the place of a partner. */
+void s2sp_config_path_index(struct s2sp_line *path, size_t index);
+void s2sp_config_path_name(struct s2sp_line *path, struct s2sp_text name);
+
 /* Ends the list or map at hand: an empty one is an issue, and known to be one only now. */
 enum s2sp_status s2sp_config_close_list(struct s2sp_config *config);
 

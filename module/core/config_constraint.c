@@ -134,11 +134,8 @@ static enum s2sp_status refuse_partner(struct judgement *judgement, const struct
 		return S2SP_STATUS_OK;
 	s2sp_line_begin(&config->path);
 	s2sp_line_add_text(&config->path, partner->place);
-	if (!is_default(judgement, partner)) {
-		s2sp_line_add(&config->path, " (");
-		s2sp_line_add_quoted(&config->path, partner->name);
-		s2sp_line_add(&config->path, ")");
-	}
+	if (!is_default(judgement, partner))
+		s2sp_config_path_name(&config->path, partner->name);
 	s2sp_line_begin(&expected);
 	explain(judgement, partner, bits, domain, &expected);
 	struct s2sp_value value = { .kind = S2SP_VALUE_STRING, .string = s2sp_text_from(s2sp_requirement_token(partner->row->tls)) };

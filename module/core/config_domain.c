@@ -28,9 +28,8 @@ static enum s2sp_status refuse_duplicate(struct s2sp_config *config, const struc
 	if (s2sp_text_equal(first->name, canonical)) {
 		s2sp_line_add(&expected, ".domain");
 	} else {
-		s2sp_line_add(&expected, " (");
-		s2sp_line_add_quoted(&expected, first->name);
-		s2sp_line_add(&expected, ").additional_domains");
+		s2sp_config_path_name(&expected, first->name);
+		s2sp_line_add(&expected, ".additional_domains");
 	}
 	s2sp_line_add(&expected, "; a domain may stand only once in the whole list, remove one of the two");
 	return s2sp_config_refuse_told(config, "duplicate-domain", value, &expected);

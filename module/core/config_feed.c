@@ -111,9 +111,8 @@ enum s2sp_status s2sp_config_gap(struct s2sp_config *config, size_t first, size_
 	s2sp_line_begin(&expected);
 	s2sp_line_add(&expected, "nothing is there");
 	if (last > first) {
-		s2sp_line_add(&expected, " up to [");
-		s2sp_line_add_number(&expected, last);
-		s2sp_line_add(&expected, "]");
+		s2sp_line_add(&expected, " up to ");
+		s2sp_config_path_index(&expected, last);
 	}
 	s2sp_line_add(&expected, ", but a list must have no holes; move the later entries up");
 	return s2sp_config_refuse_told(config, "hole", NULL, &expected);

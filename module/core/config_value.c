@@ -20,6 +20,24 @@ static bool is_digits(struct s2sp_text key) {
 	return key.length > 0 && key.length <= 20;
 }
 
+void s2sp_config_path_index(struct s2sp_line *path, size_t index) {
+	s2sp_line_add(path, "[");
+	s2sp_line_add_number(path, index);
+	s2sp_line_add(path, "]");
+}
+
+void s2sp_config_path_name(struct s2sp_line *path, struct s2sp_text name) {
+	s2sp_line_add(path, " (");
+	s2sp_line_add_quoted(path, name);
+	s2sp_line_add(path, ")");
+}
+
+static void add_quoted_key(struct s2sp_line *path, struct s2sp_text key) {
+	s2sp_line_add(path, "[");
+	s2sp_line_add_quoted(path, key);
+	s2sp_line_add(path, "]");
+}
+
 /* Appends `.key`, `["odd key"]` or `[1]`. */
 static void add_path_key(struct s2sp_line *path, struct s2sp_text key) {
 	if (is_word(key)) {
@@ -27,11 +45,12 @@ static void add_path_key(struct s2sp_line *path, struct s2sp_text key) {
 		s2sp_line_add_text(path, key);
 		return;
 	}
+	if (!is_digits(key)) {
+		add_quoted_key(path, key);
+		return;
+	}
 	s2sp_line_add(path, "[");
-	if (is_digits(key))
-		s2sp_line_add_text(path, key);
-	else
-		s2sp_line_add_quoted(path, key);
+	s2sp_line_add_text(path, key);
 	s2sp_line_add(path, "]");
 }
 
@@ -42,15 +61,11 @@ static void show_path(const struct s2sp_config *config, const char *key, struct 
 	if (key != NULL)
 		return;
 	if (config->item > 0) {
-		s2sp_line_add(path, "[");
-		s2sp_line_add_number(path, config->item);
-		s2sp_line_add(path, "]");
+		s2sp_config_path_index(path, config->item);
 	} else if (config->stray) {
 		add_path_key(path, config->item_name);
 	} else if (config->item_name.bytes != NULL) {
-		s2sp_line_add(path, "[");
-		s2sp_line_add_quoted(path, config->item_name);
-		s2sp_line_add(path, "]");
+		add_quoted_key(path, config->item_name);
 	}
 }
 

@@ -13,8 +13,8 @@
 
 /*
  * One of them. The words are the host's, complete (no slots of a vocabulary), NUL-terminated, and outlive the call. An error names
- * every constraint that leaves a partner without a method: "leaves only TCP dialback, which FACT and FACT forbid; REMEDY and REMEDY".
- * A warning names the first that takes a fallback from partners that keep a method: "PATH: got GOT; LOST".
+ * every constraint that leaves a partner without a method: "leaves only TCP dialback, which FACT and FACT forbid; REMEDY and
+ * REMEDY". A warning names the first that takes a fallback from partners that keep a method: "PATH: got GOT; LOST".
  */
 struct s2sp_constraint {
 	uint8_t forbids;          /* set of enum s2sp_method: none of them is a method under it */

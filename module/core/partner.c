@@ -104,7 +104,7 @@ struct s2sp_listing s2sp_partner_table_look_up(const struct s2sp_partner_table *
 	listing.local = value == S2SP_PARTNER_LOCAL;
 	listing.partner = value < table->count ? &table->partners[value] : NULL;
 	if (match == NULL)
-		return listing; /* the partner unread: in a large table that would be one more wait for memory */
+		return listing; /* the partner is not read: in a large table that would cost one more cache miss */
 	if (listing.partner != NULL && how == S2SP_MATCH_ADDITIONAL && s2sp_text_equal(listing.partner->name, domain))
 		how = S2SP_MATCH_PRIMARY;
 	*match = listing.partner == NULL ? S2SP_MATCH_NONE : how;

@@ -54,7 +54,7 @@ const struct s2sp_partner *s2sp_policy_find(const struct s2sp_policy *policy, st
 const struct s2sp_partner *s2sp_policy_find_methods(const struct s2sp_policy *policy, struct s2sp_text domain, unsigned *methods) {
 	struct s2sp_listing listing;
 	const struct s2sp_partner *partner = find(policy, domain, NULL, &listing);
-	/* The partner unread, as long as nobody needs more of it. */
+	/* The partner itself is not read: that would cost a second cache miss. */
 	*methods = listing.partner != NULL && policy->methods == NULL ? listing.methods & policy->methods_left
 			   : partner != NULL                                  ? s2sp_policy_methods(policy, partner)
 																  : S2SP_METHOD_NONE;

@@ -36,8 +36,8 @@ uint32_t s2sp_policy_least_connections(const struct s2sp_policy *policy);
 const struct s2sp_partner *s2sp_policy_find(const struct s2sp_policy *policy, struct s2sp_text domain, enum s2sp_match *match);
 
 /*
- * s2sp_policy_find, and in *methods what s2sp_policy_methods says of the partner (S2SP_METHOD_NONE without one). One wait for memory,
- * where the two of them wait twice in a table that no cache holds.
+ * s2sp_policy_find, and in *methods what s2sp_policy_methods says of the partner (S2SP_METHOD_NONE without one). In a table that no
+ * cache holds this costs one cache miss; the two functions one after the other cost two.
  */
 const struct s2sp_partner *s2sp_policy_find_methods(const struct s2sp_policy *policy, struct s2sp_text domain, unsigned *methods);
 

@@ -66,7 +66,7 @@ static void add_listed(struct s2sp_config *config, size_t number, size_t *string
 	char name[STRIDE];
 	char place[STRIDE];
 	name_of(number, name);
-	*strings += strlen(name) + (size_t)snprintf(place, sizeof(place), "PARTNERS[%zu]", number + 1);
+	*strings += strlen(name) + (size_t)snprintf(place, sizeof(place), "partner_list[%zu]", number + 1);
 	if (partner(config, number + 1, name) != S2SP_STATUS_OK || set_word(config, "sasl", "optional") != S2SP_STATUS_OK ||
 		set(config, "dialback", boolean_value(true)) != S2SP_STATUS_OK)
 		fail("out of memory");

@@ -67,7 +67,7 @@ static void test_defaults(void **state) {
 	assert_int_equal(s2sp_config_seal_table(fixture->config, &table), S2SP_STATUS_OK);
 	const struct s2sp_partner *fabrikam = s2sp_partner_table_at(table, 0);
 	assert_string_equal(fabrikam->name.bytes, "fabrikam.com");
-	assert_string_equal(fabrikam->place.bytes, "PARTNERS[1]");
+	assert_string_equal(fabrikam->place.bytes, "partner_list[1]");
 	assert_int_equal(fabrikam->row->tls, S2SP_REQUIRED);
 	assert_int_equal(fabrikam->row->sasl, S2SP_REQUIRED);
 	assert_false(fabrikam->row->dialback);
@@ -141,12 +141,12 @@ static void test_near_miss(void **state) {
 	const struct s2sp_issue *issue = s2sp_config_issue_at(fixture->config, 0);
 	assert_int_equal(issue->severity, S2SP_SEVERITY_ERROR);
 	assert_string_equal(issue->code, "unknown-value");
-	assert_string_equal(issue->path, "PARTNERS[2] (\"fabrikam.com\").partner_type");
+	assert_string_equal(issue->path, "partner_list[2] (\"fabrikam.com\").partner_type");
 	assert_string_equal(issue->got, "\"public-verified\"");
 	assert_string_equal(issue->expected, "must be \"federated\", \"public_verified\" or \"public_unverified\"");
 	assert_string_equal(issue->nearest, "public_verified");
 	assert_string_equal(issue->message,
-						"PARTNERS[2] (\"fabrikam.com\").partner_type: got \"public-verified\"; must be \"federated\", "
+						"partner_list[2] (\"fabrikam.com\").partner_type: got \"public-verified\"; must be \"federated\", "
 						"\"public_verified\" or \"public_unverified\"; did you mean \"public_verified\"?");
 }
 
@@ -240,7 +240,7 @@ static void test_issues_are_capped(void **state) {
 static void test_contents_of_a_refused_list_are_not_asked_for(void **state) {
 	struct fixture *fixture = *state;
 	struct s2sp_value word = string_value("fabrikam.com");
-	s2sp_config_begin_list(fixture->config, TEXT("PARTNERS"), &word);
+	s2sp_config_begin_list(fixture->config, TEXT("partner_list"), &word);
 	assert_int_equal(s2sp_config_follows(fixture->config), S2SP_CONTENTS_NONE);
 	begin_list(fixture->config);
 	begin_partner(fixture->config, 1, "fabrikam.com");

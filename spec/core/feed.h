@@ -37,7 +37,7 @@ static inline bool has_error(const struct s2sp_config *config) {
 
 static inline enum s2sp_status begin_list(struct s2sp_config *config) {
 	struct s2sp_value table = table_value();
-	return s2sp_config_begin_list(config, TEXT("PARTNERS"), &table);
+	return s2sp_config_begin_list(config, TEXT("partner_list"), &table);
 }
 
 static inline enum s2sp_status set(struct s2sp_config *config, const char *key, struct s2sp_value value) {

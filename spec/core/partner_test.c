@@ -139,7 +139,7 @@ static void test_many_domains(void **state) {
 		snprintf(domain, sizeof(domain), "partner%zu.region%zu.example", i, i % 97);
 		assert_int_equal(partner(config, i + 1, domain), S2SP_STATUS_OK);
 		strings += strlen(domain) + 1;
-		strings += (size_t)snprintf(domain, sizeof(domain), "PARTNERS[%zu]", i + 1) + 1;
+		strings += (size_t)snprintf(domain, sizeof(domain), "partner_list[%zu]", i + 1) + 1;
 	}
 	struct s2sp_partner_table *table = seal(config);
 	double built = seconds() - start;

@@ -116,7 +116,7 @@ static void test_what_the_host_refuses_is_no_method(void **state) {
 	assert_null(seal(config, table, TEST_HOST(&closed)));
 	assert_int_equal(s2sp_config_issue_count(config), 2);
 	assert_message(config, 0,
-				   "PARTNERS[3] (\"tcp.example\").tls: got \"not_supported\"; leaves only TCP dialback, which "
+				   "partner_list[3] (\"tcp.example\").tls: got \"not_supported\"; leaves only TCP dialback, which "
 				   "s2s_use_starttls: required forbids; set s2s_use_starttls: optional, or tls: required here");
 	assert_message(config, 1,
 				   "s2s_use_starttls: got required; takes TCP dialback away from 2 partners (\"all.example\", "
@@ -202,21 +202,21 @@ static void test_every_constraint_to_blame_is_named(void **state) {
 	assert_told("required", "required", false, (struct test_host){ .starttls_required = true, .no_dialback = true }, NULL);
 	assert_told("not_supported", "not_supported", true,
 				(struct test_host){ .starttls_required = true, .no_dialback = true, .denied = "a.example" },
-				"PARTNERS[1] (\"a.example\").tls: got \"not_supported\"; leaves only TCP dialback, which s2s_use_starttls: required, "
+				"partner_list[1] (\"a.example\").tls: got \"not_supported\"; leaves only TCP dialback, which s2s_use_starttls: required, "
 				"s2s_access and the lack of mod_s2s_dialback forbid; set s2s_use_starttls: optional, allow \"a.example\" in "
 				"s2s_access and add mod_s2s_dialback to modules, or tls: required here");
 	assert_told("required", "not_supported", true, (struct test_host){ .no_dialback = true },
-				"PARTNERS[1] (\"a.example\").tls: got \"required\"; leaves only TLS dialback, which the lack of mod_s2s_dialback "
+				"partner_list[1] (\"a.example\").tls: got \"required\"; leaves only TLS dialback, which the lack of mod_s2s_dialback "
 				"forbids; add mod_s2s_dialback to modules");
 	assert_told("optional", "not_supported", true, (struct test_host){ .no_dialback = true },
-				"PARTNERS[1] (\"a.example\").tls: got \"optional\"; leaves only TLS dialback and TCP dialback, which the lack of "
+				"partner_list[1] (\"a.example\").tls: got \"optional\"; leaves only TLS dialback and TCP dialback, which the lack of "
 				"mod_s2s_dialback forbids; add mod_s2s_dialback to modules");
 	assert_told("optional", "optional", true, (struct test_host){ .no_tls = true, .starttls_required = true },
-				"PARTNERS[1] (\"a.example\").tls: got \"optional\"; needs TLS, which s2s_use_starttls: false switches off; "
+				"partner_list[1] (\"a.example\").tls: got \"optional\"; needs TLS, which s2s_use_starttls: false switches off; "
 				"set s2s_use_starttls: optional");
 	/* Nothing over TLS is to be had: no use to advise it. */
 	assert_told("not_supported", "not_supported", true, (struct test_host){ .no_tls = true, .denied = "a.example" },
-				"PARTNERS[1] (\"a.example\").tls: got \"not_supported\"; leaves only TCP dialback, which s2s_access forbids; "
+				"partner_list[1] (\"a.example\").tls: got \"not_supported\"; leaves only TCP dialback, which s2s_access forbids; "
 				"allow \"a.example\" in s2s_access");
 }
 

@@ -52,7 +52,7 @@ static inline bool build(struct fixture *fixture, enum s2sp_requirement tls, enu
 	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, &test_vocabulary, seed);
 	struct s2sp_value list = { .kind = S2SP_VALUE_COMPOUND };
 	assert_non_null(config);
-	assert_int_equal(s2sp_config_begin_list(config, S2SP_TEXT("PARTNERS"), &list), S2SP_STATUS_OK);
+	assert_int_equal(s2sp_config_begin_list(config, S2SP_TEXT("partner_list"), &list), S2SP_STATUS_OK);
 	add_partner(config, 1, "fabrikam.test", tls, sasl, dialback, pin);
 	if (with_litware)
 		add_partner(config, 2, "litware.test", S2SP_REQUIRED, S2SP_REQUIRED, false, NULL);

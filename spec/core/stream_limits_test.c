@@ -49,7 +49,7 @@ static int setup(void **state) {
 	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, &test_vocabulary, seed);
 	assert_non_null(fixture);
 	assert_non_null(config);
-	assert_int_equal(s2sp_config_begin_list(config, S2SP_TEXT("PARTNERS"), &table), S2SP_STATUS_OK);
+	assert_int_equal(s2sp_config_begin_list(config, S2SP_TEXT("partner_list"), &table), S2SP_STATUS_OK);
 	begin_partner(config, 1, "fabrikam.test");
 	set(config, "connection_limit", number(2));
 	set(config, "keepalive", yes());

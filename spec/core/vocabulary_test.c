@@ -146,17 +146,17 @@ static void test_issues(void **state) {
 	s2sp_config_stray(config, TEXT("1"), &word);
 	static const char *const expected[] = {
 		"FILE: got \"x\" (a string); must be a list of partners: [{domain: ..., ...}]",
-		"PARTNERS.domain: got \"x\"; one partner stands where a list of partners must be; put a dash in front of it",
-		"PARTNERS[1]: got \"x\" (a string); a partner must be a mapping: {domain: ..., partner_type: ...}",
-		"PARTNERS[2] (\"a.example\").additional_domains: got \"b.example\" (a string); must be a list of domains: "
+		"partner_list.domain: got \"x\"; one partner stands where a list of partners must be; put a dash in front of it",
+		"partner_list[1]: got \"x\" (a string); a partner must be a mapping: {domain: ..., partner_type: ...}",
+		"partner_list[2] (\"a.example\").additional_domains: got \"b.example\" (a string); must be a list of domains: "
 		"[corp.fabrikam.com, \"*.it.fabrikam.com\"]",
-		"PARTNERS[2] (\"a.example\").pinned_keys: got \"x\" (a string); must be a list of pins: [\"sha256//BASE64=\"]",
-		"PARTNERS[2] (\"a.example\").additional_domains[\"odd key\"]: got \"x\"; a list has no keys; write its items one after "
+		"partner_list[2] (\"a.example\").pinned_keys: got \"x\" (a string); must be a list of pins: [\"sha256//BASE64=\"]",
+		"partner_list[2] (\"a.example\").additional_domains[\"odd key\"]: got \"x\"; a list has no keys; write its items one after "
 		"the "
 		"other: [first, second]",
-		"PARTNERS[2] (\"a.example\")[1]: got a mapping; unknown key; a list stands where a key must be: remove one dash",
-		"PARTNERS[2] (\"a.example\")[2]: got 1; unknown key; every value needs its key in front: key: value",
-		"PARTNERS[2] (\"a.example\").tls: got \"not_supported\"; SASL requires TLS; set tls: required, or sasl: not_supported "
+		"partner_list[2] (\"a.example\")[1]: got a mapping; unknown key; a list stands where a key must be: remove one dash",
+		"partner_list[2] (\"a.example\")[2]: got 1; unknown key; every value needs its key in front: key: value",
+		"partner_list[2] (\"a.example\").tls: got \"not_supported\"; SASL requires TLS; set tls: required, or sasl: not_supported "
 		"and "
 		"dialback: true",
 		"modules.mod_s2s_partners.default: got 1 (a number); must be \"refuse\" or a mapping of settings for unlisted domains",

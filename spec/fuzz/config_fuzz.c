@@ -23,7 +23,7 @@ static const char *const words[] = {
 	"public_unverified", "required", "optional", "not_supported", "automatic", "user", "allow", "refuse", "deny",
 	"fabrikam.com", "*.fabrikam.com", "corp.fabrikam.com", "*.com", "contoso.com", "b\xc3\xbc" "cher.example", "192.0.2.1",
 	"xmpp.fabrikam.com:5269", "[2001:db8::1]:5269", "certs/ca.pem",
-	"sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "PARTNERS", "{check}", "{tls = required}", "intern",
+	"sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "partner_list", "{check}", "{tls = required}", "intern",
 };
 #define WORDS (sizeof(words) / sizeof(words[0]))
 

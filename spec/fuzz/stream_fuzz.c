@@ -43,7 +43,7 @@ static struct s2sp_partner_table *build_table(const struct s2sp_negotiation_row 
 	struct s2sp_partner_table *table = NULL;
 	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, &test_vocabulary, seed);
 	CHECK(config != NULL && s2sp_config_local_domain(config, S2SP_TEXT("contoso.test")) == S2SP_STATUS_OK);
-	CHECK(s2sp_config_begin_list(config, S2SP_TEXT("PARTNERS"), &table_value) == S2SP_STATUS_OK);
+	CHECK(s2sp_config_begin_list(config, S2SP_TEXT("partner_list"), &table_value) == S2SP_STATUS_OK);
 	CHECK(s2sp_config_begin_partner(config, 1, &table_value, S2SP_TEXT("fabrikam.test")) == S2SP_STATUS_OK);
 	set_word(config, "domain", "fabrikam.test");
 	set_row(config, row);
