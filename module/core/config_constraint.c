@@ -95,7 +95,7 @@ static void explain(const struct judgement *judgement, const struct s2sp_partner
 		const struct s2sp_constraint *constraint = held(judgement, bits, i);
 		tls_off = tls_off || (constraint != NULL && (constraint->forbids & S2SP_METHODS_OVER_TLS) == S2SP_METHODS_OVER_TLS);
 	}
-	/* Whoever wants TLS has to allow it; what else there is against the fallback does not matter then. */
+	/* An entry that wants TLS needs it allowed; what rules out its fallback does not matter then. */
 	bool needs_tls = tls_off && (methods & S2SP_METHODS_OVER_TLS) != 0;
 	for (size_t i = 0; i < judgement->constraints->count; i++) {
 		const struct s2sp_constraint *constraint = held(judgement, bits, i);

@@ -1,53 +1,6 @@
 #include "host_options.h"
 
 #include "../ident/idna.h"
-#include "policy_feed.h"
-
-static bool boolean_field(lua_State *L, int table, const char *name, bool otherwise) {
-	bool value = lua_getfield(L, table, name) == LUA_TBOOLEAN ? lua_toboolean(L, -1) : otherwise;
-	lua_pop(L, 1);
-	return value;
-}
-
-/* The strings of a list, in a userdata that is pushed; they are kept alive by the list. */
-static struct s2sp_text *text_list(lua_State *L, int table, const char *name, size_t *count) {
-	*count = 0;
-	if (lua_getfield(L, table, name) != LUA_TTABLE)
-		return NULL;
-	size_t length = (size_t)lua_rawlen(L, -1);
-	struct s2sp_text *texts = lua_newuserdatauv(L, (length + 1) * sizeof(*texts), 0);
-	for (size_t i = 1; i <= length; i++) {
-		lua_rawgeti(L, -2, (lua_Integer)i);
-		struct s2sp_value value = s2sp_lua_value(L, -1);
-		if (value.kind == S2SP_VALUE_STRING)
-			texts[(*count)++] = value.string;
-		lua_pop(L, 1);
-	}
-	return texts;
-}
-
-/* Whole seconds; 0 (unknown) for what is no time. */
-static uint32_t seconds_field(lua_State *L, int table, const char *name) {
-	lua_Number number = lua_getfield(L, table, name) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
-	lua_pop(L, 1);
-	if (!(number > 0))
-		return 0;
-	return number >= UINT32_MAX ? UINT32_MAX : (uint32_t)number;
-}
-
-struct s2sp_host_options s2sp_lua_host_options(lua_State *L, int spec) {
-	struct s2sp_host_options options = { .require_encryption = true, .allow_encryption = true };
-	if (lua_getfield(L, spec, "options") != LUA_TTABLE)
-		return options;
-	int table = lua_gettop(L);
-	options.require_encryption = boolean_field(L, table, "require_encryption", true);
-	options.allow_encryption = boolean_field(L, table, "allow_encryption", true);
-	options.secure_auth = boolean_field(L, table, "secure_auth", false);
-	options.s2s_timeout = seconds_field(L, table, "s2s_timeout");
-	options.secure_domains = text_list(L, table, "secure_domains", &options.secure_domain_count);
-	options.insecure_domains = text_list(L, table, "insecure_domains", &options.insecure_domain_count);
-	return options;
-}
 
 static enum s2sp_status warn(struct s2sp_config *config, const char *code, const char *option, const char *got,
 							 const char *expected) {

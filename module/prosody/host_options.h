@@ -2,13 +2,14 @@
  * Prosody's own options, where they can be stricter than a partner's entry: what each of them takes away, worded for core. mod_s2s
  * refuses streams without TLS under s2s_require_encryption, under s2s_secure_auth unless the domain is in s2s_insecure_domains, and
  * to what is in s2s_secure_domains; the latter two also demand a valid certificate. s2s_allow_encryption = false is mod_tls off.
+ * Nothing of Lua is needed here.
  */
 #ifndef S2SP_PROSODY_HOST_OPTIONS_H
 #define S2SP_PROSODY_HOST_OPTIONS_H
 
 #include "../core/arena.h"
 #include "../core/index.h"
-#include "aux.h"
+#include "../core/s2sp.h"
 
 struct s2sp_host_options {
 	bool require_encryption;                /* of the host or of the global section; true when absent */
@@ -20,9 +21,6 @@ struct s2sp_host_options {
 	size_t insecure_domain_count;
 	uint32_t s2s_timeout; /* seconds; 0 when unknown */
 };
-
-/* spec.options. What is pushed must stay on the stack while the options are in use. May throw. */
-struct s2sp_host_options s2sp_lua_host_options(lua_State *L, int spec);
 
 /* Tells `config` of options that are dubious by themselves, after all its sections. OK or NO_MEMORY. */
 enum s2sp_status s2sp_host_options_tell(const struct s2sp_host_options *options, struct s2sp_config *config);

@@ -125,6 +125,40 @@ def symbols(library):
             yield fields[0], fields[2], fields[6]
 
 
+def calls(library):
+    """{object: the other objects of `library` it calls}."""
+    listing = subprocess.run(["nm", "-A", "--format=posix", library], check=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, universal_newlines=True).stdout
+    owner, wanted = {}, {}
+    for line in listing.splitlines():
+        place, symbol, kind = line.split()[:3]
+        name = re.sub(r"^.*\[|\]?:$", "", place)
+        wanted.setdefault(name, set())
+        if kind in "TDBR":
+            owner[symbol] = name
+        elif kind == "U":
+            wanted[name].add(symbol)
+    return {name: {owner[symbol] for symbol in symbols if symbol in owner} - {name} for name, symbols in wanted.items()}
+
+
+def circle_faults(graph):
+    """Files that need each other: neither can be read, or tested, without the other."""
+    left = dict(graph)
+    while True:
+        done = {name for name, needs in left.items() if not needs & left.keys()}
+        if not done:
+            break
+        left = {name: needs for name, needs in left.items() if name not in done}
+    # What only leads into a circle is none.
+    while True:
+        needed = set().union(*left.values()) if left else set()
+        if needed >= left.keys():
+            break
+        left = {name: needs for name, needs in left.items() if name in needed}
+    if left:
+        yield "these need each other: " + ", ".join(sorted(left))
+
+
 def core_symbol_faults(listing):
     listing = list(listing)
     defined = {symbol for symbol, kind, _ in listing if kind not in "Uw"}
@@ -219,6 +253,7 @@ def main():
         if path.split("/")[1] in ("core", "ident"):
             tap.case("words of " + path, [*word_faults(text), *string_faults(text, slots)])
     tap.case("symbols of the core", core_symbol_faults(symbols(arguments.core)))
+    tap.case("circles of the core", circle_faults(calls(arguments.core)))
     tap.case("symbols of ident", ident_symbol_faults(symbols(arguments.ident)))
     tap.case("every file is in an inventory", forgotten(arguments.source))
     return tap.end()

@@ -94,6 +94,14 @@ STRINGS = [
     ('f("{ = 1");', True),
 ]
 
+# Who needs whom, and the circle the fence must name.
+GRAPHS = [
+    ({"a": {"b"}, "b": {"c"}, "c": set()}, None),
+    ({"a": {"b"}, "b": {"a"}, "c": {"a"}, "d": set()}, "a, b"),
+    ({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}, "a, b, c"),
+    ({}, None),
+]
+
 # room, C text, whether the fence must object
 OBJECTS = [
     ("core", '#include <string.h>\nsize_t s2sp_a(const char *s) { return strlen(s); }\n', False),
@@ -164,12 +172,22 @@ def main():
         tap.case("words: " + text.replace("#", ""), outcome(fence.word_faults(text), must_object))
     for text, must_object in STRINGS:
         tap.case("strings: " + text.replace("#", ""), outcome(fence.string_faults(text, {"check"}), must_object))
+    for graph, circle in GRAPHS:
+        faults = list(fence.circle_faults(graph))
+        expected = ["these need each other: " + circle] if circle else []
+        tap.case("circles: %s" % circle, [] if faults == expected else ["found " + str(faults)])
     tap.case("slots are read from the table", [] if fence.vocabulary_slots('\t[S2SP_WORD_A] = "a.b_c",\n') == {"a.b_c"} else ["none"])
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for room, text, must_object in OBJECTS:
             tap.case("%s object of %s" % (room, " ".join(text.split()).replace("#", "")),
                      outcome(object_faults(room, text, folder), must_object))
+        for name, text in (("a", "int s2sp_b(void);\nint s2sp_a(void) { return s2sp_b(); }\n"),
+                           ("b", "int s2sp_a(void);\nint s2sp_b(void) { return s2sp_a(); }\n")):
+            (folder / (name + ".c")).write_text(text, encoding="utf-8")
+            subprocess.run(compiler + ["-std=c11", "-c", str(folder / (name + ".c")), "-o", str(folder / (name + ".o"))], check=True)
+        subprocess.run(["ar", "rcs", str(folder / "ab.a"), str(folder / "a.o"), str(folder / "b.o")], check=True)
+        tap.case("a library with a circle", outcome(fence.circle_faults(fence.calls(str(folder / "ab.a"))), True))
         found = sorted(fault.split()[0] for fault in fence.forgotten(tree(folder)))
         expected = ["lua/forgotten.lib.lua", "module/core/commented.c", "module/ident/forgotten.c", "module/prosody/forgotten.c",
                     "spec/core/forgotten_test.c", "spec/docs/forgotten_spec.lua", "spec/fuzz/forgotten_fuzz.c",
