@@ -58,7 +58,7 @@ static const char *word(const struct s2sp_config *config, enum s2sp_word which) 
 	return config->vocabulary->words[which];
 }
 
-/* Ends what was begun and starts `section` at the path `option`. */
+/* Ends the open section and starts `section` at the path `option`. */
 static enum s2sp_status begin(struct s2sp_config *config, enum s2sp_section section, const char *option) {
 	enum s2sp_status status = s2sp_config_close_list(config);
 	if (status == S2SP_STATUS_OK && (config->section == S2SP_SECTION_PARTNER || config->section == S2SP_SECTION_DEFAULT))
@@ -72,7 +72,7 @@ static enum s2sp_status begin(struct s2sp_config *config, enum s2sp_section sect
 	return status;
 }
 
-/* Starts a section of keys; what is not compound is told `expected`. */
+/* Starts a section of keys. A value that is not compound becomes an issue that says `expected`. */
 static enum s2sp_status begin_keys(struct s2sp_config *config, enum s2sp_section section, enum s2sp_word option,
 								   const struct s2sp_value *value, const char *expected) {
 	if (config->policy == NULL)
@@ -112,7 +112,7 @@ enum s2sp_status s2sp_config_begin_list(struct s2sp_config *config, struct s2sp_
 	return S2SP_STATUS_OK;
 }
 
-/* Back from an entry to the list it stands in. */
+/* Goes back from an entry to its list. */
 static void return_to_list(struct s2sp_config *config) {
 	config->section = S2SP_SECTION_LIST;
 	s2sp_line_begin(&config->path);

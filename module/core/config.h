@@ -1,6 +1,6 @@
 /*
- * The configuration builder and validator. An adapter feeds it what the administrator wrote, value by value, in any shape;
- * it reports every issue (not just the first) and seals a table and a policy only when there is no error.
+ * The configuration builder and validator. An adapter feeds it what the administrator wrote, value by value, in any shape. The
+ * builder reports every issue, not just the first. It seals a table and a policy only when there is no error.
  */
 #ifndef S2SP_CONFIG_H
 #define S2SP_CONFIG_H
@@ -47,11 +47,11 @@ struct s2sp_config *s2sp_config_new(const struct s2sp_allocator *allocator, s2sp
 void s2sp_config_free(struct s2sp_config *config);
 
 /*
- * All functions that take what was written return OK, whatever was wrong with it (that becomes an issue), or NO_MEMORY,
- * after which the config can only be freed. FAILED: what this would belong to has been sealed already.
+ * The functions that take a value return OK, also for a wrong one, which becomes an issue. After NO_MEMORY the config can only be
+ * freed. FAILED: the table or policy that the value belongs to has been sealed already.
  */
 
-/* A domain this server serves itself. To be told before the partners; a name that is no domain is kept out silently. */
+/* A domain this server serves itself. Call it before the partners. A name that is no domain is ignored. */
 enum s2sp_status s2sp_config_local_domain(struct s2sp_config *config, struct s2sp_text domain);
 
 /*
@@ -60,8 +60,8 @@ enum s2sp_status s2sp_config_local_domain(struct s2sp_config *config, struct s2s
  */
 enum s2sp_status s2sp_config_begin_list(struct s2sp_config *config, struct s2sp_text place, const struct s2sp_value *value);
 /*
- * Starts the entry at the 1-based `index` of that list. `name` is its domain as written, for the issues' sake, empty when
- * there is none.
+ * Starts the entry at the 1-based `index` of that list. `name` is its domain as written, empty when there is none; only issues
+ * show it.
  */
 enum s2sp_status s2sp_config_begin_partner(struct s2sp_config *config, size_t index, const struct s2sp_value *value,
 										   struct s2sp_text name);
@@ -71,7 +71,7 @@ enum s2sp_status s2sp_config_begin_default(struct s2sp_config *config, const str
 enum s2sp_status s2sp_config_begin_limits(struct s2sp_config *config, const struct s2sp_value *value);
 enum s2sp_status s2sp_config_begin_external_access(struct s2sp_config *config, const struct s2sp_value *value);
 
-/* What the adapter shall feed after the last begin or set. */
+/* What the adapter feeds next, after a begin or set. */
 enum s2sp_contents {
 	S2SP_CONTENTS_NONE = 0,
 	S2SP_CONTENTS_KEYS,     /* s2sp_config_set for each key, then s2sp_config_end */
@@ -85,23 +85,23 @@ enum s2sp_contents s2sp_config_follows(const struct s2sp_config *config);
 enum s2sp_status s2sp_config_set(struct s2sp_config *config, struct s2sp_text key, const struct s2sp_value *value);
 /* One item of the list (by its 1-based index) or map (by its name) that was set last. */
 enum s2sp_status s2sp_config_add(struct s2sp_config *config, size_t index, struct s2sp_text name, const struct s2sp_value *value);
-/* Ends the list or map of a key, else the partner: what comes next is for what it stands in. */
+/* Ends the list or map of a key; when none is open, ends the partner. */
 enum s2sp_status s2sp_config_end(struct s2sp_config *config);
-/* A key that has no place in the list or map at hand. */
+/* A key that has no place in the open list or map. */
 enum s2sp_status s2sp_config_stray(struct s2sp_config *config, struct s2sp_text key, const struct s2sp_value *value);
-/* The list at hand has entries beyond `last`, but none at `first` to `last`. */
+/* The open list has entries beyond `last`, but none at `first` to `last`. */
 enum s2sp_status s2sp_config_gap(struct s2sp_config *config, size_t first, size_t last);
 
 /*
- * An issue that only the adapter can find: a file that does not load, an option of the host's own. Texts are copied, unprintable
- * bytes escaped. Issues stand in the order in which they came up.
+ * An issue that only the adapter can find: a file that does not load, an option of the host. Texts are copied, unprintable bytes
+ * escaped. Issues keep the order of the calls.
  */
 enum s2sp_status s2sp_config_issue(struct s2sp_config *config, enum s2sp_severity severity, const char *code,
 								   struct s2sp_text path, struct s2sp_text got, struct s2sp_text expected);
 
 /*
- * Gives out the table; *table is NULL unless OK. INVALID: there is at least one error so far. Either way the partners are
- * consumed and no more can be told (FAILED); a policy can still be sealed by the same config, and issues be read.
+ * Hands the table to the caller; *table is NULL unless OK. INVALID: there is at least one error so far. Either way the config
+ * takes no more partners (FAILED). It can still seal a policy and show its issues.
  */
 enum s2sp_status s2sp_config_seal_table(struct s2sp_config *config, struct s2sp_partner_table **table);
 
@@ -114,7 +114,7 @@ enum s2sp_status s2sp_config_seal_table(struct s2sp_config *config, struct s2sp_
 enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struct s2sp_partner_table *table,
 										 const struct s2sp_constraints *constraints, struct s2sp_policy **policy);
 
-/* The limits as told so far, defaults where nothing was: for what only the adapter can compare them with. NULL after sealing. */
+/* The limits so far, with defaults, so that the adapter can compare them with limits of the host. NULL after sealing. */
 const struct s2sp_limits *s2sp_config_limits(const struct s2sp_config *config);
 
 /* Issues in the order of what was fed; at most S2SP_ISSUES_KEPT of each severity and one that counts the rest. */

@@ -1,4 +1,4 @@
-/* The insides of the configuration builder, shared by config*.c only. */
+/* The private parts of the configuration builder. Only config*.c include this file. */
 #ifndef S2SP_CONFIG_BUILD_H
 #define S2SP_CONFIG_BUILD_H
 
@@ -46,7 +46,7 @@ enum s2sp_open {
 	S2SP_OPEN_USERS,
 };
 
-/* The partner (or default policy) that is being written. Strings are in the arena of the table (policy) already. */
+/* The partner (or default policy) that is being fed. Its strings are in the arena of the table (or policy) already. */
 struct s2sp_draft {
 	struct s2sp_partner partner;
 	enum s2sp_requirement tls;
@@ -91,12 +91,12 @@ struct s2sp_finding {
 	const struct s2sp_value *value; /* NULL: nothing was written */
 	bool typed;                     /* the type is what is wrong with it */
 	const char *expected;           /* static, with slots of the vocabulary */
-	const struct s2sp_line *told;   /* or what has been put together already, which has none */
+	const struct s2sp_line *told;   /* or a complete text, without slots */
 	const char *nearest;            /* NULL: none */
 };
 /* OK or NO_MEMORY, as everything below. */
 enum s2sp_status s2sp_config_report(struct s2sp_config *config, const struct s2sp_finding *finding);
-/* An error about the current key; the second for what has been put together already. */
+/* An error about the current key. The second takes a text that is complete. */
 enum s2sp_status s2sp_config_refuse(struct s2sp_config *config, const char *code, const struct s2sp_value *value,
 									const char *expected);
 enum s2sp_status s2sp_config_refuse_told(struct s2sp_config *config, const char *code, const struct s2sp_value *value,
@@ -118,7 +118,7 @@ enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struc
 void s2sp_config_path_index(struct s2sp_line *path, size_t index);
 void s2sp_config_path_name(struct s2sp_line *path, struct s2sp_text name);
 
-/* Ends the list or map at hand: an empty one is an issue, and known to be one only now. */
+/* Ends the open list or map. An empty list is an issue. */
 enum s2sp_status s2sp_config_close_list(struct s2sp_config *config);
 
 /* The table or policy that owns what the draft points to. */
@@ -138,11 +138,11 @@ enum s2sp_status s2sp_config_set_proxy(struct s2sp_config *config, const struct 
 
 bool s2sp_config_is_partner_key(struct s2sp_text key);
 
-/* Opens and closes the draft: what is missing, the row, what contradicts. */
+/* Opens and closes the draft. Closing checks the partner as a whole. */
 void s2sp_config_draft_begin(struct s2sp_config *config);
 enum s2sp_status s2sp_config_draft_finish(struct s2sp_config *config);
 
-/* s2sp_limits before anything is set, and what the two limits of connections say of each other. */
+/* The default limits; the check of the two limits of connections against each other. */
 void s2sp_config_limits_begin(struct s2sp_limits *limits);
 enum s2sp_status s2sp_config_limits_finish(struct s2sp_config *config);
 /* The smallest limit that any partner of the policy has, its own or the general one. */

@@ -1,7 +1,7 @@
-/* The host's constraints against every partner's row: what is left of its methods, and what there is to tell about that. */
+/* Subtracts the host's constraints from every partner's row, and reports what that means. */
 #include "config_build.h"
 
-/* Errors about single partners; the rest is only counted. */
+/* So many partners get an error of their own; the others are counted. */
 #define ERRORS_TOLD 50
 #define NAMES_TOLD 3
 
@@ -54,7 +54,7 @@ static uint32_t losses(const struct judgement *judgement, const struct s2sp_part
 	return takers;
 }
 
-/* `text` with `slot` in it; writes what stands before, and returns what stands behind, NULL when the slot is not in it. */
+/* Writes `text` up to `slot`. Returns the rest behind the slot, NULL when `text` has no such slot. */
 static const char *write_before(struct s2sp_line *line, const char *text, const char *slot) {
 	const char *at = strstr(text, slot);
 	s2sp_line_add_text(line, (struct s2sp_text){ text, at == NULL ? strlen(text) : (size_t)(at - text) });
@@ -70,7 +70,7 @@ static void write_remedy(struct s2sp_line *line, const struct s2sp_constraint *c
 	s2sp_line_add(line, rest);
 }
 
-/* "leaves only A and B" */
+/* "TLS dialback and TCP dialback" */
 static void write_methods(struct s2sp_line *line, unsigned methods) {
 	static const enum s2sp_method order[] = { S2SP_METHOD_SASL, S2SP_METHOD_TLS_DIALBACK, S2SP_METHOD_TCP_DIALBACK };
 	size_t count = 0, written = 0;
@@ -84,7 +84,7 @@ static void write_methods(struct s2sp_line *line, unsigned methods) {
 	}
 }
 
-/* Why nothing is left: the constraints to blame, each with its remedy. */
+/* Names the constraints that leave nothing, each with its remedy. */
 static void explain(const struct judgement *judgement, const struct s2sp_partner *partner, uint32_t bits, struct s2sp_text domain,
 					struct s2sp_line *line) {
 	const struct s2sp_constraint *blamed[S2SP_CONSTRAINTS_MAX];
@@ -154,7 +154,7 @@ static void tally(struct judgement *judgement, const struct s2sp_partner *partne
 	}
 }
 
-/* *methods is what is left for at least one of the partner's domains; each must be left something. */
+/* Every domain of the partner must keep a method. *methods is the union of what its domains keep. */
 static enum s2sp_status judge_partner(struct judgement *judgement, const struct s2sp_partner *partner, uint8_t *methods) {
 	unsigned all = 0;
 	uint32_t takers = 0;
@@ -174,7 +174,7 @@ static enum s2sp_status judge_partner(struct judgement *judgement, const struct 
 	return S2SP_STATUS_OK;
 }
 
-/* Nearly always the constraints take the same from every partner: what is left is then the row's, under one mask for all. */
+/* Nearly always the constraints take the same from every partner. One mask then replaces the array. */
 static void share_methods(struct s2sp_policy *policy) {
 	const struct s2sp_partner *partners = policy->table->partners;
 	size_t count = policy->table->count;

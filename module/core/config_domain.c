@@ -1,4 +1,4 @@
-/* Domains and pins of a partner: parsed, told apart, refused when they are known already. */
+/* Domains and pins of a partner: parses them, tells wildcards from names, refuses duplicates. */
 #include "config_build.h"
 
 #define ITEMS_FIRST 4
@@ -35,7 +35,7 @@ static enum s2sp_status refuse_duplicate(struct s2sp_config *config, const struc
 	return s2sp_config_refuse_told(config, "duplicate-domain", value, &expected);
 }
 
-/* Enters a domain for the draft, whose number is the next one. `name` is in the arena. */
+/* Enters a domain of the draft, which gets the next number. Copies `name` into the arena. */
 static enum s2sp_status enter(struct s2sp_config *config, const struct s2sp_value *value, struct s2sp_text name,
 							  struct s2sp_text *kept, bool *taken) {
 	bool wildcard = name.bytes[0] == '*';
@@ -76,7 +76,7 @@ enum s2sp_status s2sp_config_set_domain(struct s2sp_config *config, const struct
 	return enter(config, value, (struct s2sp_text){ domain.bytes, domain.length }, &config->draft.partner.name, taken);
 }
 
-/* What an array that grows by doubling needs room for. NULL when out of memory; the old block stays as it was. */
+/* Doubles an array. NULL when out of memory; the old block is then unchanged. */
 static void *grow(struct s2sp_config *config, void *block, size_t *capacity, size_t size) {
 	size_t wanted = *capacity == 0 ? ITEMS_FIRST : *capacity * 2;
 	void *grown = config->allocator.reallocate(config->allocator.owner, block, wanted * size);

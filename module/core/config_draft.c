@@ -1,4 +1,4 @@
-/* A partner as a whole: what is missing, which row of the negotiation table it is, what contradicts what. */
+/* Checks a partner as a whole: missing keys, the row of the negotiation table, contradictions. */
 #include "config_build.h"
 
 struct s2sp_arena *s2sp_config_arena(struct s2sp_config *config) {
@@ -42,7 +42,7 @@ static enum s2sp_status check_required(struct s2sp_config *config) {
 	return status;
 }
 
-/* Which key of an invalid or dubious row to speak of, and what to do about it. */
+/* Chooses the key that an issue about the row names. Returns the remedy. */
 static const char *row_remedy(const struct s2sp_negotiation_row *row, const char **key) {
 	*key = "tls";
 	if (row->verdict == S2SP_ROW_WARNING) {
@@ -110,7 +110,7 @@ static enum s2sp_status check_certificates(struct s2sp_config *config, enum s2sp
 									  });
 }
 
-/* What follows from the partner type where nothing was written (and one thing that must not be written). */
+/* Sets the defaults that follow from the partner type. Refuses automatic authorisation for public_unverified. */
 static enum s2sp_status check_type(struct s2sp_config *config) {
 	static const struct s2sp_value automatic = { .kind = S2SP_VALUE_STRING, .string = { "automatic", 9 } };
 	struct s2sp_draft *draft = &config->draft;
@@ -151,7 +151,7 @@ static uint8_t given_bits(const struct s2sp_draft *draft) {
 	return (uint8_t)bits;
 }
 
-/* Moves the lists of the draft to where its strings are. */
+/* Copies the lists of the draft into the arena that has its strings. */
 static enum s2sp_status keep_lists(struct s2sp_config *config) {
 	struct s2sp_draft *draft = &config->draft;
 	struct s2sp_partner *partner = &draft->partner;

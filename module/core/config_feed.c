@@ -1,4 +1,4 @@
-/* Keys and items as the adapter finds them: which section or list they are for, and what has no place in any. */
+/* Takes keys and items from the adapter and gives each to its section or list. Refuses those that have no place. */
 #include "config_build.h"
 
 static void speak_of(struct s2sp_config *config, struct s2sp_text key) {

@@ -67,7 +67,7 @@ static bool parse_port(struct s2sp_text text, uint16_t *port) {
 	return number >= 1 && number <= 65535;
 }
 
-/* Splits off the port (the default one when there is none) and the brackets; NULL, or what is wrong. */
+/* Splits off the brackets and the port, which has a default. Returns NULL, or what is wrong. */
 static const char *split(struct s2sp_text text, struct s2sp_text *host, bool *brackets, uint16_t *port) {
 	static const char bad_port[] = "the port must be a number from 1 to 65535";
 	const char *colon;

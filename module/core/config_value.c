@@ -1,4 +1,4 @@
-/* Single values: is it of the right type, how is it shown, what is said when it is not. */
+/* Checks the type of a single value, shows values, and writes the issue about a wrong one. */
 #include "ascii.h"
 #include "config_build.h"
 

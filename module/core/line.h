@@ -1,4 +1,4 @@
-/* One line of text for people, put together on the stack. What does not fit is cut off with "...". */
+/* One line of text for people, built on the stack. A text that does not fit is cut and ends in "...". */
 #ifndef S2SP_LINE_H
 #define S2SP_LINE_H
 
@@ -24,7 +24,8 @@ struct s2sp_text s2sp_line_text(const struct s2sp_line *line);
 void s2sp_line_add(struct s2sp_line *line, const char *string);
 void s2sp_line_add_text(struct s2sp_line *line, struct s2sp_text text);
 /*
- * What stands before item `index` of a list of `count` items: nothing, ", ", or `last` before the last one (" or ", " and ").
+ * Appends what separates item `index` of `count` items from the one before: nothing, ", ", or `last` (" or ", " and ") before the
+ * last one.
  */
 void s2sp_line_add_joint(struct s2sp_line *line, size_t index, size_t count, const char *last);
 void s2sp_line_add_number(struct s2sp_line *line, uint64_t number);

@@ -28,10 +28,6 @@ static const char *const slots[S2SP_WORD_COUNT] = {
 	[S2SP_WORD_NOT_A_LIST] = "not_a_list",
 };
 
-const char *s2sp_word_slot(enum s2sp_word word) {
-	return (unsigned)word < S2SP_WORD_COUNT ? slots[word] : NULL;
-}
-
 bool s2sp_text_has_slot(const char *text) {
 	return strchr(text, '{') != NULL;
 }

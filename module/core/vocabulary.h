@@ -53,16 +53,13 @@ struct s2sp_vocabulary {
 	const char *words[S2SP_WORD_COUNT];
 };
 
-/* The slot that stands for `word`, without braces: "option.default". Static; NULL out of range. */
-const char *s2sp_word_slot(enum s2sp_word word);
-
 /* Whether `text` has a slot, so that it has to be written with a vocabulary. */
 bool s2sp_text_has_slot(const char *text);
 
 /* Appends `text` to `line`, its slots filled. A slot of no word stays as it is. Allocates nothing. */
 void s2sp_vocabulary_write(const struct s2sp_vocabulary *vocabulary, const char *text, struct s2sp_line *line);
 
-/* The slot of the first word that `vocabulary` lacks, NULL when it is complete: for the adapter's own tests. */
+/* The slot of the first word that `vocabulary` lacks ("option.default"), NULL when it is complete. For the adapter's own tests. */
 const char *s2sp_vocabulary_lacks(const struct s2sp_vocabulary *vocabulary);
 
 #endif
