@@ -186,7 +186,7 @@ def forgotten(root):
     # folder, files, where their inventory is, what it leaves away of a name, and what it puts before it
     kinds = [
         ("module/core", "*.c", "module/core", "", ""), ("module/ident", "*.c", "module/ident", "", ""),
-        ("module/prosody", "*.c", "module/prosody", "", ""), ("lua", "*.lua", "lua", "", ""),
+        ("module/prosody", "**/*.c", "module/prosody", "", ""), ("lua", "**/*.lua", "lua", "", ""),
         ("spec/core", "*_test.c", "spec/core", "_test.c", ""), ("spec/ident", "*_test.c", "spec/ident", "_test.c", ""),
         ("spec/prosody", "*_test.c", "spec/prosody", "_test.c", ""), ("spec/fuzz", "*_fuzz.c", "spec/fuzz", "_fuzz.c", ""),
         ("spec/prosody", "*_spec.lua", "spec/prosody", "_spec.lua", "prosody/"), ("spec/docs", "*_spec.lua", "spec/docs", "", ""),
@@ -198,8 +198,9 @@ def forgotten(root):
         if not paths:
             yield "%s/%s is nowhere: this inventory watches over nothing" % (folder, pattern)
         for path in paths:
-            stem = prefix + (path.name[:-len(suffix)] if suffix else path.name)
-            if "'%s'" % stem not in names and "'%s'" % path.name not in names:
+            name = str(path.relative_to(root / folder))
+            stem = prefix + (name[:-len(suffix)] if suffix else name)
+            if "'%s'" % stem not in names and "'%s'" % name not in names:
                 yield "%s is not in %s/meson.build" % (path.relative_to(root), inventory)
 
 

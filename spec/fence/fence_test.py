@@ -155,6 +155,7 @@ def tree(folder):
             "spec/docs/meson.build": "args: files('shown_spec.lua')\n",
             "spec/docs/shown_spec.lua": "", "spec/docs/forgotten_spec.lua": "",
             "spec/fuzz/meson.build": "  'shown': [],\n", "spec/fuzz/shown_fuzz.c": "", "spec/fuzz/forgotten_fuzz.c": "",
+            "lua/meson.build": "  'room/shown.lib.lua',\n", "lua/room/shown.lib.lua": "", "lua/room/forgotten.lib.lua": "",
             "lua/forgotten.lib.lua": ""}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
@@ -189,7 +190,7 @@ def main():
         subprocess.run(["ar", "rcs", str(folder / "ab.a"), str(folder / "a.o"), str(folder / "b.o")], check=True)
         tap.case("a library with a circle", outcome(fence.circle_faults(fence.calls(str(folder / "ab.a"))), True))
         found = sorted(fault.split()[0] for fault in fence.forgotten(tree(folder)))
-        expected = ["lua/forgotten.lib.lua", "module/core/commented.c", "module/ident/forgotten.c", "module/prosody/forgotten.c",
+        expected = ["lua/forgotten.lib.lua", "lua/room/forgotten.lib.lua", "module/core/commented.c", "module/ident/forgotten.c", "module/prosody/forgotten.c",
                     "spec/core/forgotten_test.c", "spec/docs/forgotten_spec.lua", "spec/fuzz/forgotten_fuzz.c",
                     "spec/ident/forgotten_test.c", "spec/prosody/forgotten_spec.lua"]
         tap.case("files in no inventory", [] if found == expected else ["found " + " ".join(found)])
