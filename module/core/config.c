@@ -218,7 +218,7 @@ enum s2sp_status s2sp_config_seal_table(struct s2sp_config *config, struct s2sp_
 }
 
 enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struct s2sp_partner_table *table,
-										 const struct s2sp_constraints *constraints, struct s2sp_policy **policy) {
+										 const struct s2sp_host *host, struct s2sp_policy **policy) {
 	*policy = NULL;
 	if (config->policy == NULL)
 		return S2SP_STATUS_FAILED;
@@ -226,7 +226,7 @@ enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struc
 	config->policy->table = table;
 	config->policy->least_connections = s2sp_config_least_connections(config->policy);
 	if (status == S2SP_STATUS_OK)
-		status = s2sp_config_constrain(config, constraints);
+		status = s2sp_config_constrain(config, host);
 	if (status == S2SP_STATUS_OK && s2sp_issues_has_error(&config->issues))
 		status = S2SP_STATUS_INVALID;
 	if (status == S2SP_STATUS_OK)

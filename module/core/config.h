@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "constraint.h"
 #include "domain.h"
+#include "host.h"
 #include "issue.h"
 #include "partner.h"
 #include "policy.h"
@@ -107,12 +107,12 @@ enum s2sp_status s2sp_config_seal_table(struct s2sp_config *config, struct s2sp_
 
 /*
  * The policy of a host over a sealed table: default policy, limits and external access as told to this config, each partner's row
- * less what the `constraints` of the host take away (NULL: nothing).
+ * less what the constraints of `host` take away (NULL: it has none).
  * The policy refers to `table`, which must outlive it. *policy is NULL unless OK; otherwise as s2sp_config_seal_table,
  * and in any order with it.
  */
 enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struct s2sp_partner_table *table,
-										 const struct s2sp_constraints *constraints, struct s2sp_policy **policy);
+										 const struct s2sp_host *host, struct s2sp_policy **policy);
 
 /* The limits so far, with defaults, so that the adapter can compare them with limits of the host. NULL after sealing. */
 const struct s2sp_limits *s2sp_config_limits(const struct s2sp_config *config);

@@ -148,7 +148,7 @@ enum s2sp_status s2sp_config_limits_finish(struct s2sp_config *config);
 /* The smallest limit that any partner of the policy has, its own or the general one. */
 uint32_t s2sp_config_least_connections(const struct s2sp_policy *policy);
 
-/* The host's constraints (NULL: none) against every row; fills in the methods of the policy. */
-enum s2sp_status s2sp_config_constrain(struct s2sp_config *config, const struct s2sp_constraints *constraints);
+/* Subtracts the constraints of `host` (NULL: none) from every row, and fills in the methods of the policy. */
+enum s2sp_status s2sp_config_constrain(struct s2sp_config *config, const struct s2sp_host *host);
 
 #endif

@@ -13,23 +13,23 @@ struct tally {
 
 struct judgement {
 	struct s2sp_config *config;
-	const struct s2sp_constraints *constraints;
+	const struct s2sp_host *host;
 	struct tally tallies[S2SP_CONSTRAINTS_MAX];
 	size_t without_method;
 };
 
 static uint32_t holding(const struct judgement *judgement, struct s2sp_text domain) {
-	const struct s2sp_constraints *constraints = judgement->constraints;
-	return constraints->count == 0 ? 0 : constraints->holding(constraints->of, domain);
+	const struct s2sp_host *host = judgement->host;
+	return host->constraint_count == 0 ? 0 : host->holding(host->of, domain);
 }
 
 static const struct s2sp_constraint *held(const struct judgement *judgement, uint32_t bits, size_t index) {
-	return (bits >> index & 1) != 0 ? &judgement->constraints->list[index] : NULL;
+	return (bits >> index & 1) != 0 ? &judgement->host->constraints[index] : NULL;
 }
 
 static unsigned forbidden(const struct judgement *judgement, uint32_t bits) {
 	unsigned methods = S2SP_METHOD_NONE;
-	for (size_t i = 0; i < judgement->constraints->count; i++) {
+	for (size_t i = 0; i < judgement->host->constraint_count; i++) {
 		const struct s2sp_constraint *constraint = held(judgement, bits, i);
 		methods |= constraint == NULL ? 0 : constraint->forbids;
 	}
@@ -42,7 +42,7 @@ static uint32_t losses(const struct judgement *judgement, const struct s2sp_part
 	bool certified = partner->trust_anchors.length > 0 || partner->pin_count > 0;
 	bool uncertified = !certified && (left & S2SP_METHOD_TLS_DIALBACK) != 0;
 	uint32_t takers = 0;
-	for (size_t i = 0; i < judgement->constraints->count; i++) {
+	for (size_t i = 0; i < judgement->host->constraint_count; i++) {
 		const struct s2sp_constraint *constraint = held(judgement, bits, i);
 		if (constraint == NULL)
 			continue;
@@ -91,13 +91,13 @@ static void explain(const struct judgement *judgement, const struct s2sp_partner
 	unsigned methods = partner->row->methods;
 	bool tls_off = false;
 	size_t count = 0;
-	for (size_t i = 0; i < judgement->constraints->count; i++) {
+	for (size_t i = 0; i < judgement->host->constraint_count; i++) {
 		const struct s2sp_constraint *constraint = held(judgement, bits, i);
 		tls_off = tls_off || (constraint != NULL && (constraint->forbids & S2SP_METHODS_OVER_TLS) == S2SP_METHODS_OVER_TLS);
 	}
 	/* An entry that wants TLS needs it allowed; what rules out its fallback does not matter then. */
 	bool needs_tls = tls_off && (methods & S2SP_METHODS_OVER_TLS) != 0;
-	for (size_t i = 0; i < judgement->constraints->count; i++) {
+	for (size_t i = 0; i < judgement->host->constraint_count; i++) {
 		const struct s2sp_constraint *constraint = held(judgement, bits, i);
 		if (constraint == NULL)
 			continue;
@@ -144,7 +144,7 @@ static enum s2sp_status refuse_partner(struct judgement *judgement, const struct
 }
 
 static void tally(struct judgement *judgement, const struct s2sp_partner *partner, uint32_t takers) {
-	for (size_t i = 0; i < judgement->constraints->count; i++) {
+	for (size_t i = 0; i < judgement->host->constraint_count; i++) {
 		struct tally *loss = &judgement->tallies[i];
 		if (held(judgement, takers, i) == NULL)
 			continue;
@@ -223,8 +223,8 @@ static void write_partners(struct s2sp_line *line, const struct tally *loss) {
 
 static enum s2sp_status tell_losses(struct judgement *judgement) {
 	enum s2sp_status status = S2SP_STATUS_OK;
-	for (size_t i = 0; i < judgement->constraints->count && status == S2SP_STATUS_OK; i++) {
-		const struct s2sp_constraint *constraint = &judgement->constraints->list[i];
+	for (size_t i = 0; i < judgement->host->constraint_count && status == S2SP_STATUS_OK; i++) {
+		const struct s2sp_constraint *constraint = &judgement->host->constraints[i];
 		struct s2sp_line lost;
 		if (judgement->tallies[i].count == 0)
 			continue;
@@ -254,10 +254,10 @@ static enum s2sp_status tell_rest(struct judgement *judgement) {
 	return s2sp_config_report(config, &(struct s2sp_finding){ .code = "no-method-left", .told = &expected });
 }
 
-enum s2sp_status s2sp_config_constrain(struct s2sp_config *config, const struct s2sp_constraints *constraints) {
-	static const struct s2sp_constraints none = { .count = 0 };
-	struct judgement judgement = { .config = config, .constraints = constraints == NULL ? &none : constraints };
-	if (judgement.constraints->count > S2SP_CONSTRAINTS_MAX)
+enum s2sp_status s2sp_config_constrain(struct s2sp_config *config, const struct s2sp_host *host) {
+	static const struct s2sp_host unconstrained = { .constraint_count = 0 };
+	struct judgement judgement = { .config = config, .host = host == NULL ? &unconstrained : host };
+	if (judgement.host->constraint_count > S2SP_CONSTRAINTS_MAX)
 		return S2SP_STATUS_FAILED;
 	enum s2sp_status status = judge_partners(&judgement);
 	if (status == S2SP_STATUS_OK)

@@ -1,4 +1,4 @@
-/* Domains and pins of a partner: parses them, tells wildcards from names, refuses duplicates. */
+/* Domains and pins of a partner: parsed, told apart, refused when they are known already. */
 #include "config_build.h"
 
 #define ITEMS_FIRST 4

@@ -110,7 +110,7 @@ static enum s2sp_status check_certificates(struct s2sp_config *config, enum s2sp
 									  });
 }
 
-/* Sets the defaults that follow from the partner type. Refuses automatic authorisation for public_unverified. */
+/* What follows from the partner type where nothing was written (and one thing that must not be written). */
 static enum s2sp_status check_type(struct s2sp_config *config) {
 	static const struct s2sp_value automatic = { .kind = S2SP_VALUE_STRING, .string = { "automatic", 9 } };
 	struct s2sp_draft *draft = &config->draft;

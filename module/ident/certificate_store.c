@@ -71,7 +71,7 @@ static void warn(struct loader *loader, const char *file, size_t index, const X5
 /* The whole of a regular file into *bytes, which is the caller's. NULL and no message when out of memory. */
 static enum s2sp_status read_file(struct loader *loader, const char *name, char **bytes, size_t *length) {
 	*bytes = NULL;
-	/* A pipe must not make us wait for its writer. */
+	/* Not to wait for whoever would write to a pipe. */
 	int descriptor = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "rb");
 	struct stat status;

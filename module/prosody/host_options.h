@@ -31,7 +31,7 @@ struct s2sp_host_rules {
 	struct s2sp_arena arena;
 	struct s2sp_index secure;
 	struct s2sp_index insecure;
-	struct s2sp_constraints constraints;
+	struct s2sp_host host;
 };
 /* OK or NO_MEMORY; to be ended either way. `rules` must stay where it is, `options` be there as long. */
 enum s2sp_status s2sp_host_rules_begin(struct s2sp_host_rules *rules, const struct s2sp_allocator *allocator,

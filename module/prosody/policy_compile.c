@@ -242,7 +242,7 @@ int s2sp_lua_compile_policy(lua_State *L) {
 	struct s2sp_host_rules rules;
 	enum s2sp_status status = s2sp_host_rules_begin(&rules, &allocator, &options);
 	if (status == S2SP_STATUS_OK)
-		status = s2sp_config_seal_policy(*config, table, &rules.constraints, policy);
+		status = s2sp_config_seal_policy(*config, table, &rules.host, policy);
 	s2sp_host_rules_end(&rules);
 	return give_back(L, config, status, 3);
 }

@@ -5,7 +5,7 @@
 #ifndef S2SP_SPEC_HOST_FIXTURE_H
 #define S2SP_SPEC_HOST_FIXTURE_H
 
-#include "constraint.h"
+#include "host.h"
 #include "negotiation.h"
 #include "vocabulary.h"
 
@@ -100,6 +100,6 @@ static inline uint32_t test_holding(const void *of, struct s2sp_text domain) {
 		   (uint32_t)test_covers(host->certified, domain) << TEST_CERTIFIED | (uint32_t)host->no_tls << TEST_NO_TLS;
 }
 
-#define TEST_HOST(host) (&(const struct s2sp_constraints){ test_constraints, TEST_CONSTRAINTS, test_holding, (host) })
+#define TEST_HOST(host) (&(const struct s2sp_host){ test_constraints, TEST_CONSTRAINTS, test_holding, (host) })
 
 #endif

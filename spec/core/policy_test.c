@@ -63,9 +63,9 @@ static struct s2sp_partner_table *sample_table(void) {
 }
 
 static struct s2sp_policy *seal(struct s2sp_config *config, const struct s2sp_partner_table *table,
-								const struct s2sp_constraints *constraints) {
+								const struct s2sp_host *host) {
 	struct s2sp_policy *policy;
-	enum s2sp_status status = s2sp_config_seal_policy(config, table, constraints, &policy);
+	enum s2sp_status status = s2sp_config_seal_policy(config, table, host, &policy);
 	assert_true((status == S2SP_STATUS_OK) == (policy != NULL));
 	return policy;
 }
@@ -268,7 +268,7 @@ static void test_too_many_constraints_seal_nothing(void **state) {
 	(void)state;
 	struct s2sp_partner_table *table = sample_table();
 	struct s2sp_config *config = new_config();
-	const struct s2sp_constraints many = { test_constraints, S2SP_CONSTRAINTS_MAX + 1, test_holding, NULL };
+	const struct s2sp_host many = { test_constraints, S2SP_CONSTRAINTS_MAX + 1, test_holding, NULL };
 	struct s2sp_policy *policy;
 	assert_int_equal(s2sp_config_seal_policy(config, table, &many, &policy), S2SP_STATUS_FAILED);
 	assert_null(policy);

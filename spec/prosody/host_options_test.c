@@ -19,11 +19,11 @@ static const char *held(const struct s2sp_host_options *options, const char *dom
 	static struct s2sp_line line;
 	struct s2sp_host_rules rules;
 	assert_int_equal(s2sp_host_rules_begin(&rules, &plain, options), S2SP_STATUS_OK);
-	uint32_t bits = rules.constraints.holding(rules.constraints.of, s2sp_text_from(domain));
-	assert_true(bits >> rules.constraints.count == 0);
+	uint32_t bits = rules.host.holding(rules.host.of, s2sp_text_from(domain));
+	assert_true(bits >> rules.host.constraint_count == 0);
 	s2sp_line_begin(&line);
-	for (size_t i = 0; i < rules.constraints.count; i++) {
-		const struct s2sp_constraint *constraint = &rules.constraints.list[i];
+	for (size_t i = 0; i < rules.host.constraint_count; i++) {
+		const struct s2sp_constraint *constraint = &rules.host.constraints[i];
 		if (!(bits >> i & 1))
 			continue;
 		s2sp_line_add(&line, line.length == 0 ? "" : " ");
@@ -70,9 +70,9 @@ static void test_every_constraint_is_worded(void **state) {
 	struct s2sp_host_rules rules;
 	(void)state;
 	assert_int_equal(s2sp_host_rules_begin(&rules, &plain, &options), S2SP_STATUS_OK);
-	assert_true(rules.constraints.count > 0 && rules.constraints.count <= S2SP_CONSTRAINTS_MAX);
-	for (size_t i = 0; i < rules.constraints.count; i++) {
-		const struct s2sp_constraint *constraint = &rules.constraints.list[i];
+	assert_true(rules.host.constraint_count > 0 && rules.host.constraint_count <= S2SP_CONSTRAINTS_MAX);
+	for (size_t i = 0; i < rules.host.constraint_count; i++) {
+		const struct s2sp_constraint *constraint = &rules.host.constraints[i];
 		assert_true(constraint->forbids != 0 || constraint->demands_certificate);
 		assert_true(constraint->forbids == 0 || (constraint->fact != NULL && constraint->remedy != NULL));
 		assert_non_null(constraint->path);

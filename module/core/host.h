@@ -1,9 +1,9 @@
 /*
- * What a host takes from its partners: options, modules and rules of its own that rule a method out whatever the partner's entry
- * says. The adapter knows them and words them; the core subtracts them from each row and tells what that means.
+ * The host as the core sees it. A host can be stricter than its partners' entries: options, modules and rules of its own rule a
+ * method out. The adapter knows these constraints and words them; the core subtracts them from each row and reports what that means.
  */
-#ifndef S2SP_CONSTRAINT_H
-#define S2SP_CONSTRAINT_H
+#ifndef S2SP_HOST_H
+#define S2SP_HOST_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,10 +29,13 @@ struct s2sp_constraint {
 
 #define S2SP_CONSTRAINTS_MAX 32
 
-/* All that a host can have, in the order in which they are told. */
-struct s2sp_constraints {
-	const struct s2sp_constraint *list;
-	size_t count; /* at most S2SP_CONSTRAINTS_MAX */
+/*
+ * What a policy has to know of its host. Plain data of the adapter: borrowed for the call that takes it. Zeroed, it is a host that is
+ * never stricter than an entry.
+ */
+struct s2sp_host {
+	const struct s2sp_constraint *constraints; /* all that the host can have, in the order in which they are told */
+	size_t constraint_count;                   /* at most S2SP_CONSTRAINTS_MAX */
 	/* Bits (1 << index) of those that hold for a canonical domain; `domain` is empty where none can be named. Must not fail. */
 	uint32_t (*holding)(const void *of, struct s2sp_text domain);
 	const void *of;
