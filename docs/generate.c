@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../module/prosody/prosody_vocabulary.h"
 #include "negotiation.h"
 #include "reason.h"
 
@@ -129,7 +130,10 @@ static void print_reasons(void) {
 			printf("\n## %s\n", heading(i));
 		if (i == S2SP_REASON_STATUS_NOTE_REMOVED)
 			printf("\nNot refusals: the stanza was changed, or answered for the user.\n");
-		printf("\n### `%s`\n\n%s\n", row->token, row->operator_text);
+		struct s2sp_line text;
+		s2sp_line_begin(&text);
+		s2sp_vocabulary_write(&s2sp_prosody_vocabulary, row->operator_text, &text);
+		printf("\n### `%s`\n\n%s\n", row->token, text.bytes);
 		if (row->grade == S2SP_REASON_GRADE_CHANGE)
 			continue;
 		/* The reasons for stanzas close no stream. */
@@ -140,6 +144,11 @@ static void print_reasons(void) {
 }
 
 int main(int argc, char **argv) {
+	const char *missing = s2sp_vocabulary_lacks(&s2sp_prosody_vocabulary);
+	if (missing != NULL) {
+		fprintf(stderr, "generate_docs: the vocabulary has no {%s}\n", missing);
+		return 1;
+	}
 	if (argc == 2 && strcmp(argv[1], "negotiation") == 0)
 		print_negotiation();
 	else if (argc == 2 && strcmp(argv[1], "reasons") == 0)

@@ -20,7 +20,7 @@ local function load_native()
 	if native.version ~= VERSION then
 		error({ text = ("the Lua files in %s are of version %s and the shared object is of version %s; install one version, all of it, "
 			.."and restart the server (a running one keeps the shared object that it has loaded)"):format(folder, VERSION,
-			native.version or "0.1.0 or older") });
+			native.version or "unknown") });
 	end
 	return native;
 end

@@ -47,7 +47,7 @@ enum s2sp_local_kind {
 	S2SP_LOCAL_COUNT
 };
 
-/* s2s_partners_external_access, and roles where the host has any. Of USER only. */
+/* Access of local users to other servers by configuration, and roles where the host has any. Of USER only. */
 enum s2sp_access { S2SP_ACCESS_UNKNOWN = 0, S2SP_ACCESS_DENIED, S2SP_ACCESS_ALLOWED, S2SP_ACCESS_COUNT };
 /* Whether the account exists. Of USER, incoming, only. */
 enum s2sp_account { S2SP_ACCOUNT_UNKNOWN = 0, S2SP_ACCOUNT_MISSING, S2SP_ACCOUNT_EXISTS, S2SP_ACCOUNT_COUNT };

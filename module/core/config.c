@@ -3,13 +3,14 @@
 #include "config_build.h"
 
 struct s2sp_config *s2sp_config_new(const struct s2sp_allocator *allocator, s2sp_domain_to_ascii *to_ascii,
-									const unsigned char seed[16]) {
+									const struct s2sp_vocabulary *vocabulary, const unsigned char seed[16]) {
 	struct s2sp_config *config = allocator->reallocate(allocator->owner, NULL, sizeof(*config));
 	if (config == NULL)
 		return NULL;
 	memset(config, 0, sizeof(*config));
 	config->allocator = *allocator;
 	config->to_ascii = to_ascii;
+	config->vocabulary = vocabulary;
 	s2sp_issues_begin(&config->issues, allocator);
 	config->table = s2sp_partner_table_new(allocator, seed);
 	config->policy = s2sp_policy_new(allocator, seed);
@@ -57,11 +58,17 @@ enum s2sp_status s2sp_config_local_domain(struct s2sp_config *config, struct s2s
 	return s2sp_index_add(&config->table->domains, S2SP_NAME_EXACT, name, S2SP_PARTNER_LOCAL);
 }
 
-/* Ends what was begun and starts `section` at the path `option`. */
+static const char *word(const struct s2sp_config *config, enum s2sp_word which) {
+	return config->vocabulary->words[which];
+}
+
+/* Ends the open section and starts `section` at the path `option`. */
 static enum s2sp_status begin(struct s2sp_config *config, enum s2sp_section section, const char *option) {
 	enum s2sp_status status = s2sp_config_close_list(config);
 	if (status == S2SP_STATUS_OK && (config->section == S2SP_SECTION_PARTNER || config->section == S2SP_SECTION_DEFAULT))
 		status = s2sp_config_draft_finish(config);
+	if (status == S2SP_STATUS_OK && config->section == S2SP_SECTION_LIMITS)
+		status = s2sp_config_limits_finish(config);
 	config->section = section;
 	config->follows = S2SP_CONTENTS_NONE;
 	s2sp_line_begin(&config->path);
@@ -69,15 +76,15 @@ static enum s2sp_status begin(struct s2sp_config *config, enum s2sp_section sect
 	return status;
 }
 
-/* Starts a section of keys; what is no table is told `expected`. */
-static enum s2sp_status begin_keys(struct s2sp_config *config, enum s2sp_section section, const char *option,
+/* Starts a section of keys. A value that is not compound becomes an issue that says `expected`. */
+static enum s2sp_status begin_keys(struct s2sp_config *config, enum s2sp_section section, enum s2sp_word option,
 								   const struct s2sp_value *value, const char *expected) {
 	if (config->policy == NULL)
 		return S2SP_STATUS_FAILED;
-	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, option);
-	if (status != S2SP_STATUS_OK || value->kind == S2SP_VALUE_NIL)
+	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, word(config, option));
+	if (status != S2SP_STATUS_OK || value->kind == S2SP_VALUE_ABSENT)
 		return status;
-	if (value->kind != S2SP_VALUE_TABLE) {
+	if (value->kind != S2SP_VALUE_COMPOUND) {
 		return s2sp_config_report(
 			config, &(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
 	}
@@ -95,13 +102,13 @@ enum s2sp_status s2sp_config_begin_list(struct s2sp_config *config, struct s2sp_
 		status = s2sp_arena_copy(&config->table->arena, s2sp_line_text(&config->path), &config->place);
 	if (status != S2SP_STATUS_OK)
 		return status;
-	config->braces_told = false;
-	if (value->kind != S2SP_VALUE_TABLE) {
+	config->not_a_list_told = false;
+	if (value->kind != S2SP_VALUE_COMPOUND) {
 		return s2sp_config_report(config, &(struct s2sp_finding){
 											  .code = "wrong-type",
 											  .value = value,
 											  .typed = true,
-											  .expected = "must be a list of partners: { { domain = ... }; ... }",
+											  .expected = "must be a list of partners: {sample.partners}",
 										  });
 	}
 	config->section = S2SP_SECTION_LIST;
@@ -109,7 +116,7 @@ enum s2sp_status s2sp_config_begin_list(struct s2sp_config *config, struct s2sp_
 	return S2SP_STATUS_OK;
 }
 
-/* Back from an entry to the list it stands in. */
+/* Goes back from an entry to its list. */
 static void return_to_list(struct s2sp_config *config) {
 	config->section = S2SP_SECTION_LIST;
 	s2sp_line_begin(&config->path);
@@ -126,16 +133,11 @@ enum s2sp_status s2sp_config_end(struct s2sp_config *config) {
 
 static enum s2sp_status begin_draft(struct s2sp_config *config, size_t index, struct s2sp_text name) {
 	s2sp_line_add_text(&config->path, config->place);
-	s2sp_line_add(&config->path, "[");
-	s2sp_line_add_number(&config->path, index);
-	s2sp_line_add(&config->path, "]");
+	s2sp_config_path_index(&config->path, index);
 	s2sp_config_draft_begin(config);
 	enum s2sp_status status = s2sp_arena_copy(&config->table->arena, s2sp_line_text(&config->path), &config->draft.partner.place);
-	if (name.length > 0) {
-		s2sp_line_add(&config->path, " (");
-		s2sp_line_add_quoted(&config->path, name);
-		s2sp_line_add(&config->path, ")");
-	}
+	if (name.length > 0)
+		s2sp_config_path_name(&config->path, name);
 	return status;
 }
 
@@ -148,12 +150,12 @@ enum s2sp_status s2sp_config_begin_partner(struct s2sp_config *config, size_t in
 		status = begin_draft(config, index, name);
 	if (status != S2SP_STATUS_OK)
 		return status;
-	if (value->kind != S2SP_VALUE_TABLE) {
+	if (value->kind != S2SP_VALUE_COMPOUND) {
 		status = s2sp_config_report(config, &(struct s2sp_finding){
-												.code = "not-a-table",
+												.code = "not-a-mapping",
 												.value = value,
 												.typed = true,
-												.expected = "a partner must be a table: { domain = ...; partner_type = ... }",
+												.expected = "a partner must be {mapping}: {sample.partner}",
 											});
 		return_to_list(config);
 		return status;
@@ -167,36 +169,35 @@ enum s2sp_status s2sp_config_begin_default(struct s2sp_config *config, const str
 	static const char *const words[] = { "refuse", NULL };
 	if (config->policy == NULL)
 		return S2SP_STATUS_FAILED;
-	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, S2SP_OPTION_DEFAULT);
-	if (status != S2SP_STATUS_OK || value->kind == S2SP_VALUE_NIL ||
+	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, word(config, S2SP_WORD_OPTION_DEFAULT));
+	if (status != S2SP_STATUS_OK || value->kind == S2SP_VALUE_ABSENT ||
 		(value->kind == S2SP_VALUE_STRING && s2sp_text_equal(value->string, S2SP_TEXT("refuse"))))
 		return status;
-	if (value->kind != S2SP_VALUE_TABLE) {
+	if (value->kind != S2SP_VALUE_COMPOUND) {
 		bool string = value->kind == S2SP_VALUE_STRING;
 		return s2sp_config_report(config, &(struct s2sp_finding){
 											  .code = string ? "unknown-value" : "wrong-type",
 											  .value = value,
 											  .typed = !string,
-											  .expected = "must be \"refuse\" or a table of settings for unlisted domains",
+											  .expected = "must be \"refuse\" or {mapping} of settings for unlisted domains",
 											  .nearest = string ? s2sp_nearest(value->string, words) : NULL,
 										  });
 	}
 	s2sp_config_draft_begin(config);
 	config->draft.partner.name = S2SP_TEXT("unlisted");
-	config->draft.partner.place = S2SP_TEXT(S2SP_OPTION_DEFAULT);
+	config->draft.partner.place = s2sp_text_from(word(config, S2SP_WORD_OPTION_DEFAULT));
 	config->section = S2SP_SECTION_DEFAULT;
 	config->follows = S2SP_CONTENTS_KEYS;
 	return S2SP_STATUS_OK;
 }
 
 enum s2sp_status s2sp_config_begin_limits(struct s2sp_config *config, const struct s2sp_value *value) {
-	return begin_keys(config, S2SP_SECTION_LIMITS, S2SP_OPTION_LIMITS, value,
-					  "must be a table of limits: { connections = 1000; ... }");
+	return begin_keys(config, S2SP_SECTION_LIMITS, S2SP_WORD_OPTION_LIMITS, value,
+					  "must be {mapping} of limits: {sample.limits}");
 }
 
 enum s2sp_status s2sp_config_begin_external_access(struct s2sp_config *config, const struct s2sp_value *value) {
-	return begin_keys(config, S2SP_SECTION_ACCESS, S2SP_OPTION_ACCESS, value,
-					  "must be a table: { default = \"allow\"; users = { [\"name\"] = \"deny\" } }");
+	return begin_keys(config, S2SP_SECTION_ACCESS, S2SP_WORD_OPTION_EXTERNAL_ACCESS, value, "must be {mapping}: {sample.access}");
 }
 
 enum s2sp_contents s2sp_config_follows(const struct s2sp_config *config) {
@@ -221,18 +222,17 @@ enum s2sp_status s2sp_config_seal_table(struct s2sp_config *config, struct s2sp_
 }
 
 enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struct s2sp_partner_table *table,
-										 const struct s2sp_host_options *options, struct s2sp_policy **policy) {
+										 const struct s2sp_host *host, struct s2sp_policy **policy) {
 	*policy = NULL;
 	if (config->policy == NULL)
 		return S2SP_STATUS_FAILED;
 	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, "");
-	if (status == S2SP_STATUS_OK)
-		status = s2sp_config_limits_finish(config);
 	config->policy->table = table;
-	config->policy->out_of_reach = options->out_of_reach;
-	/* Where there are no streams, no option takes anything from them. */
-	if (status == S2SP_STATUS_OK && !options->out_of_reach)
-		status = s2sp_config_judge_host(config, options);
+	config->policy->least_connections = s2sp_config_least_connections(config->policy);
+	config->policy->out_of_reach = host != NULL && host->out_of_reach;
+	/* Where there are no streams, nothing is taken from them. */
+	if (status == S2SP_STATUS_OK && !config->policy->out_of_reach)
+		status = s2sp_config_constrain(config, host);
 	if (status == S2SP_STATUS_OK && s2sp_issues_has_error(&config->issues))
 		status = S2SP_STATUS_INVALID;
 	if (status == S2SP_STATUS_OK)
@@ -243,14 +243,14 @@ enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struc
 	return status;
 }
 
+const struct s2sp_limits *s2sp_config_limits(const struct s2sp_config *config) {
+	return config->policy == NULL ? NULL : &config->policy->limits;
+}
+
 size_t s2sp_config_issue_count(const struct s2sp_config *config) {
 	return s2sp_issues_count(&config->issues);
 }
 
 const struct s2sp_issue *s2sp_config_issue_at(const struct s2sp_config *config, size_t index) {
 	return s2sp_issues_at(&config->issues, index);
-}
-
-bool s2sp_config_has_error(const struct s2sp_config *config) {
-	return s2sp_issues_has_error(&config->issues);
 }

@@ -1,4 +1,4 @@
-/* The insides of the configuration builder, shared by config*.c only. */
+/* The private parts of the configuration builder. Only config*.c include this file. */
 #ifndef S2SP_CONFIG_BUILD_H
 #define S2SP_CONFIG_BUILD_H
 
@@ -9,10 +9,6 @@
 
 #define S2SP_COUNT_MAX 1000000000u
 #define S2SP_PROXY_PORT 5269 /* RFC 6120 14.7 */
-
-#define S2SP_OPTION_DEFAULT "s2s_partners_default"
-#define S2SP_OPTION_LIMITS "s2s_partners_limits"
-#define S2SP_OPTION_ACCESS "s2s_partners_external_access"
 
 enum s2sp_section {
 	S2SP_SECTION_NONE = 0,
@@ -25,21 +21,21 @@ enum s2sp_section {
 
 /* The keys of a partner, in the order in which messages list them. */
 enum s2sp_partner_key {
-	S2SP_KEY_DOMAIN = 0,
-	S2SP_KEY_ADDITIONAL_DOMAINS,
-	S2SP_KEY_DESCRIPTION, /* from here on also keys of the default policy */
-	S2SP_KEY_PARTNER_TYPE,
-	S2SP_KEY_TLS,
-	S2SP_KEY_SASL,
-	S2SP_KEY_DIALBACK,
-	S2SP_KEY_TRUST_ANCHORS,
-	S2SP_KEY_PINNED_KEYS,
-	S2SP_KEY_CONNECTION_LIMIT,
-	S2SP_KEY_KEEPALIVE,
-	S2SP_KEY_PROXY,
-	S2SP_KEY_PRESENCE_AUTHORIZATION,
-	S2SP_KEY_GROUP_CHAT,
-	S2SP_KEY_COUNT,
+	S2SP_PARTNER_KEY_DOMAIN = 0,
+	S2SP_PARTNER_KEY_ADDITIONAL_DOMAINS,
+	S2SP_PARTNER_KEY_DESCRIPTION, /* from here on also keys of the default policy */
+	S2SP_PARTNER_KEY_PARTNER_TYPE,
+	S2SP_PARTNER_KEY_TLS,
+	S2SP_PARTNER_KEY_SASL,
+	S2SP_PARTNER_KEY_DIALBACK,
+	S2SP_PARTNER_KEY_TRUST_ANCHORS,
+	S2SP_PARTNER_KEY_PINNED_KEYS,
+	S2SP_PARTNER_KEY_CONNECTION_LIMIT,
+	S2SP_PARTNER_KEY_KEEPALIVE,
+	S2SP_PARTNER_KEY_PROXY,
+	S2SP_PARTNER_KEY_PRESENCE_AUTHORIZATION,
+	S2SP_PARTNER_KEY_GROUP_CHAT,
+	S2SP_PARTNER_KEY_COUNT,
 };
 
 /* The list or map that is being fed. */
@@ -50,7 +46,7 @@ enum s2sp_open {
 	S2SP_OPEN_USERS,
 };
 
-/* The partner (or default policy) that is being written. Strings are in the arena of the table (policy) already. */
+/* The partner (or default policy) that is being fed. Its strings are in the arena of the table (or policy) already. */
 struct s2sp_draft {
 	struct s2sp_partner partner;
 	enum s2sp_requirement tls;
@@ -69,6 +65,7 @@ struct s2sp_config {
 	struct s2sp_allocator allocator;
 	s2sp_domain_to_ascii *to_ascii;
 	s2sp_domain_is_public *is_public; /* NULL: not known */
+	const struct s2sp_vocabulary *vocabulary;
 	struct s2sp_issues issues;
 	struct s2sp_partner_table *table;
 	struct s2sp_policy *policy;
@@ -77,7 +74,7 @@ struct s2sp_config {
 	enum s2sp_open open;
 	size_t open_items;      /* of the open list or map, refused ones included */
 	struct s2sp_text place; /* of the list, escaped, in the table's arena */
-	bool braces_told;       /* the list has been told about its missing braces */
+	bool not_a_list_told;   /* one partner stands where the list must be, and that has been said */
 	struct s2sp_line path;  /* of what was begun */
 	/* What is being set or added; borrowed, valid during the call. */
 	struct s2sp_text key;
@@ -94,14 +91,17 @@ struct s2sp_finding {
 	const char *key;                /* NULL: what is being set */
 	const struct s2sp_value *value; /* NULL: nothing was written */
 	bool typed;                     /* the type is what is wrong with it */
-	const char *expected;
-	const char *nearest; /* NULL: none */
+	const char *expected;           /* static, with slots of the vocabulary */
+	const struct s2sp_line *told;   /* or a complete text, without slots */
+	const char *nearest;            /* NULL: none */
 };
 /* OK or NO_MEMORY, as everything below. */
 enum s2sp_status s2sp_config_report(struct s2sp_config *config, const struct s2sp_finding *finding);
-/* An error about the current key. */
+/* An error about the current key. The second takes a text that is complete. */
 enum s2sp_status s2sp_config_refuse(struct s2sp_config *config, const char *code, const struct s2sp_value *value,
 									const char *expected);
+enum s2sp_status s2sp_config_refuse_told(struct s2sp_config *config, const char *code, const struct s2sp_value *value,
+										 const struct s2sp_line *told);
 
 /*
  * Values of one type; what is refused has become an issue, and *taken is false. Integers are 1 to S2SP_COUNT_MAX;
@@ -115,11 +115,12 @@ enum s2sp_status s2sp_config_integer(struct s2sp_config *config, const struct s2
 enum s2sp_status s2sp_config_string(struct s2sp_config *config, const struct s2sp_value *value, const char *what, bool *taken);
 enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struct s2sp_value *value, const char *const *keys);
 
-/* Ends the list or map at hand: an empty one is an issue, and known to be one only now. */
-enum s2sp_status s2sp_config_close_list(struct s2sp_config *config);
+/* How a path goes on: `[3]`, and ` ("fabrikam.com")` behind the place of a partner. */
+void s2sp_config_path_index(struct s2sp_line *path, size_t index);
+void s2sp_config_path_name(struct s2sp_line *path, struct s2sp_text name);
 
-/* Appends `.key`, `["odd key"]` or `[1]`. */
-void s2sp_config_path_key(struct s2sp_line *path, struct s2sp_text key);
+/* Ends the open list or map. An empty list is an issue. */
+enum s2sp_status s2sp_config_close_list(struct s2sp_config *config);
 
 /* The table or policy that owns what the draft points to. */
 struct s2sp_arena *s2sp_config_arena(struct s2sp_config *config);
@@ -138,15 +139,17 @@ enum s2sp_status s2sp_config_set_proxy(struct s2sp_config *config, const struct 
 
 bool s2sp_config_is_partner_key(struct s2sp_text key);
 
-/* Opens and closes the draft: what is missing, the row, what contradicts. */
+/* Opens and closes the draft. Closing checks the partner as a whole. */
 void s2sp_config_draft_begin(struct s2sp_config *config);
 enum s2sp_status s2sp_config_draft_finish(struct s2sp_config *config);
 
-/* s2sp_limits before anything is set, and what the two limits of connections say of each other. */
+/* The default limits; the check of the two limits of connections against each other. */
 void s2sp_config_limits_begin(struct s2sp_limits *limits);
 enum s2sp_status s2sp_config_limits_finish(struct s2sp_config *config);
+/* The smallest limit that any partner of the policy has, its own or the general one. */
+uint32_t s2sp_config_least_connections(const struct s2sp_policy *policy);
 
-/* The host's own options against every row; fills in the methods of the policy. */
-enum s2sp_status s2sp_config_judge_host(struct s2sp_config *config, const struct s2sp_host_options *options);
+/* Subtracts the constraints of `host` (NULL: none) from every row, and fills in the methods of the policy. */
+enum s2sp_status s2sp_config_constrain(struct s2sp_config *config, const struct s2sp_host *host);
 
 #endif

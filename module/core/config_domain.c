@@ -9,7 +9,7 @@ static enum s2sp_status refuse_fault(struct s2sp_config *config, const struct s2
 	s2sp_line_add(&expected, "this ");
 	s2sp_line_add(&expected, s2sp_domain_fault_text(fault));
 	s2sp_line_add(&expected, "; must be a domain such as \"fabrikam.com\"");
-	return s2sp_config_refuse(config, "bad-domain", value, expected.bytes);
+	return s2sp_config_refuse_told(config, "bad-domain", value, &expected);
 }
 
 static enum s2sp_status refuse_duplicate(struct s2sp_config *config, const struct s2sp_value *value, struct s2sp_text canonical,
@@ -28,15 +28,14 @@ static enum s2sp_status refuse_duplicate(struct s2sp_config *config, const struc
 	if (s2sp_text_equal(first->name, canonical)) {
 		s2sp_line_add(&expected, ".domain");
 	} else {
-		s2sp_line_add(&expected, " (");
-		s2sp_line_add_quoted(&expected, first->name);
-		s2sp_line_add(&expected, ").additional_domains");
+		s2sp_config_path_name(&expected, first->name);
+		s2sp_line_add(&expected, ".additional_domains");
 	}
 	s2sp_line_add(&expected, "; a domain may stand only once in the whole list, remove one of the two");
-	return s2sp_config_refuse(config, "duplicate-domain", value, expected.bytes);
+	return s2sp_config_refuse_told(config, "duplicate-domain", value, &expected);
 }
 
-/* Enters a domain for the draft, whose number is the next one. `name` is in the arena. */
+/* Enters a domain of the draft, which gets the next number. Copies `name` into the arena. */
 static enum s2sp_status enter(struct s2sp_config *config, const struct s2sp_value *value, struct s2sp_text name,
 							  struct s2sp_text *kept, bool *taken) {
 	bool wildcard = name.bytes[0] == '*';
@@ -77,7 +76,7 @@ enum s2sp_status s2sp_config_set_domain(struct s2sp_config *config, const struct
 	return enter(config, value, (struct s2sp_text){ domain.bytes, domain.length }, &config->draft.partner.name, taken);
 }
 
-/* What an array that grows by doubling needs room for. NULL when out of memory; the old block stays as it was. */
+/* Doubles an array. NULL when out of memory; the old block is then unchanged. */
 static void *grow(struct s2sp_config *config, void *block, size_t *capacity, size_t size) {
 	size_t wanted = *capacity == 0 ? ITEMS_FIRST : *capacity * 2;
 	void *grown = config->allocator.reallocate(config->allocator.owner, block, wanted * size);
@@ -137,39 +136,6 @@ enum s2sp_status s2sp_config_add_domain(struct s2sp_config *config, const struct
 	return add_text(config, value, (struct s2sp_text){ bytes, domain.length + 2u });
 }
 
-static int sextet(char c) {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* RFC 4648 4, strictly: 43 characters and one "=", no stray bits. */
-static bool decode_pin(struct s2sp_text text, struct s2sp_pin *pin) {
-	static const char prefix[] = "sha256//";
-	size_t skipped = sizeof(prefix) - 1, written = 0;
-	if (text.length != skipped + 44 || memcmp(text.bytes, prefix, skipped) != 0 || text.bytes[text.length - 1] != '=')
-		return false;
-	uint32_t bits = 0;
-	unsigned count = 0;
-	for (size_t i = skipped; i < text.length - 1; i++) {
-		int value = sextet(text.bytes[i]);
-		if (value < 0)
-			return false;
-		bits = (bits << 6) | (uint32_t)value;
-		count += 6;
-		if (count >= 8) {
-			count -= 8;
-			pin->sha256[written++] = (unsigned char)(bits >> count);
-		}
-		bits &= (1u << count) - 1;
-	}
-	return bits == 0;
-}
-
 enum s2sp_status s2sp_config_add_pin(struct s2sp_config *config, const struct s2sp_value *value) {
 	struct s2sp_draft *draft = &config->draft;
 	struct s2sp_pin pin;
@@ -177,7 +143,7 @@ enum s2sp_status s2sp_config_add_pin(struct s2sp_config *config, const struct s2
 	enum s2sp_status status = s2sp_config_string(config, value, "a pin such as \"sha256//BASE64=\"", &taken);
 	if (!taken)
 		return status;
-	if (!decode_pin(value->string, &pin))
+	if (!s2sp_pin_from_text(value->string, &pin))
 		return s2sp_config_refuse(config, "bad-pin", value,
 								  "must be \"sha256//\" and the base64 of 32 bytes (44 characters, the last one \"=\")");
 	for (size_t i = 0; i < draft->partner.pin_count; i++) {

@@ -1,5 +1,9 @@
-/* A partner as a whole: what is missing, which row of the negotiation table it is, what contradicts what. */
+/* Checks a partner as a whole: missing keys, the row of the negotiation table, contradictions. */
 #include "config_build.h"
+
+struct s2sp_arena *s2sp_config_arena(struct s2sp_config *config) {
+	return config->section == S2SP_SECTION_DEFAULT ? &config->policy->arena : &config->table->arena;
+}
 
 void s2sp_config_draft_begin(struct s2sp_config *config) {
 	struct s2sp_draft *draft = &config->draft;
@@ -22,13 +26,13 @@ static bool has(const struct s2sp_draft *draft, enum s2sp_partner_key key) {
 static enum s2sp_status check_required(struct s2sp_config *config) {
 	struct s2sp_draft *draft = &config->draft;
 	enum s2sp_status status = S2SP_STATUS_OK;
-	if (config->section == S2SP_SECTION_PARTNER && !given(draft, S2SP_KEY_DOMAIN))
+	if (config->section == S2SP_SECTION_PARTNER && !given(draft, S2SP_PARTNER_KEY_DOMAIN))
 		status = s2sp_config_report(config, &(struct s2sp_finding){
 												.code = "missing-key",
 												.key = "domain",
 												.expected = "missing; every partner needs its primary domain",
 											});
-	if (status == S2SP_STATUS_OK && !given(draft, S2SP_KEY_PARTNER_TYPE))
+	if (status == S2SP_STATUS_OK && !given(draft, S2SP_PARTNER_KEY_PARTNER_TYPE))
 		status = s2sp_config_report(
 			config, &(struct s2sp_finding){
 						.code = "missing-key",
@@ -38,27 +42,27 @@ static enum s2sp_status check_required(struct s2sp_config *config) {
 	return status;
 }
 
-/* Which key of an invalid or dubious row to speak of, and what to do about it. */
-static const char *row_mend(const struct s2sp_negotiation_row *row, const char **key) {
+/* Chooses the key that an issue about the row names. Returns the remedy. */
+static const char *row_remedy(const struct s2sp_negotiation_row *row, const char **key) {
 	*key = "tls";
 	if (row->verdict == S2SP_ROW_WARNING) {
 		if (row->tls == S2SP_REQUIRED) {
 			*key = "dialback";
-			return "; remove it, or set sasl = \"optional\"";
+			return "; remove it, or set {sasl = optional}";
 		}
-		return row->dialback ? "; set tls = \"required\" to rule that out"
-							 : "; set tls = \"required\", or dialback = true to let them in";
+		return row->dialback ? "; set {tls = required} to rule that out"
+							 : "; set {tls = required}, or {dialback = true} to let them in";
 	}
 	if (row->sasl != S2SP_NOT_SUPPORTED)
-		return "; set tls = \"required\", or sasl = \"not_supported\" and dialback = true";
+		return "; set {tls = required}, or {sasl = not_supported} and {dialback = true}";
 	*key = "sasl";
-	return row->tls == S2SP_NOT_SUPPORTED ? "; set dialback = true, or both tls and sasl to \"required\""
-										  : "; set sasl = \"required\" or dialback = true";
+	return row->tls == S2SP_NOT_SUPPORTED ? "; set {dialback = true}, or both tls and sasl to \"required\""
+										  : "; set {sasl = required} or {dialback = true}";
 }
 
 static enum s2sp_status check_row(struct s2sp_config *config) {
 	struct s2sp_draft *draft = &config->draft;
-	const uint32_t settings = 1u << S2SP_KEY_TLS | 1u << S2SP_KEY_SASL | 1u << S2SP_KEY_DIALBACK;
+	const uint32_t settings = 1u << S2SP_PARTNER_KEY_TLS | 1u << S2SP_PARTNER_KEY_SASL | 1u << S2SP_PARTNER_KEY_DIALBACK;
 	const struct s2sp_negotiation_row *row = s2sp_negotiation_row(draft->tls, draft->sasl, draft->dialback);
 	const char *key;
 	draft->partner.row = row;
@@ -68,7 +72,7 @@ static enum s2sp_status check_row(struct s2sp_config *config) {
 	struct s2sp_line expected;
 	s2sp_line_begin(&expected);
 	s2sp_line_add(&expected, row->text);
-	s2sp_line_add(&expected, row_mend(row, &key));
+	s2sp_vocabulary_write(config->vocabulary, row_remedy(row, &key), &expected);
 	enum s2sp_requirement requirement = key[0] == 't' ? row->tls : row->sasl;
 	struct s2sp_value value = { .kind = S2SP_VALUE_STRING, .string = s2sp_text_from(s2sp_requirement_token(requirement)) };
 	if (key[0] == 'd')
@@ -79,21 +83,21 @@ static enum s2sp_status check_row(struct s2sp_config *config) {
 								  .code = row->verdict == S2SP_ROW_ERROR ? "impossible-negotiation" : "dubious-negotiation",
 								  .key = key,
 								  .value = &value,
-								  .expected = expected.bytes,
+								  .told = &expected,
 							  });
 }
 
 /* Anchors and pins demand a certificate, which only TLS shows. */
 static enum s2sp_status check_certificates(struct s2sp_config *config, enum s2sp_partner_key key, const char *name) {
 	struct s2sp_draft *draft = &config->draft;
-	if (!has(draft, key) || (draft->faulty & 1u << S2SP_KEY_TLS) != 0)
+	if (!has(draft, key) || (draft->faulty & 1u << S2SP_PARTNER_KEY_TLS) != 0)
 		return S2SP_STATUS_OK;
 	if (draft->tls == S2SP_NOT_SUPPORTED)
 		return s2sp_config_report(config, &(struct s2sp_finding){
 											  .code = "certificate-without-tls",
 											  .key = name,
-											  .expected = "no certificate is ever seen with tls = \"not_supported\"; "
-														  "remove it, or set tls = \"required\"",
+											  .expected = "no certificate is ever seen with {tls = not_supported}; "
+														  "remove it, or set {tls = required}",
 										  });
 	if ((draft->partner.row->methods & S2SP_METHOD_TCP_DIALBACK) == 0)
 		return S2SP_STATUS_OK;
@@ -102,7 +106,7 @@ static enum s2sp_status check_certificates(struct s2sp_config *config, enum s2sp
 										  .code = "certificate-not-always",
 										  .key = name,
 										  .expected = "TCP dialback remains possible and shows no certificate; "
-													  "set tls = \"required\" to rule that out",
+													  "set {tls = required} to rule that out",
 									  });
 }
 
@@ -110,12 +114,12 @@ static enum s2sp_status check_certificates(struct s2sp_config *config, enum s2sp
 static enum s2sp_status check_type(struct s2sp_config *config) {
 	static const struct s2sp_value automatic = { .kind = S2SP_VALUE_STRING, .string = { "automatic", 9 } };
 	struct s2sp_draft *draft = &config->draft;
-	if (!has(draft, S2SP_KEY_PARTNER_TYPE))
+	if (!has(draft, S2SP_PARTNER_KEY_PARTNER_TYPE))
 		return S2SP_STATUS_OK;
 	bool unverified = draft->partner.type == S2SP_PUBLIC_UNVERIFIED;
-	if (!given(draft, S2SP_KEY_PRESENCE_AUTHORIZATION))
+	if (!given(draft, S2SP_PARTNER_KEY_PRESENCE_AUTHORIZATION))
 		draft->partner.presence_automatic = !unverified;
-	if (!given(draft, S2SP_KEY_GROUP_CHAT))
+	if (!given(draft, S2SP_PARTNER_KEY_GROUP_CHAT))
 		draft->partner.group_chat = !unverified;
 	if (!unverified || !draft->partner.presence_automatic)
 		return S2SP_STATUS_OK;
@@ -133,13 +137,13 @@ static uint8_t given_bits(const struct s2sp_draft *draft) {
 		enum s2sp_partner_key key;
 		enum s2sp_partner_setting setting;
 	} settings[] = {
-		{ S2SP_KEY_TLS, S2SP_GIVEN_TLS },
-		{ S2SP_KEY_SASL, S2SP_GIVEN_SASL },
-		{ S2SP_KEY_DIALBACK, S2SP_GIVEN_DIALBACK },
-		{ S2SP_KEY_CONNECTION_LIMIT, S2SP_GIVEN_CONNECTION_LIMIT },
-		{ S2SP_KEY_KEEPALIVE, S2SP_GIVEN_KEEPALIVE },
-		{ S2SP_KEY_PRESENCE_AUTHORIZATION, S2SP_GIVEN_PRESENCE_AUTHORIZATION },
-		{ S2SP_KEY_GROUP_CHAT, S2SP_GIVEN_GROUP_CHAT },
+		{ S2SP_PARTNER_KEY_TLS, S2SP_GIVEN_TLS },
+		{ S2SP_PARTNER_KEY_SASL, S2SP_GIVEN_SASL },
+		{ S2SP_PARTNER_KEY_DIALBACK, S2SP_GIVEN_DIALBACK },
+		{ S2SP_PARTNER_KEY_CONNECTION_LIMIT, S2SP_GIVEN_CONNECTION_LIMIT },
+		{ S2SP_PARTNER_KEY_KEEPALIVE, S2SP_GIVEN_KEEPALIVE },
+		{ S2SP_PARTNER_KEY_PRESENCE_AUTHORIZATION, S2SP_GIVEN_PRESENCE_AUTHORIZATION },
+		{ S2SP_PARTNER_KEY_GROUP_CHAT, S2SP_GIVEN_GROUP_CHAT },
 	};
 	unsigned bits = 0;
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
@@ -147,7 +151,7 @@ static uint8_t given_bits(const struct s2sp_draft *draft) {
 	return (uint8_t)bits;
 }
 
-/* Moves the lists of the draft to where its strings are. */
+/* Copies the lists of the draft into the arena that has its strings. */
 static enum s2sp_status keep_lists(struct s2sp_config *config) {
 	struct s2sp_draft *draft = &config->draft;
 	struct s2sp_partner *partner = &draft->partner;
@@ -176,9 +180,9 @@ enum s2sp_status s2sp_config_draft_finish(struct s2sp_config *config) {
 	if (status == S2SP_STATUS_OK)
 		status = check_row(config);
 	if (status == S2SP_STATUS_OK)
-		status = check_certificates(config, S2SP_KEY_TRUST_ANCHORS, "trust_anchors");
+		status = check_certificates(config, S2SP_PARTNER_KEY_TRUST_ANCHORS, "trust_anchors");
 	if (status == S2SP_STATUS_OK)
-		status = check_certificates(config, S2SP_KEY_PINNED_KEYS, "pinned_keys");
+		status = check_certificates(config, S2SP_PARTNER_KEY_PINNED_KEYS, "pinned_keys");
 	if (status == S2SP_STATUS_OK)
 		status = check_type(config);
 	if (status == S2SP_STATUS_OK)

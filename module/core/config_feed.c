@@ -1,4 +1,4 @@
-/* Keys and items as the adapter finds them: which section or list they are for, and what has no place in any. */
+/* Takes keys and items from the adapter and gives each to its section or list. Refuses those that have no place. */
 #include "config_build.h"
 
 static void speak_of(struct s2sp_config *config, struct s2sp_text key) {
@@ -15,7 +15,7 @@ enum s2sp_status s2sp_config_close_list(struct s2sp_config *config) {
 	speak_of(config, (struct s2sp_text){ NULL, 0 });
 	if (config->open_items > 0 || open == S2SP_OPEN_NOTHING || open == S2SP_OPEN_USERS)
 		return S2SP_STATUS_OK;
-	config->draft.faulty |= 1u << (pins ? S2SP_KEY_PINNED_KEYS : S2SP_KEY_ADDITIONAL_DOMAINS);
+	config->draft.faulty |= 1u << (pins ? S2SP_PARTNER_KEY_PINNED_KEYS : S2SP_PARTNER_KEY_ADDITIONAL_DOMAINS);
 	return s2sp_config_report(config, &(struct s2sp_finding){
 										  .code = "empty-list",
 										  .key = pins ? "pinned_keys" : "additional_domains",
@@ -83,13 +83,11 @@ static enum s2sp_status stray_partner(struct s2sp_config *config, struct s2sp_te
 	speak_of(config, key);
 	if (!s2sp_config_is_partner_key(key))
 		return s2sp_config_refuse(config, "stray-key", value, "a list of partners has no keys; remove it");
-	/* One partner without its own braces: said once, not for every key of it. */
-	if (config->braces_told)
+	/* One partner where a list must be: said once, not for every key of it. */
+	if (config->not_a_list_told)
 		return S2SP_STATUS_OK;
-	config->braces_told = true;
-	return s2sp_config_refuse(config, "missing-braces", value,
-							  "one partner stands where a list of partners must be; put it in braces of its own: "
-							  "{ { domain = ...; partner_type = ... } }");
+	config->not_a_list_told = true;
+	return s2sp_config_refuse(config, "not-a-list", value, "one partner stands where a list of partners must be; {not_a_list}");
 }
 
 enum s2sp_status s2sp_config_stray(struct s2sp_config *config, struct s2sp_text key, const struct s2sp_value *value) {
@@ -101,8 +99,8 @@ enum s2sp_status s2sp_config_stray(struct s2sp_config *config, struct s2sp_text 
 	config->open_items++;
 	return s2sp_config_refuse(config, "stray-key", value,
 							  config->open == S2SP_OPEN_USERS
-								  ? "every user is a key with \"allow\" or \"deny\": users = { [\"name\"] = \"deny\" }"
-								  : "a list has no keys; write its items one after the other: { \"first\", \"second\" }");
+								  ? "every user is a key with \"allow\" or \"deny\": users{is}{sample.users}"
+								  : "a list has no keys; write its items one after the other: {sample.list}");
 }
 
 enum s2sp_status s2sp_config_gap(struct s2sp_config *config, size_t first, size_t last) {
@@ -113,12 +111,11 @@ enum s2sp_status s2sp_config_gap(struct s2sp_config *config, size_t first, size_
 	s2sp_line_begin(&expected);
 	s2sp_line_add(&expected, "nothing is there");
 	if (last > first) {
-		s2sp_line_add(&expected, " up to [");
-		s2sp_line_add_number(&expected, last);
-		s2sp_line_add(&expected, "]");
+		s2sp_line_add(&expected, " up to ");
+		s2sp_config_path_index(&expected, last);
 	}
 	s2sp_line_add(&expected, ", but a list must have no holes; move the later entries up");
-	return s2sp_config_refuse(config, "hole", NULL, expected.bytes);
+	return s2sp_config_refuse_told(config, "hole", NULL, &expected);
 }
 
 enum s2sp_status s2sp_config_issue(struct s2sp_config *config, enum s2sp_severity severity, const char *code,

@@ -1,4 +1,5 @@
-/* s2s_partners_limits and s2s_partners_external_access. */
+/* The limits, and the access of local users to other servers. */
+#include "ascii.h"
 #include "config_build.h"
 
 static const char *const limit_keys[] = { "connections",        "partner_connections", "establishment_timeout",
@@ -34,7 +35,7 @@ enum s2sp_status s2sp_config_limits_finish(struct s2sp_config *config) {
 	struct s2sp_value value = { .kind = S2SP_VALUE_NUMBER, .number = limits->partner_connections };
 	struct s2sp_line expected;
 	s2sp_line_begin(&config->path);
-	s2sp_line_add(&config->path, S2SP_OPTION_LIMITS);
+	s2sp_line_add(&config->path, config->vocabulary->words[S2SP_WORD_OPTION_LIMITS]);
 	s2sp_line_begin(&expected);
 	s2sp_line_add(&expected, "never reached, all partners together may have ");
 	s2sp_line_add_number(&expected, limits->connections);
@@ -44,8 +45,19 @@ enum s2sp_status s2sp_config_limits_finish(struct s2sp_config *config) {
 										  .code = "limit-never-reached",
 										  .key = "partner_connections",
 										  .value = &value,
-										  .expected = expected.bytes,
+										  .told = &expected,
 									  });
+}
+
+uint32_t s2sp_config_least_connections(const struct s2sp_policy *policy) {
+	uint32_t least = policy->limits.partner_connections;
+	for (size_t i = 0; i < policy->table->count; i++) {
+		uint32_t own = policy->table->partners[i].connection_limit;
+		if (own > 0 && own < least)
+			least = own;
+	}
+	uint32_t of_default = policy->has_default ? policy->default_partner.connection_limit : 0;
+	return of_default > 0 && of_default < least ? of_default : least;
 }
 
 static const char *const access_words[] = { "allow", "deny", NULL };
@@ -62,12 +74,12 @@ enum s2sp_status s2sp_config_set_access(struct s2sp_config *config, const struct
 	}
 	if (!s2sp_text_equal(config->key, S2SP_TEXT("users")))
 		return s2sp_config_unknown_key(config, value, keys);
-	if (value->kind != S2SP_VALUE_TABLE) {
+	if (value->kind != S2SP_VALUE_COMPOUND) {
 		return s2sp_config_report(config, &(struct s2sp_finding){
 											  .code = "wrong-type",
 											  .value = value,
 											  .typed = true,
-											  .expected = "must be a table of user names: { [\"name\"] = \"deny\" }",
+											  .expected = "must be {mapping} of user names: {sample.users}",
 										  });
 	}
 	config->open = S2SP_OPEN_USERS;
@@ -107,7 +119,7 @@ enum s2sp_status s2sp_config_add_user(struct s2sp_config *config, const struct s
 	if (!taken)
 		return status;
 	for (size_t i = 0; i < name.length; i++)
-		folded[i] = name.bytes[i] >= 'A' && name.bytes[i] <= 'Z' ? (char)(name.bytes[i] + 32) : name.bytes[i];
+		folded[i] = s2sp_ascii_fold(name.bytes[i]);
 	name.bytes = folded;
 	if (s2sp_index_find(&config->policy->users, 0, name) != S2SP_INDEX_NONE)
 		return s2sp_config_refuse(config, "duplicate-user", value,

@@ -1,37 +1,33 @@
 /* The keys of a partner and of the policy for unlisted domains. */
 #include "config_build.h"
 
-static const char *const keys[S2SP_KEY_COUNT + 1] = {
-	[S2SP_KEY_DOMAIN] = "domain",
-	[S2SP_KEY_ADDITIONAL_DOMAINS] = "additional_domains",
-	[S2SP_KEY_DESCRIPTION] = "description",
-	[S2SP_KEY_PARTNER_TYPE] = "partner_type",
-	[S2SP_KEY_TLS] = "tls",
-	[S2SP_KEY_SASL] = "sasl",
-	[S2SP_KEY_DIALBACK] = "dialback",
-	[S2SP_KEY_TRUST_ANCHORS] = "trust_anchors",
-	[S2SP_KEY_PINNED_KEYS] = "pinned_keys",
-	[S2SP_KEY_CONNECTION_LIMIT] = "connection_limit",
-	[S2SP_KEY_KEEPALIVE] = "keepalive",
-	[S2SP_KEY_PROXY] = "proxy",
-	[S2SP_KEY_PRESENCE_AUTHORIZATION] = "presence_authorization",
-	[S2SP_KEY_GROUP_CHAT] = "group_chat",
-	[S2SP_KEY_COUNT] = NULL,
+static const char *const keys[S2SP_PARTNER_KEY_COUNT + 1] = {
+	[S2SP_PARTNER_KEY_DOMAIN] = "domain",
+	[S2SP_PARTNER_KEY_ADDITIONAL_DOMAINS] = "additional_domains",
+	[S2SP_PARTNER_KEY_DESCRIPTION] = "description",
+	[S2SP_PARTNER_KEY_PARTNER_TYPE] = "partner_type",
+	[S2SP_PARTNER_KEY_TLS] = "tls",
+	[S2SP_PARTNER_KEY_SASL] = "sasl",
+	[S2SP_PARTNER_KEY_DIALBACK] = "dialback",
+	[S2SP_PARTNER_KEY_TRUST_ANCHORS] = "trust_anchors",
+	[S2SP_PARTNER_KEY_PINNED_KEYS] = "pinned_keys",
+	[S2SP_PARTNER_KEY_CONNECTION_LIMIT] = "connection_limit",
+	[S2SP_PARTNER_KEY_KEEPALIVE] = "keepalive",
+	[S2SP_PARTNER_KEY_PROXY] = "proxy",
+	[S2SP_PARTNER_KEY_PRESENCE_AUTHORIZATION] = "presence_authorization",
+	[S2SP_PARTNER_KEY_GROUP_CHAT] = "group_chat",
+	[S2SP_PARTNER_KEY_COUNT] = NULL,
 };
 
 static enum s2sp_partner_key key_named(struct s2sp_text name) {
 	size_t key = 0;
-	while (key < S2SP_KEY_COUNT && !s2sp_text_equal(name, s2sp_text_from(keys[key])))
+	while (key < S2SP_PARTNER_KEY_COUNT && !s2sp_text_equal(name, s2sp_text_from(keys[key])))
 		key++;
 	return (enum s2sp_partner_key)key;
 }
 
 bool s2sp_config_is_partner_key(struct s2sp_text key) {
-	return key_named(key) != S2SP_KEY_COUNT;
-}
-
-struct s2sp_arena *s2sp_config_arena(struct s2sp_config *config) {
-	return config->section == S2SP_SECTION_DEFAULT ? &config->policy->arena : &config->table->arena;
+	return key_named(key) != S2SP_PARTNER_KEY_COUNT;
 }
 
 static enum s2sp_status set_partner_type(struct s2sp_config *config, const struct s2sp_value *value, bool *taken) {
@@ -99,7 +95,7 @@ static enum s2sp_status set_trust_anchors(struct s2sp_config *config, const stru
 /* Announces a list; its items come through s2sp_config_add. */
 static enum s2sp_status open_list(struct s2sp_config *config, const struct s2sp_value *value, enum s2sp_open open,
 								  const char *expected, bool *taken) {
-	*taken = value->kind == S2SP_VALUE_TABLE;
+	*taken = value->kind == S2SP_VALUE_COMPOUND;
 	if (!*taken) {
 		return s2sp_config_report(
 			config, &(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
@@ -116,36 +112,35 @@ static enum s2sp_status set_key(struct s2sp_config *config, enum s2sp_partner_ke
 	static const char *const allow_or_refuse[] = { "allow", "refuse", NULL };
 	struct s2sp_draft *draft = &config->draft;
 	switch (key) {
-	case S2SP_KEY_DOMAIN:
+	case S2SP_PARTNER_KEY_DOMAIN:
 		return s2sp_config_set_domain(config, value, taken);
-	case S2SP_KEY_DESCRIPTION:
+	case S2SP_PARTNER_KEY_DESCRIPTION:
 		return set_description(config, value, taken);
-	case S2SP_KEY_ADDITIONAL_DOMAINS:
-		return open_list(config, value, S2SP_OPEN_ADDITIONAL_DOMAINS,
-						 "must be a list of domains: { \"corp.fabrikam.com\", \"*.it.fabrikam.com\" }", taken);
-	case S2SP_KEY_PARTNER_TYPE:
+	case S2SP_PARTNER_KEY_ADDITIONAL_DOMAINS:
+		return open_list(config, value, S2SP_OPEN_ADDITIONAL_DOMAINS, "must be a list of domains: {sample.domains}", taken);
+	case S2SP_PARTNER_KEY_PARTNER_TYPE:
 		return set_partner_type(config, value, taken);
-	case S2SP_KEY_TLS:
+	case S2SP_PARTNER_KEY_TLS:
 		return set_requirement(config, value, &draft->tls, taken);
-	case S2SP_KEY_SASL:
+	case S2SP_PARTNER_KEY_SASL:
 		return set_requirement(config, value, &draft->sasl, taken);
-	case S2SP_KEY_DIALBACK:
+	case S2SP_PARTNER_KEY_DIALBACK:
 		return s2sp_config_boolean(config, value, &draft->dialback, taken);
-	case S2SP_KEY_TRUST_ANCHORS:
+	case S2SP_PARTNER_KEY_TRUST_ANCHORS:
 		return set_trust_anchors(config, value, taken);
-	case S2SP_KEY_PINNED_KEYS:
-		return open_list(config, value, S2SP_OPEN_PINNED_KEYS, "must be a list of pins: { \"sha256//BASE64=\" }", taken);
-	case S2SP_KEY_CONNECTION_LIMIT:
+	case S2SP_PARTNER_KEY_PINNED_KEYS:
+		return open_list(config, value, S2SP_OPEN_PINNED_KEYS, "must be a list of pins: {sample.pins}", taken);
+	case S2SP_PARTNER_KEY_CONNECTION_LIMIT:
 		return s2sp_config_integer(config, value, &draft->partner.connection_limit, taken);
-	case S2SP_KEY_KEEPALIVE:
+	case S2SP_PARTNER_KEY_KEEPALIVE:
 		return s2sp_config_boolean(config, value, &draft->partner.keepalive, taken);
-	case S2SP_KEY_PROXY:
+	case S2SP_PARTNER_KEY_PROXY:
 		return s2sp_config_set_proxy(config, value, taken);
-	case S2SP_KEY_PRESENCE_AUTHORIZATION:
+	case S2SP_PARTNER_KEY_PRESENCE_AUTHORIZATION:
 		return set_choice(config, value, automatic_or_user, &draft->partner.presence_automatic, taken);
-	case S2SP_KEY_GROUP_CHAT:
+	case S2SP_PARTNER_KEY_GROUP_CHAT:
 		return set_choice(config, value, allow_or_refuse, &draft->partner.group_chat, taken);
-	case S2SP_KEY_COUNT:
+	case S2SP_PARTNER_KEY_COUNT:
 		break;
 	}
 	*taken = false;
@@ -155,12 +150,12 @@ static enum s2sp_status set_key(struct s2sp_config *config, enum s2sp_partner_ke
 enum s2sp_status s2sp_config_set_partner(struct s2sp_config *config, const struct s2sp_value *value) {
 	enum s2sp_partner_key key = key_named(config->key);
 	bool of_default = config->section == S2SP_SECTION_DEFAULT;
-	if (key == S2SP_KEY_COUNT)
-		return s2sp_config_unknown_key(config, value, of_default ? keys + S2SP_KEY_DESCRIPTION : keys);
-	if (of_default && (key == S2SP_KEY_DOMAIN || key == S2SP_KEY_ADDITIONAL_DOMAINS))
+	if (key == S2SP_PARTNER_KEY_COUNT)
+		return s2sp_config_unknown_key(config, value, of_default ? keys + S2SP_PARTNER_KEY_DESCRIPTION : keys);
+	if (of_default && (key == S2SP_PARTNER_KEY_DOMAIN || key == S2SP_PARTNER_KEY_ADDITIONAL_DOMAINS))
 		return s2sp_config_refuse(config, "domain-in-default", value,
 								  "the policy for unlisted domains names none; remove the key, or list the domain in "
-								  "s2s_partners");
+								  "{option.partners}");
 	bool taken = false;
 	enum s2sp_status status = set_key(config, key, value, &taken);
 	config->draft.given |= 1u << key;

@@ -1,13 +1,6 @@
 /* proxy = "host", "host:port" or "[IPv6]:port": where to connect instead of asking DNS. */
+#include "ascii.h"
 #include "config_build.h"
-
-static bool is_digit(char c) {
-	return c >= '0' && c <= '9';
-}
-
-static bool is_hex(char c) {
-	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
 
 /* Four decimal numbers without leading zeros (RFC 3986 3.2.2, IPv4address). */
 static bool is_ipv4(struct s2sp_text text) {
@@ -18,7 +11,7 @@ static bool is_ipv4(struct s2sp_text text) {
 		if (part > 0 && (at >= text.length || text.bytes[at++] != '.'))
 			return false;
 		start = at;
-		while (at < text.length && is_digit(text.bytes[at]) && at - start < 3)
+		while (at < text.length && s2sp_ascii_is_digit(text.bytes[at]) && at - start < 3)
 			number = number * 10 + (unsigned)(text.bytes[at++] - '0');
 		if (at == start || number > 255 || (text.bytes[start] == '0' && at - start > 1))
 			return false;
@@ -36,7 +29,7 @@ static bool is_ipv6(struct s2sp_text text) {
 	}
 	while (at < text.length) {
 		size_t start = at;
-		while (at < text.length && is_hex(text.bytes[at]))
+		while (at < text.length && s2sp_ascii_is_hex(text.bytes[at]))
 			at++;
 		if (at < text.length && text.bytes[at] == '.') {
 			groups += 2;
@@ -66,7 +59,7 @@ static bool parse_port(struct s2sp_text text, uint16_t *port) {
 	if (text.length == 0 || text.length > 5)
 		return false;
 	for (size_t i = 0; i < text.length; i++) {
-		if (!is_digit(text.bytes[i]))
+		if (!s2sp_ascii_is_digit(text.bytes[i]))
 			return false;
 		number = number * 10 + (uint32_t)(text.bytes[i] - '0');
 	}
@@ -74,7 +67,7 @@ static bool parse_port(struct s2sp_text text, uint16_t *port) {
 	return number >= 1 && number <= 65535;
 }
 
-/* Splits off the port (the default one when there is none) and the brackets; NULL, or what is wrong. */
+/* Splits off the brackets and the port, which has a default. Returns NULL, or what is wrong. */
 static const char *split(struct s2sp_text text, struct s2sp_text *host, bool *brackets, uint16_t *port) {
 	static const char bad_port[] = "the port must be a number from 1 to 65535";
 	const char *colon;
@@ -116,7 +109,7 @@ static const char *parse_host(const struct s2sp_config *config, struct s2sp_text
 	}
 	parsed->length = (unsigned char)host.length;
 	for (size_t i = 0; i < host.length; i++)
-		parsed->bytes[i] = host.bytes[i] >= 'A' && host.bytes[i] <= 'F' ? (char)(host.bytes[i] + 32) : host.bytes[i];
+		parsed->bytes[i] = s2sp_ascii_fold(host.bytes[i]);
 	return NULL;
 }
 
@@ -145,5 +138,5 @@ enum s2sp_status s2sp_config_set_proxy(struct s2sp_config *config, const struct 
 	s2sp_line_add(&expected, fault);
 	s2sp_line_add(&expected, "; must be ");
 	s2sp_line_add(&expected, what);
-	return s2sp_config_refuse(config, "bad-proxy", value, expected.bytes);
+	return s2sp_config_refuse_told(config, "bad-proxy", value, &expected);
 }

@@ -1,11 +1,12 @@
-/* Single values: is it of the right type, how is it shown, what is said when it is not. */
+/* Checks the type of a single value, shows values, and writes the issue about a wrong one. */
+#include "ascii.h"
 #include "config_build.h"
 
-static bool is_identifier(struct s2sp_text key) {
+/* A word that needs no quotes behind a dot. */
+static bool is_word(struct s2sp_text key) {
 	for (size_t i = 0; i < key.length; i++) {
 		char c = key.bytes[i];
-		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-		if (!letter && !(i > 0 && c >= '0' && c <= '9'))
+		if (!s2sp_ascii_is_letter(c) && c != '_' && (i == 0 || !s2sp_ascii_is_digit(c)))
 			return false;
 	}
 	return key.length > 0 && key.length <= S2SP_QUOTED_MAX;
@@ -13,42 +14,58 @@ static bool is_identifier(struct s2sp_text key) {
 
 static bool is_digits(struct s2sp_text key) {
 	for (size_t i = 0; i < key.length; i++) {
-		if (key.bytes[i] < '0' || key.bytes[i] > '9')
+		if (!s2sp_ascii_is_digit(key.bytes[i]))
 			return false;
 	}
 	return key.length > 0 && key.length <= 20;
 }
 
-void s2sp_config_path_key(struct s2sp_line *path, struct s2sp_text key) {
-	if (is_identifier(key)) {
+void s2sp_config_path_index(struct s2sp_line *path, size_t index) {
+	s2sp_line_add(path, "[");
+	s2sp_line_add_number(path, index);
+	s2sp_line_add(path, "]");
+}
+
+void s2sp_config_path_name(struct s2sp_line *path, struct s2sp_text name) {
+	s2sp_line_add(path, " (");
+	s2sp_line_add_quoted(path, name);
+	s2sp_line_add(path, ")");
+}
+
+static void add_quoted_key(struct s2sp_line *path, struct s2sp_text key) {
+	s2sp_line_add(path, "[");
+	s2sp_line_add_quoted(path, key);
+	s2sp_line_add(path, "]");
+}
+
+/* Appends `.key`, `["odd key"]` or `[1]`. */
+static void add_path_key(struct s2sp_line *path, struct s2sp_text key) {
+	if (is_word(key)) {
 		s2sp_line_add(path, ".");
 		s2sp_line_add_text(path, key);
 		return;
 	}
+	if (!is_digits(key)) {
+		add_quoted_key(path, key);
+		return;
+	}
 	s2sp_line_add(path, "[");
-	if (is_digits(key))
-		s2sp_line_add_text(path, key);
-	else
-		s2sp_line_add_quoted(path, key);
+	s2sp_line_add_text(path, key);
 	s2sp_line_add(path, "]");
 }
 
 static void show_path(const struct s2sp_config *config, const char *key, struct s2sp_line *path) {
 	*path = config->path;
 	if (key != NULL || config->key.length > 0)
-		s2sp_config_path_key(path, key != NULL ? s2sp_text_from(key) : config->key);
+		add_path_key(path, key != NULL ? s2sp_text_from(key) : config->key);
 	if (key != NULL)
 		return;
 	if (config->item > 0) {
-		s2sp_line_add(path, "[");
-		s2sp_line_add_number(path, config->item);
-		s2sp_line_add(path, "]");
+		s2sp_config_path_index(path, config->item);
 	} else if (config->stray) {
-		s2sp_config_path_key(path, config->item_name);
+		add_path_key(path, config->item_name);
 	} else if (config->item_name.bytes != NULL) {
-		s2sp_line_add(path, "[");
-		s2sp_line_add_quoted(path, config->item_name);
-		s2sp_line_add(path, "]");
+		add_quoted_key(path, config->item_name);
 	}
 }
 
@@ -56,13 +73,9 @@ static void show_value(struct s2sp_line *line, const struct s2sp_value *value, b
 	const char *type = "";
 	switch (value->kind) {
 	case S2SP_VALUE_OTHER:
+	case S2SP_VALUE_ABSENT:
+	case S2SP_VALUE_COMPOUND:
 		s2sp_line_add_escaped(line, value->string, S2SP_QUOTED_MAX);
-		break;
-	case S2SP_VALUE_NIL:
-		s2sp_line_add(line, "nil");
-		break;
-	case S2SP_VALUE_TABLE:
-		s2sp_line_add(line, "a table");
 		break;
 	case S2SP_VALUE_BOOLEAN:
 		s2sp_line_add(line, value->boolean ? "true" : "false");
@@ -82,17 +95,20 @@ static void show_value(struct s2sp_line *line, const struct s2sp_value *value, b
 }
 
 enum s2sp_status s2sp_config_report(struct s2sp_config *config, const struct s2sp_finding *finding) {
-	struct s2sp_line path, got;
+	struct s2sp_line path, got, expected;
 	show_path(config, finding->key, &path);
 	s2sp_line_begin(&got);
 	if (finding->value != NULL)
 		show_value(&got, finding->value, finding->typed);
+	s2sp_line_begin(&expected);
+	if (finding->expected != NULL)
+		s2sp_vocabulary_write(config->vocabulary, finding->expected, &expected);
 	struct s2sp_issue_parts parts = {
 		.severity = finding->severity,
 		.code = finding->code,
 		.path = s2sp_line_text(&path),
 		.got = s2sp_line_text(&got),
-		.expected = s2sp_text_from(finding->expected),
+		.expected = s2sp_line_text(finding->told != NULL ? finding->told : &expected),
 		.nearest = finding->nearest,
 	};
 	return s2sp_issues_add(&config->issues, &parts);
@@ -103,18 +119,27 @@ enum s2sp_status s2sp_config_refuse(struct s2sp_config *config, const char *code
 	return s2sp_config_report(config, &(struct s2sp_finding){ .code = code, .value = value, .expected = expected });
 }
 
+enum s2sp_status s2sp_config_refuse_told(struct s2sp_config *config, const char *code, const struct s2sp_value *value,
+										 const struct s2sp_line *told) {
+	return s2sp_config_report(config, &(struct s2sp_finding){ .code = code, .value = value, .told = told });
+}
+
 static enum s2sp_status refuse_type(struct s2sp_config *config, const struct s2sp_value *value, const char *expected) {
 	return s2sp_config_report(
 		config, &(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .expected = expected });
 }
 
-/* `"a", "b" or "c"` */
-static void list_words(struct s2sp_line *line, const char *const *words) {
-	for (size_t i = 0; words[i] != NULL; i++) {
-		if (i > 0)
-			s2sp_line_add(line, words[i + 1] == NULL ? " or " : ", ");
-		s2sp_line_add_quoted(line, s2sp_text_from(words[i]));
-	}
+static enum s2sp_status refuse_type_told(struct s2sp_config *config, const struct s2sp_value *value,
+										 const struct s2sp_line *told) {
+	return s2sp_config_report(config,
+							  &(struct s2sp_finding){ .code = "wrong-type", .value = value, .typed = true, .told = told });
+}
+
+static size_t count_words(const char *const *words) {
+	size_t count = 0;
+	while (words[count] != NULL)
+		count++;
+	return count;
 }
 
 enum s2sp_status s2sp_config_word(struct s2sp_config *config, const struct s2sp_value *value, const char *const *words,
@@ -130,13 +155,16 @@ enum s2sp_status s2sp_config_word(struct s2sp_config *config, const struct s2sp_
 	struct s2sp_line expected;
 	s2sp_line_begin(&expected);
 	s2sp_line_add(&expected, "must be ");
-	list_words(&expected, words);
+	for (size_t i = 0, count = count_words(words); i < count; i++) {
+		s2sp_line_add_joint(&expected, i, count, " or ");
+		s2sp_line_add_quoted(&expected, s2sp_text_from(words[i]));
+	}
 	if (value->kind != S2SP_VALUE_STRING)
-		return refuse_type(config, value, expected.bytes);
+		return refuse_type_told(config, value, &expected);
 	return s2sp_config_report(config, &(struct s2sp_finding){
 										  .code = "unknown-value",
 										  .value = value,
-										  .expected = expected.bytes,
+										  .told = &expected,
 										  .nearest = s2sp_nearest(value->string, words),
 									  });
 }
@@ -173,7 +201,7 @@ enum s2sp_status s2sp_config_string(struct s2sp_config *config, const struct s2s
 	s2sp_line_begin(&expected);
 	s2sp_line_add(&expected, "must be ");
 	s2sp_line_add(&expected, what);
-	return refuse_type(config, value, expected.bytes);
+	return refuse_type_told(config, value, &expected);
 }
 
 enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struct s2sp_value *value, const char *const *keys) {
@@ -182,16 +210,17 @@ enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struc
 	s2sp_line_begin(&expected);
 	s2sp_line_add(&expected, "unknown key");
 	if (is_digits(config->key)) {
-		s2sp_line_add(&expected, value->kind == S2SP_VALUE_TABLE
-									 ? "; a table stands inside a table here: remove one pair of braces"
-									 : "; every value needs its key in front: key = value");
+		s2sp_vocabulary_write(config->vocabulary,
+							  value->kind == S2SP_VALUE_COMPOUND ? "; {too_deep}"
+																 : "; every value needs its key in front: key{is}value",
+							  &expected);
 	} else if (nearest == NULL) {
 		s2sp_line_add(&expected, "; the keys are ");
-		for (size_t i = 0; keys[i] != NULL; i++) {
-			s2sp_line_add(&expected, i == 0 ? "" : keys[i + 1] == NULL ? " and " : ", ");
+		for (size_t i = 0, count = count_words(keys); i < count; i++) {
+			s2sp_line_add_joint(&expected, i, count, " and ");
 			s2sp_line_add(&expected, keys[i]);
 		}
 	}
 	return s2sp_config_report(
-		config, &(struct s2sp_finding){ .code = "unknown-key", .value = value, .expected = expected.bytes, .nearest = nearest });
+		config, &(struct s2sp_finding){ .code = "unknown-key", .value = value, .told = &expected, .nearest = nearest });
 }

@@ -2,25 +2,10 @@
 
 #include <string.h>
 
+#include "ascii.h"
+
 /* What to_ascii promises to take; also bounds the work that a hostile name can cause. */
 #define NAME_LENGTH_MAX 1024
-
-static bool is_digit(char c) {
-	return c >= '0' && c <= '9';
-}
-
-static bool is_hex(char c) {
-	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
-/* Not <ctype.h>: its answers depend on the locale. */
-static char fold(char c) {
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static bool is_ldh(char c) {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '-';
-}
 
 static bool is_ascii(char c) {
 	return ((unsigned char)c & 0x80) == 0;
@@ -47,7 +32,7 @@ static bool looks_like_ipv6(struct s2sp_text name) {
 			break;
 		if (c == ':')
 			colons++;
-		else if (!is_hex(c) && c != '.' && c != '[' && c != ']')
+		else if (!s2sp_ascii_is_hex(c) && c != '.' && c != '[' && c != ']')
 			return false;
 	}
 	return colons >= 2;
@@ -61,15 +46,15 @@ static bool ends_in_number(const char *bytes, size_t length) {
 	size_t start = length;
 	while (start > 0 && bytes[start - 1] != '.')
 		start--;
-	if (length - start >= 2 && bytes[start] == '0' && fold(bytes[start + 1]) == 'x') {
+	if (length - start >= 2 && bytes[start] == '0' && s2sp_ascii_fold(bytes[start + 1]) == 'x') {
 		for (start += 2; start < length; start++) {
-			if (!is_hex(bytes[start]))
+			if (!s2sp_ascii_is_hex(bytes[start]))
 				return false;
 		}
 		return true;
 	}
 	for (; start < length; start++) {
-		if (!is_digit(bytes[start]))
+		if (!s2sp_ascii_is_digit(bytes[start]))
 			return false;
 	}
 	return true;
@@ -92,7 +77,7 @@ static enum s2sp_domain_fault check_labels(struct s2sp_text name, bool canonical
 			label = 0;
 			continue;
 		}
-		if (is_ascii(c) ? !is_ldh(c) : canonical)
+		if (is_ascii(c) ? !s2sp_ascii_is_ldh(c) : canonical)
 			return S2SP_DOMAIN_CHARACTER;
 		if (label == 0 && c == '-')
 			return S2SP_DOMAIN_CHARACTER;
@@ -126,7 +111,7 @@ static bool needs_idna(struct s2sp_text name) {
 			label = 0;
 			continue;
 		}
-		if (label++ == 0 && name.length - i >= 4 && fold(at[0]) == 'x' && fold(at[1]) == 'n' && at[2] == '-' &&
+		if (label++ == 0 && name.length - i >= 4 && s2sp_ascii_fold(at[0]) == 'x' && s2sp_ascii_fold(at[1]) == 'n' && at[2] == '-' &&
 		    at[3] == '-')
 			return true;
 	}
@@ -150,7 +135,7 @@ static enum s2sp_domain_fault convert(struct s2sp_text name, s2sp_domain_to_asci
 	if (fault != S2SP_DOMAIN_OK)
 		return fault;
 	for (size_t i = 0; i < converted.length; i++) {
-		if (converted.bytes[i] != fold(converted.bytes[i]))
+		if (converted.bytes[i] != s2sp_ascii_fold(converted.bytes[i]))
 			return S2SP_DOMAIN_IDNA;
 	}
 	return S2SP_DOMAIN_OK;
@@ -163,7 +148,7 @@ static bool parse_plain(struct s2sp_text name, struct s2sp_domain *out) {
 	if (name.length > S2SP_DOMAIN_LENGTH_MAX)
 		return false;
 	for (size_t i = 0; i < name.length; i++) {
-		char c = fold(name.bytes[i]);
+		char c = s2sp_ascii_fold(name.bytes[i]);
 		out->bytes[i] = c;
 		if (c >= 'a' && c <= 'z') {
 			letter = true;
@@ -176,7 +161,7 @@ static bool parse_plain(struct s2sp_text name, struct s2sp_domain *out) {
 			/* "xn--", and every other label of that form */
 			if (i == label || i - label == 3)
 				return false;
-		} else if (!is_digit(c)) {
+		} else if (!s2sp_ascii_is_digit(c)) {
 			return false;
 		}
 	}
@@ -204,7 +189,7 @@ static enum s2sp_domain_fault parse(struct s2sp_text name, s2sp_domain_to_ascii 
 	if (fault != S2SP_DOMAIN_OK)
 		return fault;
 	for (size_t i = 0; i < name.length; i++)
-		out->bytes[i] = fold(name.bytes[i]);
+		out->bytes[i] = s2sp_ascii_fold(name.bytes[i]);
 	out->length = (unsigned char)name.length;
 	return S2SP_DOMAIN_OK;
 }
@@ -217,11 +202,6 @@ enum s2sp_domain_fault s2sp_domain_parse(struct s2sp_text name, s2sp_domain_to_a
 	else
 		memset(out, 0, sizeof(*out));
 	return fault;
-}
-
-bool s2sp_domain_equal(const struct s2sp_domain *a, const struct s2sp_domain *b) {
-	/* Two names that are no domain are not the same domain. */
-	return a->length > 0 && a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
 }
 
 size_t s2sp_domain_labels(const struct s2sp_domain *domain) {

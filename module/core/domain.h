@@ -58,8 +58,6 @@ enum s2sp_domain_fault s2sp_domain_parse(struct s2sp_text name, s2sp_domain_to_a
  */
 bool s2sp_domain_has_spellings(struct s2sp_text name);
 
-bool s2sp_domain_equal(const struct s2sp_domain *a, const struct s2sp_domain *b);
-
 /* Number of labels of a canonical domain. */
 size_t s2sp_domain_labels(const struct s2sp_domain *domain);
 

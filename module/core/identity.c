@@ -2,27 +2,20 @@
 
 #include <string.h>
 
+#include "ascii.h"
+
 /* RFC 6120 14.1: the service of server-to-server streams, with the dot that ends its label. */
 static const struct s2sp_text service = { "_xmpp-server.", 13 };
 
 /* What s2sp_domain_parse takes at most; a longer xmppAddr cannot be a domain. */
 #define XMPP_ADDR_LENGTH_MAX 1024
 
-/* Not <ctype.h>: its answers depend on the locale. */
-static char fold(char c) {
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static bool is_ldh(char c) {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
-}
-
 /* `lower` is in lower case already. */
 static bool equal_folded(struct s2sp_text name, struct s2sp_text lower) {
 	if (name.length != lower.length)
 		return false;
 	for (size_t i = 0; i < name.length; i++) {
-		if (fold(name.bytes[i]) != lower.bytes[i])
+		if (s2sp_ascii_fold(name.bytes[i]) != lower.bytes[i])
 			return false;
 	}
 	return true;
@@ -62,7 +55,7 @@ static enum s2sp_identity_finding check_domain(struct s2sp_text name) {
 			if (label == 0)
 				return S2SP_IDENTITY_NOT_DOMAIN;
 			label = 0;
-		} else if (!is_ldh(name.bytes[i])) {
+		} else if (!s2sp_ascii_is_ldh(name.bytes[i])) {
 			return S2SP_IDENTITY_NOT_DOMAIN;
 		} else if (++label > S2SP_LABEL_LENGTH_MAX) {
 			return S2SP_IDENTITY_TOO_LONG;

@@ -8,7 +8,7 @@
 #include "domain.h"
 #include "text.h"
 
-/* The forms that can name an XMPP domain, RFC 6120 13.7.1.2. The bytes' ASN.1 string type is checked by whoever extracts them. */
+/* The forms that can name an XMPP domain, RFC 6120 13.7.1.2. The bytes' ASN.1 string type is checked where they are extracted. */
 enum s2sp_identifier_type {
 	S2SP_IDENTIFIER_OTHER = 0, /* iPAddress, rfc822Name, another otherName, or one of the below in the wrong string type */
 	S2SP_IDENTIFIER_DNS,       /* dNSName, IA5String: "fabrikam.com", "*.fabrikam.com" */

@@ -7,7 +7,7 @@
 #define EACH_BYTE UINT64_C(0x0101010101010101)
 #define GROUP 8 /* tags that are looked at together; no index has fewer slots */
 
-/* Little-endian, whatever the machine; compilers make one load of it. */
+/* Little-endian on every machine. Compilers make one load of it. */
 static uint64_t load64(const unsigned char *bytes) {
 	return (uint64_t)bytes[0] | (uint64_t)bytes[1] << 8 | (uint64_t)bytes[2] << 16 | (uint64_t)bytes[3] << 24 |
 		   (uint64_t)bytes[4] << 32 | (uint64_t)bytes[5] << 40 | (uint64_t)bytes[6] << 48 | (uint64_t)bytes[7] << 56;
@@ -41,7 +41,7 @@ static inline void sip_round(uint64_t v[4]) {
 	v[2] = rotate(v[2], 32);
 }
 
-/* SipHash-1-3 (Aumasson, Bernstein), which is what hash tables use of it. */
+/* SipHash-1-3 (Aumasson, Bernstein), the variant for hash tables. */
 static uint64_t hash_name(const struct s2sp_index *index, uint8_t kind, struct s2sp_text name) {
 	uint64_t v[4] = { 0x736f6d6570736575u ^ index->key[0], 0x646f72616e646f6du ^ index->key[1],
 					  0x6c7967656e657261u ^ index->key[0], 0x7465646279746573u ^ index->key[1] ^ kind };
@@ -78,7 +78,7 @@ void s2sp_index_end(struct s2sp_index *index) {
 	index->count = index->slot_count = 0;
 }
 
-/* The low half of a hash says where to begin, seven of its highest bits are the tag of what is not free. */
+/* The low half of a hash gives the first slot. Its seven highest bits are the tag of a slot in use. */
 static size_t first_slot(uint64_t hash, size_t slot_count) {
 	return (size_t)((hash & UINT32_MAX) * slot_count >> 32);
 }
@@ -110,7 +110,7 @@ static void place(struct s2sp_index *index, const struct s2sp_index_slot *slot, 
 	index->slots[at] = *slot;
 }
 
-/* Moves everything to `slot_count` slots, which is room enough. */
+/* Moves everything to `slot_count` slots, which are enough. */
 static enum s2sp_status resize(struct s2sp_index *index, size_t slot_count) {
 	struct s2sp_index old = *index;
 	void *block = old.allocator.reallocate(old.allocator.owner, NULL, slot_count * (sizeof(*index->slots) + 1) + GROUP - 1);

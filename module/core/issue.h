@@ -15,9 +15,9 @@ enum s2sp_severity { S2SP_SEVERITY_ERROR = 0, S2SP_SEVERITY_WARNING };
 struct s2sp_issue {
 	enum s2sp_severity severity;
 	const char *code;     /* stable word for scripts: "unknown-key", "duplicate-domain", ... */
-	const char *path;     /* s2s_partners[2] ("fabrikam.com").tls */
+	const char *path;     /* PLACE[2] ("fabrikam.com").tls */
 	const char *got;      /* the value as written, quoted and shortened; "" when nothing was */
-	const char *expected; /* what is allowed there, and the mend */
+	const char *expected; /* what is allowed there, and the remedy */
 	const char *nearest;  /* near-miss suggestion, "" when there is none */
 	const char *message;  /* the whole, one line: PATH: got X; EXPECTED; did you mean "Y"? */
 };

@@ -34,6 +34,11 @@ void s2sp_line_add(struct s2sp_line *line, const char *string) {
 	s2sp_line_add_text(line, s2sp_text_from(string));
 }
 
+void s2sp_line_add_joint(struct s2sp_line *line, size_t index, size_t count, const char *last) {
+	if (index > 0)
+		s2sp_line_add(line, index + 1 == count ? last : ", ");
+}
+
 void s2sp_line_add_number(struct s2sp_line *line, uint64_t number) {
 	char digits[20];
 	size_t start = sizeof(digits);

@@ -1,4 +1,4 @@
-/* One line of text for people, put together on the stack. What does not fit is cut off with "...". */
+/* One line of text for people, built on the stack. A text that does not fit is cut and ends in "...". */
 #ifndef S2SP_LINE_H
 #define S2SP_LINE_H
 
@@ -23,6 +23,11 @@ struct s2sp_text s2sp_line_text(const struct s2sp_line *line);
 
 void s2sp_line_add(struct s2sp_line *line, const char *string);
 void s2sp_line_add_text(struct s2sp_line *line, struct s2sp_text text);
+/*
+ * Appends what separates item `index` of `count` items from the one before: nothing, ", ", or `last` (" or ", " and ") before the
+ * last one.
+ */
+void s2sp_line_add_joint(struct s2sp_line *line, size_t index, size_t count, const char *last);
 void s2sp_line_add_number(struct s2sp_line *line, uint64_t number);
 /* As an administrator would write it: 20, 2.5, 1e+20, nan. */
 void s2sp_line_add_double(struct s2sp_line *line, double number);

@@ -3,13 +3,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "ascii.h"
+
 /* Longer than any word we know by more than the edits allowed. */
 #define WORD_MAX 40
 #define EDITS_MAX 2
-
-static char fold(char c) {
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
 
 static bool is_filler(char c) {
 	return c == '-' || c == '_' || c == ' ';
@@ -24,7 +22,7 @@ static bool same_letters(struct s2sp_text a, struct s2sp_text b) {
 			j++;
 		if (i == a.length || j == b.length)
 			return i == a.length && j == b.length;
-		if (fold(a.bytes[i++]) != fold(b.bytes[j++]))
+		if (s2sp_ascii_fold(a.bytes[i++]) != s2sp_ascii_fold(b.bytes[j++]))
 			return false;
 	}
 }
@@ -40,12 +38,12 @@ static size_t edits(struct s2sp_text a, struct s2sp_text b) {
 	for (size_t j = 0; j <= b.length; j++)
 		last[j] = (unsigned char)j;
 	for (size_t i = 1; i <= a.length; i++) {
-		char c = fold(a.bytes[i - 1]);
+		char c = s2sp_ascii_fold(a.bytes[i - 1]);
 		now[0] = (unsigned char)i;
 		for (size_t j = 1; j <= b.length; j++) {
-			char d = fold(b.bytes[j - 1]);
+			char d = s2sp_ascii_fold(b.bytes[j - 1]);
 			size_t best = min(min(last[j] + 1u, now[j - 1] + 1u), last[j - 1] + (c != d ? 1u : 0u));
-			if (i > 1 && j > 1 && c == fold(b.bytes[j - 2]) && d == fold(a.bytes[i - 2]))
+			if (i > 1 && j > 1 && c == s2sp_ascii_fold(b.bytes[j - 2]) && d == s2sp_ascii_fold(a.bytes[i - 2]))
 				best = min(best, before[j - 2] + 1u);
 			now[j] = (unsigned char)best;
 		}

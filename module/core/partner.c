@@ -104,7 +104,7 @@ struct s2sp_listing s2sp_partner_table_look_up(const struct s2sp_partner_table *
 	listing.local = value == S2SP_PARTNER_LOCAL;
 	listing.partner = value < table->count ? &table->partners[value] : NULL;
 	if (match == NULL)
-		return listing; /* the partner unread: in a large table that would be one more wait for memory */
+		return listing; /* the partner is not read: in a large table that would cost one more cache miss */
 	if (listing.partner != NULL && how == S2SP_MATCH_ADDITIONAL && s2sp_text_equal(listing.partner->name, domain))
 		how = S2SP_MATCH_PRIMARY;
 	*match = listing.partner == NULL ? S2SP_MATCH_NONE : how;
@@ -114,10 +114,6 @@ struct s2sp_listing s2sp_partner_table_look_up(const struct s2sp_partner_table *
 const struct s2sp_partner *s2sp_partner_table_find(const struct s2sp_partner_table *table, struct s2sp_text domain,
 												   enum s2sp_match *match) {
 	return s2sp_partner_table_look_up(table, domain, match).partner;
-}
-
-bool s2sp_partner_table_is_local(const struct s2sp_partner_table *table, struct s2sp_text domain) {
-	return s2sp_index_find(&table->domains, S2SP_NAME_EXACT, domain) == S2SP_PARTNER_LOCAL;
 }
 
 const char *s2sp_partner_type_token(enum s2sp_partner_type type) {

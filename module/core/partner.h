@@ -8,6 +8,7 @@
 
 #include "domain.h"
 #include "negotiation.h"
+#include "pin.h"
 #include "status.h"
 #include "text.h"
 
@@ -15,11 +16,6 @@ enum s2sp_partner_type {
 	S2SP_PUBLIC_UNVERIFIED = 0, /* zero trusts least */
 	S2SP_PUBLIC_VERIFIED,
 	S2SP_FEDERATED,
-};
-
-/* One SHA-256 of a SubjectPublicKeyInfo (RFC 7469 2.4 uses the same value). */
-struct s2sp_pin {
-	unsigned char sha256[32];
 };
 
 /* Bits of s2sp_partner.given: settings the administrator wrote, as opposed to defaults. */
@@ -51,7 +47,7 @@ struct s2sp_partner {
 	const struct s2sp_pin *pins;
 	struct s2sp_text name;        /* canonical primary domain; "unlisted" for the default policy */
 	struct s2sp_text description; /* as written; may be empty */
-	struct s2sp_text place;       /* where it was written: "s2s_partners[3]", "partners.d/eu.cfg.lua[12]" */
+	struct s2sp_text place;       /* where it was written: the option or file, and "[3]" */
 	const struct s2sp_text *additional; /* canonical, wildcards as "*.fabrikam.com", in the order written */
 	struct s2sp_text proxy_host;        /* canonical domain or IP literal; empty: ask DNS */
 };
@@ -75,9 +71,6 @@ enum s2sp_match { S2SP_MATCH_NONE = 0, S2SP_MATCH_PRIMARY, S2SP_MATCH_ADDITIONAL
  */
 const struct s2sp_partner *s2sp_partner_table_find(const struct s2sp_partner_table *table, struct s2sp_text domain,
 												   enum s2sp_match *match);
-
-/* Whether the server serves this canonical domain itself, as far as the table was told. */
-bool s2sp_partner_table_is_local(const struct s2sp_partner_table *table, struct s2sp_text domain);
 
 /* "federated", "public_verified", "public_unverified". Static. */
 const char *s2sp_partner_type_token(enum s2sp_partner_type type);

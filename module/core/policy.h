@@ -8,19 +8,6 @@
 
 #include "partner.h"
 
-/* What the host's own options leave possible; read by the adapter, judged at commit and at run time. */
-struct s2sp_host_options {
-	bool require_encryption;                /* s2s_require_encryption of the host or of the global section (true when absent) */
-	bool allow_encryption;                  /* s2s_allow_encryption, true when absent */
-	bool secure_auth;                       /* s2s_secure_auth of the host or of the global section */
-	const struct s2sp_text *secure_domains; /* as written; s2s_secure_domains */
-	size_t secure_domain_count;
-	const struct s2sp_text *insecure_domains; /* s2s_insecure_domains */
-	size_t insecure_domain_count;
-	bool out_of_reach;    /* the host takes part in no stream: no partner is to reach it, whatever stream a stanza comes over */
-	uint32_t s2s_timeout; /* seconds, core's own; 0 when unknown */
-};
-
 struct s2sp_limits {
 	uint32_t connections;
 	uint32_t partner_connections;
@@ -55,19 +42,18 @@ bool s2sp_policy_out_of_reach(const struct s2sp_policy *policy);
 const char *s2sp_policy_unlisted_rule(const struct s2sp_policy *policy);
 
 /*
- * s2sp_policy_find, and in *methods what s2sp_policy_methods says of the partner (S2SP_METHOD_NONE without one). One wait for memory,
- * where the two of them wait twice in a table that no cache holds.
+ * s2sp_policy_find, and in *methods what s2sp_policy_methods says of the partner (S2SP_METHOD_NONE without one). In a table that no
+ * cache holds this costs one cache miss; the two functions one after the other cost two.
  */
 const struct s2sp_partner *s2sp_policy_find_methods(const struct s2sp_policy *policy, struct s2sp_text domain, unsigned *methods);
 
 /*
- * The methods that may authenticate a stream with `partner` under this host's own options: the row's, less what
- * s2s_require_encryption, s2s_allow_encryption, s2s_secure_auth and s2s_secure_domains take away for every domain of the
- * partner. Never more than the row's. A partner that is not of this policy gets none.
+ * The methods that may authenticate a stream with `partner` on this host: the row's, less what the host's constraints take away
+ * for every domain of the partner. Never more than the row's. A partner that is not of this policy gets none.
  */
 unsigned s2sp_policy_methods(const struct s2sp_policy *policy, const struct s2sp_partner *partner);
 
-/* Whether a local user may federate at all (s2s_partners_external_access); `user` is the prepared localpart. */
+/* Whether a local user may federate at all; `user` is the prepared localpart. */
 bool s2sp_policy_external_access(const struct s2sp_policy *policy, struct s2sp_text user);
 
 #endif

@@ -19,9 +19,10 @@
 #define CHANGE S2SP_REASON_GRADE_CHANGE
 
 /*
- * token, grade, stream error, stanza error type and condition for the local sender, text for the operator, text for the
- * peer, text for the local sender. The peer's text is for strangers: no user, no other partner, no setting of ours beyond what the peer sees anyway.
- * What must look alike from outside (no such user, not listed, denied, blocked, roster unreadable) has the same peer text.
+ * token, grade, stream error, stanza error type and condition for the local sender, text for the operator (with slots, see
+ * vocabulary.h), text for the peer, text for the local sender. The peer's text is for strangers: no user, no other partner, no
+ * setting of ours beyond what the peer sees anyway. What must look alike from outside (no such user, not listed, denied, blocked,
+ * roster unreadable) has the same peer text.
  */
 #define ALIKE "Service unavailable"
 
@@ -33,19 +34,19 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 
 	[S2SP_REASON_CONFIG_INVALID] = { "config-invalid", REFUSAL, POLICY, LATER,
 		"There is no valid partner configuration in force, so everything to and from other servers is refused. Run "
-		"\"prosodyctl mod_s2s_partners check\", mend the errors it lists, then reload: prosodyctl reload.",
+		"\"{check}\", mend the errors it lists, then reload: {reload}.",
 		"Federation is not available at the moment",
 		"Messages to and from other servers are suspended on this server; tell its administrator" },
 	[S2SP_REASON_INTERNAL_ERROR] = { "internal-error", REFUSAL, POLICY, LATER,
 		"The module failed while it handled this stream or stanza and refused it to be safe. The error with its traceback "
 		"stands just before in the log; please report it. If the log says that the shared object could not be loaded, "
-		"reinstall the module for this version of Lua.",
+		"{host.reinstall}.",
 		"Internal error",
 		"This server failed to handle the request; tell its administrator" },
 
 	[S2SP_REASON_UNLISTED_DOMAIN] = { "unlisted-domain", REFUSAL, POLICY, REFUSED,
-		"The other domain is neither a partner's domain nor one of its additional domains, and s2s_partners_default is "
-		"\"refuse\". If it should be a partner, add it to s2s_partners (subdomains need an entry or a wildcard of their own).",
+		"The other domain is neither a partner's domain nor one of its additional domains, and {option.default} is "
+		"\"refuse\". If it should be a partner, add it to {option.partners} (subdomains need an entry or a wildcard of their own).",
 		"This server does not federate with your domain",
 		"This server does not exchange messages with that domain" },
 	[S2SP_REASON_WRONG_DOMAIN] = { "wrong-domain", REFUSAL, POLICY, REFUSED,
@@ -60,31 +61,31 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"The connection to that domain was closed because this server's policy has changed" },
 
 	[S2SP_REASON_CONNECTION_LIMIT] = { "connection-limit", REFUSAL, CONSTRAINT, REFUSED,
-		"The partner, or all partners together, already has as many streams as it may have. Look at \"partners:streams()\" for "
+		"The partner, or all partners together, already has as many streams as it may have. Look at \"{streams}\" for "
 		"streams that pile up; raise connection_limit of the partner, or partner_connections or connections in "
-		"s2s_partners_limits, if the number is legitimate.",
+		"{option.limits}, if the number is legitimate.",
 		"Too many connections",
 		"There are too many connections to that domain at the moment" },
 	[S2SP_REASON_ESTABLISHMENT_TIMEOUT] = { "establishment-timeout", REFUSAL, TIMEOUT, UNREACHABLE,
-		"The handshake with the other server was not finished within establishment_timeout of s2s_partners_limits. The "
-		"log shows the last step reached; \"partners:test(LOCAL, REMOTE)\" names the stage that hangs (DNS, firewall, TLS, dialback).",
+		"The handshake with the other server was not finished within establishment_timeout of {option.limits}. The "
+		"log shows the last step reached; \"{test}\" names the stage that hangs (DNS, firewall, TLS, dialback).",
 		"The connection was not established in time",
 		"The server of that domain did not finish the connection in time" },
 	[S2SP_REASON_INACTIVITY_TIMEOUT] = { "inactivity-timeout", REFUSAL, TIMEOUT, UNREACHABLE,
-		"No stanza went either way for inactivity_timeout of s2s_partners_limits, so the stream was closed. This is normal: "
+		"No stanza went either way for inactivity_timeout of {option.limits}, so the stream was closed. This is normal: "
 		"the next stanza opens a new one. Keepalives do not count as activity.",
 		"The connection was idle for too long",
 		"The connection to that domain was idle and has been closed" },
 
 	[S2SP_REASON_TLS_REQUIRED] = { "tls-required", REFUSAL, POLICY, REFUSED,
 		"tls is \"required\" for this partner, or nothing would authenticate it without TLS, and the stream is not encrypted. "
-		"Have the partner enable STARTTLS on its server-to-server port; only if it cannot, set tls = \"optional\" with "
-		"dialback = true.",
+		"Have the partner enable STARTTLS on its server-to-server port; only if it cannot, set {tls = optional} with "
+		"{dialback = true}.",
 		"TLS is required",
 		"The server of that domain does not encrypt the connection, which is required" },
 	[S2SP_REASON_TLS_NOT_SUPPORTED] = { "tls-not-supported", REFUSAL, POLICY, REFUSED,
-		"tls is \"not_supported\" for this partner and its server insists on TLS, or sent the command to start it. Set tls = "
-		"\"required\" or \"optional\": a partner that can do TLS should.",
+		"tls is \"not_supported\" for this partner and its server insists on TLS, or sent the command to start it. Set "
+		"{tls = required} or \"optional\": a partner that can do TLS should.",
 		"TLS is not supported with your domain",
 		"The server of that domain insists on encryption, which is switched off for it" },
 
@@ -112,12 +113,12 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 	[S2SP_REASON_CERTIFICATE_IDENTITY_MISMATCH] = { "certificate-identity-mismatch", REFUSAL, NOT_AUTHORIZED, REFUSED,
 		"The partner's certificate is in order but does not name the domain of the stream as SRVName, dNSName or XmppAddr (the "
 		"common name never counts). The partner needs a certificate for its XMPP domain, not only for the host name of its "
-		"server; \"partners:show(DOMAIN)\" lists the names it does have.",
+		"server; \"{show}\" lists the names it does have.",
 		"Certificate not accepted: identity-mismatch (it does not name your domain)",
 		"The certificate of that domain's server does not name the domain" },
 	[S2SP_REASON_CERTIFICATE_PIN_MISMATCH] = { "certificate-pin-mismatch", REFUSAL, NOT_AUTHORIZED, REFUSED,
 		"The partner's certificate is in order but no key of its chain is among pinned_keys. Either the partner has changed its "
-		"key or its authority (ask it, over another channel, then copy the new pin from \"partners:show(DOMAIN)\"), or somebody "
+		"key or its authority (ask it, over another channel, then copy the new pin from \"{show}\"), or somebody "
 		"stands in between.",
 		"Certificate not accepted: pin-mismatch (it does not have an expected key)",
 		"The certificate of that domain's server is not the expected one" },
@@ -129,30 +130,30 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 
 	[S2SP_REASON_SASL_REQUIRED] = { "sasl-required", REFUSAL, POLICY, REFUSED,
 		"Only SASL EXTERNAL may authenticate this partner and its server does not use it, or refused our certificate. Have the "
-		"partner enable it and trust our certificate; only if it cannot, set sasl = \"optional\" or \"not_supported\" with "
-		"dialback = true.",
+		"partner enable it and trust our certificate; only if it cannot, set {sasl = optional} or \"not_supported\" with "
+		"{dialback = true}.",
 		"SASL EXTERNAL is required",
 		"The server of that domain does not authenticate with its certificate, which is required" },
 	[S2SP_REASON_SASL_NOT_SUPPORTED] = { "sasl-not-supported", REFUSAL, POLICY, REFUSED,
 		"The partner's server tried SASL EXTERNAL, which is not among the methods of this partner or was not offered on this "
-		"stream. Set sasl = \"optional\" or \"required\" if certificates should authenticate it.",
+		"stream. Set {sasl = optional} or \"required\" if certificates should authenticate it.",
 		"SASL EXTERNAL is not supported with your domain",
 		"The server of that domain wants to authenticate in a way that is switched off for it" },
 	[S2SP_REASON_DIALBACK_NOT_ALLOWED] = { "dialback-not-allowed", REFUSAL, POLICY, REFUSED,
 		"Dialback does not authenticate this partner on such a stream (with or without TLS), and the stream tried it or was left "
-		"with nothing else. Mend the partner's certificate so that SASL works, or set dialback = true where tls and sasl leave "
+		"with nothing else. Mend the partner's certificate so that SASL works, or set {dialback = true} where tls and sasl leave "
 		"room for it.",
 		"Server dialback is not allowed on this stream",
 		"The server of that domain cannot be authenticated by server dialback" },
 	[S2SP_REASON_NO_METHOD_LEFT] = { "no-method-left", REFUSAL, POLICY, REFUSED,
 		"No method allowed for this partner can succeed on this stream any more, so it was closed instead of hanging until "
-		"the time-out. \"partners:show(DOMAIN)\" lists the methods; \"partners:test(LOCAL, REMOTE)\" shows what the other server "
-		"offers. Prosody's own s2s_require_encryption, s2s_secure_auth and s2s_secure_domains can take methods away as well.",
+		"the time-out. \"{show}\" lists the methods; \"{test}\" shows what the other server "
+		"offers. {host.constraints} can take methods away as well.",
 		"No authentication method is left",
 		"The server of that domain cannot be authenticated in any allowed way" },
 
 	[S2SP_REASON_EXTERNAL_ACCESS_DENIED] = { "external-access-denied", REFUSAL, POLICY, REFUSED,
-		"s2s_partners_external_access, or a role without xmpp:federate, keeps the local user from talking to other servers. "
+		"{host.access} keeps the local user from talking to other servers. "
 		"Change it there if the user should. To partners such a user looks like one who does not exist.",
 		ALIKE,
 		"You may not exchange messages with other servers" },
@@ -178,12 +179,12 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"Your contact list cannot be read at the moment" },
 	[S2SP_REASON_NOT_LISTED] = { "not-listed", REFUSAL, POLICY, SUBSCRIBE_FIRST,
 		"The partner is public_unverified and the contact is not in the local user's roster. The user has to add the contact "
-		"first; if the partner can be trusted with its users' identity, consider partner_type = \"public_verified\".",
+		"first; if the partner can be trusted with its users' identity, consider {partner_type = public_verified}.",
 		ALIKE,
 		"Add this contact to your contact list first" },
 	[S2SP_REASON_GROUP_CHAT_REFUSED] = { "group-chat-refused", REFUSAL, POLICY, REFUSED,
 		"group_chat is \"refuse\" for this partner (the default for public_unverified), and the stanza is a groupchat message, a "
-		"room join, or for a room or component. Set group_chat = \"allow\" for the partner if its users may use rooms.",
+		"room join, or for a room or component. Set {group_chat = allow} for the partner if its users may use rooms.",
 		ALIKE,
 		"Group chat with that domain is not allowed" },
 
@@ -193,7 +194,7 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"",
 		"" },
 	[S2SP_REASON_SUBSCRIPTION_AUTHORISED] = { "subscription-authorised", CHANGE, POLICY, REFUSED,
-		"The contact's request to see presence was authorised on the user's behalf, as presence_authorization = \"automatic\" "
+		"The contact's request to see presence was authorised on the user's behalf, as {presence_authorization = automatic} "
 		"says. The user can cancel it at any time and it then stays cancelled.",
 		"",
 		"" },

@@ -57,7 +57,7 @@ struct s2sp_reason_row {
 	const char *stream_condition; /* RFC 6120 4.9.3 defined condition for the stream error */
 	const char *stanza_type;      /* RFC 6120 8.3.2 error type for the local sender: "cancel", "auth", "wait" */
 	const char *stanza_condition; /* RFC 6120 8.3.3 defined condition for the local sender */
-	const char *operator_text;    /* what happened and what to do, for logs, docs and console */
+	const char *operator_text;    /* what happened and what to do, for logs, docs and console; has slots, see vocabulary.h */
 	const char *peer_text;        /* what a stranger may be told; names no user and no other partner */
 	const char *user_text;        /* the stanza error's text for the local sender: no settings, no jargon; "" for a change */
 };

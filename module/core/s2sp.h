@@ -8,11 +8,13 @@
 #include "handshake.h"
 #include "negotiation.h"
 #include "partner.h"
+#include "pin.h"
 #include "policy.h"
 #include "reason.h"
 #include "status.h"
 #include "stream.h"
 #include "stream_limits.h"
 #include "text.h"
+#include "vocabulary.h"
 
 #endif

@@ -1,4 +1,4 @@
-/* The insides of the sealed table and policy: for the files that build and read them, config*.c, partner.c and policy.c. */
+/* The private parts of the sealed table and policy. Only config*.c, partner.c and policy.c include this file. */
 #ifndef S2SP_SEALED_H
 #define S2SP_SEALED_H
 
@@ -46,7 +46,7 @@ struct s2sp_policy {
 	bool access_allowed; /* of users that are not named */
 	uint8_t default_methods;
 	uint8_t methods_left; /* of every partner's row, while methods is NULL */
-	uint8_t *methods;     /* by index of the partner, where the host's options do not take the same from all of them; else NULL */
+	uint8_t *methods;     /* by index of the partner, where the host's constraints do not take the same from all of them; else NULL */
 	struct s2sp_limits limits;
 	uint32_t least_connections; /* the smallest limit that any partner has, its own or the general one */
 	struct s2sp_index users; /* value 1: allow, 0: deny */
@@ -60,12 +60,12 @@ struct s2sp_policy *s2sp_policy_new(const struct s2sp_allocator *allocator, cons
 enum s2sp_status s2sp_partner_table_append(struct s2sp_partner_table *table, const struct s2sp_partner *partner);
 /* There is a name of kind wildcard of that length. */
 void s2sp_partner_table_note_wildcard(struct s2sp_partner_table *table, size_t length);
-/* s2sp_partner_table_find, and what else there is to know of the domain without reading the partner: see s2sp_listing. */
+/* As s2sp_partner_table_find. The answer has what is known of the domain without a read of the partner. */
 struct s2sp_listing s2sp_partner_table_look_up(const struct s2sp_partner_table *table, struct s2sp_text domain,
 											   enum s2sp_match *match);
 /*
- * Gives back what was kept for growth and notes the methods of each partner's row beside its domains. Pointers to partners are
- * stable from here on, and so are the partners.
+ * Returns the memory that was kept for growth. Stores the methods of each partner's row next to its domains. From here on partners
+ * do not move or change.
  */
 void s2sp_partner_table_seal(struct s2sp_partner_table *table);
 

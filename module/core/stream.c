@@ -75,7 +75,7 @@ static struct s2sp_decision nothing_now(const struct s2sp_stream *stream) {
 	unsigned methods = methods_of(stream);
 	if (!stream->tls) {
 		if (stream->partner->row->tls == S2SP_REQUIRED)
-			return refuse(S2SP_REASON_TLS_REQUIRED, "the partner's entry says tls = \"required\"");
+			return refuse(S2SP_REASON_TLS_REQUIRED, "the partner's entry says {tls = required}");
 		if (!(methods & S2SP_METHOD_TCP_DIALBACK))
 			return refuse(S2SP_REASON_TLS_REQUIRED, "no method of this partner works without TLS");
 	} else {
@@ -208,7 +208,7 @@ struct s2sp_decision s2sp_stream_starttls(struct s2sp_stream *stream) {
 	if (stream->tls || stream->stage >= S2SP_STAGE_AUTHENTICATED)
 		return end(stream, S2SP_REASON_TLS_NOT_SUPPORTED, "STARTTLS comes once, before authentication");
 	if (stream->stage == S2SP_STAGE_IDENTIFIED && !(methods_of(stream) & S2SP_METHODS_OVER_TLS))
-		return end(stream, S2SP_REASON_TLS_NOT_SUPPORTED, "the partner's entry says tls = \"not_supported\"");
+		return end(stream, S2SP_REASON_TLS_NOT_SUPPORTED, "the partner's entry says {tls = not_supported}");
 	return allow("TLS may be started");
 }
 

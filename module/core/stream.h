@@ -23,7 +23,7 @@ enum s2sp_verdict {
 struct s2sp_decision {
 	enum s2sp_verdict verdict;
 	enum s2sp_reason reason; /* NONE only with ALLOW */
-	const char *rule;        /* what decided, in words for the operator; static */
+	const char *rule;        /* what decided, in words for the operator; static; may have slots, see vocabulary.h */
 };
 
 enum s2sp_direction { S2SP_INCOMING = 0, S2SP_OUTGOING };

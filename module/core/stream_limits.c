@@ -36,12 +36,12 @@ struct s2sp_decision s2sp_decide_place(const struct s2sp_policy *policy, const s
 		return refuse(S2SP_REASON_CONNECTION_LIMIT, "the partner has as many streams as its connection_limit says");
 	if (partner->connection_limit == 0 && counts.partner >= limits->partner_connections)
 		return refuse(S2SP_REASON_CONNECTION_LIMIT,
-		              "the partner has as many streams as partner_connections of s2s_partners_limits says");
+		              "the partner has as many streams as partner_connections of {option.limits} says");
 	if (partner == s2sp_policy_default(policy) && counts.total >= for_strangers(limits))
 		return refuse(S2SP_REASON_CONNECTION_LIMIT,
-		              "the last quarter of connections of s2s_partners_limits is for listed partners");
+		              "the last quarter of connections of {option.limits} is for listed partners");
 	if (counts.total >= limits->connections)
-		return refuse(S2SP_REASON_CONNECTION_LIMIT, "there are as many streams as connections of s2s_partners_limits says");
+		return refuse(S2SP_REASON_CONNECTION_LIMIT, "there are as many streams as connections of {option.limits} says");
 	return allow("there is room for the stream");
 }
 
@@ -98,11 +98,11 @@ struct s2sp_decision s2sp_stream_due(const struct s2sp_stream *stream, const str
 	*keepalive = false;
 	if (stream->stage < S2SP_STAGE_ESTABLISHED) {
 		if (passed(stream->created, limits->establishment_timeout, now))
-			return refuse(S2SP_REASON_ESTABLISHMENT_TIMEOUT, "not established within establishment_timeout of s2s_partners_limits");
+			return refuse(S2SP_REASON_ESTABLISHMENT_TIMEOUT, "not established within establishment_timeout of {option.limits}");
 		return allow("there is time left to establish the stream");
 	}
 	if (passed(stream->active, limits->inactivity_timeout, now))
-		return refuse(S2SP_REASON_INACTIVITY_TIMEOUT, "no stanza within inactivity_timeout of s2s_partners_limits");
+		return refuse(S2SP_REASON_INACTIVITY_TIMEOUT, "no stanza within inactivity_timeout of {option.limits}");
 	if (stream->partner == NULL || !stream->partner->keepalive)
 		return allow("the stream is in use");
 	uint32_t answer = limits->establishment_timeout < limits->keepalive_interval ? limits->establishment_timeout

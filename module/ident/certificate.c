@@ -33,22 +33,6 @@ bool s2sp_openssl_pin(const X509 *certificate, struct s2sp_pin *pin) {
 	return made;
 }
 
-void s2sp_pin_text(const struct s2sp_pin *pin, char text[S2SP_PIN_TEXT]) {
-	memcpy(text, "sha256//", 8);
-	EVP_EncodeBlock((unsigned char *)text + 8, pin->sha256, sizeof(pin->sha256));
-}
-
-bool s2sp_pin_from_text(struct s2sp_text text, struct s2sp_pin *pin) {
-	char back[S2SP_PIN_TEXT];
-	unsigned char bytes[33]; /* 44 characters decode to 33 bytes, the last of padding */
-	if (text.length != S2SP_PIN_TEXT - 1 || memcmp(text.bytes, "sha256//", 8) != 0 ||
-		EVP_DecodeBlock(bytes, (const unsigned char *)text.bytes + 8, 44) != (int)sizeof(bytes))
-		return false;
-	memcpy(pin->sha256, bytes, sizeof(pin->sha256));
-	s2sp_pin_text(pin, back); /* EVP_DecodeBlock forgives what this one does not */
-	return memcmp(back, text.bytes, text.length) == 0;
-}
-
 enum s2sp_status s2sp_certificate_from_pem(struct s2sp_text pem, unsigned char *der, size_t capacity, size_t *length) {
 	enum s2sp_status status = S2SP_STATUS_INVALID;
 	*length = 0;

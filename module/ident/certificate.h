@@ -35,9 +35,6 @@
 #define S2SP_REPORT_BYTES 4096
 #define S2SP_REPORT_TEXT 256
 
-/* "sha256//" and 44 characters of base64. */
-#define S2SP_PIN_TEXT 53
-
 /* Where chains may end. Read-only once made: any number of judgements may use one. */
 struct s2sp_trust_store;
 
@@ -128,10 +125,5 @@ enum s2sp_certificate_verdict s2sp_certificate_judge(const struct s2sp_certifica
  * INVALID: no certificate, damaged, or no room. Three quarters of the text's length is always room enough.
  */
 enum s2sp_status s2sp_certificate_from_pem(struct s2sp_text pem, unsigned char *der, size_t capacity, size_t *length);
-
-/* "sha256//BASE64=" as pinned_keys spells it. */
-void s2sp_pin_text(const struct s2sp_pin *pin, char text[S2SP_PIN_TEXT]);
-/* The reverse; false unless `text` is exactly that. */
-bool s2sp_pin_from_text(struct s2sp_text text, struct s2sp_pin *pin);
 
 #endif

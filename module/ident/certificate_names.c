@@ -5,6 +5,7 @@
 #include <openssl/bio.h>
 #include <openssl/objects.h>
 
+#include "ascii.h"
 #include "certificate_openssl.h"
 
 void s2sp_append_printable(char *text, size_t size, struct s2sp_text bytes) {
@@ -151,10 +152,6 @@ bool s2sp_openssl_identify(const GENERAL_NAMES *names, const struct s2sp_certifi
 	return found;
 }
 
-static char fold(char c) {
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 /* RFC 5280 4.2.1.10: "host.example.com" covers itself and what is below; an empty one covers everything. */
 static bool covers(struct s2sp_text subtree, struct s2sp_text domain) {
 	if (subtree.length > 0 && subtree.bytes[0] == '.') { /* not in the RFC, but common: only what is below */
@@ -167,7 +164,7 @@ static bool covers(struct s2sp_text subtree, struct s2sp_text domain) {
 	}
 	const char *end = domain.bytes + (domain.length - subtree.length);
 	for (size_t i = 0; i < subtree.length; i++) {
-		if (fold(subtree.bytes[i]) != end[i])
+		if (s2sp_ascii_fold(subtree.bytes[i]) != end[i])
 			return false;
 	}
 	return true;

@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "ascii.h"
+
 #define NAME_LENGTH_MAX 1024
 
 /*
@@ -103,10 +105,8 @@ enum s2sp_domain_fault s2sp_idna_to_ascii(struct s2sp_text name, struct s2sp_dom
 
 	/* ASCII is folded here: libidn2 keeps the case of what stands before the last hyphen of an "xn--" label in its U-label. */
 	char terminated[NAME_LENGTH_MAX + 1];
-	for (size_t i = 0; i < name.length; i++) {
-		char c = name.bytes[i];
-		terminated[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-	}
+	for (size_t i = 0; i < name.length; i++)
+		terminated[i] = s2sp_ascii_fold(name.bytes[i]);
 	terminated[name.length] = '\0';
 
 	char *ascii = NULL;
@@ -115,8 +115,4 @@ enum s2sp_domain_fault s2sp_idna_to_ascii(struct s2sp_text name, struct s2sp_dom
 		fault = accept(terminated, ascii, out);
 	idn2_free(ascii);
 	return fault;
-}
-
-const char *s2sp_idna_version(void) {
-	return idn2_check_version(NULL);
 }

@@ -17,7 +17,4 @@
  */
 enum s2sp_domain_fault s2sp_idna_to_ascii(struct s2sp_text name, struct s2sp_domain *out);
 
-/* The version of libidn2 in use: "2.3.3". Static. */
-const char *s2sp_idna_version(void);
-
 #endif

@@ -279,7 +279,7 @@ static int authorise(lua_State *L) {
 	}
 	lua_pushstring(L, decision.verdict == S2SP_VERDICT_ALLOW ? "allow" : "refuse");
 	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
-	lua_pushstring(L, decision.rule);
+	s2sp_lua_push_words(L, decision.rule);
 	lua_pushstring(L, s2sp_reason_row(decision.change)->token);
 	return 4;
 }

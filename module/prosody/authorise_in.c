@@ -38,7 +38,7 @@ int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2s
 	lua_pushvalue(L, origin);
 	lua_pushvalue(L, stanza);
 	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
-	lua_pushstring(L, decision.rule);
+	s2sp_lua_push_words(L, decision.rule);
 	lua_pushstring(L, reply_token(decision.reply));
 	return pushed + 5;
 }

@@ -1,5 +1,7 @@
 #include "aux.h"
 
+#include "prosody_vocabulary.h"
+
 #include "../ident/idna.h"
 
 int s2sp_lua_field(lua_State *L, int index, const char *name) {
@@ -53,4 +55,15 @@ bool s2sp_jid_is_of(struct s2sp_text jid, struct s2sp_text remote) {
 	struct s2sp_domain domain;
 	s2sp_lua_domain(name, &domain);
 	return domain.length > 0 && s2sp_text_equal(s2sp_domain_text(&domain), remote);
+}
+
+void s2sp_lua_push_words(lua_State *L, const char *text) {
+	struct s2sp_line line;
+	if (!s2sp_text_has_slot(text)) {
+		lua_pushstring(L, text);
+		return;
+	}
+	s2sp_line_begin(&line);
+	s2sp_vocabulary_write(&s2sp_prosody_vocabulary, text, &line);
+	lua_pushlstring(L, line.bytes, line.length);
 }

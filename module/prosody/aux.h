@@ -40,6 +40,9 @@ static inline void *s2sp_lua_marked(lua_State *L, int index, size_t least, const
 	return end == mark ? block : NULL;
 }
 
+/* Pushes a text of the core (a rule, a reason's text for operators), its slots filled with what Prosody calls things. */
+void s2sp_lua_push_words(lua_State *L, const char *text);
+
 /* Whether the session at `index` is a server-to-server stream, live or destroyed. */
 bool s2sp_lua_is_s2s(lua_State *L, int index);
 

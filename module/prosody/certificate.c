@@ -128,22 +128,6 @@ static enum s2sp_certificate_verdict judge(lua_State *L, int chain_index, struct
 	return s2sp_certificate_judge(&question, &bench->report);
 }
 
-enum s2sp_certificate_verdict s2sp_lua_judge_peer(lua_State *L, int chain_index, struct s2sp_trust_store *store,
-												  struct s2sp_text domain, const struct s2sp_pin *pins, size_t pin_count,
-												  time_t now) {
-	luaL_checkstack(L, 4, NULL);
-	chain_index = lua_absindex(L, chain_index);
-	struct bench *bench = new_bench(L, chain_index);
-	if (bench == NULL)
-		return S2SP_CERTIFICATE_UNKNOWN;
-	enum s2sp_certificate_verdict verdict =
-		judge(L, chain_index, bench,
-			  (struct s2sp_certificate_question){
-				  .store = store, .domain = domain, .pins = pins, .pin_count = pin_count, .now = (int64_t)now });
-	lua_pop(L, 1);
-	return verdict;
-}
-
 static void set_string(lua_State *L, const char *name, const char *value) {
 	if (value[0] == '\0')
 		return;
@@ -204,9 +188,9 @@ static void push_report(lua_State *L, const struct s2sp_certificate_report *repo
 	lua_setfield(L, -2, "pins");
 }
 
-enum s2sp_certificate_verdict s2sp_lua_judge_peer_report(lua_State *L, int chain_index, struct s2sp_trust_store *store,
-														 struct s2sp_text domain, const struct s2sp_pin *pins, size_t pin_count,
-														 time_t now) {
+/* The verdict on the chain at `chain_index`, and its report pushed. */
+static enum s2sp_certificate_verdict judge_peer(lua_State *L, int chain_index, struct s2sp_trust_store *store,
+												struct s2sp_text domain, const struct s2sp_pin *pins, size_t pin_count, time_t now) {
 	luaL_checkstack(L, 10, NULL);
 	chain_index = lua_absindex(L, chain_index);
 	struct bench *bench = new_bench(L, chain_index);
@@ -230,8 +214,7 @@ enum s2sp_certificate_verdict s2sp_lua_judge_peer_known(lua_State *L, int store,
 	chain = lua_absindex(L, chain);
 	if (s2sp_lua_recall_report(L, store, chain, domain, pins, pin_count, now))
 		return S2SP_CERTIFICATE_VALID;
-	enum s2sp_certificate_verdict verdict = s2sp_lua_judge_peer_report(L, chain, s2sp_lua_check_trust_store(L, store), domain,
-																	   pins, pin_count, now);
+	enum s2sp_certificate_verdict verdict = judge_peer(L, chain, s2sp_lua_check_trust_store(L, store), domain, pins, pin_count, now);
 	if (verdict == S2SP_CERTIFICATE_VALID)
 		s2sp_lua_remember_report(L, store, chain, domain, pins, pin_count, now);
 	return verdict;
@@ -341,7 +324,7 @@ static int judge_certificate(lua_State *L) {
 	s2sp_lua_domain(s2sp_lua_text(L, 3), &domain);
 	size_t pin_count = check_pins(L, 4, pins);
 	lua_Integer now = luaL_optinteger(L, 5, (lua_Integer)time(NULL));
-	s2sp_lua_judge_peer_report(L, 1, store, s2sp_domain_text(&domain), pins, pin_count, (time_t)now);
+	judge_peer(L, 1, store, s2sp_domain_text(&domain), pins, pin_count, (time_t)now);
 	return 1;
 }
 

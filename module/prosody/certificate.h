@@ -27,19 +27,6 @@ struct s2sp_trust_store *s2sp_lua_test_trust_store(lua_State *L, int index);
  */
 void s2sp_lua_push_peer_chain(lua_State *L, int session, bool finished);
 
-/*
- * The verdict on the chain at `chain_index`: a list of PEM or DER texts; an empty one and nil mean that nothing was presented. `domain` is
- * canonical. UNKNOWN for a value that is no list, and for want of memory. Leaves the stack as it was. May throw for want of
- * memory only, and holds nothing when it does.
- */
-enum s2sp_certificate_verdict s2sp_lua_judge_peer(lua_State *L, int chain_index, struct s2sp_trust_store *store,
-												  struct s2sp_text domain, const struct s2sp_pin *pins, size_t pin_count,
-												  time_t now);
-/* The same, and pushes a table for the operator: see push_report. */
-enum s2sp_certificate_verdict s2sp_lua_judge_peer_report(lua_State *L, int chain_index, struct s2sp_trust_store *store,
-														 struct s2sp_text domain, const struct s2sp_pin *pins, size_t pin_count,
-														 time_t now);
-
 /* own_certificate(text, domain): see certificate_own.c. */
 int s2sp_lua_own_certificate(lua_State *L);
 
@@ -47,7 +34,9 @@ int s2sp_lua_own_certificate(lua_State *L);
 int s2sp_lua_open_certificate(lua_State *L);
 
 /*
- * As s2sp_lua_judge_peer_report, for the store (userdata) at index `store`. A chain that this store has found valid before, for
+ * The verdict on the chain at index `chain`, by the store (userdata) at index `store`: a list of PEM or DER texts; an empty one and
+ * nil mean that nothing was presented. `domain` is canonical. UNKNOWN for a value that is no list, and for want of memory. Pushes a
+ * table for the operator, see push_report. May throw for want of memory only, and holds nothing when it does. A chain that this store has found valid before, for
  * the same domain and pins, is not verified again while none of its dates has passed: verifying costs a quarter of a
  * handshake. The store forgets when it is collected, and so with every commit. The report may be shared: do not change it.
  */

@@ -49,7 +49,8 @@ static bool begin_step(lua_State *L, const char *name, struct s2sp_decision deci
 	set_string(L, "step", name);
 	set_string(L, "verdict", verdict_token(decision.verdict));
 	set_string(L, "reason", s2sp_reason_row(decision.reason)->token);
-	set_string(L, "rule", decision.rule);
+	s2sp_lua_push_words(L, decision.rule);
+	lua_setfield(L, -2, "rule");
 	lua_pushvalue(L, -1);
 	lua_rawseti(L, STEPS, (lua_Integer)lua_rawlen(L, STEPS) + 1);
 	return decision.verdict == S2SP_VERDICT_ALLOW;

@@ -25,7 +25,7 @@ int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision
 	lua_pushvalue(L, session);
 	lua_pushstring(L, row->token);
 	lua_pushstring(L, condition == NULL ? row->stream_condition : condition);
-	lua_pushstring(L, decision.rule);
+	s2sp_lua_push_words(L, decision.rule);
 	return pushed + 4;
 }
 

@@ -65,7 +65,7 @@ static int push_reasons(lua_State *L) {
 		lua_setfield(L, -2, "stanza_type");
 		lua_pushstring(L, row->stanza_condition);
 		lua_setfield(L, -2, "stanza_condition");
-		lua_pushstring(L, row->operator_text);
+		s2sp_lua_push_words(L, row->operator_text);
 		lua_setfield(L, -2, "text");
 		lua_pushstring(L, row->peer_text);
 		lua_setfield(L, -2, "peer_text");

@@ -5,9 +5,11 @@
 
 #include "../ident/idna.h"
 #include "../ident/public_suffix.h"
+#include "host_options.h"
 #include "pages.h"
 #include "policy.h"
 #include "policy_feed.h"
+#include "prosody_vocabulary.h"
 
 #define CONFIG_CLASS "s2s_partners.config"
 
@@ -47,7 +49,7 @@ static struct s2sp_config **new_config(lua_State *L) {
 	} while (got < 0 && errno == EINTR);
 	if (got != (ssize_t)sizeof(seed))
 		luaL_error(L, "the system gives no random numbers");
-	*slot = s2sp_config_new(&allocator, s2sp_idna_to_ascii, seed);
+	*slot = s2sp_config_new(&allocator, s2sp_idna_to_ascii, &s2sp_prosody_vocabulary, seed);
 	if (*slot == NULL)
 		luaL_error(L, "not enough memory");
 	s2sp_config_public_suffixes(*slot, s2sp_public_suffix);
@@ -196,7 +198,7 @@ static uint32_t seconds_field(lua_State *L, int table, const char *name) {
 	return number >= UINT32_MAX ? UINT32_MAX : (uint32_t)number;
 }
 
-/* What is pushed here must stay on the stack while the options are in use. */
+/* spec.options. What is pushed must stay on the stack while the options are in use. */
 static struct s2sp_host_options read_options(lua_State *L, int spec) {
 	struct s2sp_host_options options = { .require_encryption = true, .allow_encryption = true };
 	if (field(L, spec, "options") != LUA_TTABLE)
@@ -239,5 +241,11 @@ int s2sp_lua_compile_policy(lua_State *L) {
 	feed_section(L, *config, 1, "limits", s2sp_config_begin_limits);
 	feed_section(L, *config, 1, "external_access", s2sp_config_begin_external_access);
 	struct s2sp_host_options options = read_options(L, 1);
-	return give_back(L, config, s2sp_config_seal_policy(*config, table, &options, policy), 3);
+	s2sp_lua_check_status(L, s2sp_host_options_tell(&options, *config));
+	struct s2sp_host_rules rules;
+	enum s2sp_status status = s2sp_host_rules_begin(&rules, &allocator, &options);
+	if (status == S2SP_STATUS_OK)
+		status = s2sp_config_seal_policy(*config, table, &rules.host, policy);
+	s2sp_host_rules_end(&rules);
+	return give_back(L, config, status, 3);
 }

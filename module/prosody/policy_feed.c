@@ -170,7 +170,8 @@ struct s2sp_value s2sp_lua_value(lua_State *L, int index) {
 	switch (lua_type(L, index)) {
 	case LUA_TNIL:
 	case LUA_TNONE:
-		value.kind = S2SP_VALUE_NIL;
+		value.kind = S2SP_VALUE_ABSENT;
+		value.string = S2SP_TEXT("nil");
 		break;
 	case LUA_TBOOLEAN:
 		value.kind = S2SP_VALUE_BOOLEAN;
@@ -185,7 +186,8 @@ struct s2sp_value s2sp_lua_value(lua_State *L, int index) {
 		value.string.bytes = lua_tolstring(L, index, &value.string.length);
 		break;
 	case LUA_TTABLE:
-		value.kind = S2SP_VALUE_TABLE;
+		value.kind = S2SP_VALUE_COMPOUND;
+		value.string = S2SP_TEXT("a table");
 		break;
 	case LUA_TFUNCTION:
 		value.string = S2SP_TEXT("a function");
@@ -251,7 +253,7 @@ static void feed_partner(lua_State *L, struct s2sp_config *config, size_t index,
 	struct s2sp_value value = s2sp_lua_value(L, table);
 	struct s2sp_text name = { NULL, 0 };
 	luaL_checkstack(L, 8, NULL);
-	if (value.kind == S2SP_VALUE_TABLE) {
+	if (value.kind == S2SP_VALUE_COMPOUND) {
 		lua_pushliteral(L, "domain");
 		if (lua_rawget(L, table) == LUA_TSTRING)
 			name.bytes = lua_tolstring(L, -1, &name.length);

@@ -28,7 +28,7 @@ static int refuse_stanza(lua_State *L, int origin, int stanza, struct s2sp_decis
 	lua_pushvalue(L, origin);
 	lua_pushvalue(L, stanza);
 	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
-	lua_pushstring(L, decision.rule);
+	s2sp_lua_push_words(L, decision.rule);
 	return pushed + 4;
 }
 
@@ -104,7 +104,7 @@ static int act_on_event(lua_State *L, const char *action, struct s2sp_decision d
 	int pushed = s2sp_act(L, true, action);
 	lua_pushvalue(L, ARG_EVENT);
 	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
-	lua_pushstring(L, decision.rule);
+	s2sp_lua_push_words(L, decision.rule);
 	return pushed + 3;
 }
 

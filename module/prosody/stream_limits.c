@@ -269,7 +269,7 @@ static int refuse_route(lua_State *L, struct s2sp_decision decision) {
 	int pushed = s2sp_act(L, true, "refuse_route");
 	lua_pushvalue(L, ARG_EVENT);
 	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
-	lua_pushstring(L, decision.rule);
+	s2sp_lua_push_words(L, decision.rule);
 	return pushed + 3;
 }
 

@@ -49,7 +49,7 @@ static void add(lua_State *L, int found, int session, const char *what, enum s2s
 	lua_rawseti(L, -2, 3);
 	lua_pushstring(L, row->stream_condition);
 	lua_rawseti(L, -2, 4);
-	lua_pushstring(L, rule);
+	s2sp_lua_push_words(L, rule);
 	lua_rawseti(L, -2, 5);
 	lua_rawseti(L, found, (lua_Integer)lua_rawlen(L, found) + 1);
 }

@@ -66,7 +66,7 @@ static void add_listed(struct s2sp_config *config, size_t number, size_t *string
 	char name[STRIDE];
 	char place[STRIDE];
 	name_of(number, name);
-	*strings += strlen(name) + (size_t)snprintf(place, sizeof(place), "s2s_partners[%zu]", number + 1);
+	*strings += strlen(name) + (size_t)snprintf(place, sizeof(place), "partner_list[%zu]", number + 1);
 	if (partner(config, number + 1, name) != S2SP_STATUS_OK || set_word(config, "sasl", "optional") != S2SP_STATUS_OK ||
 		set(config, "dialback", boolean_value(true)) != S2SP_STATUS_OK)
 		fail("out of memory");
@@ -74,13 +74,13 @@ static void add_listed(struct s2sp_config *config, size_t number, size_t *string
 
 __attribute__((noinline)) static void bench_compile(struct s2sp_config *config, struct s2sp_config *host, size_t count,
 													struct fixture *fixture) {
-	struct s2sp_host_options options = { .require_encryption = true, .allow_encryption = true };
+	const struct test_host constrained = { .starttls_required = true };
 	if (begin_list(config) != S2SP_STATUS_OK)
 		fail("out of memory");
 	for (size_t i = 0; i < count; i++)
 		add_listed(config, i, &fixture->strings);
 	if (s2sp_config_seal_table(config, &fixture->table) != S2SP_STATUS_OK ||
-		s2sp_config_seal_policy(host, fixture->table, &options, &fixture->policy) != S2SP_STATUS_OK)
+		s2sp_config_seal_policy(host, fixture->table, TEST_HOST(&constrained), &fixture->policy) != S2SP_STATUS_OK)
 		fail("the configuration is not good");
 }
 
@@ -89,8 +89,8 @@ static struct fixture build(size_t count) {
 	struct s2sp_allocator allocator = { reallocate, &counted };
 	size_t before = counted.bytes;
 	double start = clock_of(CLOCK_PROCESS_CPUTIME_ID);
-	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, test_seed);
-	struct s2sp_config *host = s2sp_config_new(&allocator, NULL, test_seed);
+	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, &test_vocabulary, test_seed);
+	struct s2sp_config *host = s2sp_config_new(&allocator, NULL, &test_vocabulary, test_seed);
 	if (config == NULL || host == NULL)
 		fail("out of memory");
 	bench_compile(config, host, count, &fixture);

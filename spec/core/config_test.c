@@ -26,7 +26,7 @@ static int setup(void **state) {
 	static struct fixture fixture;
 	memset(&fixture, 0, sizeof(fixture));
 	fixture.allocator = COUNTING_ALLOCATOR(&fixture.counting);
-	fixture.config = s2sp_config_new(&fixture.allocator, test_to_ascii, test_seed);
+	fixture.config = s2sp_config_new(&fixture.allocator, test_to_ascii, &test_vocabulary, test_seed);
 	*state = &fixture;
 	return fixture.config == NULL;
 }
@@ -46,7 +46,7 @@ static void assert_invalid(struct fixture *fixture) {
 	struct s2sp_partner_table *table = (struct s2sp_partner_table *)fixture;
 	assert_int_equal(s2sp_config_seal_table(fixture->config, &table), S2SP_STATUS_INVALID);
 	assert_null(table);
-	assert_true(s2sp_config_has_error(fixture->config));
+	assert_true(has_error(fixture->config));
 }
 
 static void test_nothing_is_valid(void **state) {
@@ -67,7 +67,7 @@ static void test_defaults(void **state) {
 	assert_int_equal(s2sp_config_seal_table(fixture->config, &table), S2SP_STATUS_OK);
 	const struct s2sp_partner *fabrikam = s2sp_partner_table_at(table, 0);
 	assert_string_equal(fabrikam->name.bytes, "fabrikam.com");
-	assert_string_equal(fabrikam->place.bytes, "s2s_partners[1]");
+	assert_string_equal(fabrikam->place.bytes, "partner_list[1]");
 	assert_int_equal(fabrikam->row->tls, S2SP_REQUIRED);
 	assert_int_equal(fabrikam->row->sasl, S2SP_REQUIRED);
 	assert_false(fabrikam->row->dialback);
@@ -100,7 +100,7 @@ static void test_wildcard_over_a_public_suffix(void **state) {
 	assert_int_equal(s2sp_config_issue_count(fixture->config), 1);
 	assert_string_equal(s2sp_config_issue_at(fixture->config, 0)->code, "public-suffix");
 	assert_string_equal(message_at(fixture, 0),
-	                    "s2s_partners[1] (\"fabrikam.co.uk\").additional_domains[2]: got \"*.CO.uk.\"; is over a public suffix, so anybody "
+	                    "partner_list[1] (\"fabrikam.co.uk\").additional_domains[2]: got \"*.CO.uk.\"; is over a public suffix, so anybody "
 	                    "who gets a domain there is this partner; name the partner's own domains");
 	s2sp_partner_table_free(table);
 }
@@ -167,12 +167,12 @@ static void test_near_miss(void **state) {
 	const struct s2sp_issue *issue = s2sp_config_issue_at(fixture->config, 0);
 	assert_int_equal(issue->severity, S2SP_SEVERITY_ERROR);
 	assert_string_equal(issue->code, "unknown-value");
-	assert_string_equal(issue->path, "s2s_partners[2] (\"fabrikam.com\").partner_type");
+	assert_string_equal(issue->path, "partner_list[2] (\"fabrikam.com\").partner_type");
 	assert_string_equal(issue->got, "\"public-verified\"");
 	assert_string_equal(issue->expected, "must be \"federated\", \"public_verified\" or \"public_unverified\"");
 	assert_string_equal(issue->nearest, "public_verified");
 	assert_string_equal(issue->message,
-						"s2s_partners[2] (\"fabrikam.com\").partner_type: got \"public-verified\"; must be \"federated\", "
+						"partner_list[2] (\"fabrikam.com\").partner_type: got \"public-verified\"; must be \"federated\", "
 						"\"public_verified\" or \"public_unverified\"; did you mean \"public_verified\"?");
 }
 
@@ -266,7 +266,7 @@ static void test_issues_are_capped(void **state) {
 static void test_contents_of_a_refused_list_are_not_asked_for(void **state) {
 	struct fixture *fixture = *state;
 	struct s2sp_value word = string_value("fabrikam.com");
-	s2sp_config_begin_list(fixture->config, TEXT("s2s_partners"), &word);
+	s2sp_config_begin_list(fixture->config, TEXT("partner_list"), &word);
 	assert_int_equal(s2sp_config_follows(fixture->config), S2SP_CONTENTS_NONE);
 	begin_list(fixture->config);
 	begin_partner(fixture->config, 1, "fabrikam.com");
@@ -286,9 +286,9 @@ static void test_a_consumed_config_seals_nothing(void **state) {
 	assert_int_equal(s2sp_config_local_domain(fixture->config, TEXT("contoso.com")), S2SP_STATUS_FAILED);
 	/* The same config may still give a policy. */
 	struct s2sp_policy *policy;
-	const struct s2sp_host_options options = { .require_encryption = true, .allow_encryption = true };
-	assert_int_equal(s2sp_config_seal_policy(fixture->config, table, &options, &policy), S2SP_STATUS_OK);
-	struct s2sp_value nothing = { .kind = S2SP_VALUE_NIL };
+	assert_int_equal(s2sp_config_seal_policy(fixture->config, table, NULL, &policy), S2SP_STATUS_OK);
+	assert_null(s2sp_config_limits(fixture->config));
+	struct s2sp_value nothing = { .kind = S2SP_VALUE_ABSENT };
 	assert_int_equal(s2sp_config_begin_limits(fixture->config, &nothing), S2SP_STATUS_FAILED);
 	s2sp_policy_free(policy);
 	s2sp_partner_table_free(table);
@@ -319,6 +319,9 @@ static enum s2sp_status feed_table(struct s2sp_config *config, bool faulty) {
 		TRY(add(config, 2, PIN));
 		TRY(s2sp_config_end(config));
 		TRY(set_word(config, "proxy", "edge.example"));
+		TRY(set_word(config, "tls", "optional"));
+		TRY(set_word(config, "sasl", "optional"));
+		TRY(set(config, "dialback", boolean_value(true)));
 		TRY(set_word(config, "description", "some text that takes room in the arena of the table"));
 		TRY(set_word(config, "trust_anchors", "certs/ca.pem"));
 		if (faulty) {
@@ -360,17 +363,10 @@ static enum s2sp_status feed_policy(struct s2sp_config *config) {
 
 /* One whole commit; everything it made is freed again. */
 static enum s2sp_status commit(const struct s2sp_allocator *allocator, bool faulty) {
-	const struct s2sp_text names[] = { S2SP_TEXT("p1.example"), S2SP_TEXT("p2.example"), S2SP_TEXT("..") };
-	const struct s2sp_host_options options = { .allow_encryption = true,
-											   .secure_auth = true,
-											   .s2s_timeout = 10,
-											   .secure_domains = names,
-											   .secure_domain_count = 3,
-											   .insecure_domains = names,
-											   .insecure_domain_count = 3 };
+	const struct test_host constrained = { .starttls_required = true, .denied = "p1.example" };
 	struct s2sp_partner_table *table = NULL;
 	struct s2sp_policy *policy = NULL;
-	struct s2sp_config *config = s2sp_config_new(allocator, test_to_ascii, test_seed);
+	struct s2sp_config *config = s2sp_config_new(allocator, test_to_ascii, &test_vocabulary, test_seed);
 	if (config == NULL)
 		return S2SP_STATUS_NO_MEMORY;
 	enum s2sp_status status = feed_table(config, faulty);
@@ -378,10 +374,10 @@ static enum s2sp_status commit(const struct s2sp_allocator *allocator, bool faul
 		status = s2sp_config_seal_table(config, &table);
 	s2sp_config_free(config);
 	if (status == S2SP_STATUS_OK) {
-		config = s2sp_config_new(allocator, test_to_ascii, test_seed);
+		config = s2sp_config_new(allocator, test_to_ascii, &test_vocabulary, test_seed);
 		status = config == NULL ? S2SP_STATUS_NO_MEMORY : feed_policy(config);
 		if (status == S2SP_STATUS_OK)
-			status = s2sp_config_seal_policy(config, table, &options, &policy);
+			status = s2sp_config_seal_policy(config, table, TEST_HOST(&constrained), &policy);
 		s2sp_config_free(config);
 	}
 	assert_true((policy != NULL) == (status == S2SP_STATUS_OK));

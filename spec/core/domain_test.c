@@ -316,18 +316,6 @@ static struct s2sp_domain domain(const char *name) {
 	return out;
 }
 
-static void test_equal(void **state) {
-	(void)state;
-	struct s2sp_domain a = domain("fabrikam.com"), b = domain("Fabrikam.COM."), c = domain("fabrikam.co"),
-	                   d = domain("fabrikan.com"), none = domain("");
-	assert_true(s2sp_domain_equal(&a, &b));
-	assert_false(s2sp_domain_equal(&a, &c));
-	assert_false(s2sp_domain_equal(&c, &a));
-	assert_false(s2sp_domain_equal(&a, &d));
-	assert_false(s2sp_domain_equal(&a, &none));
-	assert_false(s2sp_domain_equal(&none, &none)); /* two names that are no domain are not one domain */
-}
-
 static void test_labels(void **state) {
 	(void)state;
 	struct s2sp_domain none = domain(""), one = domain("localhost"), three = domain("a.b.example.");
@@ -387,7 +375,6 @@ int main(void) {
 		cmocka_unit_test_setup(test_converter_refuses, reset),
 		cmocka_unit_test_setup(test_converter_is_not_trusted, reset),
 		cmocka_unit_test_setup(test_without_converter, reset),
-		cmocka_unit_test_setup(test_equal, reset),
 		cmocka_unit_test_setup(test_labels, reset),
 		cmocka_unit_test_setup(test_parent, reset),
 		cmocka_unit_test_setup(test_fault_texts, reset),

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "config.h"
+#include "host_fixture.h"
 
 #define TEXT(string) s2sp_text_from(string)
 
@@ -23,12 +24,20 @@ static inline struct s2sp_value boolean_value(bool boolean) {
 }
 
 static inline struct s2sp_value table_value(void) {
-	return (struct s2sp_value){ .kind = S2SP_VALUE_TABLE };
+	return (struct s2sp_value){ .kind = S2SP_VALUE_COMPOUND, .string = S2SP_TEXT("a mapping") };
+}
+
+static inline bool has_error(const struct s2sp_config *config) {
+	for (size_t i = 0; i < s2sp_config_issue_count(config); i++) {
+		if (s2sp_config_issue_at(config, i)->severity == S2SP_SEVERITY_ERROR)
+			return true;
+	}
+	return false;
 }
 
 static inline enum s2sp_status begin_list(struct s2sp_config *config) {
 	struct s2sp_value table = table_value();
-	return s2sp_config_begin_list(config, TEXT("s2s_partners"), &table);
+	return s2sp_config_begin_list(config, TEXT("partner_list"), &table);
 }
 
 static inline enum s2sp_status set(struct s2sp_config *config, const char *key, struct s2sp_value value) {

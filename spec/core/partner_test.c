@@ -11,6 +11,7 @@
 
 #include "allocator.h"
 #include "feed.h"
+#include "sealed.h"
 
 static struct counting counting;
 static struct s2sp_allocator allocator = { counting_reallocate, &counting };
@@ -23,7 +24,7 @@ static struct s2sp_partner_table *seal(struct s2sp_config *config) {
 }
 
 static struct s2sp_config *new_config(void) {
-	struct s2sp_config *config = s2sp_config_new(&allocator, test_to_ascii, test_seed);
+	struct s2sp_config *config = s2sp_config_new(&allocator, test_to_ascii, &test_vocabulary, test_seed);
 	assert_non_null(config);
 	return config;
 }
@@ -104,8 +105,8 @@ static void test_own_domains_are_nobodys(void **state) {
 	(void)state;
 	struct s2sp_partner_table *table = wildcard_table();
 	assert_found(table, "own.fabrikam.com", NULL, S2SP_MATCH_NONE);
-	assert_true(s2sp_partner_table_is_local(table, TEXT("own.fabrikam.com")));
-	assert_false(s2sp_partner_table_is_local(table, TEXT("fabrikam.com")));
+	assert_true(s2sp_partner_table_look_up(table, TEXT("own.fabrikam.com"), NULL).local);
+	assert_false(s2sp_partner_table_look_up(table, TEXT("fabrikam.com"), NULL).local);
 	assert_found(table, "below.own.fabrikam.com", "fabrikam.com", S2SP_MATCH_WILDCARD);
 	s2sp_partner_table_free(table);
 }
@@ -138,7 +139,7 @@ static void test_many_domains(void **state) {
 		snprintf(domain, sizeof(domain), "partner%zu.region%zu.example", i, i % 97);
 		assert_int_equal(partner(config, i + 1, domain), S2SP_STATUS_OK);
 		strings += strlen(domain) + 1;
-		strings += (size_t)snprintf(domain, sizeof(domain), "s2s_partners[%zu]", i + 1) + 1;
+		strings += (size_t)snprintf(domain, sizeof(domain), "partner_list[%zu]", i + 1) + 1;
 	}
 	struct s2sp_partner_table *table = seal(config);
 	double built = seconds() - start;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "allocator.h"
+#include "host_fixture.h"
 #include "s2sp.h"
 
 static const struct s2sp_allocator allocator = PLAIN_ALLOCATOR;
@@ -28,7 +29,7 @@ static inline void set_text(struct s2sp_config *config, const char *key, const c
 static inline void add_partner(struct s2sp_config *config, size_t index, const char *domain, enum s2sp_requirement tls,
                         enum s2sp_requirement sasl, bool dialback, const char *pin) {
 	struct s2sp_value yes_no = { .kind = S2SP_VALUE_BOOLEAN, .boolean = dialback };
-	struct s2sp_value table = { .kind = S2SP_VALUE_TABLE };
+	struct s2sp_value table = { .kind = S2SP_VALUE_COMPOUND };
 	assert_int_equal(s2sp_config_begin_partner(config, index, &table, s2sp_text_from(domain)), S2SP_STATUS_OK);
 	set_text(config, "domain", domain);
 	set_text(config, "partner_type", "federated");
@@ -48,19 +49,18 @@ static inline bool row_is_valid(enum s2sp_requirement tls, enum s2sp_requirement
 
 static inline bool build(struct fixture *fixture, enum s2sp_requirement tls, enum s2sp_requirement sasl, bool dialback,
                   bool with_litware, const char *pin) {
-	struct s2sp_host_options options = { .require_encryption = false, .allow_encryption = true };
-	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, seed);
-	struct s2sp_value list = { .kind = S2SP_VALUE_TABLE };
+	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, &test_vocabulary, seed);
+	struct s2sp_value list = { .kind = S2SP_VALUE_COMPOUND };
 	assert_non_null(config);
-	assert_int_equal(s2sp_config_begin_list(config, S2SP_TEXT("s2s_partners"), &list), S2SP_STATUS_OK);
+	assert_int_equal(s2sp_config_begin_list(config, S2SP_TEXT("partner_list"), &list), S2SP_STATUS_OK);
 	add_partner(config, 1, "fabrikam.test", tls, sasl, dialback, pin);
 	if (with_litware)
 		add_partner(config, 2, "litware.test", S2SP_REQUIRED, S2SP_REQUIRED, false, NULL);
 	bool ok = s2sp_config_seal_table(config, &fixture->table) == S2SP_STATUS_OK;
 	if (ok) {
-		struct s2sp_config *host = s2sp_config_new(&allocator, NULL, seed);
+		struct s2sp_config *host = s2sp_config_new(&allocator, NULL, &test_vocabulary, seed);
 		assert_non_null(host);
-		ok = s2sp_config_seal_policy(host, fixture->table, &options, &fixture->policy) == S2SP_STATUS_OK;
+		ok = s2sp_config_seal_policy(host, fixture->table, NULL, &fixture->policy) == S2SP_STATUS_OK;
 		s2sp_config_free(host);
 	}
 	if (!ok && row_is_valid(tls, sasl, dialback)) {

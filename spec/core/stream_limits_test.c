@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "allocator.h"
+#include "host_fixture.h"
 #include "s2sp.h"
 
 static const struct s2sp_allocator allocator = PLAIN_ALLOCATOR;
@@ -36,7 +37,7 @@ static struct s2sp_value number(int value) {
 }
 
 static void begin_partner(struct s2sp_config *config, size_t index, const char *domain) {
-	struct s2sp_value table = { .kind = S2SP_VALUE_TABLE };
+	struct s2sp_value table = { .kind = S2SP_VALUE_COMPOUND };
 	assert_int_equal(s2sp_config_begin_partner(config, index, &table, s2sp_text_from(domain)), S2SP_STATUS_OK);
 	set(config, "domain", text(domain));
 	set(config, "partner_type", text("federated"));
@@ -44,12 +45,11 @@ static void begin_partner(struct s2sp_config *config, size_t index, const char *
 
 static int setup(void **state) {
 	struct fixture *fixture = calloc(1, sizeof *fixture);
-	struct s2sp_host_options options = { .require_encryption = false, .allow_encryption = true };
-	struct s2sp_value table = { .kind = S2SP_VALUE_TABLE };
-	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, seed);
+	struct s2sp_value table = { .kind = S2SP_VALUE_COMPOUND };
+	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, &test_vocabulary, seed);
 	assert_non_null(fixture);
 	assert_non_null(config);
-	assert_int_equal(s2sp_config_begin_list(config, S2SP_TEXT("s2s_partners"), &table), S2SP_STATUS_OK);
+	assert_int_equal(s2sp_config_begin_list(config, S2SP_TEXT("partner_list"), &table), S2SP_STATUS_OK);
 	begin_partner(config, 1, "fabrikam.test");
 	set(config, "connection_limit", number(2));
 	set(config, "keepalive", yes());
@@ -58,8 +58,8 @@ static int setup(void **state) {
 	set(config, "dialback", yes());
 	assert_int_equal(s2sp_config_seal_table(config, &fixture->table), S2SP_STATUS_OK);
 	s2sp_config_free(config);
-	config = s2sp_config_new(&allocator, NULL, seed);
-	assert_int_equal(s2sp_config_seal_policy(config, fixture->table, &options, &fixture->policy), S2SP_STATUS_OK);
+	config = s2sp_config_new(&allocator, NULL, &test_vocabulary, seed);
+	assert_int_equal(s2sp_config_seal_policy(config, fixture->table, NULL, &fixture->policy), S2SP_STATUS_OK);
 	s2sp_config_free(config);
 	fixture->sasl = s2sp_policy_find(fixture->policy, S2SP_TEXT("fabrikam.test"), NULL);
 	fixture->dialback = s2sp_policy_find(fixture->policy, S2SP_TEXT("litware.test"), NULL);
@@ -144,13 +144,12 @@ static void counts_against_limits(void **state) {
 
 static void strangers_leave_room_for_partners(void **state) {
 	const struct fixture *fixture = *state;
-	struct s2sp_host_options options = { .require_encryption = false, .allow_encryption = true };
-	struct s2sp_value table = { .kind = S2SP_VALUE_TABLE };
+	struct s2sp_value table = { .kind = S2SP_VALUE_COMPOUND };
 	struct s2sp_policy *policy;
-	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, seed);
+	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, &test_vocabulary, seed);
 	assert_int_equal(s2sp_config_begin_default(config, &table), S2SP_STATUS_OK);
 	set(config, "partner_type", text("public_verified"));
-	assert_int_equal(s2sp_config_seal_policy(config, fixture->table, &options, &policy), S2SP_STATUS_OK);
+	assert_int_equal(s2sp_config_seal_policy(config, fixture->table, NULL, &policy), S2SP_STATUS_OK);
 	s2sp_config_free(config);
 	const struct s2sp_partner *stranger = s2sp_policy_find(policy, S2SP_TEXT("stranger.test"), NULL);
 	const struct s2sp_partner *listed = s2sp_policy_find(policy, S2SP_TEXT("litware.test"), NULL);

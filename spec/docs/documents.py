@@ -134,7 +134,7 @@ def key_faults(root):
     """Every key and its default."""
     page = (root / "docs" / "configuration.md").read_text()
     core = root / "module" / "core"
-    keys = re.findall(r'\[S2SP_KEY_\w+\] = "(\w+)"', (core / "config_partner.c").read_text())
+    keys = re.findall(r'\[S2SP_PARTNER_KEY_\w+\] = "(\w+)"', (core / "config_partner.c").read_text())
     documented = [name.strip("`") for name in table(page, "Partners")]
     for key in sorted(set(keys) ^ set(documented)):
         yield f"the key {key} is only in {'the code' if key in keys else 'docs/configuration.md'}"

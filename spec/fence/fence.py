@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the walls between the rooms: forbidden includes, forbidden symbols, files nobody builds.
+"""Holds the walls between the rooms: forbidden includes, symbols and words, files nobody builds.
 
     fence.py --source ROOT --core LIBRARY --ident LIBRARY
 
@@ -37,6 +37,17 @@ IDENT_FORBIDDEN_SYMBOL = re.compile(r"^(lua_|luaL_|luaopen_|(v?printf|puts|putch
 # No global state in the core: nothing writable, named or not.
 WRITABLE = set("BbDdCGgSs")
 INSTRUMENTATION = re.compile(r"^(__|\.L|\.?asan|_?\.str|l?___unnamed|DW\.ref)")
+
+# Hosts, their languages, their commands and options: core and ident have no word of them, in code, strings or comments.
+HOST_WORD = re.compile(r"(?<![a-z])(prosody|prosodyctl|ejabberd|ejabberdctl|openfire|mongooseim|lua[a-z]*|erlang|elixir|erl|nif|beam"
+                       r"|yaml|nil|metatables?|metamethods?|userdata|coroutines?|upvalues?)(?![a-z])"
+                       r"|\b(s2s_\w+|mod_\w+|partners:\w+|\w+\.cfg\.lua|xmpp:federate)", re.IGNORECASE)
+# What a string of the core may have in braces: a slot of the vocabulary, of a constraint, or a setting.
+SLOT_TABLE = re.compile(r'\[S2SP_WORD_\w+\] = "([a-z_.]+)"')
+SLOT = re.compile(r"\{([^{}]*)\}")
+SETTING = re.compile(r"^\w+ = \w+$")
+CONSTRAINT_SLOTS = {"domain", "partners"}
+WRITTEN_SETTING = re.compile(r'\w = (\\"|true|false|\d)')
 
 
 def includes(text):
@@ -79,6 +90,32 @@ def switch_faults(text):
             yield "a switch has a default: name every value, or say in a comment on its line what foreign int this is"
 
 
+def word_faults(text):
+    """Words of a host: a second one will use core and ident unchanged, and so would its administrators read them."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for match in HOST_WORD.finditer(line):
+            yield "line %d has a host's word: %s" % (number, match.group(0))
+
+
+def vocabulary_slots(text):
+    """The slots of module/core/vocabulary.c."""
+    return set(SLOT_TABLE.findall(text))
+
+
+def string_faults(text, slots):
+    """The syntax of a host in a text of the core, or a slot that nobody fills."""
+    for match in STRING.finditer(COMMENT.sub(" ", text)):
+        string = match.group(0)
+        for slot in SLOT.findall(string):
+            if slot not in slots and slot not in CONSTRAINT_SLOTS and not SETTING.match(slot):
+                yield "%s: {%s} is no slot of the vocabulary" % (string, slot)
+        rest = SLOT.sub("", string)
+        if "{" in rest or "}" in rest:
+            yield "%s: braces are for slots; a sample in a host's syntax belongs into its vocabulary" % string
+        if WRITTEN_SETTING.search(rest):
+            yield "%s: a setting is written in one host's way; put it in braces: {key = value}" % string
+
+
 def symbols(library):
     """(symbol, type, section) of every symbol of the objects of `library`, as nm has them."""
     listing = subprocess.run(["nm", "--format=sysv", library], check=True, stdout=subprocess.PIPE,
@@ -87,6 +124,40 @@ def symbols(library):
         fields = [field.strip() for field in line.split("|")]
         if len(fields) == 7 and fields[0] != "Name":
             yield fields[0], fields[2], fields[6]
+
+
+def calls(library):
+    """{object: the other objects of `library` it calls}."""
+    listing = subprocess.run(["nm", "-A", "--format=posix", library], check=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, universal_newlines=True).stdout
+    owner, wanted = {}, {}
+    for line in listing.splitlines():
+        place, symbol, kind = line.split()[:3]
+        name = re.sub(r"^.*\[|\]?:$", "", place)
+        wanted.setdefault(name, set())
+        if kind in "TDBR":
+            owner[symbol] = name
+        elif kind == "U":
+            wanted[name].add(symbol)
+    return {name: {owner[symbol] for symbol in symbols if symbol in owner} - {name} for name, symbols in wanted.items()}
+
+
+def circle_faults(graph):
+    """Files that need each other: neither can be read, or tested, without the other."""
+    left = dict(graph)
+    while True:
+        done = {name for name, needs in left.items() if not needs & left.keys()}
+        if not done:
+            break
+        left = {name: needs for name, needs in left.items() if name not in done}
+    # What only leads into a circle is none.
+    while True:
+        needed = set().union(*left.values()) if left else set()
+        if needed >= left.keys():
+            break
+        left = {name: needs for name, needs in left.items() if name in needed}
+    if left:
+        yield "these need each other: " + ", ".join(sorted(left))
 
 
 def core_symbol_faults(listing):
@@ -113,19 +184,24 @@ def ident_symbol_faults(listing):
 
 def forgotten(root):
     """Source and test files that no inventory names: nobody would build or run them."""
-    # folder, files, how the inventory names one: 'NAME'
+    # folder, files, where their inventory is, what it leaves away of a name, and what it puts before it
     kinds = [
-        ("module/core", "*.c", "module/core", ""), ("module/ident", "*.c", "module/ident", ""),
-        ("module/prosody", "*.c", "module/prosody", ""), ("lua", "*.lua", "lua", ""),
-        ("spec/core", "*_test.c", "spec/core", "_test.c"), ("spec/ident", "*_test.c", "spec/ident", "_test.c"),
-        ("spec/prosody", "*_test.c", "spec/prosody", "_test.c"), ("spec", "*_spec.lua", "spec/prosody", "_spec.lua"),
+        ("module/core", "*.c", "module/core", "", ""), ("module/ident", "*.c", "module/ident", "", ""),
+        ("module/prosody", "**/*.c", "module/prosody", "", ""), ("lua", "**/*.lua", "lua", "", ""),
+        ("spec/core", "*_test.c", "spec/core", "_test.c", ""), ("spec/ident", "*_test.c", "spec/ident", "_test.c", ""),
+        ("spec/prosody", "*_test.c", "spec/prosody", "_test.c", ""), ("spec/fuzz", "*_fuzz.c", "spec/fuzz", "_fuzz.c", ""),
+        ("spec/prosody", "*_spec.lua", "spec/prosody", "_spec.lua", "prosody/"), ("spec/docs", "*_spec.lua", "spec/docs", "", ""),
     ]
-    for folder, pattern, inventory, suffix in kinds:
+    for folder, pattern, inventory, suffix, prefix in kinds:
         build = root / inventory / "meson.build"
         names = re.sub(r"#[^\n]*", "", build.read_text(encoding="utf-8")) if build.exists() else ""
-        for path in sorted((root / folder).glob(pattern)):
-            stem = path.name[:-len(suffix)] if suffix else path.name
-            if "'%s'" % stem not in names and "'%s'" % path.name not in names:
+        paths = sorted((root / folder).glob(pattern))
+        if not paths:
+            yield "%s/%s is nowhere: this inventory watches over nothing" % (folder, pattern)
+        for path in paths:
+            name = str(path.relative_to(root / folder))
+            stem = prefix + (name[:-len(suffix)] if suffix else name)
+            if "'%s'" % stem not in names and "'%s'" % name not in names:
                 yield "%s is not in %s/meson.build" % (path.relative_to(root), inventory)
 
 
@@ -171,11 +247,15 @@ def main():
 
     tap = Tap()
     own = own_headers(arguments.source)
+    slots = vocabulary_slots((arguments.source / "module/core/vocabulary.c").read_text(encoding="utf-8"))
     for path, text in sources(arguments.source):
         tap.case("includes of " + path, include_faults(path, text, own))
         if path.endswith(".c"):
             tap.case("switches of " + path, switch_faults(text))
+        if path.split("/")[1] in ("core", "ident"):
+            tap.case("words of " + path, [*word_faults(text), *string_faults(text, slots)])
     tap.case("symbols of the core", core_symbol_faults(symbols(arguments.core)))
+    tap.case("circles of the core", circle_faults(calls(arguments.core)))
     tap.case("symbols of ident", ident_symbol_faults(symbols(arguments.ident)))
     tap.case("every file is in an inventory", forgotten(arguments.source))
     return tap.end()

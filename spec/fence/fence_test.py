@@ -63,6 +63,45 @@ SWITCHES = [
     ("switch (a) {\n\tdefault: /* of libidn2's int */\n\t\tbreak;\n}\n", False),
 ]
 
+# A text of core or ident, whether the fence must object to a word in it.
+WORDS = [
+    ("/* Evaluates what the host has told; s2sp_config_set, lunar, manila, erlaubt, unbeamed. */", False),
+    ("/* Prosody refuses this later. */", True),
+    ("// as in Lua", True),
+    ("static const char text[] = \"run prosodyctl\";", True),
+    ("static const char text[] = \"got nil\";", True),
+    ("enum { S2SP_VALUE_NIL };", True),
+    ("bool lua_strings;", True),
+    ("\"s2s_partners_default\"", True),
+    ("\"partners:streams()\"", True),
+    ("\"partners: 3\"", False),
+    ("/* what ejabberd's mod_s2s does */", True),
+    ("/* An Erlang NIF. */", True),
+    ("/* YAML */", True),
+]
+
+# A text of core or ident, whether the fence must object to the syntax in its strings. {check} is a slot.
+STRINGS = [
+    ('f("run {check}, set {tls = required} or {dialback = true}, in {partners}");', False),
+    ('int a = 1; struct s b = { 1 }; f("x");', False),
+    ('/* "{ }" */', False),
+    ('f("run {chek}");', True),
+    ('f("write { a = b }");', True),
+    ('f("write { \\"a\\" }");', True),
+    ('f("the end }");', True),
+    ('f("set tls = \\"required\\"");', True),
+    ('f("set dialback = true");', True),
+    ('f("{ = 1");', True),
+]
+
+# Who needs whom, and the circle the fence must name.
+GRAPHS = [
+    ({"a": {"b"}, "b": {"c"}, "c": set()}, None),
+    ({"a": {"b"}, "b": {"a"}, "c": {"a"}, "d": set()}, "a, b"),
+    ({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}, "a, b, c"),
+    ({}, None),
+]
+
 # room, C text, whether the fence must object
 OBJECTS = [
     ("core", '#include <string.h>\nsize_t s2sp_a(const char *s) { return strlen(s); }\n', False),
@@ -109,8 +148,15 @@ def tree(folder):
             "module/core/domain.c": "", "module/core/commented.c": "", "module/ident/forgotten.c": "",
             "spec/core/meson.build": "core_tests = [\n  'domain',\n]\n",
             "spec/core/domain_test.c": "", "spec/core/forgotten_test.c": "",
-            "spec/prosody/meson.build": "specs = [\n  'shown',\n]\n",
-            "spec/shown_spec.lua": "", "spec/forgotten_spec.lua": "", "lua/forgotten.lib.lua": ""}.items():
+            "module/prosody/meson.build": "", "module/prosody/forgotten.c": "",
+            "spec/ident/meson.build": "", "spec/ident/forgotten_test.c": "",
+            "spec/prosody/meson.build": "specs = [\n  'prosody/shown',\n  'forgotten',\n  'program',\n]\n",
+            "spec/prosody/shown_spec.lua": "", "spec/prosody/forgotten_spec.lua": "", "spec/prosody/program_test.c": "",
+            "spec/docs/meson.build": "args: files('shown_spec.lua')\n",
+            "spec/docs/shown_spec.lua": "", "spec/docs/forgotten_spec.lua": "",
+            "spec/fuzz/meson.build": "  'shown': [],\n", "spec/fuzz/shown_fuzz.c": "", "spec/fuzz/forgotten_fuzz.c": "",
+            "lua/meson.build": "  'room/shown.lib.lua',\n", "lua/room/shown.lib.lua": "", "lua/room/forgotten.lib.lua": "",
+            "lua/forgotten.lib.lua": ""}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
     return folder
@@ -123,15 +169,34 @@ def main():
         tap.case(name, outcome(fence.include_faults(path, text, OWN), must_object))
     for text, must_object in SWITCHES:
         tap.case(" ".join(text.split()), outcome(fence.switch_faults(text), must_object))
+    for text, must_object in WORDS:
+        tap.case("words: " + text.replace("#", ""), outcome(fence.word_faults(text), must_object))
+    for text, must_object in STRINGS:
+        tap.case("strings: " + text.replace("#", ""), outcome(fence.string_faults(text, {"check"}), must_object))
+    for graph, circle in GRAPHS:
+        faults = list(fence.circle_faults(graph))
+        expected = ["these need each other: " + circle] if circle else []
+        tap.case("circles: %s" % circle, [] if faults == expected else ["found " + str(faults)])
+    tap.case("slots are read from the table", [] if fence.vocabulary_slots('\t[S2SP_WORD_A] = "a.b_c",\n') == {"a.b_c"} else ["none"])
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for room, text, must_object in OBJECTS:
             tap.case("%s object of %s" % (room, " ".join(text.split()).replace("#", "")),
                      outcome(object_faults(room, text, folder), must_object))
+        for name, text in (("a", "int s2sp_b(void);\nint s2sp_a(void) { return s2sp_b(); }\n"),
+                           ("b", "int s2sp_a(void);\nint s2sp_b(void) { return s2sp_a(); }\n")):
+            (folder / (name + ".c")).write_text(text, encoding="utf-8")
+            subprocess.run(compiler + ["-std=c11", "-c", str(folder / (name + ".c")), "-o", str(folder / (name + ".o"))], check=True)
+        subprocess.run(["ar", "rcs", str(folder / "ab.a"), str(folder / "a.o"), str(folder / "b.o")], check=True)
+        tap.case("a library with a circle", outcome(fence.circle_faults(fence.calls(str(folder / "ab.a"))), True))
         found = sorted(fault.split()[0] for fault in fence.forgotten(tree(folder)))
-        expected = ["lua/forgotten.lib.lua", "module/core/commented.c", "module/ident/forgotten.c",
-                    "spec/core/forgotten_test.c", "spec/forgotten_spec.lua"]
+        expected = ["lua/forgotten.lib.lua", "lua/room/forgotten.lib.lua", "module/core/commented.c", "module/ident/forgotten.c", "module/prosody/forgotten.c",
+                    "spec/core/forgotten_test.c", "spec/docs/forgotten_spec.lua", "spec/fuzz/forgotten_fuzz.c",
+                    "spec/ident/forgotten_test.c", "spec/prosody/forgotten_spec.lua"]
         tap.case("files in no inventory", [] if found == expected else ["found " + " ".join(found)])
+        for path in folder.glob("spec/prosody/*_spec.lua"):
+            path.unlink()
+        tap.case("an inventory of nothing", outcome([fault for fault in fence.forgotten(folder) if "watches over nothing" in fault], True))
     return tap.end()
 
 

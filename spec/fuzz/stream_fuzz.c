@@ -1,11 +1,12 @@
 /*
  * The stream record under any sequence of events. Input: direction, policy, then events. What must hold after each: a refusal is
- * final, nothing is allowed without a method of the row (less what the host's options take away), no method over the wrong kind
+ * final, nothing is allowed without a method of the row (less what the host's constraints take away), no method over the wrong kind
  * of connection, and a domain that is not listed gets nowhere.
  */
 #include <string.h>
 
 #include "../core/allocator.h"
+#include "../core/host_fixture.h"
 #include "config.h"
 #include "fuzz.h"
 #include "stream.h"
@@ -23,7 +24,7 @@ static unsigned world_count;
 
 static const struct s2sp_allocator allocator = PLAIN_ALLOCATOR;
 static const unsigned char seed[16] = { 7 };
-static const struct s2sp_value table_value = { .kind = S2SP_VALUE_TABLE };
+static const struct s2sp_value table_value = { .kind = S2SP_VALUE_COMPOUND };
 
 static void set_word(struct s2sp_config *config, const char *key, const char *word) {
 	struct s2sp_value value = { .kind = S2SP_VALUE_STRING, .string = s2sp_text_from(word) };
@@ -40,9 +41,9 @@ static void set_row(struct s2sp_config *config, const struct s2sp_negotiation_ro
 
 static struct s2sp_partner_table *build_table(const struct s2sp_negotiation_row *row) {
 	struct s2sp_partner_table *table = NULL;
-	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, seed);
+	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, &test_vocabulary, seed);
 	CHECK(config != NULL && s2sp_config_local_domain(config, S2SP_TEXT("contoso.test")) == S2SP_STATUS_OK);
-	CHECK(s2sp_config_begin_list(config, S2SP_TEXT("s2s_partners"), &table_value) == S2SP_STATUS_OK);
+	CHECK(s2sp_config_begin_list(config, S2SP_TEXT("partner_list"), &table_value) == S2SP_STATUS_OK);
 	CHECK(s2sp_config_begin_partner(config, 1, &table_value, S2SP_TEXT("fabrikam.test")) == S2SP_STATUS_OK);
 	set_word(config, "domain", "fabrikam.test");
 	set_row(config, row);
@@ -56,16 +57,16 @@ static struct s2sp_partner_table *build_table(const struct s2sp_negotiation_row 
 
 static void add_world(const struct s2sp_negotiation_row *row, bool open, bool strict) {
 	struct world *world = &worlds[world_count];
-	struct s2sp_host_options options = { .require_encryption = strict, .allow_encryption = true, .secure_auth = strict };
+	const struct test_host constrained = { .starttls_required = strict, .certified = strict ? "all" : NULL };
 	*world = (struct world){ .table = build_table(row), .open = open };
-	struct s2sp_config *host = s2sp_config_new(&allocator, NULL, seed);
+	struct s2sp_config *host = s2sp_config_new(&allocator, NULL, &test_vocabulary, seed);
 	CHECK(host != NULL);
 	if (open) {
 		CHECK(s2sp_config_begin_default(host, &table_value) == S2SP_STATUS_OK);
 		set_row(host, row);
 	}
 	/* The host's options may leave the row no method at all: an error, and no policy. */
-	if (s2sp_config_seal_policy(host, world->table, &options, &world->policy) == S2SP_STATUS_OK)
+	if (s2sp_config_seal_policy(host, world->table, TEST_HOST(&constrained), &world->policy) == S2SP_STATUS_OK)
 		world_count++;
 	else
 		s2sp_partner_table_free(world->table);

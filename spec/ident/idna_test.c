@@ -126,7 +126,7 @@ static void test_every_code_point(void **state) {
 		if (s2sp_domain_labels(&out) != 2 || strspn(out.bytes, "abcdefghijklmnopqrstuvwxyz0123456789-.") != out.length)
 			fail_msg("U+%04X became %s", (unsigned)c, out.bytes);
 		struct s2sp_domain again;
-		if (parse(out.bytes, out.length, &again) != S2SP_DOMAIN_OK || !s2sp_domain_equal(&out, &again))
+		if (parse(out.bytes, out.length, &again) != S2SP_DOMAIN_OK || strcmp(out.bytes, again.bytes) != 0)
 			fail_msg("U+%04X: %s is not its own canonical form", (unsigned)c, out.bytes);
 	}
 	assert_true(accepted > 10000 / stride); /* the loop does test something */
@@ -280,11 +280,6 @@ static void test_not_terminated_input(void **state) {
 	assert_string_equal(out.bytes, "xn--bcher-kva");
 }
 
-static void test_version(void **state) {
-	(void)state;
-	assert_non_null(s2sp_idna_version());
-}
-
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_u_label_and_a_label_are_one),
@@ -308,7 +303,6 @@ int main(void) {
 		cmocka_unit_test(test_name_length),
 		cmocka_unit_test(test_bidi),
 		cmocka_unit_test(test_not_terminated_input),
-		cmocka_unit_test(test_version),
 	};
 	return cmocka_run_group_tests_name("idna", tests, NULL, NULL);
 }

@@ -122,6 +122,44 @@ describe("issues", function ()
 	end);
 end);
 
+describe("words", function ()
+	it("of reasons and rules are Prosody's", function ()
+		for token, row in pairs(native.reasons) do
+			assert.is_nil(row.text:find("[{}]"), token);
+			assert.is_nil(row.peer_text:find("[{}]"), token);
+			assert.is_nil(row.user_text:find("[{}]"), token);
+		end
+		assert.truthy(native.reasons["config-invalid"].text:find('Run "prosodyctl mod_s2s_partners check"', 1, true));
+		assert.truthy(native.reasons["tls-required"].text:find('set tls = "optional" with dialback = true', 1, true));
+		local policy = assert(compile({ { domain = "a.example"; partner_type = "federated" } }));
+		local judged = native.simulate_stream(policy, { direction = "in"; domain = "b.example" });
+		assert.equal('no entry covers the domain and s2s_partners_default is "refuse"', judged.steps[#judged.steps].rule);
+	end);
+
+	it("of a partner that Prosody's options leave nothing name each of them", function ()
+		local _, issues = compile({ { domain = "a.example"; partner_type = "federated"; tls = "not_supported"; sasl = "not_supported";
+			dialback = true } }, { options = { require_encryption = true; secure_auth = true; secure_domains = { "A.example." } } });
+		assert.same({ 's2s_partners[1] ("a.example").tls: got "not_supported"; leaves only TCP dialback, which '
+			.."s2s_require_encryption = true (its default), s2s_secure_auth = true and s2s_secure_domains forbid; set "
+			..'s2s_require_encryption = false, add "a.example" to s2s_insecure_domains and remove "a.example" from s2s_secure_domains, '
+			..'or tls = "required" here' }, messages(issues));
+	end);
+
+	it("of dubious options come after those about our own", function ()
+		local _, issues = compile({ { domain = "a.example"; partner_type = "federated"; tls = "optional"; sasl = "optional"; dialback = true } },
+			{ options = { require_encryption = false; s2s_timeout = 30; secure_domains = { "a.example" } };
+				limits = { establishment_timeout = 90; connections = 5 } });
+		assert.same({
+			"s2s_partners_limits.partner_connections: got 20; never reached, all partners together may have 5; lower it, or raise connections",
+			"s2s_require_encryption: got false; streams without TLS are then kept out by this module alone; remove it unless a partner has no TLS",
+			"s2s_timeout: got 30; ends streams before s2s_partners_limits.establishment_timeout = 90 does; raise it, or lower that",
+			's2s_secure_domains: takes TCP dialback away from 1 partner ("a.example"); remove their domains from it, or set tls = "required" for them',
+			's2s_secure_domains: allows TLS dialback only with a valid certificate to 1 partner ("a.example"); remove their domains from it '
+				.."where dialback alone must do",
+		}, messages(issues));
+	end);
+end);
+
 describe("tables", function ()
 	-- Of few keys and of many, which are read in different ways.
 	it("of any number of keys are read alike", function ()
