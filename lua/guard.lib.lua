@@ -35,6 +35,7 @@ local function new_guard(native, latch)
 		notes = setmetatable({}, { __mode = "k" }); -- stanza -> its copy without status notes
 	};
 	local options = module:require "options";
+	local needs, unparsed = module:require "needs", module:require "unparsed";
 	local report = module:require "report" (native);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
@@ -84,6 +85,9 @@ local function new_guard(native, latch)
 	local answers = module:require "answers" (guard, { native = native; report = report; memory = memory;
 		subscriptions = subscriptions; partner_label = partner_label; detached = detached });
 
+	local timed_out = { ["establishment-timeout"] = true; ["inactivity-timeout"] = true };
+	local stream_is_known = false; -- the first one is looked at
+
 	--- What C asks for after it has decided
 
 	function act.close(session, reason, condition, rule)
@@ -91,6 +95,7 @@ local function new_guard(native, latch)
 		local row = native.reasons[reason];
 		local text = ("%s (%s)"):format(row.peer_text, reason);
 		local quiet = not limits.may_log(session, reason);
+		if not quiet and timed_out[reason] then rule = rule..unparsed(session); end
 		report.stream_refused(session, reason, rule, quiet);
 		if quiet and session.conn then
 			limits.dismiss(session, condition, text);
@@ -106,6 +111,11 @@ local function new_guard(native, latch)
 	-- COMPAT 0.12.3, 13.0: no event tells of the header of a stream before XMPP 1.0, to which no features are sent. Our answer
 	-- to it does; what is to be done waits until core is through with the header.
 	function act.watch_header(session)
+		if not stream_is_known then
+			local lacking = needs.of_stream(session, prosody.version);
+			if lacking then error(lacking, 0); end
+			stream_is_known = true;
+		end
 		local open_stream = session.open_stream;
 		function session.open_stream(...)
 			if session.version and session.version < 1 then -- none: closed before there was a header
