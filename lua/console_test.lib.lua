@@ -117,9 +117,10 @@ local function new_test(context)
 				local first, direct = not progress.reached.TLS, not progress.reached.stream;
 				progress.stage("TLS", ("%s, %s"):format(info.protocol or "version not known", info.cipher or "cipher not known"));
 				if first and watched.peer then
-					-- LuaSec (1.3.2) tells neither group nor curve, and nothing else here has seen the handshake.
-					layout.print(print, (" "):rep(26), ("the group of the key exchange is not known here; this names it: openssl s_client -brief -connect %s%s "
-						.."-servername %s"):format(watched.peer, direct and "" or " -starttls xmpp-server -xmpphost "..question.domain, question.domain));
+					-- LuaSec (1.3.2) tells neither group nor curve, and nothing else here has seen the handshake. In one line, to be copied.
+					layout.print(print, (" "):rep(26), "LuaSec does not tell the group of the key exchange; to see which one this server takes:");
+					print((" "):rep(26)..("openssl s_client -brief -connect %s%s -servername %s"):format(watched.peer,
+						direct and "" or " -starttls xmpp-server -xmpphost "..question.domain, question.domain));
 				end
 				if view.certificate ~= "unknown" then
 					progress.stage("certificate", certificate_text(view));

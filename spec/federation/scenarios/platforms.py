@@ -147,7 +147,11 @@ def scenario_hybrid_key_exchange(lab):
         for direction in ("from", "to"):
             assert established(edge, direction, FABRIKAM, mark)[2] == "TLSv1.3"
         shown = edge.shell(f'partners:test("{HOST}", "{FABRIKAM}")')
-        assert "-starttls xmpp-server" in shown and f"-xmpphost {FABRIKAM}" in shown, shown
+        command = re.search(r"^.*?(openssl s_client .*)$", shown, re.MULTILINE)
+        assert command, shown
+        ran = subprocess.run(command[1].split(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             timeout=20, check=False)
+        assert HYBRID in ran.stdout, (command[1], ran.stdout)
     finally:
         for server in (edge, other):
             server.stop()
