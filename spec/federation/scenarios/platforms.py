@@ -132,8 +132,8 @@ def negotiated(address, offered):
 def scenario_hybrid_key_exchange(lab):
     """With curveslist on both sides a stream comes about over the hybrid group alone, in both directions."""
     hybrid_or_skip()
+    lab.dns.remove(HOST)
     edge = edge_server(lab, PARTNERS, name="hybrid", options=groups(HYBRID)).start()
-    lab.dns.server(HOST, edge.address)
     other = Prosody(lab, "hybrid-partner", [FABRIKAM], users=[f"bob@{FABRIKAM}"], preset="external", options=groups(HYBRID, "X25519")).start()
     try:
         assert negotiated(edge.address, f"{HYBRID}:X25519") == HYBRID
@@ -155,6 +155,7 @@ def scenario_hybrid_key_exchange(lab):
     finally:
         for server in (edge, other):
             server.stop()
+        lab.dns.remove(HOST)
         lab.dns.server(HOST, lab.edge.address)
 
 
