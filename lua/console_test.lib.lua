@@ -119,8 +119,8 @@ local function new_test(context)
 				if first and watched.peer then
 					-- LuaSec (1.3.2) tells neither group nor curve, and nothing else here has seen the handshake. In one line, to be copied.
 					layout.print(print, (" "):rep(26), "LuaSec does not tell the group of the key exchange; to see which one this server takes:");
-					print((" "):rep(26)..("openssl s_client -brief -connect %s%s -servername %s"):format(watched.peer,
-						direct and "" or " -starttls xmpp-server -xmpphost "..question.domain, question.domain));
+					print((" "):rep(26)..("openssl s_client -brief -connect %s -servername %s%s"):format(watched.peer,
+						question.domain, direct and "" or " -starttls xmpp-server -xmpphost "..question.domain));
 				end
 				if view.certificate ~= "unknown" then
 					progress.stage("certificate", certificate_text(view));
