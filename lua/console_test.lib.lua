@@ -99,7 +99,7 @@ local function new_test(context)
 	end
 
 	-- Follows one stream through core's events until forget() is called.
-	local function watch(question, progress)
+	local function watch(question, progress, print)
 		local watched = {};
 		local hooks = {};
 		local function hook(api, event, handler, priority)
@@ -114,7 +114,14 @@ local function new_test(context)
 			if not view then return; end
 			if view.tls then
 				local info = live.tls_info(session);
+				local first, direct = not progress.reached.TLS, not progress.reached.stream;
 				progress.stage("TLS", ("%s, %s"):format(info.protocol or "version not known", info.cipher or "cipher not known"));
+				if first and watched.peer then
+					-- LuaSec (1.3.2) tells neither group nor curve, and nothing else here has seen the handshake. In one line, to be copied.
+					layout.print(print, (" "):rep(26), "LuaSec does not tell the group of the key exchange; to see which one this server takes:");
+					print((" "):rep(26)..("openssl s_client -brief -connect %s -servername %s%s"):format(watched.peer,
+						question.domain, direct and "" or " -starttls xmpp-server -xmpphost "..question.domain));
+				end
 				if view.certificate ~= "unknown" then
 					progress.stage("certificate", certificate_text(view));
 				end
@@ -126,6 +133,7 @@ local function new_test(context)
 			if not is_ours(event.session) then return; end
 			local conn = event.session.conn;
 			local ok, ip, port = pcall(function () return conn:ip(), conn:port(); end);
+			if ok and ip and port then watched.peer = (ip:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(ip, port); end
 			progress.stage("TCP", ("connected to %s"):format(ok and ip and ("%s%s"):format(ip, port and " port "..port or "") or "the other server"));
 		end);
 		hook(module:context(question.host), "stanza/http://etherx.jabber.org/streams:features", function (event)
@@ -184,7 +192,7 @@ local function new_test(context)
 	COMPAT 0.12, 13: core clears the table's place whichever stream ends, so it has to be put back then as well.
 	]]
 	local function ping(question, print, progress, resolve, reject)
-		local watched = watch(question, progress);
+		local watched = watch(question, progress, print);
 		local routes = guard.hosts[question.host].s2sout;
 		local standing = routes[question.domain];
 		local function restore()

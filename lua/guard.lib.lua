@@ -39,6 +39,7 @@ local function new_guard(native, latch)
 		questions = {}; -- host -> keys that partners are being asked about; counted by C, at most so many that their bounds allow
 	};
 	local options = module:require "options";
+	local needs, unparsed = module:require "needs", module:require "unparsed";
 	local report = module:require "report" (native);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
@@ -91,6 +92,9 @@ local function new_guard(native, latch)
 	local answers = module:require "answers" (guard, { native = native; report = report; memory = memory;
 		subscriptions = subscriptions; partner_label = partner_label; detached = detached });
 
+	local timed_out = { ["establishment-timeout"] = true; ["inactivity-timeout"] = true };
+	local stream_is_known = false; -- the first one is looked at
+
 	--- What C asks for after it has decided
 
 	function act.close(session, reason, condition, rule)
@@ -98,6 +102,7 @@ local function new_guard(native, latch)
 		local row = native.reasons[reason];
 		local text = ("%s (%s)"):format(row.peer_text, reason);
 		local quiet = not limits.may_log(session, reason);
+		if not quiet and timed_out[reason] then rule = rule..unparsed(session); end
 		report.stream_refused(session, reason, rule, quiet);
 		if quiet and session.conn then
 			limits.dismiss(session, condition, text);
@@ -113,6 +118,11 @@ local function new_guard(native, latch)
 	-- COMPAT 0.12.3, 13.0: no event tells of the header of a stream before XMPP 1.0, to which no features are sent. Our answer
 	-- to it does; what is to be done waits until core is through with the header.
 	function act.watch_header(session)
+		if not stream_is_known then
+			local lacking = needs.of_stream(session, prosody.version);
+			if lacking then error(lacking, 0); end
+			stream_is_known = true;
+		end
 		local open_stream = session.open_stream;
 		function session.open_stream(...)
 			if session.version and session.version < 1 then -- none: closed before there was a header
@@ -123,6 +133,17 @@ local function new_guard(native, latch)
 				end);
 			end
 			return open_stream(...);
+		end
+		-- COMPAT 13.0.6: core prepares the header's `from`, which takes the last dot off; "fabrikam.test.." then looks like a domain
+		-- with a trailing dot. The domain of a stream is what was written. Gone again as soon as one is known.
+		local thread = session.thread;
+		local run = thread.run;
+		function thread.run(self, item, ...)
+			if type(item) == "table" and (item.event == "streamopened" or item.stream == "opened") and not session.from_host then
+				session.s2s_partners_written = item.attr.from;
+				if item.attr.from then thread.run = nil; end
+			end
+			return run(self, item, ...);
 		end
 	end
 

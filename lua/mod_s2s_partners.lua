@@ -39,9 +39,18 @@ if prosody.process_type == "prosodyctl" then
 end
 
 local hosts = prosody.hosts;
-local st = require "util.stanza";
-local filters = require "util.filters";
-local timer = require "util.timer";
+
+-- A library of core's by either of its names, or nil: the latch below has to stand on whatever Prosody this is.
+local function core_library(name)
+	for _, full in ipairs({ "prosody."..name, name }) do
+		local ok, library = pcall(require, full);
+		if ok then return library; end
+	end
+end
+
+local st = core_library "util.stanza";
+local filters = core_library "util.filters" or {};
+local timer = core_library "util.timer";
 
 --- The deny latch
 -- Registered on the events objects themselves, not through module:hook, so that it outlives this module when it is unloaded.
@@ -79,7 +88,7 @@ end
 local function deny_route(event)
 	local stanza = event.stanza;
 	local kind = stanza.attr.type;
-	if hosts[event.from_host] and (stanza.name == "message" and kind ~= "error"
+	if st and hosts[event.from_host] and (stanza.name == "message" and kind ~= "error"
 		or stanza.name == "iq" and (kind == "get" or kind == "set")
 		or stanza.name == "presence" and kind == "subscribe") then
 		prosody.core_route_stanza(hosts[event.from_host], st.error_reply(stanza, "wait", "internal-server-error",
@@ -182,8 +191,10 @@ local function arm(reason, level, text)
 	end
 	install(prosody.events, global_events);
 	install(prosody.events, { ["host-activated"] = deny_host });
-	latch.filter_hook = deny_elements_of;
-	filters.add_filter_hook(deny_elements_of);
+	if filters.add_filter_hook and filters.remove_filter_hook then
+		latch.filter_hook = deny_elements_of;
+		filters.add_filter_hook(deny_elements_of);
+	end
 end
 
 local function disarm()
@@ -193,7 +204,7 @@ local function disarm()
 		entry.events.remove_handler(entry.event, entry.handler);
 	end
 	latch.installed = nil;
-	filters.remove_filter_hook(latch.filter_hook);
+	if latch.filter_hook then filters.remove_filter_hook(latch.filter_hook); end
 	latch.filter_hook = nil;
 	module:log("info", "mod_s2s_partners guards again");
 end
@@ -201,6 +212,7 @@ end
 -- A reload ends at once, one way or the other, but for one: core cannot load what it has just unloaded.
 local function watch_reload()
 	latch.reloading = true;
+	if not timer then return; end
 	timer.add_task(0, function ()
 		if not latch.reloading then return; end
 		arm("internal-error", "error", "mod_s2s_partners was unloaded for a reload and could not be loaded again; when the errors above "
@@ -215,6 +227,8 @@ local guard;
 
 local function start()
 	local native = load_native();
+	local lacking = module:require "needs".of_core(prosody, module, core_library);
+	if lacking then error({ text = lacking }); end
 	local new_guard = module:require "guard";
 	guard = new_guard(native, { each_stream = each_stream; all_streams = all_streams });
 	guard.start(module.saved_state);

@@ -302,8 +302,16 @@ struct s2sp_decision s2sp_lua_stream_refresh(lua_State *L, int session, int reco
 	observe(L, session, record, guard, stream);
 	struct s2sp_text name =
 		s2sp_lua_text_field(L, session, stream->direction == S2SP_INCOMING ? "from_host" : "to_host");
-	if (name.length > 0)
+	if (name.length > 0) {
+		/* As the peer wrote it, before core prepared it; only where a header named the domain, and only to name the record. */
+		struct s2sp_text written = s2sp_lua_text_field(L, session, "s2s_partners_written");
+		if (written.length > 0 && stream->direction == S2SP_INCOMING && s2sp_lua_stream_remote(L, record).length == 0) {
+			struct s2sp_decision decision = s2sp_lua_stream_name(L, session, record, guard, written);
+			if (decision.verdict != S2SP_VERDICT_ALLOW)
+				return decision;
+		}
 		return s2sp_lua_stream_name(L, session, record, guard, name);
+	}
 	if (stream->stage == S2SP_STAGE_REFUSED)
 		return s2sp_stream_refuse(stream, (enum s2sp_reason)stream->reason, "the stream has been refused already");
 	return (struct s2sp_decision){ S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its domain yet" };

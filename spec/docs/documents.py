@@ -114,6 +114,25 @@ def table(text, heading):
     return [row.split(" |")[0].lstrip("| ") for row in rows]
 
 
+def need_faults(root):
+    """What is checked at the start stands in the tables of docs/host-adapters.md, library by library, and nothing else does."""
+    code = (root / "lua" / "needs.lib.lua").read_text()
+    part = (root / "docs" / "host-adapters.md").read_text().split("### Functions, checked at the start")[1].split("### Fields that cannot")[0]
+    said = {row[0]: set(re.findall(r"`([\w.]+)`", row[1])) for row in re.findall(r"^\| `([\w.]+)` \| (.*?) \|", part, re.MULTILINE)}
+    needed = {}
+    for name, keys in re.findall(r'^\t\["([\w.]+)"\] = \{ ((?:"[\w.]+";? ?)+)\};', code, re.MULTILINE):
+        needed[name] = set(re.findall(r'"([\w.]+)"', keys))
+    objects = code.split("local objects = {")[1].split("\n};")[0]
+    for name, body in re.findall(r'^\t(?:\["([\w.]+)"\]|(?=\w+ = ))(.*?)(?=^\t\S|\Z)', objects, re.MULTILINE | re.DOTALL):
+        name = name or re.match(r"\w+", body)[0]
+        needed[name] = set(re.findall(r'"([\w.]+)"', body))
+    if len(needed) < 20:
+        yield "lua/needs.lib.lua cannot be read"
+    for name in sorted(set(needed) | set(said)):
+        if needed.get(name, set()) != said.get(name, set()):
+            yield f"{name}: needed {sorted(needed.get(name, []))}, in docs/host-adapters.md {sorted(said.get(name, []))}"
+
+
 def message_faults(root):
     """What the validator says is in the reference, and what is in the reference it can say."""
     page = (root / "docs" / "configuration.md").read_text()
@@ -225,6 +244,7 @@ def main():
     case("one version everywhere", version_faults(root))
     case("the manual page", manual_faults(root))
     case("every error and warning of the configuration", message_faults(root))
+    case("all that is needed of Prosody, in docs/host-adapters.md", need_faults(root))
     case("every key of the configuration", key_faults(root))
     case("what the pages say of the code is there", name_faults(root))
     found = reachable(root)

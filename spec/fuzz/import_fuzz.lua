@@ -4,8 +4,8 @@
 
 local native = ...;
 
-package.path = "spec/prosody/?.lua;"..package.path..";/usr/lib/prosody/?.lua";
-package.cpath = package.cpath..";/usr/lib/prosody/?.so";
+package.path = "spec/prosody/?.lua;"..package.path;
+require "prosody_library";
 local import = require "config_stub".library("import");
 
 local exported = {

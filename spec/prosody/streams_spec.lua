@@ -59,6 +59,26 @@ describe("all streams at a time", function ()
 		assert.same({ {}, true }, { native.sweep(guard, streams, guard.policies[HOST]) });
 	end);
 
+	-- How far a stream gets whose header says `written` and whose from_host core has prepared from that.
+	local function named(prepared, written)
+		local session = { type = "s2sin_unauthed"; direction = "incoming"; from_host = prepared; to_host = HOST; conn = {}; hosts = {};
+			s2s_partners_written = written };
+		core.fire("s2s-created", { session = session });
+		core.fire("s2s-stream-features", { origin = session; features = { tags = {} } });
+		local view = native.stream_view(session);
+		return view.stage, view.reason;
+	end
+
+	it("takes the domain as it was written, whatever core has prepared", function ()
+		assert.same({ "identified" }, { named("a.test", "a.test") });
+		assert.same({ "identified" }, { named("a.test", "A.test.") });
+		assert.same({ "identified" }, { named("a.test.", "a.test.") });
+		assert.same({ "identified" }, { named("a.test", nil) }); -- named by a key, not by a header
+		assert.same({ "refused", "unlisted-domain" }, { named("a.test.", "a.test..") });
+		assert.same({ "refused", "unlisted-domain" }, { named("a.test", "a\u{ff0e}test") });
+		assert.same({ "refused", "wrong-domain" }, { named("b.test", "a.test") });
+	end);
+
 	it("refuses who is no longer listed, and his place is free", function ()
 		local gone, stays = open "a.test", open "b.test";
 		commit(policy { partner "b.test" });

@@ -1,7 +1,6 @@
-"""The federation of the soak: an edge, real partners of both versions of Prosody, one that is killed now and then, and a stranger."""
+"""The federation of the soak: an edge, real partners of every Prosody that is here, one that is killed now and then, and a stranger."""
 
-import os
-
+from fedlab import machine
 from fedlab.prosody import Prosody
 from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server, partner, tcp_dialback, tls_dialback
 
@@ -15,11 +14,9 @@ CHARACTERS = ("sasl", "dialback", "tcp", "unv", "come", "change")
 
 
 def families():
-    """{top domain: version of its server}"""
-    found = {"old.test": "0.12"}
-    if "PROSODY13_DIR" in os.environ:
-        found["new.test"] = "13"
-    return found
+    """{top domain: the number of its server's version}, the oldest and the newest"""
+    numbers = sorted((prosody.number for prosody in machine.prosodies()), key=lambda number: [int(part) for part in number.split(".")])
+    return dict(zip(("old.test", "new.test"), dict.fromkeys((numbers[0], numbers[-1]))))
 
 
 def domains(*characters):

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 
+from . import machine
 from .certificates import Certificates
 from .dns import Dns
 
@@ -46,6 +47,10 @@ def die_with_parent(number=signal.SIGKILL):
     So nothing survives the lab, not even when that is killed with SIGKILL."""
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+
+
+class Skipped(Exception):
+    """Raised by a scenario, or by a module's setup: this machine, or this version of Prosody, has not got what it is about."""
 
 
 class Process:
@@ -94,11 +99,13 @@ class Lab:
     lab.address()     a loopback address that nobody in this lab has yet
     lab.spawn(...)    a Process, stopped at the end
     lab.cleanup(f)    f() is called at the end, last registered first
-    lab.version       the Prosody that servers are, unless they say otherwise: "0.12" or "13"
+    lab.prosody       the machine.Installation that servers are of, unless they say otherwise
+    lab.version       its series: "0.12" or "13"
     lab.remotes       every scripted remote server (remote.Remote)"""
 
-    def __init__(self, keep=False, version="0.12"):
-        self.keep, self.version = keep, version
+    def __init__(self, keep=False, version=None):
+        self.keep, self.prosody = keep, machine.choose(version)
+        self.version = self.prosody.series
         self.remotes = []
         self.processes = []
         self._addresses = 0

@@ -1,4 +1,4 @@
-"""Prosody servers, 0.12 as installed and 13 from an unpacked package."""
+"""Prosody servers: the installed one, and others from unpacked packages (see machine.py)."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import signal
 import string
 import subprocess
 
+from . import machine
 from .paths import FIXTURES
 from .waiting import answers, port_open, wait_until
 
@@ -29,15 +30,6 @@ def plugins_under_test():
     return os.environ["S2S_PARTNERS_PLUGINS"]
 
 
-def root_of(version):
-    """Where the version's usr/ is."""
-    if version == "0.12":
-        return pathlib.Path("/")
-    if "PROSODY13_DIR" not in os.environ:
-        raise RuntimeError("PROSODY13_DIR must name what .ci/install --prosody13 has made")
-    return pathlib.Path(os.environ["PROSODY13_DIR"])
-
-
 class Prosody:
     """One server.  Nothing runs before start().
 
@@ -54,13 +46,15 @@ class Prosody:
     under_test   a directory with mod_s2s_partners/ to take instead of the built one
     certificates {domain: kind or Leaf}; "good" if absent, None for a host without any
     direct_tls   also listens on port 5270 for XEP-0368
-    register     tell the lab's DNS about its hosts and components"""
+    register     tell the lab's DNS about its hosts and components
+    version      another Prosody than the lab's: a number or series, see machine.choose"""
 
     def __init__(self, lab, name, hosts, components=None, users=(), preset=None, partners=None,
                  options="", modules=(), plugins=(), certificates=None, direct_tls=False,
                  version=None, address=None, s2s_timeout=10, log_level="debug", env=None,
                  register=True, trust=None, under_test=None):
-        self.lab, self.name, self.version = lab, name, version or lab.version
+        self.lab, self.name = lab, name
+        self.installation = machine.choose(version) if version else lab.prosody
         self.hosts = dict(hosts) if isinstance(hosts, dict) else {host: "" for host in hosts}
         self.components = dict(components or {})
         self.preset, self.partners, self.options = preset, partners, options
@@ -89,6 +83,11 @@ class Prosody:
     @property
     def domains(self):
         return [*self.hosts, *self.components]
+
+    @property
+    def version(self):
+        """The series, "0.12" or "13": what differs between versions differs between those."""
+        return self.installation.series
 
     # Configuration
 
@@ -174,7 +173,7 @@ class Prosody:
     # Life
 
     def _command(self, program, *words):
-        return ["lua5.4", root_of(self.version) / "usr/bin" / program, "--config", self.config_file, *words]
+        return ["lua5.4", self.installation.root / "usr/bin" / program, "--config", self.config_file, *words]
 
     def start(self, timeout=20):
         self.write_config()

@@ -14,13 +14,14 @@ class Wire:
 
     delay     seconds each piece is late, and up to as much again at random
     piece     bytes that go through at once, 1 to as many as this at random; None: as it comes
+    segment   bytes that go through at once, always as many but for the last of what came together; None: as it comes
     cut_after bytes after which a new connection is cut (in both directions together), or a function -> bytes; None: never
     stop(), go()    a standstill; cut(): all connections end, with RST
     cuts      how many have been cut"""
 
     def __init__(self, lab, target, port=5269, address=None, seed=1):
         self.address, self._target, self._port = address or lab.address(), target, port
-        self.delay, self.piece, self.cut_after = 0, None, None
+        self.delay, self.piece, self.segment, self.cut_after = 0, None, None, None
         self.cuts = 0
         self._choice = random.Random(seed)
         self._moving = threading.Event()
@@ -39,7 +40,7 @@ class Wire:
         self._moving.set()
 
     def heal(self):
-        self.delay, self.piece, self.cut_after = 0, None, None
+        self.delay, self.piece, self.segment, self.cut_after = 0, None, None, None
         self.go()
 
     def cut(self):
@@ -97,7 +98,7 @@ class Wire:
                     sink.shutdown(socket.SHUT_WR)
                     return
                 while data:
-                    size = self._choice.randint(1, self.piece) if self.piece else len(data)
+                    size = self._choice.randint(1, self.piece) if self.piece else self.segment or len(data)
                     if self.delay:
                         time.sleep(self.delay + self._choice.random() * self.delay)
                     self._moving.wait()

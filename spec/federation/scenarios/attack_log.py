@@ -12,26 +12,40 @@ def setup(lab):
     lab.edge = edge_server(lab, GOOD).start()
 
 
-def refused_lines(lab, from_):
+# These hand every name on to the module. Later ones refuse by themselves, and without a line that has it, what is no domain at all.
+TAKES_ANY_NAME = ("0.12.3", "13.0.1")
+
+
+def refused_lines(lab, from_, by_core=False):
     mark = lab.edge.mark()
     with Probe(lab.edge.address, from_="evil.test", to=HOST) as probe:
         probe.send("<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' "
                    f"version='1.0' to='{HOST}' from='{from_}'>")
         closed_somehow(probe)
-    lab.edge.wait_log("s2s stream .* closed", 5, mark) if "&#" not in from_ else lab.edge.wait_log("Refused stream", 5, mark)
+    if by_core:
+        assert probe.error.condition == "improper-addressing", probe.error
+    lab.edge.wait_log("Refused stream" if "&#" in from_ and not by_core else "s2s stream .* closed", 5, mark)
     return lab.edge.log_since(mark)
 
 
 def scenario_lines_in_a_name(lab):
     """A domain with line breaks and tabs in it makes one line, whose rest stands where it belongs."""
-    log = refused_lines(lab, "evil&#10;Jan 01 00:00:00 mod_s2s_partners&#9;info&#9;Established stream from x")
+    by_core = lab.prosody.number not in TAKES_ANY_NAME
+    log = refused_lines(lab, "evil&#10;Jan 01 00:00:00 mod_s2s_partners&#9;info&#9;Established stream from x", by_core)
+    if by_core:
+        assert "stablished" not in log, log
+        return
     line = next(line for line in log.splitlines() if "\tRefused stream from evil" in line)
     assert "established stream from x" not in line and "unlisted-domain" in line, line
     assert "established?stream?from?x (host" in line, line
 
 
 def scenario_endless_name(lab):
-    log = refused_lines(lab, "e." * 450 + ".test")
+    by_core = lab.prosody.number not in TAKES_ANY_NAME
+    log = refused_lines(lab, "e." * 450 + "test", by_core)
+    if by_core:
+        assert "e.e.e." not in log, log
+        return
     line = next(line for line in log.splitlines() if "Refused stream from" in line)
     assert len(line) < 600, len(line)
 

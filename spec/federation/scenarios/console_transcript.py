@@ -49,7 +49,7 @@ https_ports = {{}}
 
 
 def scenario_every_command(lab):
-    parts = [f"==== Prosody {lab.version} ===="]
+    parts = [f"==== Prosody {lab.prosody.number} ===="]
     with Client(ALICE, lab.edge.address) as alice, Client(BOB, lab.fabrikam.address) as bob:
         alice.send_message(BOB, "hello")
         bob.wait_message("hello")

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 
+from fedlab import machine
 from fedlab.client import Client
 from fedlab.prosody import Prosody
 from fedlab.waiting import wait_until
@@ -115,10 +116,40 @@ def everything_arrives(**wire):
     return scenario
 
 
+def small_pieces(**wire):
+    """Smaller than any network cuts. Where the XML parser looks at what it gets, everything arrives. Where it waits for more (see
+    machine.parser_waits) a tag in clear may wait until its stream is out of time, with the module and without. Then nothing comes
+    twice or out of order, and what goes over TLS, whose records are whole when they are parsed, comes or is returned."""
+    def scenario(lab):
+        if not machine.parser_waits():
+            return everything_arrives(**wire)(lab)
+        cut_off(lab)
+        for one in lab.wires:
+            for name, value in wire.items():
+                setattr(one, name, value)
+        talk = Talk(lab)
+        for _ in range(15):
+            talk.round()
+            time.sleep(0.02)
+
+        def all_known():
+            return all("l" not in fate for name, fate in talk.fates().items() if "plain.test" not in name)
+        wait_until(all_known, 40, "fate of all that goes over TLS", interval=0.2)
+        print(f"# the parser waits: { {name: in_short(fate) for name, fate in talk.fates().items()} }", flush=True)
+        healed(lab)
+        nothing_twice = talk.fates()        # also what came late
+        assert all("l" not in fate for name, fate in nothing_twice.items() if "plain.test" not in name), nothing_twice
+        cut_off(lab)
+    return scenario
+
+
 def scenarios():
-    yield "in_pieces", everything_arrives(piece=40)
     yield "late", everything_arrives(delay=0.05)
-    yield "late_and_in_pieces", everything_arrives(delay=0.001, piece=90)
+    # As small as a segment of TCP has to be on any network (RFC 9293, 3.7.1).
+    yield "in_segments", everything_arrives(segment=536)
+    yield "late_and_in_segments", everything_arrives(delay=0.001, segment=536)
+    yield "in_pieces", small_pieces(piece=40)
+    yield "late_and_in_pieces", small_pieces(delay=0.001, piece=90)
 
 
 def scenario_standstill(lab):

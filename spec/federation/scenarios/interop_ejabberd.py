@@ -82,7 +82,7 @@ def teardown(interop):
 def table(interop):
     titles = ["tls/sasl/dialback", "ejabberd", "direction", "result", "why"]
     lines = [titles, ["---"] * len(titles), *interop.observed]
-    return (f"Observed with Prosody {interop.lab.version} and ejabberd {interop.ejabberd.version}.\n\n" +
+    return (f"Observed with Prosody {interop.lab.prosody.number} and ejabberd {interop.ejabberd.version}.\n\n" +
             "".join(f"| {' | '.join(line)} |\n" for line in lines))
 
 

@@ -1,15 +1,16 @@
-"""Prosody 0.12 and 13 as partners of each other, both with the module: the eleven valid rows on one side with each of the eleven
+"""Two versions of Prosody as partners of each other, both with the module: the eleven valid rows on one side with each of the eleven
 on the other, in both directions.
 
-The edge is of the version that is asked for, the partner of the other one.  The partner has a host THEIRS.OURS.test for each
+The edge is of the version that is asked for, the partner of another: 0.12 and 13 where both are here, else two of 13.  The partner has a host THEIRS.OURS.test for each
 pair of rows: the edge lists it under OURS, and it lists the edge under THEIRS; see scenarios/matrix.py for the rows.
-Needs PROSODY13_DIR, whichever version is asked for."""
+Needs a second Prosody, see PROSODY_DIRS."""
 
-import os
 import re
 from dataclasses import dataclass
 
+from fedlab import machine
 from fedlab.client import Client
+from fedlab.lab import Skipped
 from fedlab.prosody import Prosody
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, established, heard, outbound_error, partner
@@ -18,7 +19,6 @@ from scenarios.matrix import SASL_TLS, TCP_DB, TLS_DB, VALID, entry, row_setting
 TIMEOUT = 120
 # How long a key goes unanswered where the other side has SASL alone: it ignores the key, and waits for SASL.
 SECONDS = 4
-OTHER = {"0.12": "13", "13": "0.12"}
 REFUSED = re.compile(r"Refused stream (?:from|to) \S+ \(.*\): ([a-z-]+): ")
 
 
@@ -34,10 +34,13 @@ def domain_of(ours, theirs):
 
 
 def setup(lab):
+    version = machine.other(lab.prosody)
+    if not version:
+        raise Skipped(f"Prosody {lab.prosody.number} has no other version to meet here")
     edge = edge_server(lab, configuration(*map(entry, VALID)), s2s_timeout=SECONDS).start()
     hosts = {domain_of(ours, theirs): configuration(partner(HOST, **row_settings(theirs))) for ours in VALID for theirs in VALID}
     other = Prosody(lab, "partner", hosts, users=[f"bob@{host}" for host in hosts], partners="", s2s_timeout=SECONDS,
-                    version=OTHER[lab.version])
+                    version=version)
     return Pair(edge, other.start(timeout=60), Client(ALICE, edge.address))
 
 
@@ -96,8 +99,5 @@ def our_row(ours):
 
 
 def scenarios():
-    if "PROSODY13_DIR" not in os.environ:
-        print("# PROSODY13_DIR is not set: Prosody 0.12 and 13 do not meet", flush=True)
-        return
     for ours in VALID:
         yield f"{ours}_with_every_row", our_row(ours)

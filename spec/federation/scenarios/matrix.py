@@ -125,7 +125,7 @@ def table(matrix):
     for row, direction, kind, method, result in matrix.observed:
         offers_of = (row, SERVERS[kind][1]) if direction == "inbound" else (kind, "good")
         lines.append([row_title(row), direction, kind, *matrix.offered.get(offers_of, ("", "")), method, result])
-    return f"Observed with Prosody {matrix.lab.version}.\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"Observed with Prosody {matrix.lab.prosody.number}.\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 # What is expected
