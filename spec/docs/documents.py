@@ -170,7 +170,7 @@ def manual_faults(root):
     if shutil.which("groff"):
         ran = subprocess.run(["groff", "-man", "-ww", "-z", page], stderr=subprocess.PIPE, text=True)
         yield from (line for line in ran.stderr.splitlines() if line)
-    offline = root / "lua" / "offline.lib.lua"
+    offline = root / "lua" / "offline" / "commands.lib.lua"
     if offline.exists():
         for command in re.findall(r"^\tfunction commands\.(\w+)", offline.read_text(), re.MULTILINE):
             if not re.search(rf"^\.B prosodyctl mod_s2s_partners {command}\b", text, re.MULTILINE):

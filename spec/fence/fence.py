@@ -115,7 +115,7 @@ def forgotten(root):
     # folder, files, how the inventory names one: 'NAME'
     kinds = [
         ("module/core", "*.c", "module/core", ""), ("module/ident", "*.c", "module/ident", ""),
-        ("module/prosody", "*.c", "module/prosody", ""), ("lua", "*.lua", "lua", ""),
+        ("module/prosody", "*.c", "module/prosody", ""), ("lua", "**/*.lua", "lua", ""),
         ("spec/core", "*_test.c", "spec/core", "_test.c"), ("spec/ident", "*_test.c", "spec/ident", "_test.c"),
         ("spec/prosody", "*_test.c", "spec/prosody", "_test.c"), ("spec", "*_spec.lua", "spec/prosody", "_spec.lua"),
     ]
@@ -123,9 +123,19 @@ def forgotten(root):
         build = root / inventory / "meson.build"
         names = re.sub(r"#[^\n]*", "", build.read_text(encoding="utf-8")) if build.exists() else ""
         for path in sorted((root / folder).glob(pattern)):
-            stem = path.name[:-len(suffix)] if suffix else path.name
-            if "'%s'" % stem not in names and "'%s'" % path.name not in names:
+            name = str(path.relative_to(root / folder))
+            stem = name[:-len(suffix)] if suffix else name
+            if "'%s'" % stem not in names and "'%s'" % name not in names:
                 yield "%s is not in %s/meson.build" % (path.relative_to(root), inventory)
+
+
+def doubled(root):
+    """Lua files of one name in two folders: a log line and a reader would not know which is meant."""
+    seen = {}
+    for path in sorted((root / "lua").rglob("*.lua")):
+        other = seen.setdefault(path.name, path)
+        if other is not path:
+            yield "%s has the name of %s" % (path.relative_to(root), other.relative_to(root))
 
 
 def sources(root):
@@ -177,6 +187,7 @@ def main():
     tap.case("symbols of the core", core_symbol_faults(symbols(arguments.core)))
     tap.case("symbols of ident", ident_symbol_faults(symbols(arguments.ident)))
     tap.case("every file is in an inventory", forgotten(arguments.source))
+    tap.case("no two Lua files have one name", doubled(arguments.source))
     return tap.end()
 
 

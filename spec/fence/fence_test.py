@@ -110,7 +110,9 @@ def tree(folder):
             "spec/core/meson.build": "core_tests = [\n  'domain',\n]\n",
             "spec/core/domain_test.c": "", "spec/core/forgotten_test.c": "",
             "spec/prosody/meson.build": "specs = [\n  'shown',\n]\n",
-            "spec/shown_spec.lua": "", "spec/forgotten_spec.lua": "", "lua/forgotten.lib.lua": ""}.items():
+            "spec/shown_spec.lua": "", "spec/forgotten_spec.lua": "", "lua/forgotten.lib.lua": "",
+            "lua/room/forgotten.lib.lua": "", "lua/meson.build": "lua_sources = files(\n  'room/shown.lib.lua',\n)\n",
+            "lua/room/shown.lib.lua": ""}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
     return folder
@@ -129,9 +131,11 @@ def main():
             tap.case("%s object of %s" % (room, " ".join(text.split()).replace("#", "")),
                      outcome(object_faults(room, text, folder), must_object))
         found = sorted(fault.split()[0] for fault in fence.forgotten(tree(folder)))
-        expected = ["lua/forgotten.lib.lua", "module/core/commented.c", "module/ident/forgotten.c",
+        expected = ["lua/forgotten.lib.lua", "lua/room/forgotten.lib.lua", "module/core/commented.c", "module/ident/forgotten.c",
                     "spec/core/forgotten_test.c", "spec/forgotten_spec.lua"]
         tap.case("files in no inventory", [] if found == expected else ["found " + " ".join(found)])
+        found = [fault.split()[0] for fault in fence.doubled(folder)]
+        tap.case("Lua files of one name", [] if found == ["lua/room/forgotten.lib.lua"] else ["found " + " ".join(found)])
     return tap.end()
 
 

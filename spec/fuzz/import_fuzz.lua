@@ -6,7 +6,7 @@ local native = ...;
 
 package.path = "spec/prosody/?.lua;"..package.path..";/usr/lib/prosody/?.lua";
 package.cpath = package.cpath..";/usr/lib/prosody/?.so";
-local import = require "config_stub".library("import");
+local import = require "config_stub".library("import/partners");
 
 local exported = {
 	tls = { property = "TlsNegotiation"; required = "required"; optional = "optional"; notsupported = "not_supported" };

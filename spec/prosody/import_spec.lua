@@ -7,7 +7,7 @@ local stub = require "config_stub";
 local native = stub.native();
 local fixtures = source.."/fixtures/import/";
 
-local import = stub.library("import");
+local import = stub.library("import/partners");
 
 local function read(name)
 	local file = assert(io.open(fixtures..name, "rb"));

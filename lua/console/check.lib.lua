@@ -2,7 +2,7 @@
 
 local layout = module:require "layout";
 local readiness = module:require "readiness";
-local disk = module:require "disk";
+local disk = module:require "console/disk";
 
 local function require_either(name)
 	local ok, library = pcall(require, "prosody."..name);

@@ -209,7 +209,7 @@ local function new_offline(native)
 		local words, options = parse(arg, {});
 		if not words then return wrong_usage("unknown option "..options); end
 		if #words ~= 1 then return wrong_usage("import takes one file"); end
-		local import = module:require "import";
+		local import = module:require "import/partners";
 		local text, problem = import.read_file(resolve(words[1]));
 		local partners;
 		if text then partners, problem = import.parse(text); end

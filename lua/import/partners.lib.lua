@@ -2,7 +2,7 @@
 -- read goes out but quoted or in one line of a comment.
 
 local layout = module:require "layout";
-local read = module:require "import_read";
+local read = module:require "import/exports";
 
 local LIST_MAX, TEXT_MAX = read.LIST_MAX, read.TEXT_MAX;
 
