@@ -12,15 +12,9 @@ local REQUESTS = 10000; -- remembered at once; the oldest is forgotten, and its 
 local REQUEST_SECONDS = 600;
 local COMPLAINT_SECONDS, RETRY_SECONDS = 60, 10; -- between lines about rosters that cannot be read, and between attempts
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-
-local usermanager = require_either "core.usermanager";
-local rostermanager = require_either "core.rostermanager";
-local idna = require_either "util.encodings".idna;
+local usermanager = require "core.usermanager";
+local rostermanager = require "core.rostermanager";
+local idna = require "util.encodings".idna;
 
 local function new_facts(native, subscriptions, saved)
 	local facts, memory = {}, {};

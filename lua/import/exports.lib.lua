@@ -213,10 +213,8 @@ end
 
 local function read_json(text)
 	if json_depth(text) > DEPTH_MAX then return nil, "is nested too deeply"; end
-	local ok, json = pcall(require, "prosody.util.json");
-	if not ok then json = require "util.json"; end -- COMPAT Prosody 0.12: no prefix
-	local value, problem;
-	ok, value, problem = pcall(json.decode, text);
+	local json = require "util.json";
+	local ok, value, problem = pcall(json.decode, text);
 	if not ok or value == nil then
 		return nil, ("is not JSON (%s)"):format(layout.plain(ok and problem or value, 80));
 	end

@@ -7,12 +7,7 @@ local layout = module:require "layout";
 local explain = module:require "explain";
 local readiness = module:require "readiness";
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-local configmanager = require_either "core.configmanager";
+local configmanager = require "core.configmanager";
 
 local USAGE = [[
 Usage: prosodyctl mod_s2s_partners COMMAND
