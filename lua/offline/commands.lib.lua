@@ -21,9 +21,13 @@ Usage: prosodyctl mod_s2s_partners COMMAND
                                 why a stanza or stream is allowed (exit status 0)
                                 or refused (1); there are no rosters here:
                                 --listed says that the contact is in the roster
-  import FILE                   partners exported by Get-CsXmppAllowedPartner
-                                (Export-Clixml or ConvertTo-Json) as configuration
-                                for Prosody; exit status 1 when a row is impossible
+  import FILE...                what other servers had, as configuration for Prosody:
+                                exports of Lync and Skype for Business (partners,
+                                gateway, policies, users), s2s_whitelist of Prosody,
+                                s2s_access of ejabberd, ofRemoteServerConf of
+                                Openfire as CSV; each known by its content; exit
+                                status 1 when something is impossible, 2 when a file
+                                is none of these
   version                       of the module
 
 KIND is one of ]]..explain.kinds:gsub(", iq%-get", ",\n  iq-get")..[[ (message when left out).
@@ -203,16 +207,22 @@ local function new_offline(native)
 	function commands.import(arg)
 		local words, options = parse(arg, {});
 		if not words then return wrong_usage("unknown option "..options); end
-		if #words ~= 1 then return wrong_usage("import takes one file"); end
-		local import = module:require "import/partners";
-		local text, problem = import.read_file(resolve(words[1]));
-		local partners;
-		if text then partners, problem = import.parse(text); end
-		if not partners then
-			complain(("Error: %s: %s"):format(layout.plain(words[1], 200), problem));
+		if #words == 0 then return wrong_usage("import takes one or more files"); end
+		local sources = module:require "import/sources";
+		local files = {};
+		for i, path in ipairs(words) do
+			local text, problem = sources.read_file(resolve(path));
+			if not text then
+				complain(("Error: %s: %s"):format(layout.plain(path, 200), problem));
+				return USAGE_ERROR;
+			end
+			files[i] = { name = path; text = text };
+		end
+		local config, impossible, problem = sources.convert(native, files);
+		if not config then
+			complain(("Error: %s: %s; nothing has been imported"):format(layout.plain(impossible, 200), problem));
 			return USAGE_ERROR;
 		end
-		local config, impossible = import.convert(native, partners, layout.plain(words[1]:match("[^/]*$"), 80));
 		io.stdout:write(config);
 		return impossible > 0 and FAILED or OK;
 	end
