@@ -1,7 +1,10 @@
 """prosodyctl mod_s2s_partners: check, list, matrix, explain and import without a running server, with their exit status."""
 
+import os
 import pathlib
+import pty
 import re
+import subprocess
 
 from fedlab.paths import FIXTURES
 
@@ -55,7 +58,29 @@ def scenario_list_and_matrix(lab):
     output = run(lab, "matrix", status=0)
     rows = re.findall(r"^(?:required|optional|not_supported) +(?:required|optional|not_supported) +(?:true|false)", output, re.MULTILINE)
     assert len(rows) == len(set(rows)) == 18, output
-    assert all(len(line) <= 80 for line in output.splitlines()), output
+    assert any(len(line) > 80 for line in output.splitlines()), output
+
+
+def scenario_lines_are_wrapped_for_terminals_alone(lab):
+    """Another program gets each message and each row in one line."""
+    ours, terminal = pty.openpty()
+    ran = subprocess.Popen(list(map(str, lab.edge._command("prosodyctl", "mod_s2s_partners", "matrix"))), env=lab.edge.env,
+                           stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    output = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            output += chunk
+    except OSError:
+        pass        # the other end is closed
+    os.close(ours)
+    assert ran.wait(timeout=20) == 0, output
+    # What prosodyctl itself has to say of the lab's configuration is longer.
+    lines = [line for line in output.decode().splitlines() if not line.startswith("startup ")]
+    assert lines[0].startswith("tls ") and len(lines) > 30 and all(len(line) <= 80 for line in lines), output.decode()
+    output = run(lab, "matrix", status=0)
+    rows = [line for line in output.splitlines() if re.match("required|optional|not_supported", line)]
+    assert len(rows) == 18 and "error: SASL or dialback must be enabled" in rows[-1], output
 
 
 def scenario_explain(lab):
