@@ -39,6 +39,9 @@ Usage: prosodyctl mod_s2s_partners COMMAND
                                 removes one
                                 exit status of the three: 1 when the configuration
                                 would not be accepted: then nothing is saved
+  probe DOMAIN [--local HOST]   what the other server offers, seen from HOST (our
+                                first host when left out), and the entry that fits;
+                                exit status 1 when no combination fits
   version                       of the module
 
 KEY is a key of a partner, with dashes: --tls required --additional-domains a,b
@@ -369,6 +372,54 @@ local function new_offline(native)
 		local text, problem = change.entries.open(change.place, change.switches["--force"]);
 		if not text then return refuse(change, problem); end
 		return finish_change(change, nil);
+	end
+
+	-- The first of our hosts that is no component.
+	local function first_host()
+		for _, host in ipairs(sorted_hosts()) do
+			if not configmanager.rawget(host, "component_module") then return host; end
+		end
+		return sorted_hosts()[1];
+	end
+
+	function commands.probe(arg)
+		local words, host = {}, nil;
+		local position = 1;
+		while position <= #arg do
+			local word = arg[position];
+			position = position + 1;
+			if word == "--local" then
+				host = arg[position];
+				position = position + 1;
+				if not host then return wrong_usage("--local has no value"); end
+			elseif word:match("^%-%-local=") then
+				host = word:sub(#"--local=" + 1);
+			elseif word:sub(1, 2) == "--" then
+				return wrong_usage("unknown option "..layout.plain(word, 80));
+			else
+				words[#words + 1] = word;
+			end
+		end
+		if #words ~= 1 then return wrong_usage("probe takes one domain"); end
+		local domain, fault = native.canonical_domain(words[1]);
+		if not domain then return wrong_usage(("%q %s"):format(layout.plain(words[1], 80), fault)); end
+		if host and not prosody.hosts[host] then
+			return wrong_usage(("--local: %s is not a host of this server; they are %s"):format(layout.plain(host, 80),
+				layout.plain(table.concat(sorted_hosts(), ", "), 400)));
+		end
+		host = host or first_host();
+		if not host then return wrong_usage("this server has no host to probe from"); end
+		if prosody.hosts[domain] then return wrong_usage(domain.." is a host of this server: there is nothing to probe"); end
+		local result = compile();
+		if not result then complain("The configuration has errors (see check), so what it may say of "..domain.." is not used."); end
+		local entry = result and result.policies[host] and result.policies[host]:find(domain);
+		if entry and entry.match == "default" then entry = nil; end
+		local fits, problem = module:require "offline/probe".probe(native, print, domain, host, entry);
+		if fits == nil then
+			complain(("Error: the certificate and authorities of %s cannot be used: %s"):format(host, problem));
+			return FAILED;
+		end
+		return fits and OK or FAILED;
 	end
 
 	function commands.version(arg)
