@@ -42,6 +42,8 @@ Usage: prosodyctl mod_s2s_partners COMMAND
   probe DOMAIN [--local HOST]   what the other server offers, seen from HOST (our
                                 first host when left out), and the entry that fits;
                                 exit status 1 when no combination fits
+  suggest [HOST]                a list of partners as the stored rosters make it;
+                                exit status 1 when one of them cannot be read
   version                       of the module
 
 KEY is a key of a partner, with dashes: --tls required --additional-domains a,b
@@ -420,6 +422,51 @@ local function new_offline(native)
 			return FAILED;
 		end
 		return fits and OK or FAILED;
+	end
+
+	function commands.suggest(arg)
+		local words, options = parse(arg, {});
+		if not words then return wrong_usage("unknown option "..options); end
+		if #words > 1 then return wrong_usage("suggest takes one host"); end
+		local only = words[1];
+		if only and not prosody.hosts[only] then
+			return wrong_usage(("%s is not a host of this server"):format(layout.plain(only, 80)));
+		end
+		local result = compile();
+		local suggestion = module:require "suggestion".new({
+			native = native;
+			is_local = function (domain) return prosody.hosts[domain] ~= nil; end;
+			listed = function (domain)
+				for _, policy in pairs(result and result.policies or {}) do
+					local partner = policy:find(domain);
+					if partner and partner.match ~= "default" then return partner.place; end
+				end
+			end;
+		});
+		if not result then
+			suggestion.add_problem("the configuration has errors (see check), so who is listed already is not known");
+		end
+		local rosters = module:require "rosters";
+		for _, host in ipairs(sorted_hosts()) do
+			if (not only or host == only) and not configmanager.rawget(host, "component_module") then
+				rosters.prepare(host);
+				local stored, problem = rosters.open(host);
+				if not stored then
+					complain(("Error: %s: %s"):format(host, problem));
+					suggestion.add_problem(host..": "..problem);
+				end
+				for _, user in ipairs(stored and stored.names or {}) do
+					local contacts, fault = stored.contacts(user);
+					if contacts then
+						suggestion.add_user(contacts, stored.rooms(user));
+					else
+						suggestion.add_problem(("the roster of %s@%s cannot be read: %s"):format(user, host, fault));
+					end
+				end
+			end
+		end
+		suggestion.print(print);
+		return suggestion.complete() and OK or FAILED;
 	end
 
 	function commands.version(arg)
