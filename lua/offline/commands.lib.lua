@@ -44,6 +44,8 @@ Usage: prosodyctl mod_s2s_partners COMMAND
                                 exit status 1 when no combination fits
   suggest [HOST]                a list of partners as the stored rosters make it;
                                 exit status 1 when one of them cannot be read
+  pin FILE                      the values for pinned_keys of the certificates in a
+                                file (PEM or DER)
   version                       of the module
 
 KEY is a key of a partner, with dashes: --tls required --additional-domains a,b
@@ -467,6 +469,27 @@ local function new_offline(native)
 		end
 		suggestion.print(print);
 		return suggestion.complete() and OK or FAILED;
+	end
+
+	function commands.pin(arg)
+		local words, options = parse(arg, {});
+		if not words then return wrong_usage("unknown option "..options); end
+		if #words ~= 1 then return wrong_usage("pin takes one file"); end
+		local pin = module:require "offline/pin";
+		local text, problem = pin.read_file(resolve(words[1]));
+		local found;
+		if text then found, problem = pin.find(native, text); end
+		if not found then
+			complain(("Error: %s: %s"):format(layout.plain(words[1], 200), problem));
+			return USAGE_ERROR;
+		end
+		for _, certificate in ipairs(found) do
+			-- To be copied, and to be cut out by a script: first in its line, and in one piece.
+			print(certificate.pin);
+			layout.print(print, "  ", ("%s, issued by %s%s"):format(certificate.subject or "no subject", certificate.issuer or "nobody",
+				certificate.not_after and ", expires "..layout.expiry(certificate.not_after) or ""));
+		end
+		return OK;
 	end
 
 	function commands.version(arg)
