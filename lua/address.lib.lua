@@ -2,13 +2,7 @@
 
 local jid = require "util.jid";
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-
-local idna = require_either "util.encodings".idna;
+local idna = require "util.encodings".idna;
 
 local function new_address(native)
 	local address = {};

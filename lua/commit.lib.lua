@@ -9,12 +9,7 @@ local function new_commit(native, options, trust)
 		state = { applied = false; issues = {}; partner_count = 0 };
 	};
 
-	local function require_either(name)
-		local ok, library = pcall(require, "prosody."..name);
-		-- COMPAT Prosody 0.12: no prefix
-		return ok and library or require(name);
-	end
-	local configmanager = require_either "core.configmanager";
+	local configmanager = require "core.configmanager";
 
 	-- Every host that is or may become active: one that is activated later must find its policy.
 	local function all_hosts()

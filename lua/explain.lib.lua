@@ -2,12 +2,7 @@
 
 local layout = module:require "layout";
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-local jid_prep, jid_split = require_either "util.jid".prep, require_either "util.jid".split;
+local jid_prep, jid_split = require "util.jid".prep, require "util.jid".split;
 
 -- kind -> name, type and what else the stanza is
 local kinds = {

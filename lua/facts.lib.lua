@@ -11,14 +11,8 @@ local hosts = prosody.hosts;
 local CONTACTS_MAX, WAITING_MAX = 500, 200;
 local COMPLAINT_SECONDS, RETRY_SECONDS = 60, 10; -- between lines about rosters that cannot be read, and between attempts
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-
-local usermanager = require_either "core.usermanager";
-local rostermanager = require_either "core.rostermanager";
+local usermanager = require "core.usermanager";
+local rostermanager = require "core.rostermanager";
 
 local function new_facts(guard, subscriptions, saved)
 	local native = guard.native;

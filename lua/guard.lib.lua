@@ -430,8 +430,8 @@ local function new_guard(native, latch)
 			rejudge.act(rejudge.judge());
 		end
 		module:hook_global("config-reloaded", reload.soon);
-		console = module:require "console" (guard, native, commit, latch, metrics);
-		remove_adhoc = module:require "adhoc_commands" (console);
+		console = module:require "console/shell" (guard, native, commit, latch, metrics);
+		remove_adhoc = module:require "console/adhoc" (console);
 	end
 
 	function guard.stop()

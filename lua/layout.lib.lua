@@ -1,5 +1,5 @@
--- Text for people: tables that line up, and lines that fit. Plain text, no colour: the shell shows what it is given on terminals
--- and in pipes alike, and cannot tell which.
+-- Text for people: tables that line up, and lines that fit. Plain text, no colour. The shell cannot tell whether what it is given ends on
+-- a terminal or in a pipe; prosodyctl can, and what is read by another program is not wrapped.
 
 local utf8_length = utf8.len;
 
@@ -7,6 +7,10 @@ local layout = {};
 
 -- 80 columns, less the "| " that the shell puts in front.
 layout.WIDTH = 78;
+
+if prosody and prosody.process_type == "prosodyctl" and not require "util.pposix".isatty(io.stdout) then
+	layout.WIDTH = math.huge;
+end
 
 local function length(text)
 	return utf8_length(text) or #text;

@@ -33,7 +33,7 @@ if prosody.process_type == "prosodyctl" then
 			io.stderr:write("Error: ", type(native) == "table" and native.text or native, "\n");
 			return 1;
 		end
-		return module:require "offline" (native)(arg);
+		return module:require "offline/commands" (native)(arg);
 	end
 	return;
 end

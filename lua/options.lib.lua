@@ -3,14 +3,8 @@
 
 local lfs = require "lfs";
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-
-local configmanager = require_either "core.configmanager";
-local nodeprep = require_either "util.encodings".stringprep.nodeprep;
+local configmanager = require "core.configmanager";
+local nodeprep = require "util.encodings".stringprep.nodeprep;
 
 local known_options = {
 	s2s_partners = true; s2s_partners_files = true; s2s_partners_default = true;

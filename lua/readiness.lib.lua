@@ -2,16 +2,10 @@
 
 local layout = module:require "layout";
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-
-local configmanager = require_either "core.configmanager";
-local create_context = require_either "core.certmanager".create_context;
-local timer = require_either "util.timer";
-local local_addresses = require_either "util.net".local_addresses;
+local configmanager = require "core.configmanager";
+local create_context = require "core.certmanager".create_context;
+local timer = require "util.timer";
+local local_addresses = require "util.net".local_addresses;
 
 local LOOKUP_SECONDS = 5;   -- for one name
 local TOTAL_SECONDS = 30;   -- for all of them
@@ -106,7 +100,7 @@ local function lookup(name, record_type, done)
 		settled = true;
 		done(answer, problem);
 	end
-	local adns = require_either "net.adns";
+	local adns = require "net.adns";
 	timer.add_task(LOOKUP_SECONDS, function () settle(nil, "no answer within "..LOOKUP_SECONDS.." s"); end);
 	local ok, err = pcall(function ()
 		adns.resolver():lookup(function (answer, problem)
@@ -194,7 +188,7 @@ end
 -- The ports our S2S service listens on, and the addresses that are ours.
 function readiness.listening()
 	local ports, addresses, any = {}, {}, false;
-	local ok, services = pcall(function () return require_either "core.portmanager".get_active_services():get("s2s"); end);
+	local ok, services = pcall(function () return require "core.portmanager".get_active_services():get("s2s"); end);
 	for interface, by_port in pairs(ok and services or {}) do
 		if interface == "*" or interface == "::" or interface == "0.0.0.0" then
 			any = true;

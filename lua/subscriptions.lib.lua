@@ -6,14 +6,8 @@ local jid = require "util.jid";
 
 local hosts = prosody.hosts;
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-
-local rostermanager = require_either "core.rostermanager";
-local usermanager = require_either "core.usermanager";
+local rostermanager = require "core.rostermanager";
+local usermanager = require "core.usermanager";
 
 -- Cancelled contacts kept for one user. Beyond that everyone who is not in the user's roster counts as cancelled: to forget the
 -- oldest would undo what the user has decided.

@@ -1,16 +1,10 @@
 -- Trust stores: what the hosts trust, and the anchors of single partners. Read at commit, so that a reload picks up a
 -- replaced file and a bad one is an error of the configuration.
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-
-local configmanager = require_either "core.configmanager";
-local certmanager = require_either "core.certmanager";
+local configmanager = require "core.configmanager";
+local certmanager = require "core.certmanager";
 local create_context, find_host_cert = certmanager.create_context, certmanager.find_host_cert;
-local resolve_relative_path = require_either "util.paths".resolve_relative_path;
+local resolve_relative_path = require "util.paths".resolve_relative_path;
 
 local function new_trust(native)
 	local function resolve(path)

@@ -8,6 +8,7 @@
 #include "stream.h"
 #include "stream_limits.h"
 #include "streams.h"
+#include "sync_file.h"
 
 /* install_host(guard, context, host): the handlers of a virtual host or component. */
 static int install_host(lua_State *L) {
@@ -95,7 +96,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{ "install_host", install_host }, { "install_global", install_global },
 		{ "stanza_filter", s2sp_lua_stanza_filter }, { "trust_anchors", trust_anchors },
-		{ "own_certificate", s2sp_lua_own_certificate }, { NULL, NULL },
+		{ "own_certificate", s2sp_lua_own_certificate }, { "sync_file", s2sp_lua_sync_file },
+		{ NULL, NULL },
 	};
 	luaL_checkversion(L);
 	luaL_newlib(L, functions);

@@ -189,11 +189,42 @@ def manual_faults(root):
     if shutil.which("groff"):
         ran = subprocess.run(["groff", "-man", "-ww", "-z", page], stderr=subprocess.PIPE, text=True)
         yield from (line for line in ran.stderr.splitlines() if line)
-    offline = root / "lua" / "offline.lib.lua"
+    offline = root / "lua" / "offline" / "commands.lib.lua"
     if offline.exists():
         for command in re.findall(r"^\tfunction commands\.(\w+)", offline.read_text(), re.MULTILINE):
             if not re.search(rf"^\.B prosodyctl mod_s2s_partners {command}\b", text, re.MULTILINE):
                 yield f"the command {command} is not in the synopsis"
+
+
+def complete(root, *words):
+    """What bash would offer for the last of these words behind prosodyctl."""
+    script = f"source {root / 'docs' / 'prosodyctl.completion'}; COMP_WORDS=(prosodyctl \"$@\"); COMP_CWORD=$#; _prosodyctl; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    ran = subprocess.run(["bash", "-c", script, "bash", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
+    return set(ran.stdout.split())
+
+
+def completion_faults(root):
+    """Every command, option and key can be completed, and nothing else is offered."""
+    if not shutil.which("bash"):
+        return
+    offline = (root / "lua" / "offline" / "commands.lib.lua").read_text()
+    commands = {*re.findall(r"^\tfunction commands\.(\w+)", offline, re.MULTILINE), "help"}
+    offered = complete(root, "mod_s2s_partners", "")
+    for command in sorted(commands ^ offered):
+        yield f"the command {command} is only in {'lua/offline' if command in commands else 'the completion'}"
+    keys = {name.strip("`") for name in table((root / "docs" / "configuration.md").read_text(), "Partners")}
+    keys = {"--" + key.replace("_", "-") for key in keys - {"domain", "partner_type", "external_access"}}
+    for key in sorted(keys - complete(root, "mod_s2s_partners", "add", "x.test", "--")):
+        yield f"the key {key} is not completed"
+    for words, expected in (
+            (["mod_s"], {"mod_s2s_partners"}), (["--config", "x", "mod_s2s_partners", "ch"], {"check"}),
+            (["mod_s2s_partners", "check", ""], {"--strict"}), (["mod_s2s_partners", "add", "x.test", "--type", "fed"], {"federated"}),
+            (["mod_s2s_partners", "set", "x.test", "--fo"], {"--force"}), (["mod_s2s_partners", "explain", "a@b", "c@d", "iq-g"], {"iq-get"}),
+            (["mod_s2s_partners", "pin", str(root / "LICEN")], {str(root / "LICENSE")}), (["mod_s2s_partners", "version", ""], set()),
+            (["shell", ""], set())):
+        found = complete(root, *words)
+        if found != expected:
+            yield f"{' '.join(words)}: {sorted(found)}, not {sorted(expected)}"
 
 
 def reachable(root):
@@ -243,6 +274,7 @@ def main():
          (f"{path.relative_to(root)}: {fault}" for path, text in texts.items() for fault in word_faults(text)))
     case("one version everywhere", version_faults(root))
     case("the manual page", manual_faults(root))
+    case("the completion of commands", completion_faults(root))
     case("every error and warning of the configuration", message_faults(root))
     case("all that is needed of Prosody, in docs/host-adapters.md", need_faults(root))
     case("every key of the configuration", key_faults(root))

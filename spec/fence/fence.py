@@ -205,6 +205,15 @@ def forgotten(root):
                 yield "%s is not in %s/meson.build" % (path.relative_to(root), inventory)
 
 
+def doubled(root):
+    """Lua files of one name in two folders: a log line and a reader would not know which is meant."""
+    seen = {}
+    for path in sorted((root / "lua").rglob("*.lua")):
+        other = seen.setdefault(path.name, path)
+        if other is not path:
+            yield "%s has the name of %s" % (path.relative_to(root), other.relative_to(root))
+
+
 def sources(root):
     for room in ("core", "ident", "prosody"):
         for path in sorted((root / "module" / room).glob("*.[ch]")):
@@ -258,6 +267,7 @@ def main():
     tap.case("circles of the core", circle_faults(calls(arguments.core)))
     tap.case("symbols of ident", ident_symbol_faults(symbols(arguments.ident)))
     tap.case("every file is in an inventory", forgotten(arguments.source))
+    tap.case("no two Lua files have one name", doubled(arguments.source))
     return tap.end()
 
 

@@ -194,6 +194,8 @@ def main():
                     "spec/core/forgotten_test.c", "spec/docs/forgotten_spec.lua", "spec/fuzz/forgotten_fuzz.c",
                     "spec/ident/forgotten_test.c", "spec/prosody/forgotten_spec.lua"]
         tap.case("files in no inventory", [] if found == expected else ["found " + " ".join(found)])
+        found = [fault.split()[0] for fault in fence.doubled(folder)]
+        tap.case("Lua files of one name", [] if found == ["lua/room/forgotten.lib.lua"] else ["found " + " ".join(found)])
         for path in folder.glob("spec/prosody/*_spec.lua"):
             path.unlink()
         tap.case("an inventory of nothing", outcome([fault for fault in fence.forgotten(folder) if "watches over nothing" in fault], True))

@@ -1,12 +1,14 @@
 -- What must hold for any file that is given to `import`: either one line that says what is wrong with it, or a configuration that
 -- loads, sets nothing but its two options, has every partner of the export (impossible ones commented out), passes the validator
--- as a whole, and asks for no less than the export does.
+-- as a whole, and asks for no less than the export does. The same text as one of several sources, which may be of any kind: one line, or a
+-- configuration that loads, sets nothing but what an import may set, and passes the validator.
 
 local native = ...;
 
 package.path = "spec/prosody/?.lua;"..package.path;
 require "prosody_library";
-local import = require "config_stub".library("import");
+local import = require "config_stub".library("import/partners");
+local sources = require "config_stub".library("import/sources");
 
 local exported = {
 	tls = { property = "TlsNegotiation"; required = "required"; optional = "optional"; notsupported = "not_supported" };
@@ -43,7 +45,31 @@ local function check_partners(entries, partners)
 	assert(compiled, "not accepted");
 end
 
+local settable = { s2s_partners = "table"; s2s_partners_limits = "table"; s2s_partners_external_access = "table"; s2s_require_encryption = "boolean" };
+
+local function check_sources(text)
+	local config, _, problem = sources.convert(native, { { name = "export"; text = text } });
+	if not config then
+		assert(type(problem) == "string" and problem ~= "" and not problem:find("%c") and #problem < 1500, "no one line of text");
+		return;
+	end
+	assert(utf8.len(config), "no UTF-8");
+	local options = {};
+	local env = setmetatable({ VirtualHost = function () end }, { __newindex = function (_, key, value)
+		assert(type(value) == settable[key], key);
+		options[key] = value;
+	end });
+	assert(load(config, "=config", "t", env))();
+	if options.s2s_partners then
+		assert(native.compile_table({ lists = { { place = "s2s_partners"; list = options.s2s_partners } }; local_domains = {} }), "not accepted");
+	end
+	local policy, issues = native.compile_policy({ table = native.compile_table({}); limits = options.s2s_partners_limits;
+		external_access = options.s2s_partners_external_access });
+	assert(policy, issues and issues[1] and issues[1].message);
+end
+
 return function (text)
+	check_sources(text);
 	local partners, problem = import.parse(text);
 	if not partners then
 		assert(type(problem) == "string" and problem ~= "" and not problem:find("%c") and #problem < 500, "no one line of text");

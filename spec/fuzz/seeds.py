@@ -101,6 +101,9 @@ def export():
         text = (FIXTURES / "import" / name).read_text(encoding="utf-8-sig")
         partners = json.loads(text)
         texts += [text, json.dumps(partners[:2]), json.dumps({"value": partners[:2], "Count": 2}), *map(json.dumps, partners)]
+    texts += [(FIXTURES / "import" / name).read_text(encoding="utf-8") for name in (
+        "policies.json", "users.json", "remote_session.json", "whitelist.cfg.lua", "ejabberd.yml", "openfire.csv")]
+    texts.append((FIXTURES / "import/gateway.xml").read_bytes().decode("utf-16"))
     for number, text in enumerate(texts):
         yield text.encode()
         yield text.encode(("utf-16", "utf-16-be", "utf-16-le", "utf-8-sig")[number % 4])

@@ -7,7 +7,7 @@ local stub = require "config_stub";
 local native = stub.native();
 local fixtures = source.."/fixtures/import/";
 
-local import = stub.library("import");
+local import = stub.library("import/partners");
 
 local function read(name)
 	local file = assert(io.open(fixtures..name, "rb"));
@@ -174,7 +174,7 @@ describe("what is no export", function ()
 		refuses("<html/>", "not what Export-Clixml writes");
 		refuses("<Objs/>", "no partners");
 		refuses("{", "not JSON");
-		refuses("[1,2]", "not a list of partners");
+		refuses("[1,2]", "not a list of objects");
 		refuses("\255\254<", "cut off");
 		refuses("\255\254\0\220", "damaged UTF-16");
 		refuses("<Objs>\255</Objs>", "neither UTF-8 nor UTF-16");

@@ -69,7 +69,7 @@ def scenario_guard_cannot_stop(lab):
 def scenario_failed_start_leaves_nothing(lab):
     """What a start that failed has hooked is gone when the next one succeeds."""
     copy = copy_of_module(lab, "late")
-    console = copy / "mod_s2s_partners" / "console.lib.lua"
+    console = copy / "mod_s2s_partners" / "console" / "shell.lib.lua"
     whole = console.read_text()
     console.write_text("error('the last library')\n")
     edge = edge_of(lab, "late", under_test=copy).start()

@@ -196,6 +196,6 @@ def scenario_no_body_and_no_note_is_logged(lab):
 def scenario_sources_log_no_content(lab):
     """The module's own log calls are given no stanza, no child and no text of one."""
     lua = pathlib.Path(FIXTURES.parent / "lua")
-    for path in lua.glob("*.lua"):
+    for path in lua.rglob("*.lua"):
         for call in re.findall(r"module:log(?:_status)?\((?:[^()]|\([^()]*\))*\)", path.read_text()):
             assert not re.search(r"get_text|get_child|tostring\(stanza|\bbody\b|top_tag|, stanza[,)]", call), f"{path.name}: {call}"

@@ -1,7 +1,10 @@
 """prosodyctl mod_s2s_partners: check, list, matrix, explain and import without a running server, with their exit status."""
 
+import os
 import pathlib
+import pty
 import re
+import subprocess
 
 from fedlab.paths import FIXTURES
 
@@ -55,7 +58,29 @@ def scenario_list_and_matrix(lab):
     output = run(lab, "matrix", status=0)
     rows = re.findall(r"^(?:required|optional|not_supported) +(?:required|optional|not_supported) +(?:true|false)", output, re.MULTILINE)
     assert len(rows) == len(set(rows)) == 18, output
-    assert all(len(line) <= 80 for line in output.splitlines()), output
+    assert any(len(line) > 80 for line in output.splitlines()), output
+
+
+def scenario_lines_are_wrapped_for_terminals_alone(lab):
+    """Another program gets each message and each row in one line."""
+    ours, terminal = pty.openpty()
+    ran = subprocess.Popen(list(map(str, lab.edge._command("prosodyctl", "mod_s2s_partners", "matrix"))), env=lab.edge.env,
+                           stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    output = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            output += chunk
+    except OSError:
+        pass        # the other end is closed
+    os.close(ours)
+    assert ran.wait(timeout=20) == 0, output
+    # What prosodyctl itself has to say of the lab's configuration is longer.
+    lines = [line for line in output.decode().splitlines() if not line.startswith("startup ")]
+    assert lines[0].startswith("tls ") and len(lines) > 30 and all(len(line) <= 80 for line in lines), output.decode()
+    output = run(lab, "matrix", status=0)
+    rows = [line for line in output.splitlines() if re.match("required|optional|not_supported", line)]
+    assert len(rows) == 18 and "error: SASL or dialback must be enabled" in rows[-1], output
 
 
 def scenario_explain(lab):
@@ -110,10 +135,47 @@ def scenario_import_with_impossible_rows(lab):
         configured(lab, PARTNERS)
 
 
+def scenario_import_of_everything(lab):
+    """Partners, gateway, policies and users at once; what comes out has no errors and does what was meant."""
+    names = ["partners.xml", "gateway.xml", "policies.json", "users.json"]
+    output = run(lab, "import", *(FIXTURES / "import" / name for name in names), status=0)
+    assert "hunter2" not in output, output
+    try:
+        configured(lab, output, "s2s_timeout = 90\n")
+        checked = run(lab, "check", status=0)
+        assert "10 partners, 0 errors" in checked, checked
+        for user, status in (("ann", 0), ("bob", 1), ("intern", 1)):
+            told = run(lab, "explain", f"{user}@{HOST}", "x@fabrikam.com", status=status)
+            assert ("external-access-denied" in told) == (status == 1), told
+    finally:
+        configured(lab, PARTNERS)
+
+
+def scenario_import_of_a_gateway_is_no_partner(lab):
+    """It was read as a partner with the domain "global" once."""
+    output = run(lab, "import", FIXTURES / "import" / "gateway.xml", status=0)
+    assert "s2s_partners_limits = {" in output and "domain =" not in output, output
+    path = pathlib.Path(lab.directory) / "export"
+    path.write_text('{"Identity": "Global", "SomethingElse": 1}')
+    output = run(lab, "import", path, FIXTURES / "import" / "partners.xml", status=2)
+    assert "is not known, object 1 of 1 with Identity, SomethingElse" in output and "s2s_partners" not in output.split("known are")[0], output
+
+
+def scenario_import_of_other_servers(lab):
+    """Lists of Prosody, ejabberd and Openfire, as configuration that has no errors."""
+    for name, count in (("whitelist.cfg.lua", 4), ("ejabberd.yml", 3), ("openfire.csv", 2)):
+        output = imported(lab, name, 0)
+        try:
+            configured(lab, output)
+            assert f"{count} partners, 0 errors" in run(lab, "check", status=0), name
+        finally:
+            configured(lab, PARTNERS)
+
+
 def scenario_import_of_something_else(lab):
-    for text, told in ((b"", "is empty"), (b"hello", "neither"), (b"<html/>", "Export-Clixml"), (b"[1]", "list of partners"),
+    for text, told in ((b"", "is empty"), (b"hello", "neither"), (b"<html/>", "Export-Clixml"), (b"[1]", "list of objects"),
                        (b"[" * 100000, "nested too deeply"), (b"<a>" * 1000, "nested too deeply"), (b"{\"Identity\":", "not JSON"),
-                       (b"<!DOCTYPE a [<!ENTITY b 'c'>]><Objs/>", "document type"), (b"\xff\xfe<", "cut off"), (b"[]", "no partners")):
+                       (b"<!DOCTYPE a [<!ENTITY b 'c'>]><Objs/>", "document type"), (b"\xff\xfe<", "cut off"), (b"[]", "no objects")):
         path = pathlib.Path(lab.directory) / "export"
         path.write_bytes(text)
         output = run(lab, "import", path, status=2)

@@ -66,7 +66,7 @@ DAMAGES = {
     "object_missing": without_object, "object_truncated": truncate, "object_garbage": garbage,
     "object_another": another_object, "guard_missing": without("guard.lib.lua"), "guard_broken": broken("guard.lib.lua"),
     "commit_missing": without("commit.lib.lua"), "options_broken": broken("options.lib.lua"),
-    "report_missing": without("report.lib.lua"), "console_broken": broken("console.lib.lua"),
+    "report_missing": without("report.lib.lua"), "console_broken": broken("console/shell.lib.lua"),
 }
 
 

@@ -33,7 +33,7 @@ class Copy:
     def __init__(self, lab, name):
         self.plugins = lab.directory / name
         shutil.copytree(pathlib.Path(plugins_under_test()) / MODULE, self.plugins / MODULE)
-        self.files = {path: path.read_bytes() for path in (self.plugins / MODULE).iterdir()}
+        self.files = {path: path.read_bytes() for path in (self.plugins / MODULE).rglob("*") if path.is_file()}
 
     def make_foreign(self, *suffixes):
         for path in self.files:

@@ -3,17 +3,12 @@
 local layout = module:require "layout";
 local readiness = module:require "readiness";
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-local promise = require_either "util.promise";
-local timer = require_either "util.timer";
-local st = require_either "util.stanza";
-local now = require_either "util.time".now;
-local new_id = require_either "util.id".medium;
-local errors = require_either "util.error";
+local promise = require "util.promise";
+local timer = require "util.timer";
+local st = require "util.stanza";
+local now = require "util.time".now;
+local new_id = require "util.id".medium;
+local errors = require "util.error";
 local is_error = errors.is_error;
 
 local SECONDS_MAX = 60;

@@ -2,12 +2,6 @@
 
 local lfs = require "lfs";
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-
 -- A configmanager of our own: core's holds what was loaded last, and loading there would be a reload without its events.
 local function private_configmanager()
 	local path = assert(package.searchpath("core.configmanager", package.path));
@@ -37,7 +31,7 @@ local function load_with(config, name)
 		end;
 	}, { __index = _G });
 	environment.prosody = prosody;
-	local code, err = require_either "core.modulemanager".loader:load_code_ext(module.name, name, "lib.lua", environment);
+	local code, err = require "core.modulemanager".loader:load_code_ext(module.name, name, "lib.lua", environment);
 	return assert(code, err)();
 end
 
@@ -63,7 +57,7 @@ end
 
 -- Tells one state of all the files from another.
 local function fingerprint()
-	local configmanager = require_either "core.configmanager";
+	local configmanager = require "core.configmanager";
 	local base = prosody.paths.config or ".";
 	local expand = module:require "options".expand;
 	local stamps, seen = {}, {};

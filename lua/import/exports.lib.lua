@@ -1,18 +1,52 @@
--- Reads what Get-CsXmppAllowedPartner exports, as Export-Clixml and ConvertTo-Json write it. It comes from elsewhere: held within
--- limits of size, depth and number, and nothing in it is followed anywhere.
+-- Reads what the cmdlets of Lync Server and Skype for Business export, as Export-Clixml and ConvertTo-Json write it: objects as
+-- tables of their properties. It comes from elsewhere: held within limits of size, depth and number, and nothing in it is followed
+-- anywhere.
 
 local layout = module:require "layout";
 
 local FILE_SIZE_MAX = 8 * 1024 * 1024;
 local DEPTH_MAX = 32;
 local NODES_MAX = 500000;
-local PARTNERS_MAX = 20000;
+local OBJECTS_MAX = 200000; -- users
 local LIST_MAX = 1000;
 local TEXT_MAX = 1000; -- of one value
 
-local import = { LIST_MAX = LIST_MAX; TEXT_MAX = TEXT_MAX };
+local exports = { LIST_MAX = LIST_MAX; TEXT_MAX = TEXT_MAX };
 
-function import.read_file(path)
+-- A property that is a text or a number, as text without space around it; nil when it is something else or empty.
+function exports.as_text(value)
+	if type(value) == "string" then
+		value = value:match("^%s*(.-)%s*$");
+		return value ~= "" and value or nil;
+	elseif type(value) == "number" then
+		return tostring(value);
+	end
+end
+
+-- Any property in one line of a message.
+function exports.show(value)
+	if type(value) == "table" then return "a list or object"; end
+	return layout.plain(value, 60);
+end
+
+-- The number and the name in an object that stands for one value of an enumeration, each nil when there is none or more than one.
+function exports.number_and_name(object)
+	local number, name, numbers, names = nil, nil, 0, 0;
+	for _, value in pairs(object) do
+		if type(value) == "number" then
+			number, numbers = value, numbers + 1;
+		elseif type(value) == "string" then
+			if value:match("^%s*%d+%s*$") then
+				number, numbers = tonumber(value), numbers + 1;
+			else
+				name, names = value, names + 1;
+			end
+		end
+	end
+	return numbers == 1 and number or nil, names == 1 and name or nil;
+end
+
+function exports.read_file(path)
 	local file, err = io.open(path, "rb");
 	if not file then return nil, (tostring(err):gsub("^.*: ", "")); end
 	local text = file:read(FILE_SIZE_MAX + 1);
@@ -145,6 +179,12 @@ local function read_value(element, by_id, depth, budget)
 		-- An enumeration has its name and its number; the name says it.
 		local words = child_of(element, "ToString");
 		if words and words.text ~= "" then return unhide(words.text); end
+		-- Over a remote session the name may be only a property of it.
+		for _, holder in ipairs(element.children) do
+			for _, child in ipairs((holder.name == "Props" or holder.name == "MS") and holder.children or {}) do
+				if child.key == "Value" and scalar[child.name] and child.text ~= "" then return unhide(child.text); end
+			end
+		end
 		local value = child_of(element, number);
 		return value and tonumber(value.text) or nil;
 	end
@@ -175,7 +215,7 @@ local function read_clixml(text)
 				end
 			end
 		end
-		if any and element.name == "Obj" and (properties.Identity or properties.Domain) then
+		if any and element.name == "Obj" and not child_of(element, list) then
 			found[#found + 1] = properties;
 			return;
 		end
@@ -213,20 +253,18 @@ end
 
 local function read_json(text)
 	if json_depth(text) > DEPTH_MAX then return nil, "is nested too deeply"; end
-	local ok, json = pcall(require, "prosody.util.json");
-	if not ok then json = require "util.json"; end -- COMPAT Prosody 0.12: no prefix
-	local value, problem;
-	ok, value, problem = pcall(json.decode, text);
+	local json = require "util.json";
+	local ok, value, problem = pcall(json.decode, text);
 	if not ok or value == nil then
 		return nil, ("is not JSON (%s)"):format(layout.plain(ok and problem or value, 80));
 	end
 	if type(value) ~= "table" then return nil, "is JSON, but neither an object nor a list of them"; end
 	-- Windows PowerShell wraps a list that came out of a variable.
 	if type(value.value) == "table" and value.Count then value = value.value; end
-	if value.Identity or value.Domain then value = { value }; end
+	if next(value) ~= nil and #value == 0 then value = { value }; end
 	local found = {};
 	for _, item in ipairs(value) do
-		if type(item) ~= "table" then return nil, "is JSON, but not a list of partners"; end
+		if type(item) ~= "table" or #item > 0 then return nil, "is JSON, but not a list of objects"; end
 		local properties = {};
 		for key, content in pairs(item) do
 			if type(content) == "table" and type(content.value) == "table" then content = content.value; end
@@ -237,12 +275,20 @@ local function read_json(text)
 	return found;
 end
 
--- The partners of an export as tables of properties; nil and what is wrong with it.
-function import.parse(text)
-	local problem, found;
+-- Whether the text is of one of the two formats, in any encoding that PowerShell writes: the text as UTF-8 and its first mark, or nil
+-- and what is wrong with it.
+function exports.decode(text)
+	local problem;
 	text, problem = to_utf8(text);
 	if not text then return nil, problem; end
-	local first = text:match("^%s*(.)");
+	return text, text:match("^%s*(.)");
+end
+
+-- The objects of an export as tables of properties; nil and what is wrong with it.
+function exports.parse(text)
+	local first, found, problem;
+	text, first = exports.decode(text);
+	if not text then return nil, first; end
 	if first == "<" then
 		found, problem = read_clixml(text);
 	elseif first == "[" or first == "{" then
@@ -251,9 +297,8 @@ function import.parse(text)
 		return nil, "is neither what Export-Clixml nor what ConvertTo-Json writes";
 	end
 	if not found then return nil, problem; end
-	if #found == 0 then return nil, "has no partners in it (objects with an Identity)"; end
-	if #found > PARTNERS_MAX then return nil, ("has more than %d partners"):format(PARTNERS_MAX); end
+	if #found > OBJECTS_MAX then return nil, ("has more than %d objects"):format(OBJECTS_MAX); end
 	return found;
 end
 
-return import;
+return exports;

@@ -2,14 +2,9 @@
 
 local layout = module:require "layout";
 local readiness = module:require "readiness";
-local disk = module:require "disk";
+local disk = module:require "console/disk";
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-local promise = require_either "util.promise";
+local promise = require "util.promise";
 
 local PARTNERS_SHOWN = 200;
 

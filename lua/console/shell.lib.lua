@@ -2,10 +2,10 @@
 
 local layout = module:require "layout";
 local explain = module:require "explain";
-local disk = module:require "disk";
+local disk = module:require "console/disk";
 
 local SECTION = "Federation partners: who may federate, and how";
-local order = { "list"; "show"; "explain"; "check"; "test"; "streams" };
+local order = { "list"; "show"; "explain"; "check"; "test"; "streams"; "suggest" };
 
 local function init(guard, native, commit, latch, metrics)
 	local context = {
@@ -72,7 +72,7 @@ local function init(guard, native, commit, latch, metrics)
 
 	local commands = {};
 	context.commands = commands;
-	for _, group in ipairs({ "console_list"; "console_check"; "console_test" }) do
+	for _, group in ipairs({ "console/list"; "console/check"; "console/test"; "console/suggest" }) do
 		for name, command in pairs((module:require(group))(context)) do
 			commands[name] = command;
 		end

@@ -1,11 +1,6 @@
 -- partners:list and partners:explain as ad-hoc commands (XEP-0050), for administrators of the server who work from a client.
 
-local function require_either(name)
-	local ok, library = pcall(require, "prosody."..name);
-	-- COMPAT Prosody 0.12: no prefix
-	return ok and library or require(name);
-end
-local dataforms = require_either "util.dataforms".new;
+local dataforms = require "util.dataforms".new;
 
 local NODE = "urn:x-s2s-partners:";
 local TEXT_MAX = 100000;
@@ -64,7 +59,7 @@ local function init(console)
 		elseif not state then
 			return { status = "executing"; actions = { "complete"; default = "complete" }; form = explain_form }, "asked";
 		end
-		local fields, faults = explain_form:data(data.form or require_either "util.stanza".stanza("x"));
+		local fields, faults = explain_form:data(data.form or require "util.stanza".stanza("x"));
 		if faults or not fields.from or not fields.to then
 			return completed("", false, "Both addresses are needed");
 		end

@@ -2,11 +2,25 @@
 -- read goes out but quoted or in one line of a comment.
 
 local layout = module:require "layout";
-local read = module:require "import_read";
+local exports = module:require "import/exports";
+local lua_text = module:require "import/lua_text";
 
-local LIST_MAX, TEXT_MAX = read.LIST_MAX, read.TEXT_MAX;
+local LIST_MAX, TEXT_MAX = exports.LIST_MAX, exports.TEXT_MAX;
+local PARTNERS_MAX = 20000;
 
-local import = { read_file = read.read_file; parse = read.parse };
+local partners = { PARTNERS_MAX = PARTNERS_MAX };
+local quote = lua_text.quote;
+
+-- What only the objects of that cmdlet have. An Identity alone is one as well: other cmdlets write what tells them apart.
+local telling = { "PartnerType"; "TlsNegotiation"; "SaslNegotiation"; "SupportDialbackNegotiation"; "AdditionalDomains"; "ProxyFqdn";
+	"EnableKeepAlive" };
+
+function partners.knows(raw)
+	for _, name in ipairs(telling) do
+		if raw[name] ~= nil then return true; end
+	end
+	return raw.Domain ~= nil;
+end
 
 --- From properties to an entry
 
@@ -29,19 +43,9 @@ local handled = {
 	PSComputerName = true; RunspaceId = true; PSShowComputerName = true;
 };
 
-local function as_text(value)
-	if type(value) == "string" then
-		value = value:match("^%s*(.-)%s*$");
-		return value ~= "" and value or nil;
-	elseif type(value) == "number" then
-		return tostring(value);
-	end
-end
+local as_text = exports.as_text;
 
-local function show(value)
-	if type(value) == "table" then return "a list or object"; end
-	return layout.plain(value, 60);
-end
+local show = exports.show;
 
 local function read_boolean(raw, name, default, row)
 	local value = raw[name];
@@ -60,6 +64,19 @@ local function read_enumeration(raw, name, row)
 	if value == nil then
 		table.insert(row.notes, ("%s is not in the export; taken as %s, the cmdlet's default"):format(name, meaning.default));
 		return meaning[meaning.default];
+	end
+	if type(value) == "table" then
+		-- Over a remote session: both its number and its name.
+		local number, name_of_it = exports.number_and_name(value);
+		value = name_of_it or number or value;
+		if number and name_of_it then
+			local place = math.tointeger(number) and meaning[math.tointeger(number) + 1];
+			if not place or place:lower() ~= name_of_it:lower() then
+				table.insert(row.problems, ("%s is both the number %s and the name %s, which are not of one value; known are %s"):format(name,
+					show(number), show(name_of_it), table.concat(meaning, ", ")));
+				return meaning[meaning.default];
+			end
+		end
 	end
 	if type(value) == "string" and value:match("^%d+$") then value = tonumber(value); end
 	if type(value) == "number" then
@@ -98,8 +115,13 @@ local function canonical(native, domain, wildcard)
 	return name and (below and "*."..name or name), fault;
 end
 
+-- Under these keys, which are no text, who makes partners of another source says what is to be said of each.
+partners.NOTES, partners.PROBLEMS = {}, {};
+
 local function read_row(native, raw, taken)
 	local row = { notes = {}; problems = {} };
+	for _, note in ipairs(raw[partners.NOTES] or {}) do table.insert(row.notes, layout.plain(note)); end
+	for _, problem in ipairs(raw[partners.PROBLEMS] or {}) do table.insert(row.problems, layout.plain(problem)); end
 	local domain = as_text(raw.Domain) or as_text(raw.Identity);
 	row.title = domain and layout.plain(domain, 80) or "(no domain)";
 	local name, fault = canonical(native, domain or "");
@@ -144,7 +166,7 @@ local function read_row(native, raw, taken)
 	end
 	local rest = {};
 	for key, value in pairs(raw) do
-		if not handled[key] and value ~= "" then
+		if type(key) == "string" and not handled[key] and value ~= "" then
 			rest[#rest + 1] = ("not carried over: %s = %s"):format(layout.plain(key, 60), show(value));
 		end
 	end
@@ -167,7 +189,7 @@ end
 -- is not given any by our demanding it. Then the stricter, which is the order of the table.
 local change_costs = { tls = 12; sasl = 10; dialback = 11 };
 
-function import.closest(rows, row)
+function partners.closest(rows, row)
 	local best, best_cost;
 	for _, candidate in ipairs(rows) do
 		if candidate.verdict ~= "error" then
@@ -183,20 +205,12 @@ end
 
 --- Writing
 
-local function quote(text)
-	return '"'..text:gsub('[%c"\\]', function (c)
-		return c == '"' and '\\"' or c == "\\" and "\\\\" or ("\\%03d"):format(c:byte());
-	end)..'"';
-end
-
 local function entry_lines(row)
 	local lines = { ("{ domain = %s;"):format(quote(row.domain)) };
 	local function add(key, value) lines[#lines + 1] = ("  %s = %s;"):format(key, value); end
 	if row.description then add("description", quote(row.description)); end
 	if #row.additional > 0 then
-		local names = {};
-		for i, name in ipairs(row.additional) do names[i] = quote(name); end
-		add("additional_domains", "{ "..table.concat(names, ", ").." }");
+		add("additional_domains", lua_text.list(row.additional));
 	end
 	add("partner_type", quote(row.partner_type));
 	lines[#lines + 1] = ("  tls = %s; sasl = %s; dialback = %s;"):format(quote(row.tls), quote(row.sasl), tostring(row.dialback));
@@ -225,19 +239,29 @@ local function validate(native, row)
 	return compiled;
 end
 
-local HEADER = [[
--- Not carried over, since nothing of it is in an export of the partners:
---   Get-CsXmppGatewayConfiguration   s2s_partners_limits: ConnectionLimit = connections, PartnerConnectionLimit =
---                                    partner_connections, StreamEstablishmentTimeout = establishment_timeout,
---                                    StreamInactivityTimeout = inactivity_timeout, KeepAliveInterval = keepalive_interval
---                                    (all in seconds). DialbackPassphrase: Prosody's dialback_secret; it is made by itself.
---                                    EnableLoggingAllMessageBodies: bodies are never logged. SubscriptionRefreshInterval:
---                                    not needed here.
---   Get-CsExternalAccessPolicy       s2s_partners_external_access: which users may federate
-]];
+local elsewhere = {
+	{ kind = "gateway"; text = [[
+--   Get-CsXmppGatewayConfiguration   s2s_partners_limits: give its export to import as well
+]] };
+	{ kind = "access"; text = [[
+--   Get-CsExternalAccessPolicy       s2s_partners_external_access, which users may federate: give its export and that of
+--                                    Get-CsUser | Select-Object SipAddress, ExternalAccessPolicy to import as well. By default
+--                                    NOBODY has XMPP access there, and EVERYBODY has it here.
+]] };
+};
 
--- Configuration for the partners, and how many of them are impossible (and commented out). `source` names the export.
-function import.convert(native, raw_partners, source)
+local function header(given)
+	local lines = {};
+	for _, one in ipairs(elsewhere) do
+		if not given[one.kind] then lines[#lines + 1] = one.text; end
+	end
+	if #lines == 0 then return nil; end
+	return "-- Not carried over, since nothing of it is in an export of the partners:\n"..table.concat(lines);
+end
+
+-- Configuration for the partners, and how many of them are impossible (and commented out). `source` names the export; `given`
+-- (or nil) has the kinds of exports that are read beside it, or is false when they are none of Lync's.
+function partners.convert(native, raw_partners, source, given)
 	local rows, out = native.negotiation_rows(), {};
 	local taken, impossible, to_verify, plain_rows, dialback = {}, 0, 0, {}, false;
 	local function put(indent, text) out[#out + 1] = indent..text; end
@@ -245,7 +269,7 @@ function import.convert(native, raw_partners, source)
 		local row, own = read_row(native, raw, taken);
 		local found, position = find_row(rows, row);
 		if found.verdict == "error" then
-			local closest = import.closest(rows, row);
+			local closest = partners.closest(rows, row);
 			table.insert(row.problems, ("tls %s, sasl %s, dialback %s cannot work (row %d): %s; closest is tls = %q; sasl = %q; dialback = %s")
 				:format(row.tls, row.sasl, tostring(row.dialback), position, found.text, closest.tls, closest.sasl, tostring(closest.dialback)));
 		elseif #row.problems == 0 then
@@ -271,8 +295,8 @@ function import.convert(native, raw_partners, source)
 	local head = {
 		("-- Imported from %s: %s, %d impossible (commented out), %d to verify."):format(source, layout.count(#raw_partners, "partner"),
 			impossible, to_verify);
-		HEADER;
 	};
+	if given ~= false then head[#head + 1] = header(given or {}); end
 	if dialback then
 		head[#head + 1] = "-- Some partners use dialback: \"dialback\" has to be among modules_enabled.\n";
 	end
@@ -285,4 +309,13 @@ function import.convert(native, raw_partners, source)
 	return table.concat(head, "\n").."\n"..table.concat(out, "\n").."\n}\n", impossible;
 end
 
-return import;
+-- The partners of one export as tables of properties; nil and what is wrong with it.
+function partners.parse(text)
+	local found, problem = exports.parse(text);
+	if not found then return nil, problem; end
+	if #found == 0 then return nil, "has no partners in it (objects with an Identity)"; end
+	if #found > PARTNERS_MAX then return nil, ("has more than %d partners"):format(PARTNERS_MAX); end
+	return found;
+end
+
+return partners;
