@@ -45,7 +45,8 @@ local function check_partners(entries, partners)
 	assert(compiled, "not accepted");
 end
 
-local settable = { s2s_partners = "table"; s2s_partners_limits = "table"; s2s_partners_external_access = "table"; s2s_require_encryption = "boolean" };
+local settable = { s2s_partners = "table"; s2s_partners_limits = "table"; s2s_partners_external_access = "table";
+	s2s_require_encryption = "boolean" };
 
 local function check_sources(text)
 	local config, _, problem = sources.convert(native, { { name = "export"; text = text } });
