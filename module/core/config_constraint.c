@@ -56,8 +56,8 @@ static uint32_t losses(const struct judgement *judgement, const struct s2sp_part
 
 /* Writes `text` up to `slot`. Returns the rest behind the slot, NULL when `text` has no such slot. */
 static const char *write_before(struct s2sp_line *line, const char *text, const char *slot) {
-	const char *at = strstr(text, slot);
-	s2sp_line_add_text(line, (struct s2sp_text){ text, at == NULL ? strlen(text) : (size_t)(at - text) });
+	const char *at = text == NULL ? NULL : strstr(text, slot);
+	s2sp_line_add_text(line, at == NULL ? s2sp_text_from(text) : (struct s2sp_text){ text, (size_t)(at - text) });
 	return at == NULL ? NULL : at + strlen(slot);
 }
 
@@ -84,27 +84,33 @@ static void write_methods(struct s2sp_line *line, unsigned methods) {
 	}
 }
 
+static bool rules_tls_out(const struct s2sp_constraint *constraint) {
+	return (constraint->forbids & S2SP_METHODS_OVER_TLS) == S2SP_METHODS_OVER_TLS;
+}
+
+/* Those that hold and rule TLS out, or any of `methods`. Returns their number. */
+static size_t blame(const struct judgement *judgement, uint32_t bits, unsigned methods, bool for_tls,
+					const struct s2sp_constraint *blamed[S2SP_CONSTRAINTS_MAX]) {
+	size_t count = 0;
+	for (size_t i = 0; i < judgement->host->constraint_count; i++) {
+		const struct s2sp_constraint *constraint = held(judgement, bits, i);
+		if (constraint != NULL && (for_tls ? rules_tls_out(constraint) : (constraint->forbids & methods) != 0))
+			blamed[count++] = constraint;
+	}
+	return count;
+}
+
 /* Names the constraints that leave nothing, each with its remedy. */
 static void explain(const struct judgement *judgement, const struct s2sp_partner *partner, uint32_t bits, struct s2sp_text domain,
 					struct s2sp_line *line) {
 	const struct s2sp_constraint *blamed[S2SP_CONSTRAINTS_MAX];
 	unsigned methods = partner->row->methods;
-	bool tls_off = false;
-	size_t count = 0;
-	for (size_t i = 0; i < judgement->host->constraint_count; i++) {
-		const struct s2sp_constraint *constraint = held(judgement, bits, i);
-		tls_off = tls_off || (constraint != NULL && (constraint->forbids & S2SP_METHODS_OVER_TLS) == S2SP_METHODS_OVER_TLS);
-	}
+	size_t count = blame(judgement, bits, methods, true, blamed);
+	bool tls_off = count > 0;
 	/* An entry that wants TLS needs it allowed; what rules out its fallback does not matter then. */
 	bool needs_tls = tls_off && (methods & S2SP_METHODS_OVER_TLS) != 0;
-	for (size_t i = 0; i < judgement->host->constraint_count; i++) {
-		const struct s2sp_constraint *constraint = held(judgement, bits, i);
-		if (constraint == NULL)
-			continue;
-		unsigned of = constraint->forbids & methods;
-		if (needs_tls ? (constraint->forbids & S2SP_METHODS_OVER_TLS) == S2SP_METHODS_OVER_TLS : of != 0)
-			blamed[count++] = constraint;
-	}
+	if (!needs_tls)
+		count = blame(judgement, bits, methods, false, blamed);
 	s2sp_line_add(line, needs_tls ? "needs TLS" : "leaves only ");
 	if (!needs_tls)
 		write_methods(line, methods);
