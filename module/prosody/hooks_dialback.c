@@ -98,11 +98,10 @@ int s2sp_hook_dialback_result(lua_State *L) {
 		if (decision.verdict == S2SP_VERDICT_ALLOW)
 			decision = s2sp_lua_place_hold(L, ARG_GUARD, session + 1);
 		if (decision.verdict == S2SP_VERDICT_ALLOW) {
+			/* Turned away is asked too: the next key on this stream is passed over, or a crowd would be answered for each. */
 			decision = s2sp_lua_question_ask(L, ARG_GUARD, session + 1);
-			if (decision.verdict != S2SP_VERDICT_ALLOW) {
-				stream->key_asked = false; /* it may try again */
+			if (decision.verdict != S2SP_VERDICT_ALLOW)
 				return dialback_error(L, session, decision.reason);
-			}
 		}
 	}
 	return conclude(L, session, decision);
