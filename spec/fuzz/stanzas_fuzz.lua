@@ -291,8 +291,8 @@ local function check_in(host, origin, stanza)
 		assert(user ~= "intern" or host == OTHER, "passed to a user without external access");
 		assert(facts.account == "exists", "passed to a user that does not exist");
 		assert(facts.blocked == "no" or not has_spellings(attribute(stanza, "from")), "passed from a contact that is blocked in another spelling");
-		assert(name ~= "presence" or kind ~= "subscribe" or partner.partner_type == "public_unverified" or facts.waiting == "room"
-			or facts.standing == "authorised", "a request that there is no room for");
+		assert(name ~= "presence" or kind ~= "subscribe" or facts.waiting == "room"
+			or partner.partner_type ~= "public_unverified" and facts.standing == "authorised", "a request that there is no room for");
 	end
 	if partner.partner_type ~= "public_unverified" then return; end
 	if user then

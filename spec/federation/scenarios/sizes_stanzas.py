@@ -19,6 +19,7 @@ def setup(lab):
     fixture = start(lab, users=[FULL, WAITING, CAROL, DAVE, ERIN],
                     rosters={FULL: {**many, **{f"c{number}@{VER}": "to" for number in range(20)}},
                              WAITING: {f"old@{MANUAL}": "to"},
+                             CAROL: {f"friend@{UNV}": "to"},
                              DAVE: {f"c{number}@{UNV}": "both" for number in range(40)}})
     for domain in (FED, VER, MANUAL, UNV):
         lab.dns.server(domain, "127.0.200.1")
@@ -119,6 +120,14 @@ def scenario_large_requests_do_not_wait(fixture):
         assert manual.subscribe("small", CAROL, "<status>please</status>") == ["unavailable"]
         carol.roster()
         assert asked_by(carol, mark) == [f"small@{MANUAL}"]
+    with Stream(fixture, UNV) as unverified:
+        mark = carol.mark()
+        assert unverified.subscribe("friend", CAROL, "<x/>" * 20000) == []
+        carol.roster()
+        assert asked_by(carol, mark) == [], "who is in the roster is asked for, but not with anything"
+        unverified.subscribe("friend", CAROL)
+        carol.roster()
+        assert asked_by(carol, mark) == [f"friend@{UNV}"]
         assert "large" not in fixture.edge.roster(CAROL)
 
 
