@@ -162,6 +162,8 @@ static const struct {
 	/* "everything a peer or a user can make core keep has a bound": the request of somebody authorised is answered, not kept */
 	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), EITHER), false, true, S2SP_STANDING_AUTHORISED, S2SP_NEED_WAITING, S2SP_WAITING_FULL, S2SP_REASON_NOT_LISTED,
 		"no more of the partner's requests can wait for the user: only contacts in the roster may ask" },
+	{ WHERE(UNV, IN, USER, K(SUBSCRIBE), EITHER), false, true, 0, S2SP_NEED_WAITING, S2SP_WAITING_FULL, S2SP_REASON_NOT_LISTED,
+		"no more of the partner's requests can wait for the user, or this one is too large" },
 };
 
 /* What is changed in a stanza that may pass: each fact has its value. NOTHING: whatever it is. */

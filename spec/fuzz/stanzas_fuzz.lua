@@ -136,6 +136,7 @@ local fire, guard = core.fire, core.guard;
 guard.read_features = action("read_features");
 guard.trim_features = action("trim_features");
 guard.fill_features = action("fill_features");
+guard.is_address = function (address) return not address:find("/\0", 1, true); end;
 guard.facts = setmetatable({}, { __index = function (_, need)
 	return function ()
 		local token = facts[need];
@@ -146,9 +147,10 @@ end });
 
 local fact_tokens = {
 	access = { "allowed", "denied" }; account = { "exists", "missing" }; listed = { "yes", "no", "unavailable" }; directed = { "no", "yes" };
-	requested = { "no", "yes" }; standing = { "none", "blocked", "cancelled", "authorised", "unavailable" };
+	requested = { "no", "yes" }; standing = { "none", "blocked", "cancelled", "authorised", "unavailable" }; blocked = { "no", "yes" };
+	contacts = { "few", "many" }; waiting = { "room", "full" };
 };
-local needs = { "access", "account", "listed", "directed", "requested", "standing" };
+local needs = { "access", "account", "listed", "directed", "requested", "standing", "blocked", "contacts", "waiting" };
 
 -- Known partners and what this file needs to know of them.
 local listed = {};
@@ -265,6 +267,11 @@ local function local_user(address)
 	return bare:match("^([^@]*)@");
 end
 
+local function has_spellings(address)
+	local domain = domain_of(address);
+	return domain:find("[\128-\255]") ~= nil or ("."..domain:lower()):find(".xn--", 1, true) ~= nil or domain:sub(-1) == ".";
+end
+
 local function check_in(host, origin, stanza)
 	if is_disguised(stanza) or getmetatable(origin) then return; end
 	local _, stage, remote = record(origin);
@@ -283,6 +290,9 @@ local function check_in(host, origin, stanza)
 	if user then
 		assert(user ~= "intern" or host == OTHER, "passed to a user without external access");
 		assert(facts.account == "exists", "passed to a user that does not exist");
+		assert(facts.blocked == "no" or not has_spellings(attribute(stanza, "from")), "passed from a contact that is blocked in another spelling");
+		assert(name ~= "presence" or kind ~= "subscribe" or facts.waiting == "room"
+			or partner.partner_type ~= "public_unverified" and facts.standing == "authorised", "a request that there is no room for");
 	end
 	if partner.partner_type ~= "public_unverified" then return; end
 	if user then
@@ -329,6 +339,10 @@ local function check_route(host, event, route)
 	end
 	if name == "db:verify" then return; end
 	local user = guard.hosts[host].type == "local" and local_user(from);
+	-- Core's bounce from an address that nobody can have is the host's.
+	if kind == "error" and text_of(from):find("/\0", 1, true) and not text_of(from):match("^[^/]*/.*/\0") then user = nil; end
+	local lowers = name == "presence" and (kind == "unavailable" or kind == "unsubscribe" or kind == "unsubscribed");
+	assert(not user or lowers or facts.blocked == "no" or not has_spellings(attribute(stanza, "to")), "routed to a contact that is blocked");
 	assert(user ~= "intern" or host == OTHER, "routed for a user without external access");
 	if user and partner.partner_type == "public_unverified" and name == "message" then
 		assert(facts.listed == "yes" or partner.group_chat == "allow" and facts.directed == "yes", "routed to a contact that is not listed");

@@ -6,7 +6,7 @@ package.path = source.."/spec/prosody/?.lua;"..package.path;
 local native = require "config_stub".native();
 
 local HOST, ROOMS = "contoso.test", "rooms.contoso.test";
-local DOMAINS = { "fed.test", "quiet.test", "ver.test", "unv.test", "open.test" };
+local DOMAINS = { "fed.test", "quiet.test", "ver.test", "unv.test", "open.test", "xn--bcher-kva.test" };
 local CASES = 12000;
 -- Every look into the environment of a test is a call too.
 local sethook, getinfo, getlocal, max = debug.sethook, debug.getinfo, debug.getlocal, math.max;
@@ -20,6 +20,7 @@ end
 local partners = assert(native.compile_table { local_domains = { HOST, ROOMS }; lists = { { place = "s2s_partners"; list = {
 	partner("fed.test", "federated"), partner("quiet.test", "federated", "refuse"), partner("ver.test", "public_verified"),
 	partner("unv.test", "public_unverified"), partner("open.test", "public_unverified", "allow"),
+	partner("xn--bcher-kva.test", "federated"),
 } } } });
 local function new_policy()
 	return assert(native.compile_policy { table = partners; limits = { connections = 100; partner_connections = 10 };
@@ -62,6 +63,7 @@ local function new_server(counters, roles_scanned)
 			["intern@"..HOST] = { roster = { [false] = {} } };
 		};
 		directed = { ["alice@"..HOST] = { ["alice@"..HOST.."/r"] = { ["eve@open.test"] = true } } };
+		is_address = function (address) return not address:find("/gone", 1, true); end;
 		fill_features = function () end; trim_features = function () end;
 		facts = {
 			access = function (_, user)
@@ -80,6 +82,9 @@ local function new_server(counters, roles_scanned)
 			end;
 			requested = function (_, _, _, _, id) return id == "asked" and "yes" or "no"; end;
 			standing = function () return "none"; end;
+			blocked = function (_, user, _, contact) return user == "alice" and contact:match("^eve@") and "yes" or "no"; end;
+			contacts = function (_, _, _, contact) return contact:match("^eve@") and "many" or "few"; end;
+			waiting = function (_, user) return user == "dave" and "full" or "room"; end;
 		};
 	};
 	guard.act = setmetatable({}, { __index = function (_, name)

@@ -11,6 +11,7 @@ from scenarios._types import FED, MANUAL, UNV, VER, bob, note, start
 
 FULL, WAITING, CAROL, DAVE, ERIN = (f"{name}@{HOST}" for name in ("full", "waiting", "carol", "dave", "erin"))
 CONTACTS, REQUESTS = 500, 200       # docs/partner-types.md
+CROWD = 8
 _numbers = itertools.count()
 
 
@@ -19,7 +20,8 @@ def setup(lab):
     fixture = start(lab, users=[FULL, WAITING, CAROL, DAVE, ERIN],
                     rosters={FULL: {**many, **{f"c{number}@{VER}": "to" for number in range(20)}},
                              WAITING: {f"old@{MANUAL}": "to"},
-                             DAVE: {f"c{number}@{UNV}": "both" for number in range(40)}})
+                             CAROL: {f"friend@{UNV}": "to"},
+                             DAVE: {f"c{number}@{UNV}": "both" for number in range(CROWD)}})
     for domain in (FED, VER, MANUAL, UNV):
         lab.dns.server(domain, "127.0.200.1")
     return fixture
@@ -119,6 +121,14 @@ def scenario_large_requests_do_not_wait(fixture):
         assert manual.subscribe("small", CAROL, "<status>please</status>") == ["unavailable"]
         carol.roster()
         assert asked_by(carol, mark) == [f"small@{MANUAL}"]
+    with Stream(fixture, UNV) as unverified:
+        mark = carol.mark()
+        assert unverified.subscribe("friend", CAROL, "<x/>" * 20000) == []
+        carol.roster()
+        assert asked_by(carol, mark) == [], "who is in the roster is asked for, but not with anything"
+        unverified.subscribe("friend", CAROL)
+        carol.roster()
+        assert asked_by(carol, mark) == [f"friend@{UNV}"]
         assert "large" not in fixture.edge.roster(CAROL)
 
 
@@ -148,7 +158,7 @@ def broadcast(fixture, client, stream, inside):
     """What each contact of dave's gets of his presence."""
     client.presence(inside=inside + "<x xmlns='urn:lab:end'/>")
     heard = {}
-    while len(heard) < 40:
+    while len(heard) < CROWD:
         element = stream.probe.read(30)
         if element.name == "presence" and element.find("x", "urn:lab:end") is not None:
             heard[element.get("to")] = element
@@ -162,10 +172,10 @@ def scenario_deep_and_wide_presence(fixture):
     leaf = f"<status xmlns='jabber:client'>{secret}</status>"
     shapes = {
         "deep": "<x xmlns='urn:lab'>" * 60 + leaf + "</x>" * 60,
-        "each level": "".join("<x xmlns='urn:lab'>" + "<y/>" * 500 for _ in range(50)) + leaf + "</x>" * 50,
-        "wide": "<y xmlns='urn:lab'/>" * 4000 + leaf,
+        "each level": "".join("<x xmlns='urn:lab'>" + "<y/>" * 60 for _ in range(50)) + leaf + "</x>" * 50,
+        "wide": "<y xmlns='urn:lab'/>" * 1500 + leaf,
         "below the depth that is sent": "<x xmlns='urn:lab'>" * 300 + leaf + "</x>" * 300,
-        "text": "<x xmlns='urn:lab'>" + "word<y/>" * 3000 + leaf + "</x>",
+        "text": "<x xmlns='urn:lab'>" + "word<y/>" * 1000 + leaf + "</x>",
     }
     with Stream(fixture, UNV) as stream:
         for name, inside in shapes.items():
