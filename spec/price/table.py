@@ -35,3 +35,17 @@ def text(rows):
     widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
     return "\n".join("  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths)))
                      for line in lines)
+
+
+def page(rows):
+    """For Markdown: a table of each party."""
+    parties = dict.fromkeys(row["party"] for row in rows)
+    blocks = []
+    for party in parties:
+        lines = [f"| {party} | " + " | ".join(COLUMNS[1:]) + " |", "|---" * len(COLUMNS) + "|"]
+        for row in rows:
+            if row["party"] == party:
+                name, *rest = cells(row)
+                lines.append(f"| {row['what'].replace('<', '`<').replace('>', '>`')} (`{name}`) | " + " | ".join(rest) + " |")
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
