@@ -17,7 +17,7 @@ from servers import Counted
 HERE = pathlib.Path(__file__).resolve().parent
 LOCAL, ROOMS = "contoso.test", "rooms.contoso.test"
 FEDERATED, VERIFIED, UNVERIFIED, ABSENT, ANSWERS = "fabrikam.test", "verified.test", "unverified.test", "absent.test", "answers.test"
-STRANGER = "evil.test"
+STRANGER, NAMED = "evil.test", "dns.test"
 DOOR = 5290
 
 
@@ -34,8 +34,8 @@ def partner_list():
         return (f'{{ domain = "{domain}"; partner_type = "{type_}"; tls = "optional"; sasl = "optional"; dialback = true; '
                 'connection_limit = 1000 };')
     return ("s2s_partners = {\n" + "\n".join([entry(FEDERATED, "federated"), entry(VERIFIED, "public_verified"),
-            entry(UNVERIFIED, "public_unverified"), entry(ABSENT, "federated"), entry(ANSWERS, "federated")]) + "\n}\n"
-            f's2s_partners_limits = {{ establishment_timeout = 600; inactivity_timeout = 3600 }}\n')
+            entry(UNVERIFIED, "public_unverified"), entry(ABSENT, "federated"), entry(ANSWERS, "federated"), entry(NAMED, "federated")]) + "\n}\n"
+            's2s_partners_limits = { establishment_timeout = 600; inactivity_timeout = 3600 }\n')
 
 
 class Priced(Counted):
@@ -71,6 +71,8 @@ class Priced(Counted):
 
     def start(self, timeout=120):
         super().start(timeout)
+        if self.guarded and "Partner configuration applied" not in self.log_since():
+            raise RuntimeError(f"the partner list is not in force\n{self.log_tail(15)}")
         if self.callgrind:
             self._control("instrumentation", "on")
         return self

@@ -10,7 +10,7 @@ from fedlab.remote import Remote
 from fedlab.waiting import wait_until
 from fedlab.xmlstream import Closed
 from loads import User
-from priced import ANSWERS, FEDERATED, LOCAL, ROOMS, STRANGER, VERIFIED
+from priced import ANSWERS, FEDERATED, LOCAL, NAMED, ROOMS, STRANGER, VERIFIED
 
 
 class Sender:
@@ -79,7 +79,7 @@ def header_text(header, from_, to):
         return ""
     return ("<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' "
             f"xmlns:db='jabber:server:dialback' from='{header.get('from', from_)}' to='{header.get('to', to)}' "
-            f"version='{header.get('version', '1.0')}' xml:lang='{header.get('lang', 'en')}'{header.get('raw', '')}>")
+            f"id='{header.get('id', '')}' version='{header.get('version', '1.0')}' xml:lang='{header.get('lang', 'en')}'{header.get('raw', '')}>")
 
 
 class Stranger(Sender):
@@ -218,7 +218,7 @@ class Answerer(Sender):
         """For the remote's thread."""
         try:
             connection.read_header()
-            begin = header_text(self.text.header or {}, ANSWERS, LOCAL).replace(" version=", " id='lab1' version=", 1)
+            begin = header_text({"id": "lab1", **(self.text.header or {})}, ANSWERS, LOCAL)
             if self.stage in ("key", "live"):
                 connection.send(begin)
                 connection.send_features("<dialback xmlns='urn:xmpp:features:dialback'/>")
@@ -249,7 +249,7 @@ class AnswererAlive(Answerer):
 class Resolver(Sender):
     """What DNS says of a partner that a user writes to."""
 
-    domain = "dns.test"
+    domain = NAMED
 
     def ready(self, turn):
         self.user = User(self.server, f"{self.row.user}@{LOCAL}")
