@@ -16,7 +16,8 @@ from priced import ANSWERS, FEDERATED, LOCAL, NAMED, ROOMS, STRANGER, VERIFIED
 class Sender:
     """scene: server, lab, world; row: see inputs.py"""
 
-    log_counts = False      # whether what is logged of it has a bar
+    log_counts = False      # whether what is logged of it, and sent on to others, has a bar
+    beside = 0              # bytes that ready() has made the server send to others
 
     def __init__(self, scene, row):
         self.scene, self.row, self.server = scene, row, scene.server
@@ -109,6 +110,8 @@ class PretenderBesideStream(Pretender):
         self.user.send(f"<message to='someone@{FEDERATED}'><body>hello</body></message>")
         wait_until(lambda: self.scene.world.taken > before, 60, "stream to the partner")
         self.sockets.append(self.user.socket)
+        self.server.settle(time.monotonic() + 60, self.idle)
+        self.beside = self.scene.world.taken - before
 
 
 class AtDirectTls(Stranger):

@@ -2,7 +2,7 @@
 
 from verdicts import complaints, growth, kept, own
 
-COLUMNS = ("input", "size", "bare", "guarded", "own, half", "own, whole", "times", "log", "kept", "verdict")
+COLUMNS = ("input", "size", "bare", "guarded", "own, half", "own, whole", "times", "log", "relayed", "kept", "verdict")
 
 
 def _millions(number):
@@ -25,7 +25,7 @@ def cells(row):
     else:
         prices = [""] * 5
     wrong = complaints(row)
-    return [row["name"], _size(row), *prices, "" if row.get("log") is None else str(row["log"]), str(kept(row)) if row.get("kept") else "",
+    return [row["name"], _size(row), *prices, *("" if row.get(what) is None else str(row[what]) for what in ("log", "relayed")), str(kept(row)) if row.get("kept") else "",
             "FAIL" if wrong else "ok"]
 
 

@@ -6,6 +6,7 @@ Prices are instructions.  A row is a dict:
     elements          how many elements the whole input has
     over              "half" or "full" when the guarded server had not done within the time; what is there is then a lower bound
     log               bytes that the guarded server wrote for the whole input beyond core's own first line, None where it does not matter
+    relayed           bytes that went on to other servers for it, None where that is what it is for
     kept              {"bare": ..., "guarded": ...}: bytes in use after one more input and the end of its stream
     left              what the guarded server counts more of than before: {"places": 1, ...}
     problem           why there is no measurement, or None"""
@@ -19,6 +20,7 @@ GROWTH_MAX = 2.4
 NOISE = 1_250_000
 NOISE_SHARE = 0.01
 LOG_MAX = 1024
+RELAYED_MAX = 1024      # for each element of a stranger's: a db:verify is less
 # One input more must not be kept. A table that doubles, of strings for one, adds half of this now and then; an input has several times as much.
 KEPT_MAX = 24576
 
@@ -69,6 +71,8 @@ def complaints(row):
             found.append(f"twice the size costs {growth(row):.1f} times, {GROWTH_MAX} are allowed")
     if row.get("log") is not None and row["log"] > LOG_MAX:
         found.append(f"{row['log']} bytes of log, {LOG_MAX} are allowed")
+    if row.get("relayed") is not None and row["relayed"] / row["elements"] > RELAYED_MAX:
+        found.append(f"{row['relayed'] / row['elements']:.0f} bytes relayed for an element, {RELAYED_MAX} are allowed")
     if row.get("kept") and kept(row) > KEPT_MAX:
         found.append(f"{kept(row)} bytes kept, {KEPT_MAX} are allowed")
     found += [f"{number} more {what} than before" for what, number in sorted(row.get("left", {}).items())]

@@ -5,7 +5,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from verdicts import ELEMENT_MAX, KEPT_MAX, LOG_MAX, NOISE, complaints, growth, own  # noqa: E402
+from verdicts import ELEMENT_MAX, KEPT_MAX, LOG_MAX, NOISE, RELAYED_MAX, complaints, growth, own  # noqa: E402
 
 M = 1_000_000
 
@@ -33,6 +33,8 @@ PLANTED = [
     ("log at the bar", row(log=LOG_MAX), None),
     ("log above", row(log=LOG_MAX + 1), "bytes of log"),
     ("no log asked for", row(log=None), None),
+    ("relayed at the bar", row(relayed=RELAYED_MAX * 3, elements=3), None),
+    ("relayed above", row(relayed=RELAYED_MAX + 1), "bytes relayed"),
     ("kept by both", row(kept={"bare": 500000, "guarded": 500000}), None),
     ("kept at the bar", row(kept={"bare": 0, "guarded": KEPT_MAX}), None),
     ("kept by the guard", row(kept={"bare": 0, "guarded": KEPT_MAX + 1}), "bytes kept"),
