@@ -154,9 +154,9 @@ def partners():
     yield of(TRUSTED, "messages-resource", "messages to resources that cannot be", flood(
         f"<message from='carol@{VERIFIED}/c' to='alice@{LOCAL}/&#x200;&#x221;{{n}}' id='{{n}}'><body>b</body></message>"), FLOOD, twin="9")
     yield of(TRUSTED, "subscribes", "subscriptions of invented senders", flood(
-        f"<presence from='c{{r}}x{{n}}@{VERIFIED}' to='alice@{LOCAL}' type='subscribe'/>"), FLOOD // 4, user="popular", twin="13")
+        f"<presence from='c{{r}}x{{n}}@{VERIFIED}' to='popular@{LOCAL}' type='subscribe'/>"), FLOOD // 16, user="popular", twin="13")
     yield of(PARTNER, "subscribes", "subscriptions of invented senders", flood(
-        f"<presence from='c{{r}}x{{n}}@{FEDERATED}' to='alice@{LOCAL}' type='subscribe'/>"), FLOOD // 4)
+        f"<presence from='c{{r}}x{{n}}@{FEDERATED}' to='alice@{LOCAL}' type='subscribe'/>"), FLOOD // 16)
     yield of(PARTNER, "unsubscribes", "cancellations of invented senders", flood(
         f"<presence from='c{{r}}x{{n}}@{FEDERATED}' to='alice@{LOCAL}' type='unsubscribe'/>"), FLOOD // 2)
     yield of(PARTNER, "subscribes-missing", "subscriptions to nobody", flood(
