@@ -20,7 +20,7 @@ SMALLEST = 256          # below, what comes in whole stanzas and steps says noth
 
 def priced(program, plugin, files, scratch):
     """[(instructions, size)] of the files, in order."""
-    prices, counter = scratch / "prices", scratch / "counter"
+    prices, counter = scratch / f"{program.name}.prices", scratch / f"{program.name}.counter"
     prices.unlink(missing_ok=True)
     environment = {**os.environ, "S2SP_COUNTER": str(counter), "S2SP_PRICES": str(prices)}
     ran = subprocess.run(["setarch", "--addr-no-randomize", f"qemu-{platform.machine()}", "-plugin", f"{plugin},into={counter}",
