@@ -15,6 +15,7 @@ local module_environment = {
 files["lua/"] = module_environment;
 files["fixtures/servers/plugins/"] = module_environment;
 files["spec/bench/plugins/"] = module_environment;
+files["spec/price/plugins/"] = module_environment;
 
 -- Configuration files assign freely: that is what they are.
 files["**/*.cfg.lua"] = { std = "lua54"; allow_defined_top = true; ignore = { "111"; "112"; "113"; "131" } };

@@ -30,6 +30,10 @@ class Dns:
         """Adds one record in zone file syntax, such as "a.test. 0 IN A 127.0.1.1"."""
         self._control("local_data", line)
 
+    def records(self, lines):
+        """Adds many at once, a record a line."""
+        self._control("local_datas", input=lines)
+
     def server(self, domain, address, port=5269, target=None, direct_tls_port=None, srv=True):
         """Says that `domain` is served at address:port.
 
@@ -63,9 +67,9 @@ class Dns:
         """Whether anything was asked about the domain or a name below it."""
         return any(name == domain or name.endswith("." + domain) for name, _ in self.queries(since))
 
-    def _control(self, *words, check=True):
+    def _control(self, *words, check=True, input=None):
         ran = subprocess.run(["unbound-control", "-c", self._config, *words],
-                             capture_output=True, text=True, timeout=10)
+                             capture_output=True, text=True, input=input, timeout=10)
         if check and ran.returncode != 0:
             raise RuntimeError(f"unbound-control {words}: {ran.stdout}{ran.stderr}")
         return ran.returncode == 0

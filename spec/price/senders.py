@@ -1,0 +1,275 @@
+"""How each party gets its input to the server.  ready() is not counted, send() is, end() leaves nothing behind of the sender itself."""
+
+import select
+import socket
+import threading
+import time
+
+from fedlab.probe import Probe
+from fedlab.remote import Remote
+from fedlab.waiting import wait_until
+from fedlab.xmlstream import Closed
+from loads import User
+from priced import ANSWERS, FEDERATED, LOCAL, NAMED, ROOMS, STRANGER, VERIFIED
+
+
+class Sender:
+    """scene: server, lab, world; row: see inputs.py"""
+
+    log_counts = False      # whether what is logged of it, and sent on to others, has a bar
+    beside = 0              # bytes that ready() has made the server send to others
+
+    def __init__(self, scene, row):
+        self.scene, self.row, self.server = scene, row, scene.server
+        self.sockets, self._taken = [], 0
+
+    def ready(self, turn):
+        pass
+
+    def prepare(self, text):
+        """What is not to be counted of an input."""
+
+    def send(self, text, deadline):
+        raise NotImplementedError
+
+    def end(self):
+        for sock in self.sockets:
+            sock.close()
+        self.sockets = []
+
+    def idle(self):
+        """Reads what has come; whether anything had."""
+        busy = self.scene.world.taken != self._taken
+        self._taken = self.scene.world.taken
+        for sock in self.sockets:
+            busy = self._drain(sock) or busy
+        return busy
+
+    @staticmethod
+    def _drain(sock):
+        came = False
+        try:
+            sock.setblocking(False)
+            while sock.recv(1 << 18):
+                came = True
+        except OSError:     # nothing there, or gone
+            pass
+        return came
+
+    def pump(self, sock, data, deadline):
+        """Sends it all, reading meanwhile, so that nobody waits for anybody; less when the server has closed."""
+        view = memoryview(data if isinstance(data, bytes) else data.encode())
+        sock.setblocking(False)
+        while view:
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            readable, writable, _ = select.select([sock], [sock], [], 0.1)
+            try:
+                if readable and not sock.recv(1 << 18):
+                    return
+                if writable:
+                    view = view[sock.send(view[:1 << 16]):]
+            except BlockingIOError:
+                pass
+            except OSError:
+                return
+
+
+def header_text(header, from_, to):
+    if header.get("none"):
+        return ""
+    return ("<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' "
+            f"xmlns:db='jabber:server:dialback' from='{header.get('from', from_)}' to='{header.get('to', to)}' "
+            f"id='{header.get('id', '')}' version='{header.get('version', '1.0')}' xml:lang='{header.get('lang', 'en')}'{header.get('raw', '')}>")
+
+
+class Stranger(Sender):
+    """A connection of its own for each input, which is counted as a part of it."""
+
+    log_counts = True
+    from_, port = STRANGER, 5269
+
+    def send(self, text, deadline):
+        sock = socket.create_connection((self.server.address, self.port), 30)
+        self.sockets.append(sock)
+        self.pump(sock, header_text(text.header or {}, self.from_, LOCAL) + text.text, deadline)
+
+
+class Pretender(Stranger):
+    """The same in the name of a partner."""
+
+    from_ = FEDERATED
+
+
+class PretenderBesideStream(Pretender):
+    """While there is a stream of ours to that partner."""
+
+    def ready(self, turn):
+        self.user = User(self.server, f"{self.row.user}@{LOCAL}")
+        before = self.scene.world.taken
+        self.user.send(f"<message to='someone@{FEDERATED}'><body>hello</body></message>")
+        wait_until(lambda: self.scene.world.taken > before, 60, "stream to the partner")
+        self.sockets.append(self.user.socket)
+        self.server.settle(time.monotonic() + 60, self.idle)
+        self.beside = self.scene.world.taken - before
+
+
+class AtDirectTls(Stranger):
+    port = 5270
+
+
+class Certified(Stranger):
+    """Shows a certificate that is none of the partner's."""
+
+    from_ = FEDERATED
+
+    def prepare(self, text):
+        changes = dict(text.leaf)
+        self.leaf = self.scene.lab.certificates.leaf(self.from_, label=changes.pop("label"), **changes)
+
+    def send(self, text, deadline):
+        try:
+            with Probe(self.server.address, from_=self.from_, to=LOCAL, leaf=self.leaf, timeout=max(1, deadline - time.monotonic())) as probe:
+                probe.secure()
+                probe.external()
+        except (Closed, AssertionError):
+            pass
+
+
+class Partner(Sender):
+    """An established stream; `domain` of the row, to the host of the row."""
+
+    domain, host = FEDERATED, LOCAL
+    online = True       # whether the row's user is
+
+    def ready(self, turn):
+        if self.online and self.row.user:
+            user = User(self.server, f"{self.row.user}@{LOCAL}")
+            user.send("<presence/>")
+            self.sockets.append(user.socket)
+        probe = Probe(self.server.address, from_=self.domain, to=self.host, timeout=60)
+        probe.features()
+        answer = probe.dialback()
+        assert answer == "valid", answer
+        self.stream = probe.socket
+        self.sockets.append(self.stream)
+
+    def send(self, text, deadline):
+        self.pump(self.stream, text.text, deadline)
+
+
+class Trusted(Partner):
+    """public_verified"""
+
+    domain = VERIFIED
+
+
+class Guest(Partner):
+    """One of the occupants, all of a public_verified partner, of a room of ours."""
+
+    domain, host = VERIFIED, ROOMS
+    occupants, online = 4, False
+
+    def ready(self, turn):
+        super().ready(turn)
+        joins = "".join(f"<presence from='guest{n}@{VERIFIED}/a' to='hall@{ROOMS}/guest{n}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+                        for n in range(self.occupants))
+        before = self.scene.world.taken
+        self.stream.sendall(joins.encode())
+        wait_until(lambda: self.scene.world.taken > before, 60, "presence of the room")
+
+    def end(self):
+        leaves = "".join(f"<presence from='guest{n}@{VERIFIED}/a' to='hall@{ROOMS}/guest{n}' type='unavailable'/>" for n in range(self.occupants))
+        try:
+            self.pump(self.stream, leaves, time.monotonic() + 30)
+            self.server.settle(time.monotonic() + 30, self.idle)
+        finally:
+            super().end()
+
+
+class LocalUser(Sender):
+    """A client of ours; the row says who."""
+
+    def ready(self, turn):
+        self.user = User(self.server, f"{self.row.user}@{LOCAL}")
+        self.user.send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq><presence/>")
+        self.user.read_until(lambda element: element.get("id") == "r")
+        self.sockets.append(self.user.socket)
+
+    def send(self, text, deadline):
+        self.pump(self.user.socket, text.text, deadline)
+
+
+class Answerer(Sender):
+    """Whoever answers our connection, up to the row's stage, where the input is sent: "header", "features" (their header has been sent),
+    "tcp" (and STARTTLS has been offered), "key" (ours is there), "live" (it was good)."""
+
+    stage = "features"
+
+    def ready(self, turn):
+        self.user = User(self.server, f"{self.row.user}@{LOCAL}")
+        self.sockets.append(self.user.socket)
+        self.scene.answering(self)
+
+    def send(self, text, deadline):
+        self.text, self.deadline, self.sent = text, deadline, threading.Event()
+        self.user.send(f"<message to='someone@{ANSWERS}'><body>hello</body></message>")
+        if not self.sent.wait(max(0.1, deadline - time.monotonic())):
+            raise TimeoutError
+
+    def script(self, connection):
+        """For the remote's thread."""
+        try:
+            connection.read_header()
+            begin = header_text({"id": "lab1", **(self.text.header or {})}, ANSWERS, LOCAL)
+            if self.stage in ("key", "live"):
+                connection.send(begin)
+                connection.send_features("<dialback xmlns='urn:xmpp:features:dialback'/>")
+                key = connection.read()
+                if self.stage == "live":
+                    connection.send(f"<db:result from='{key.get('to')}' to='{key.get('from')}' type='valid'/>")
+                    connection.read_until("message")
+                begin = ""
+            self.pump(connection.socket, begin + self.text.text, self.deadline)
+        finally:
+            self.sent.set()
+        self.sockets.append(connection.socket)
+        self.scene.over.wait(600)
+
+    def end(self):
+        super().end()
+        self.scene.hang_up()
+
+
+class AnswererOfKey(Answerer):
+    stage = "key"
+
+
+class AnswererAlive(Answerer):
+    stage = "live"
+
+
+class Resolver(Sender):
+    """What DNS says of a partner that a user writes to."""
+
+    domain = NAMED
+
+    def ready(self, turn):
+        self.user = User(self.server, f"{self.row.user}@{LOCAL}")
+        self.sockets.append(self.user.socket)
+
+    def send(self, text, deadline):
+        self.user.send(f"<message to='someone@{self.domain}'><body>hello</body></message>")
+
+    def prepare(self, text):
+        dns = self.scene.lab.dns
+        dns.remove(self.domain)
+        dns.records(text.text)
+
+
+class Answering(Remote):
+    """The server of answers.test: whoever is being measured."""
+
+    def __init__(self, lab):
+        self.sender = None
+        super().__init__(lab, [ANSWERS], tls=None, script=lambda connection: self.sender.script(connection), timeout=600)
