@@ -85,7 +85,7 @@ local function new_changes(shared)
 		end
 		local ok, problem;
 		if text then
-			ok, problem = entries.save(native, change.place, text);
+			ok, problem = entries.save(native, change.place, text, change.new);
 		else
 			ok, problem = entries.delete(native, change.place);
 		end
@@ -113,6 +113,7 @@ local function new_changes(shared)
 			return refuse(change, "is there already; change it with set");
 		end
 		local entry = change.values;
+		change.new = true;
 		entry.domain = change.domain;
 		return finish_change(change, entries.write(entry), entry);
 	end
