@@ -82,35 +82,6 @@ local function parse(arg, known)
 	return words, options;
 end
 
--- As `parse`, of a command that changes an entry: the domain, what is switched on, and { key, text }... of the rest. A flag's value is the next
--- word, or stands behind "=".
-local function parse_entry(arg, known)
-	local domain, switches, flags = nil, {}, {};
-	local position = 1;
-	while position <= #arg do
-		local word = arg[position];
-		position = position + 1;
-		local name, value = word:match("^%-%-([^=]+)=?(.*)$");
-		if not name then
-			if domain then return nil, ("one domain at a time, and not %q as well"):format(layout.plain(word, 80)); end
-			domain = word;
-		elseif known[word] then
-			switches[word] = true;
-		elseif known.keys then
-			if not word:find("=", 1, true) then
-				value = arg[position];
-				position = position + 1;
-				if not value then return nil, ("--%s has no value"):format(layout.plain(name, 60)); end
-			end
-			flags[#flags + 1] = { key = name:gsub("-", "_"); text = value };
-		else
-			return nil, "unknown option "..layout.plain(word, 80);
-		end
-	end
-	if not domain then return nil, "a domain is missing"; end
-	return domain, switches, flags;
-end
-
 local function new_offline(native)
 	-- prosodyctl fills in a host "*" that is none.
 	prosody.hosts["*"] = nil;
@@ -278,201 +249,6 @@ local function new_offline(native)
 		return impossible > 0 and FAILED or OK;
 	end
 
-	local change_options = { ["--dry-run"] = true; ["--force"] = true; keys = true };
-
-	-- What a change of an entry begins with: the domain, switches, values, and where its file is; or an exit status.
-	local function begin_change(arg, known)
-		local entries = module:require "offline/entries";
-		local domain, switches, flags = parse_entry(arg, known);
-		if not domain then return nil, wrong_usage(switches); end
-		local name, fault = native.canonical_domain(domain);
-		if not name then return nil, wrong_usage(("%q %s"):format(layout.plain(domain, 80), fault)); end
-		local values, unset = entries.read_flags(flags);
-		if not values then return nil, wrong_usage(unset); end
-		local place, problem = entries.place(name);
-		if not place then
-			complain("Error: "..problem.."; nothing has been saved");
-			return nil, FAILED;
-		end
-		return { entries = entries; domain = name; switches = switches; values = values; unset = unset; place = place; count = #flags };
-	end
-
-	local function refuse(change, problem)
-		complain(("Error: %s: %s; nothing has been saved"):format(change.place.name, problem));
-		return FAILED;
-	end
-
-	-- Checks the configuration with this text in place of the file (nil: without the file), says what is wrong, and saves.
-	local function finish_change(change, text, entry)
-		local result, state = change.entries.check(native, change.place, text);
-		local errors = print_issues({ issues = state.issues }, result and print or complain);
-		if not result then
-			return refuse(change, ("the configuration would have %s"):format(layout.count(errors, "error")));
-		end
-		-- What has been checked is what would be saved: the entry is found, in this file.
-		local partner;
-		for _, policy in pairs(result.policies) do
-			local found = policy:find(change.domain);
-			if found and found.place:sub(1, #change.place.name) == change.place.name then partner = found; end
-		end
-		if (partner ~= nil) ~= (text ~= nil) then
-			return refuse(change, "no host would use it: each that has the list has its own s2s_partners_files, or the file is none of the patterns'");
-		end
-		if change.switches["--dry-run"] then
-			print(("%s would be %s:"):format(change.place.path, text and "written" or "removed"));
-			if text then io.stdout:write(text); end
-			return OK;
-		end
-		local ok, problem;
-		if text then
-			ok, problem = change.entries.save(native, change.place, text);
-		else
-			ok, problem = change.entries.delete(native, change.place);
-		end
-		if not ok then
-			return refuse(change, ("%s; it has to be possible to write into %s (prosodyctl runs as Prosody's own user; prosodyctl --root does not)")
-				:format(problem, change.place.folder));
-		end
-		if text then
-			layout.print(print, "", ("Saved %s: %s, %s, %s: %s."):format(change.place.path, entry.domain, partner.partner_type, layout.negotiation(partner),
-				layout.methods(partner.methods)));
-		else
-			layout.print(print, "", ("Removed %s."):format(change.place.path));
-		end
-		layout.print(print, "", "A running server applies it with prosodyctl reload.");
-		return OK;
-	end
-
-	function commands.add(arg)
-		local change, status = begin_change(arg, { ["--dry-run"] = true; keys = true });
-		if not change then return status; end
-		if not change.values.partner_type then
-			return wrong_usage("add needs --type federated, public_verified or public_unverified");
-		end
-		if lfs.symlinkattributes(change.place.path, "mode") then
-			return refuse(change, "is there already; change it with set");
-		end
-		local entry = change.values;
-		entry.domain = change.domain;
-		return finish_change(change, change.entries.write(entry), entry);
-	end
-
-	function commands.set(arg)
-		local change, status = begin_change(arg, change_options);
-		if not change then return status; end
-		if change.count == 0 then return wrong_usage("set needs at least one --KEY VALUE"); end
-		local text, problem = change.entries.open(change.place, change.switches["--force"]);
-		if not text then return refuse(change, problem); end
-		local entry;
-		entry, problem = change.entries.read(text);
-		if not entry then return refuse(change, problem); end
-		if native.canonical_domain(entry.domain) ~= change.domain then return refuse(change, "is not about "..change.domain); end
-		for key, value in pairs(change.values) do entry[key] = value; end
-		for key in pairs(change.unset) do entry[key] = nil; end
-		return finish_change(change, change.entries.write(entry), entry);
-	end
-
-	function commands.remove(arg)
-		local change, status = begin_change(arg, { ["--dry-run"] = true; ["--force"] = true });
-		if not change then return status; end
-		local text, problem = change.entries.open(change.place, change.switches["--force"]);
-		if not text then return refuse(change, problem); end
-		return finish_change(change, nil);
-	end
-
-	-- The first of our hosts that is no component.
-	local function first_host()
-		for _, host in ipairs(sorted_hosts()) do
-			if not configmanager.rawget(host, "component_module") then return host; end
-		end
-		return sorted_hosts()[1];
-	end
-
-	function commands.probe(arg)
-		local words, host = {}, nil;
-		local position = 1;
-		while position <= #arg do
-			local word = arg[position];
-			position = position + 1;
-			if word == "--local" then
-				host = arg[position];
-				position = position + 1;
-				if not host then return wrong_usage("--local has no value"); end
-			elseif word:match("^%-%-local=") then
-				host = word:sub(#"--local=" + 1);
-			elseif word:sub(1, 2) == "--" then
-				return wrong_usage("unknown option "..layout.plain(word, 80));
-			else
-				words[#words + 1] = word;
-			end
-		end
-		if #words ~= 1 then return wrong_usage("probe takes one domain"); end
-		local domain, fault = native.canonical_domain(words[1]);
-		if not domain then return wrong_usage(("%q %s"):format(layout.plain(words[1], 80), fault)); end
-		if host and not prosody.hosts[host] then
-			return wrong_usage(("--local: %s is not a host of this server; they are %s"):format(layout.plain(host, 80),
-				layout.plain(table.concat(sorted_hosts(), ", "), 400)));
-		end
-		host = host or first_host();
-		if not host then return wrong_usage("this server has no host to probe from"); end
-		if prosody.hosts[domain] then return wrong_usage(domain.." is a host of this server: there is nothing to probe"); end
-		local result = compile();
-		if not result then complain("The configuration has errors (see check), so what it may say of "..domain.." is not used."); end
-		local entry = result and result.policies[host] and result.policies[host]:find(domain);
-		if entry and entry.match == "default" then entry = nil; end
-		local fits, problem = module:require "offline/probe".probe(native, print, domain, host, entry);
-		if fits == nil then
-			complain(("Error: the certificate and authorities of %s cannot be used: %s"):format(host, problem));
-			return FAILED;
-		end
-		return fits and OK or FAILED;
-	end
-
-	function commands.suggest(arg)
-		local words, options = parse(arg, {});
-		if not words then return wrong_usage("unknown option "..options); end
-		if #words > 1 then return wrong_usage("suggest takes one host"); end
-		local only = words[1];
-		if only and not prosody.hosts[only] then
-			return wrong_usage(("%s is not a host of this server"):format(layout.plain(only, 80)));
-		end
-		local result = compile();
-		local suggestion = module:require "suggestion".new({
-			native = native;
-			is_local = function (domain) return prosody.hosts[domain] ~= nil; end;
-			listed = function (domain)
-				for _, policy in pairs(result and result.policies or {}) do
-					local partner = policy:find(domain);
-					if partner and partner.match ~= "default" then return partner.place; end
-				end
-			end;
-		});
-		if not result then
-			suggestion.add_problem("the configuration has errors (see check), so who is listed already is not known");
-		end
-		local rosters = module:require "rosters";
-		for _, host in ipairs(sorted_hosts()) do
-			if (not only or host == only) and not configmanager.rawget(host, "component_module") then
-				rosters.prepare(host);
-				local stored, problem = rosters.open(host);
-				if not stored then
-					complain(("Error: %s: %s"):format(host, problem));
-					suggestion.add_problem(host..": "..problem);
-				end
-				for _, user in ipairs(stored and stored.names or {}) do
-					local contacts, fault = stored.contacts(user);
-					if contacts then
-						suggestion.add_user(contacts, stored.rooms(user));
-					else
-						suggestion.add_problem(("the roster of %s@%s cannot be read: %s"):format(user, host, fault));
-					end
-				end
-			end
-		end
-		suggestion.print(print);
-		return suggestion.complete() and OK or FAILED;
-	end
-
 	function commands.pin(arg)
 		local words, options = parse(arg, {});
 		if not words then return wrong_usage("unknown option "..options); end
@@ -492,6 +268,12 @@ local function new_offline(native)
 				certificate.not_after and ", expires "..layout.expiry(certificate.not_after) or ""));
 		end
 		return OK;
+	end
+
+	local shared = { native = native; wrong_usage = wrong_usage; complain = complain; print_issues = print_issues; parse = parse;
+		compile = compile; sorted_hosts = sorted_hosts; OK = OK; FAILED = FAILED };
+	for _, group in ipairs({ "offline/changes"; "offline/discovery" }) do
+		for name, command in pairs((module:require(group))(shared)) do commands[name] = command; end
 	end
 
 	function commands.version(arg)

@@ -196,8 +196,16 @@ function entries.open(place, force)
 	return text;
 end
 
--- Puts the text in place of the file, whole or not at all: nil and what went wrong.
-function entries.save(native, place, text)
+-- The file gets its name, but takes it from no other: a link fails where a renaming would replace. Not every file system has links.
+local function put_new(temporary, path)
+	local ok, problem = lfs.link(temporary, path);
+	if not ok and not lfs.symlinkattributes(path, "mode") then return os.rename(temporary, path); end
+	os.remove(temporary);
+	return ok, problem;
+end
+
+-- Puts the text in place of the file, whole or not at all: nil and what went wrong. `new`: there must be no such file yet.
+function entries.save(native, place, text, new)
 	local temporary = ("%s/.%s.%s.new"):format(place.folder, place.name:match("[^/]*$"), require "util.id".short());
 	local pposix = require "util.pposix";
 	-- Prosody has to be able to read it, whoever runs this; who may look into the folder is the folder's matter.
@@ -209,7 +217,7 @@ function entries.save(native, place, text)
 	local closed, close_problem = file:close();
 	if ok and not closed then ok, problem = nil, close_problem; end
 	if ok then ok, problem = native.sync_file(temporary); end
-	if ok then ok, problem = os.rename(temporary, place.path); end
+	if ok then ok, problem = (new and put_new or os.rename)(temporary, place.path); end
 	if not ok then
 		os.remove(temporary);
 		return nil, tostring(problem);

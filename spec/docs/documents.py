@@ -180,6 +180,11 @@ def name_faults(root):
                 yield f"{page.relative_to(root)}: there is no {name}"
 
 
+def offline_commands(root):
+    return sorted({command for path in (root / "lua" / "offline").glob("*.lua")
+                   for command in re.findall(r"^\tfunction commands\.(\w+)", path.read_text(), re.MULTILINE)})
+
+
 def manual_faults(root):
     page = root / "docs" / "mod_s2s_partners.1"
     text = page.read_text()
@@ -189,11 +194,9 @@ def manual_faults(root):
     if shutil.which("groff"):
         ran = subprocess.run(["groff", "-man", "-ww", "-z", page], stderr=subprocess.PIPE, text=True)
         yield from (line for line in ran.stderr.splitlines() if line)
-    offline = root / "lua" / "offline" / "commands.lib.lua"
-    if offline.exists():
-        for command in re.findall(r"^\tfunction commands\.(\w+)", offline.read_text(), re.MULTILINE):
-            if not re.search(rf"^\.B prosodyctl mod_s2s_partners {command}\b", text, re.MULTILINE):
-                yield f"the command {command} is not in the synopsis"
+    for command in offline_commands(root):
+        if not re.search(rf"^\.B prosodyctl mod_s2s_partners {command}\b", text, re.MULTILINE):
+            yield f"the command {command} is not in the synopsis"
 
 
 def complete(root, *words):
@@ -207,8 +210,7 @@ def completion_faults(root):
     """Every command, option and key can be completed, and nothing else is offered."""
     if not shutil.which("bash"):
         return
-    offline = (root / "lua" / "offline" / "commands.lib.lua").read_text()
-    commands = {*re.findall(r"^\tfunction commands\.(\w+)", offline, re.MULTILINE), "help"}
+    commands = {*offline_commands(root), "help"}
     offered = complete(root, "mod_s2s_partners", "")
     for command in sorted(commands ^ offered):
         yield f"the command {command} is only in {'lua/offline' if command in commands else 'the completion'}"

@@ -165,6 +165,20 @@ describe("saving", function ()
 		assert.is_nil((entries.save(native, { name = "x"; folder = folder.."/none"; path = folder.."/none/x" }, "x")));
 	end);
 
+	it("of a new one takes the place of none", function ()
+		local place = entries.place("kept.example");
+		local ok, problem = entries.save(native, place, "after", true);
+		assert.is_nil(ok);
+		assert.truthy(problem:find("File exists", 1, true), problem);
+		assert.equal("before", get(place.path));
+		for name in lfs.dir(place.folder) do assert.truthy(name:match("^%.%.?$") or name == "kept.example.cfg.lua", name); end
+		local new = entries.place("new.example");
+		assert.is_true(entries.save(native, new, "new", true));
+		assert.equal("new", get(new.path));
+		assert.equal(1, lfs.attributes(new.path, "nlink"));
+		os.remove(new.path);
+	end);
+
 	it("touches nobody's file", function ()
 		local place = entries.place("kept.example");
 		for _, force in ipairs({ false, true }) do

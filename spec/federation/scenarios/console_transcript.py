@@ -26,13 +26,17 @@ SHELL = [
     f'partners:explain("{BOB}", "{ALICE}")', f'partners:explain("{ALICE}", "dave@wingtip.test", "message")',
     f'partners:explain("{ALICE}", "erin@any.test", "presence")', 'partners:explain("eve@evil.test", "alice@contoso.test", "stream")',
     f'partners:test("{HOST}", "{FABRIKAM}")', f'partners:test("{HOST}", "nowhere.test")', f'partners:test("{HOST}", "evil.test")',
-    "partners:streams()", "partners:check()",
+    "partners:streams()", "partners:check()", "partners:suggest()",
 ]
 COMMAND_LINE = [["shell", "partners", "list", HOST], ["shell", "partners", "explain", BOB, ALICE, "stream"]]
 OFFLINE = [
     ["check"], ["check", "--strict"], ["list"], ["matrix"], ["explain", BOB, ALICE], ["explain", "dave@wingtip.test", ALICE],
     ["explain", "dave@wingtip.test", ALICE, "--listed"], ["import", FIXTURES / "import" / "partners.xml"],
-    ["import", FIXTURES / "import" / "impossible.json"], ["import", "/does/not/exist"], ["help"],
+    ["import", FIXTURES / "import" / "impossible.json"],
+    ["import", *(FIXTURES / "import" / name for name in ("gateway.xml", "policies.json", "users.json"))],
+    ["import", FIXTURES / "import" / "ejabberd.yml"], ["suggest"], ["probe", FABRIKAM], ["probe", "nowhere.test"],
+    ["add", "new.test", "--type", "federated"], ["pin", FIXTURES / "import" / "users.json"],
+    ["import", "/does/not/exist"], ["help"],
 ]
 
 
