@@ -102,6 +102,10 @@ class Client:
     # Sending
 
     @property
+    def connected(self):
+        return self._thread.is_alive() and self._xmpp.transport is not None
+
+    @property
     def full_jid(self):
         return str(self._xmpp.boundjid)
 
