@@ -1,5 +1,11 @@
--- What a peer says when it ends the stream (RFC 6120 4.9). Core hands it past all filters to the log, twice, and to every sender
--- whose stanza still waits for the stream, as long as it is and as often as it comes (0.12.3, 13.0.1).
+-- What is said when a stream ends.
+--
+-- By the peer (RFC 6120 4.9): core hands it past all filters to the log, twice, and to every sender whose stanza still waits for the
+-- stream, as long as it is and as often as it comes (0.12.3, 13.0.1).
+--
+-- By us: a word during the TLS handshake would go out in clear. Core's own time-outs do not look.
+
+local s2smanager = require "core.s2smanager";
 
 local SAID_MAX = 300; -- bytes
 
@@ -24,24 +30,36 @@ local function cut_all(...)
 	return table.unpack(said, 1, said.n);
 end
 
--- Hooked at s2s-created: before the peer has said anything.
-local function watch(event)
-	local session = event.session;
-	local log, close = session.log, session.close;
-	if not log or not close then return; end
-
-	function session.log(level, message, ...)
-		if level == "info" or level == "warn" then
-			-- What has ended goes on saying so for as long as the parser has something left to read.
-			if session.destroyed then level = "debug"; end
-			return log(level, message, cut_all(...));
-		end
-		return log(level, message, ...);
-	end
-
-	function session.close(self, reason, remote_reason, ...)
-		return close(self, reason, cut(remote_reason), ...);
-	end
+local function text_of(reason)
+	if type(reason) == "table" then reason = reason.text or reason.condition; end
+	return type(reason) == "string" and reason or nil;
 end
 
-return { watch = watch; cut = cut };
+-- in_handshake(session): see the latch. Returns the handler of s2s-created, before the peer has said anything.
+local function new_farewell(in_handshake)
+	return function (event)
+		local session = event.session;
+		local log, close = session.log, session.close;
+		if not log or not close then return; end
+
+		function session.log(level, message, ...)
+			if level == "info" or level == "warn" then
+				-- What has ended goes on saying so for as long as the parser has something left to read.
+				if session.destroyed then level = "debug"; end
+				return log(level, message, cut_all(...));
+			end
+			return log(level, message, ...);
+		end
+
+		function session.close(self, reason, remote_reason, bounce_reason, ...)
+			remote_reason = cut(remote_reason);
+			if in_handshake(self) then
+				s2smanager.destroy_session(self, remote_reason or text_of(reason), bounce_reason); -- its connection is cut in a moment, see limits
+				return;
+			end
+			return close(self, reason, remote_reason, bounce_reason, ...);
+		end
+	end;
+end
+
+return new_farewell;
