@@ -40,10 +40,11 @@ local function new_guard(native, latch)
 	};
 	local options = module:require "options";
 	local needs, unparsed = module:require "needs", module:require "unparsed";
+	local farewell = module:require "farewell" (latch.in_handshake);
 	local report = module:require "report" (native);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
-	local limits = module:require "limits" (guard, native, latch, report);
+	local limits = module:require "limits" (guard, native, latch);
 	local proxy = module:require "proxy" ();
 	limits.keepalive = module:require "keepalive" (guard, native);
 	guard.limits = limits;
@@ -411,6 +412,7 @@ local function new_guard(native, latch)
 		end
 		module:hook_global("host-activated", on_host_activated, 1000);
 		module:hook_global("host-deactivated", forget_host);
+		module:hook_global("s2s-created", farewell, 1000);
 		module:hook_global("user-deleted", function (event) subscriptions.user_deleted(event.host, event.username); end);
 		guard.filter = native.stanza_filter(guard);
 		filters.add_filter_hook(add_filter);

@@ -8,7 +8,6 @@ local s2smanager = require "core.s2smanager";
 local MINUTE = 60;
 local SWEEP_MAX = 5; -- seconds between looks at the times of all streams
 local LINES_PER_ADDRESS, LINES = 200, 1000; -- refused streams that get a line of their own in a minute
-local FLUSH_TIME = 2; -- seconds a closed connection has for its last bytes while it may be in a TLS handshake
 
 local HEADER = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams'"
 	.." id='' version='1.0'>";
@@ -52,7 +51,7 @@ local function address_key(ip)
 	return packed;
 end
 
-local function new_limits(guard, native, latch, report)
+local function new_limits(guard, native, latch)
 	local limits = {};
 	-- Connections accepted and not authenticated: conn -> node.
 	local nodes, everybody, by_address = {}, new_line(), {};
@@ -71,25 +70,12 @@ local function new_limits(guard, native, latch, report)
 		return node;
 	end
 
-	-- A connection in the middle of a TLS handshake: nothing but this ends it for sure (seen on 13.0.1; 0.12 waits for its own
-	-- time-outs).
 	local function kill(conn)
 		leave(conn);
-		if conn.socket and conn:socket() == nil then return; end -- gone already
-		if conn.on and conn.destroy then
-			conn:on("disconnect", "connection-timeout");
-			conn:destroy();
-		else
-			conn:close();
-		end
+		latch.kill(conn);
 	end
 
-	-- Whether TLS has begun and is not up yet. What is written then goes out in clear, behind a <proceed/> that is still to be sent.
-	-- session.secure does not tell: a second header in clear makes core set it.
-	function limits.in_handshake(session)
-		local conn = session.conn;
-		return conn ~= nil and (session.secure == false or conn.starttls == false and report.tls_version(session) == nil);
-	end
+	limits.in_handshake = latch.in_handshake;
 
 	--- Refusing without a word in the log, and with few on the wire
 
@@ -226,7 +212,7 @@ local function new_limits(guard, native, latch, report)
 		local conn = session.conn;
 		leave(conn);
 		if conn and limits.in_handshake(session) then
-			timer.add_task(FLUSH_TIME, function () kill(conn); end);
+			latch.kill_soon(conn);
 		end
 	end);
 

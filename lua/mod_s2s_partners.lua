@@ -51,6 +51,7 @@ end
 local st = core_library "util.stanza";
 local filters = core_library "util.filters" or {};
 local timer = core_library "util.timer";
+local s2smanager = core_library "core.s2smanager";
 
 --- The deny latch
 -- Registered on the events objects themselves, not through module:hook, so that it outlives this module when it is unloaded.
@@ -66,8 +67,47 @@ local function is_stream(session)
 	return session and not session.dummy and type(session.type) == "string" and session.type:sub(1, 3) == "s2s";
 end
 
+local FLUSH_TIME = 2; -- seconds a closed connection has for its last bytes while it may be in a TLS handshake
+
+-- Whether TLS has begun and is not up yet. What is written then goes out in clear, behind a <proceed/> that is still to be sent.
+-- session.secure alone does not tell: a second header in clear makes core set it.
+local function in_handshake(session)
+	local conn = session.conn;
+	if not conn then return false; end
+	if session.secure == false then return true; end
+	if conn.starttls ~= false then return false; end
+	local socket = conn.socket and conn:socket();
+	return not (socket and socket.info and socket:info("protocol"));
+end
+
+-- A connection in the middle of a TLS handshake: nothing but this ends it for sure (seen on 13.0.1; 0.12 waits for its own
+-- time-outs).
+local function kill(conn)
+	if conn.socket and conn:socket() == nil then return; end -- gone already
+	if conn.on and conn.destroy then
+		conn:on("disconnect", "connection-timeout");
+		conn:destroy();
+	else
+		conn:close();
+	end
+end
+
+-- Once what has been written before is out.
+local function kill_soon(conn)
+	if timer then
+		timer.add_task(FLUSH_TIME, function () kill(conn); end);
+	else
+		kill(conn);
+	end
+end
+
 local function deny_stream(session)
-	if is_stream(session) and session.close then
+	if not is_stream(session) or session.destroyed then return; end
+	if in_handshake(session) and s2smanager then
+		-- Nothing that could be said would be protected.
+		kill_soon(session.conn);
+		s2smanager.destroy_session(session, DENIED_TEXT:format(latch.reason or "internal-error"));
+	elseif session.close then
 		session:close({ condition = "policy-violation", text = DENIED_TEXT:format(latch.reason or "internal-error") });
 	end
 end
@@ -230,7 +270,8 @@ local function start()
 	local lacking = module:require "needs".of_core(prosody, module, core_library);
 	if lacking then error({ text = lacking }); end
 	local new_guard = module:require "guard";
-	guard = new_guard(native, { each_stream = each_stream; all_streams = all_streams });
+	guard = new_guard(native, { each_stream = each_stream; all_streams = all_streams;
+		in_handshake = in_handshake; kill = kill; kill_soon = kill_soon });
 	guard.start(module.saved_state);
 end
 

@@ -65,6 +65,7 @@ ABSENT_RESULT = f"<db:result from='{ABSENT}' to='{LOCAL}'>"
 VERIFY = f"<db:verify from='{FEDERATED}' to='{LOCAL}'"
 SASL = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
 TLS = "xmlns='urn:ietf:params:xml:ns:xmpp-tls'"
+ERROR = "xmlns='urn:ietf:params:xml:ns:xmpp-streams'"
 MUC = "http://jabber.org/protocol/muc"
 PUBSUB = "http://jabber.org/protocol/pubsub"
 
@@ -90,7 +91,8 @@ def strangers():
     yield of(PRETENDER, "auth-deep", "<auth/> with a deep tree", one(f"<auth {SASL} mechanism='EXTERNAL'>", shapes.DEEP, "</auth>"))
     yield of(PRETENDER, "features", "features for us, many children", one("<stream:features>", shapes.CHILDREN, "</stream:features>"))
     yield of(PRETENDER, "unknown", "an unknown element, deep", one("<what xmlns='urn:what'>", shapes.DEEP, "</what>"))
-    yield of(PRETENDER, "error", "a stream error with a long text", one("<stream:error>", shapes.TEXT, "</stream:error>"))
+    yield of(PRETENDER, "error", "a stream error with a long text", one(f"<stream:error><text {ERROR}>", shapes.TEXT, "</text></stream:error>"))
+    yield of(PRETENDER, "errors", "stream errors, one after the other", flood("<stream:error/>"), FLOOD)
     yield of(PRETENDER, "bidi", "<bidi/> with many attributes", one("<bidi xmlns='urn:xmpp:bidi'", shapes.ATTRIBUTES, "/>"))
     yield of(PRETENDER, "result-text", "key of apostrophes", one(RESULT, shapes.APOSTROPHES, "</db:result>"), twin="2")
     yield of(BESIDE, "result-text", "key of apostrophes", one(RESULT, shapes.APOSTROPHES, "</db:result>"), twin="2")
@@ -227,6 +229,7 @@ def answers():
     yield of(ANSWER, "proceed", "<proceed/> with a long text", one(f"<proceed {TLS}>", shapes.TEXT, "</proceed>"))
     yield of(ANSWER, "failure", "<failure/> of SASL with a long text", one(f"<failure {SASL}><not-authorized/><text>", shapes.TEXT, "</text></failure>"))
     yield of(ANSWER, "error", "a stream error with many children", one("<stream:error>", shapes.CHILDREN, "</stream:error>"))
+    yield of(ANSWER, "error-text", "a stream error with a long text", one(f"<stream:error><text {ERROR}>", shapes.TEXT, "</text></stream:error>"))
     answer = f"<db:result from='answers.test' to='{LOCAL}' type='%s'"
     yield of(ANSWER_KEY, "invalid", "our key is invalid, with a long text", one(answer % "invalid" + ">", shapes.TEXT, "</db:result>"))
     yield of(ANSWER_KEY, "error", "our key cannot be verified, many children", one(answer % "error" + ">", shapes.CHILDREN, "</db:result>"))

@@ -1,0 +1,65 @@
+-- What is said when a stream ends.
+--
+-- By the peer (RFC 6120 4.9): core hands it past all filters to the log, twice, and to every sender whose stanza still waits for the
+-- stream, as long as it is and as often as it comes (0.12.3, 13.0.1).
+--
+-- By us: a word during the TLS handshake would go out in clear. Core's own time-outs do not look.
+
+local s2smanager = require "core.s2smanager";
+
+local SAID_MAX = 300; -- bytes
+
+-- Cut at the beginning of a character of UTF-8, because of what is not UTF-8 Prosody's logger escapes every byte. On one line.
+local function cut(text)
+	if type(text) ~= "string" then return text; end
+	if #text > SAID_MAX then
+		local last = SAID_MAX;
+		for _ = 1, 3 do
+			local byte = text:byte(last + 1);
+			if byte < 128 or byte > 191 then break; end
+			last = last - 1;
+		end
+		text = text:sub(1, last).."...";
+	end
+	return (text:gsub("%c+", " "));
+end
+
+local function cut_all(...)
+	local said = table.pack(...);
+	for i = 1, said.n do said[i] = cut(said[i]); end
+	return table.unpack(said, 1, said.n);
+end
+
+local function text_of(reason)
+	if type(reason) == "table" then reason = reason.text or reason.condition; end
+	return type(reason) == "string" and reason or nil;
+end
+
+-- in_handshake(session): see the latch. Returns the handler of s2s-created, before the peer has said anything.
+local function new_farewell(in_handshake)
+	return function (event)
+		local session = event.session;
+		local log, close = session.log, session.close;
+		if not log or not close then return; end
+
+		function session.log(level, message, ...)
+			if level == "info" or level == "warn" then
+				-- What has ended goes on saying so for as long as the parser has something left to read.
+				if session.destroyed then level = "debug"; end
+				return log(level, message, cut_all(...));
+			end
+			return log(level, message, ...);
+		end
+
+		function session.close(self, reason, remote_reason, bounce_reason, ...)
+			remote_reason = cut(remote_reason);
+			if in_handshake(self) then
+				s2smanager.destroy_session(self, remote_reason or text_of(reason), bounce_reason); -- its connection is cut in a moment, see limits
+				return;
+			end
+			return close(self, reason, remote_reason, bounce_reason, ...);
+		end
+	end;
+end
+
+return new_farewell;
