@@ -34,6 +34,7 @@ void s2sp_config_free(struct s2sp_config *config) {
 	s2sp_policy_free(config->policy);
 	drop(config, config->draft.additional);
 	drop(config, config->draft.pins);
+	drop(config, config->draft.crls);
 	s2sp_issues_end(&config->issues);
 	drop(config, config);
 }
@@ -225,6 +226,7 @@ enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struc
 	if (status == S2SP_STATUS_OK)
 		status = s2sp_config_limits_finish(config);
 	config->policy->table = table;
+	config->policy->crls = options->crls;
 	if (status == S2SP_STATUS_OK)
 		status = s2sp_config_judge_host(config, options);
 	if (status == S2SP_STATUS_OK && s2sp_issues_has_error(&config->issues))

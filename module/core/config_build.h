@@ -34,6 +34,8 @@ enum s2sp_partner_key {
 	S2SP_KEY_DIALBACK,
 	S2SP_KEY_TRUST_ANCHORS,
 	S2SP_KEY_PINNED_KEYS,
+	S2SP_KEY_CRLS,
+	S2SP_KEY_REVOCATION,
 	S2SP_KEY_CONNECTION_LIMIT,
 	S2SP_KEY_KEEPALIVE,
 	S2SP_KEY_PROXY,
@@ -47,6 +49,7 @@ enum s2sp_open {
 	S2SP_OPEN_NOTHING = 0,
 	S2SP_OPEN_ADDITIONAL_DOMAINS,
 	S2SP_OPEN_PINNED_KEYS,
+	S2SP_OPEN_CRLS,
 	S2SP_OPEN_USERS,
 };
 
@@ -63,6 +66,8 @@ struct s2sp_draft {
 	size_t additional_capacity;
 	struct s2sp_pin *pins;
 	size_t pin_capacity;
+	struct s2sp_text *crls;
+	size_t crl_capacity;
 };
 
 struct s2sp_config {
@@ -130,6 +135,7 @@ enum s2sp_status s2sp_config_set_access(struct s2sp_config *config, const struct
 /* Items of the open list or map. */
 enum s2sp_status s2sp_config_add_domain(struct s2sp_config *config, const struct s2sp_value *value);
 enum s2sp_status s2sp_config_add_pin(struct s2sp_config *config, const struct s2sp_value *value);
+enum s2sp_status s2sp_config_add_crl(struct s2sp_config *config, const struct s2sp_value *value);
 enum s2sp_status s2sp_config_add_user(struct s2sp_config *config, const struct s2sp_value *value);
 
 enum s2sp_status s2sp_config_set_domain(struct s2sp_config *config, const struct s2sp_value *value, bool *taken);

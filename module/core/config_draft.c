@@ -106,6 +106,31 @@ static enum s2sp_status check_certificates(struct s2sp_config *config, enum s2sp
 									  });
 }
 
+static enum s2sp_status check_revocation(struct s2sp_config *config) {
+	static const struct s2sp_value off = { .kind = S2SP_VALUE_STRING, .string = { "off", 3 } };
+	static const struct s2sp_value required = { .kind = S2SP_VALUE_STRING, .string = { "required", 8 } };
+	struct s2sp_draft *draft = &config->draft;
+	bool lists = has(draft, S2SP_KEY_CRLS), demanded = draft->partner.revocation == S2SP_REVOCATION_REQUIRED;
+	if (lists && draft->partner.revocation == S2SP_REVOCATION_OFF)
+		return s2sp_config_report(config, &(struct s2sp_finding){
+											  .severity = S2SP_SEVERITY_WARNING,
+											  .code = "unused-crls",
+											  .key = "revocation",
+											  .value = &off,
+											  .expected = "nobody looks at crls then; remove one of the two, or set \"if_known\" or "
+														  "\"required\"",
+										  });
+	if ((draft->faulty & 1u << S2SP_KEY_TLS) != 0 || draft->tls != S2SP_NOT_SUPPORTED || (!lists && !demanded))
+		return S2SP_STATUS_OK;
+	return s2sp_config_report(config, &(struct s2sp_finding){
+										  .code = "certificate-without-tls",
+										  .key = demanded ? "revocation" : "crls",
+										  .value = demanded ? &required : NULL,
+										  .expected = "no certificate is ever seen with tls = \"not_supported\"; "
+													  "remove it, or set tls = \"required\"",
+									  });
+}
+
 /* What follows from the partner type where nothing was written (and one thing that must not be written). */
 static enum s2sp_status check_type(struct s2sp_config *config) {
 	static const struct s2sp_value automatic = { .kind = S2SP_VALUE_STRING, .string = { "automatic", 9 } };
@@ -140,6 +165,7 @@ static uint8_t given_bits(const struct s2sp_draft *draft) {
 		{ S2SP_KEY_KEEPALIVE, S2SP_GIVEN_KEEPALIVE },
 		{ S2SP_KEY_PRESENCE_AUTHORIZATION, S2SP_GIVEN_PRESENCE_AUTHORIZATION },
 		{ S2SP_KEY_GROUP_CHAT, S2SP_GIVEN_GROUP_CHAT },
+		{ S2SP_KEY_REVOCATION, S2SP_GIVEN_REVOCATION },
 	};
 	unsigned bits = 0;
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
@@ -168,6 +194,14 @@ static enum s2sp_status keep_lists(struct s2sp_config *config) {
 		memcpy(pins, draft->pins, size);
 		partner->pins = pins;
 	}
+	if (partner->crl_count > 0) {
+		size_t size = partner->crl_count * sizeof(*draft->crls);
+		struct s2sp_text *crls = s2sp_arena_take(arena, size);
+		if (crls == NULL)
+			return S2SP_STATUS_NO_MEMORY;
+		memcpy(crls, draft->crls, size);
+		partner->crls = crls;
+	}
 	return S2SP_STATUS_OK;
 }
 
@@ -179,6 +213,8 @@ enum s2sp_status s2sp_config_draft_finish(struct s2sp_config *config) {
 		status = check_certificates(config, S2SP_KEY_TRUST_ANCHORS, "trust_anchors");
 	if (status == S2SP_STATUS_OK)
 		status = check_certificates(config, S2SP_KEY_PINNED_KEYS, "pinned_keys");
+	if (status == S2SP_STATUS_OK)
+		status = check_revocation(config);
 	if (status == S2SP_STATUS_OK)
 		status = check_type(config);
 	if (status == S2SP_STATUS_OK)

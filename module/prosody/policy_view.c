@@ -58,6 +58,12 @@ static void set_lists(lua_State *L, const struct s2sp_partner *partner) {
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_setfield(L, -2, "pinned_keys");
+	lua_createtable(L, (int)partner->crl_count, 0);
+	for (uint32_t i = 0; i < partner->crl_count; i++) {
+		lua_pushlstring(L, partner->crls[i].bytes, partner->crls[i].length);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, -2, "crls");
 	lua_pushinteger(L, partner->pin_count);
 	lua_setfield(L, -2, "pins");
 }
@@ -87,6 +93,7 @@ static void set_given(lua_State *L, const struct s2sp_partner *partner) {
 		{ "keepalive", S2SP_GIVEN_KEEPALIVE },
 		{ "presence_authorization", S2SP_GIVEN_PRESENCE_AUTHORIZATION },
 		{ "group_chat", S2SP_GIVEN_GROUP_CHAT },
+		{ "revocation", S2SP_GIVEN_REVOCATION },
 	};
 	lua_newtable(L);
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
@@ -100,7 +107,7 @@ void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const
 						   enum s2sp_match match) {
 	uint32_t limit = partner->connection_limit;
 	luaL_checkstack(L, 8, NULL);
-	lua_createtable(L, 0, 24);
+	lua_createtable(L, 0, 27);
 	set_text(L, "name", partner->name);
 	set_text(L, "description", partner->description);
 	set_text(L, "place", partner->place);
@@ -114,6 +121,8 @@ void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const
 	set_lists(L, partner);
 	if (partner->trust_anchors.length > 0)
 		set_text(L, "trust_anchors", partner->trust_anchors);
+	set_string(L, "revocation", s2sp_revocation_token(s2sp_policy_revocation(policy, partner)));
+	set_boolean(L, "host_crls", s2sp_policy_host_crls(policy, partner));
 	lua_pushinteger(L, limit > 0 ? limit : s2sp_policy_limits(policy)->partner_connections);
 	lua_setfield(L, -2, "connection_limit");
 	set_boolean(L, "keepalive", partner->keepalive);
