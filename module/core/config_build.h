@@ -67,7 +67,7 @@ struct s2sp_draft {
 	struct s2sp_pin *pins;
 	size_t pin_capacity;
 	struct s2sp_text *crls;
-	size_t crl_capacity;
+	size_t crl_count, crl_capacity;
 };
 
 struct s2sp_config {

@@ -198,14 +198,14 @@ enum s2sp_status s2sp_config_add_crl(struct s2sp_config *config, const struct s2
 	if (value->string.length == 0 || memchr(value->string.bytes, '\0', value->string.length) != NULL)
 		return s2sp_config_refuse(config, "bad-path", value,
 								  "must be the path of a file of revocation lists, or a pattern such as \"crls/*.crl\"");
-	if (draft->partner.crl_count == draft->crl_capacity) {
+	if (draft->crl_count == draft->crl_capacity) {
 		void *grown = grow(config, draft->crls, &draft->crl_capacity, sizeof(*draft->crls));
 		if (grown == NULL)
 			return S2SP_STATUS_NO_MEMORY;
 		draft->crls = grown;
 	}
-	status = s2sp_arena_copy(s2sp_config_arena(config), value->string, &draft->crls[draft->partner.crl_count]);
+	status = s2sp_arena_copy(s2sp_config_arena(config), value->string, &draft->crls[draft->crl_count]);
 	if (status == S2SP_STATUS_OK)
-		draft->partner.crl_count++;
+		draft->crl_count++;
 	return status;
 }

@@ -8,6 +8,7 @@ void s2sp_config_draft_begin(struct s2sp_config *config) {
 	draft->sasl = S2SP_REQUIRED;
 	draft->dialback = false;
 	draft->given = draft->faulty = 0;
+	draft->crl_count = 0;
 }
 
 static bool given(const struct s2sp_draft *draft, enum s2sp_partner_key key) {
@@ -194,12 +195,13 @@ static enum s2sp_status keep_lists(struct s2sp_config *config) {
 		memcpy(pins, draft->pins, size);
 		partner->pins = pins;
 	}
-	if (partner->crl_count > 0) {
-		size_t size = partner->crl_count * sizeof(*draft->crls);
-		struct s2sp_text *crls = s2sp_arena_take(arena, size);
+	if (draft->crl_count > 0) {
+		size_t size = draft->crl_count * sizeof(*draft->crls);
+		struct s2sp_crl_names *crls = s2sp_arena_take(arena, sizeof(*crls) + size);
 		if (crls == NULL)
 			return S2SP_STATUS_NO_MEMORY;
-		memcpy(crls, draft->crls, size);
+		crls->count = draft->crl_count;
+		memcpy(crls->names, draft->crls, size);
 		partner->crls = crls;
 	}
 	return S2SP_STATUS_OK;

@@ -117,7 +117,7 @@ static enum s2sp_status set_crls(struct s2sp_config *config, const struct s2sp_v
 	if (value->kind != S2SP_VALUE_STRING)
 		return open_list(config, value, S2SP_OPEN_CRLS, "must be a list of files or patterns: { \"crls/fabrikam-*.crl\" }", taken);
 	enum s2sp_status status = s2sp_config_add_crl(config, value);
-	*taken = config->draft.partner.crl_count > 0;
+	*taken = config->draft.crl_count > 0;
 	return status;
 }
 

@@ -42,6 +42,12 @@ enum s2sp_partner_setting {
 	S2SP_GIVEN_REVOCATION = 128,
 };
 
+/* Paths and patterns of files of revocation lists, as written. */
+struct s2sp_crl_names {
+	size_t count;
+	struct s2sp_text names[];
+};
+
 /* Sealed: everything is owned by the table it was found in (or by the policy, for the default policy). */
 struct s2sp_partner {
 	/* What streams and stanzas are judged by, side by side. */
@@ -58,12 +64,11 @@ struct s2sp_partner {
 	bool group_chat;
 	uint8_t revocation; /* enum s2sp_revocation, as written */
 	uint32_t additional_count;
-	uint32_t crl_count;
 	const struct s2sp_pin *pins;
 	struct s2sp_text name;        /* canonical primary domain; "unlisted" for the default policy */
 	struct s2sp_text description; /* as written; may be empty */
 	struct s2sp_text place;       /* where it was written: "s2s_partners[3]", "partners.d/eu.cfg.lua[12]" */
-	const struct s2sp_text *crls; /* paths and patterns of lists, as written */
+	const struct s2sp_crl_names *crls; /* NULL: none */
 	const struct s2sp_text *additional; /* canonical, wildcards as "*.fabrikam.com", in the order written */
 	struct s2sp_text proxy_host;        /* canonical domain or IP literal; empty: ask DNS */
 };

@@ -413,12 +413,12 @@ static enum s2sp_status step(struct s2sp_crl_reader *reader, struct s2sp_crl_fil
 		return decode(reader, message, size);
 	if (reader->list != NULL)
 		return read_entries(reader, message, size);
-	if (reader->text.left > 0 && reader->number >= S2SP_CRL_LISTS_MAX)
-		return refuse(reader, "is one too many; a file may hold 1000", message, size);
 	bool der = reader->text.left > 0 && (reader->number > 0 ? reader->bytes[0] == 0x30 : reader->text.at[0] == 0x30);
+	const unsigned char *begin = der ? NULL : find(reader->text, BEGIN_MARK);
+	if ((der || begin != NULL) && reader->number >= S2SP_CRL_LISTS_MAX)
+		return refuse(reader, "is the last of 1000 that a file may hold, and there are more; name several files", message, size);
 	if (der)
 		return next_der(reader, message, size);
-	const unsigned char *begin = find(reader->text, BEGIN_MARK);
 	return begin != NULL ? next_pem(reader, begin, message, size) : finish_file(reader, file, message, size);
 }
 

@@ -9,6 +9,7 @@
 
 #include "../core/s2sp.h"
 #include "../ident/certificate.h"
+#include "crls.h"
 
 #define S2SP_LUA_TRUST_STORE "s2s_partners.trust_store"
 
@@ -27,18 +28,26 @@ struct s2sp_trust_store *s2sp_lua_test_trust_store(lua_State *L, int index);
  */
 void s2sp_lua_push_peer_chain(lua_State *L, int session, bool finished);
 
+/* What a chain is judged for; all of it borrowed. */
+struct s2sp_lua_peer {
+	struct s2sp_text domain; /* canonical */
+	const struct s2sp_pin *pins;
+	size_t pin_count;
+	enum s2sp_revocation revocation;
+	const struct s2sp_lua_crls *crls; /* NULL: none */
+	time_t now;
+};
+
 /*
- * The verdict on the chain at `chain_index`: a list of PEM or DER texts; an empty one and nil mean that nothing was presented. `domain` is
- * canonical. UNKNOWN for a value that is no list, and for want of memory. Leaves the stack as it was. May throw for want of
+ * The verdict on the chain at `chain_index`: a list of PEM or DER texts; an empty one and nil mean that nothing was presented.
+ * UNKNOWN for a value that is no list, and for want of memory. Leaves the stack as it was. May throw for want of
  * memory only, and holds nothing when it does.
  */
 enum s2sp_certificate_verdict s2sp_lua_judge_peer(lua_State *L, int chain_index, struct s2sp_trust_store *store,
-												  struct s2sp_text domain, const struct s2sp_pin *pins, size_t pin_count,
-												  time_t now);
+												  const struct s2sp_lua_peer *peer);
 /* The same, and pushes a table for the operator: see push_report. */
 enum s2sp_certificate_verdict s2sp_lua_judge_peer_report(lua_State *L, int chain_index, struct s2sp_trust_store *store,
-														 struct s2sp_text domain, const struct s2sp_pin *pins, size_t pin_count,
-														 time_t now);
+														 const struct s2sp_lua_peer *peer);
 
 /* own_certificate(text, domain): see certificate_own.c. */
 int s2sp_lua_own_certificate(lua_State *L);
@@ -55,10 +64,8 @@ enum s2sp_certificate_verdict s2sp_lua_judge_peer_known(lua_State *L, int store,
 														const struct s2sp_pin *pins, size_t pin_count, time_t now);
 
 /* Pushes the report of a chain that is known to be valid; false, and nothing pushed, when it is not. */
-bool s2sp_lua_recall_report(lua_State *L, int store, int chain, struct s2sp_text domain, const struct s2sp_pin *pins,
-							size_t pin_count, time_t now);
+bool s2sp_lua_recall_report(lua_State *L, int store, int chain, const struct s2sp_lua_peer *peer);
 /* Keeps the report on top of the stack, which stays there: of a valid chain, judged at `now`. */
-void s2sp_lua_remember_report(lua_State *L, int store, int chain, struct s2sp_text domain, const struct s2sp_pin *pins,
-							  size_t pin_count, time_t now);
+void s2sp_lua_remember_report(lua_State *L, int store, int chain, const struct s2sp_lua_peer *peer);
 
 #endif

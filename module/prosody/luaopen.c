@@ -2,6 +2,7 @@
 #include "authorise.h"
 #include "certificate.h"
 #include "counters.h"
+#include "crls.h"
 #include "explain.h"
 #include "handler.h"
 #include "policy.h"
@@ -104,6 +105,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	s2sp_lua_open_stream(L);
 	merge(L);
 	s2sp_lua_open_certificate(L);
+	merge(L);
+	s2sp_lua_open_crls(L);
 	merge(L);
 	s2sp_lua_open_limits(L);
 	merge(L);

@@ -58,9 +58,9 @@ static void set_lists(lua_State *L, const struct s2sp_partner *partner) {
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_setfield(L, -2, "pinned_keys");
-	lua_createtable(L, (int)partner->crl_count, 0);
-	for (uint32_t i = 0; i < partner->crl_count; i++) {
-		lua_pushlstring(L, partner->crls[i].bytes, partner->crls[i].length);
+	lua_newtable(L);
+	for (size_t i = 0; partner->crls != NULL && i < partner->crls->count; i++) {
+		lua_pushlstring(L, partner->crls->names[i].bytes, partner->crls->names[i].length);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_setfield(L, -2, "crls");
