@@ -12,7 +12,7 @@ local certmanager = require_either "core.certmanager";
 local create_context, find_host_cert = certmanager.create_context, certmanager.find_host_cert;
 local resolve_relative_path = require_either "util.paths".resolve_relative_path;
 
-local function new_trust(native)
+local function new_trust(native, crls)
 	local function resolve(path)
 		return resolve_relative_path(prosody.paths.config or ".", path);
 	end
@@ -63,9 +63,9 @@ local function new_trust(native)
 
 	local trust = {};
 
-	-- { anchors = { [path as written] = store }, hosts = { [host] = store }, own = { [host] = files } } for these policies,
-	-- issues added to `issues`.
-	function trust.load(policies, issues)
+	-- { anchors = { [path as written] = store }, hosts = { [host] = store }, own = { [host] = files }, and what crls.load adds } for these
+	-- policies, issues added to `issues`. `patterns`: host -> what it names in s2s_partners_crls. `pause` (or nil): see commit.
+	function trust.load(policies, issues, patterns, pause)
 		local stores = { anchors = {}; hosts = {}; own = {} };
 		local seen = {};
 		for host, policy in pairs(policies) do
@@ -97,6 +97,7 @@ local function new_trust(native)
 				end
 			end
 		end
+		crls.load(stores, policies, patterns, issues, pause);
 		return stores;
 	end
 

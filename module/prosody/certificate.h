@@ -60,8 +60,7 @@ int s2sp_lua_open_certificate(lua_State *L);
  * the same domain and pins, is not verified again while none of its dates has passed: verifying costs a quarter of a
  * handshake. The store forgets when it is collected, and so with every commit. The report may be shared: do not change it.
  */
-enum s2sp_certificate_verdict s2sp_lua_judge_peer_known(lua_State *L, int store, int chain, struct s2sp_text domain,
-														const struct s2sp_pin *pins, size_t pin_count, time_t now);
+enum s2sp_certificate_verdict s2sp_lua_judge_peer_known(lua_State *L, int store, int chain, const struct s2sp_lua_peer *peer);
 
 /* Pushes the report of a chain that is known to be valid; false, and nothing pushed, when it is not. */
 bool s2sp_lua_recall_report(lua_State *L, int store, int chain, const struct s2sp_lua_peer *peer);

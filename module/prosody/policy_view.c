@@ -103,6 +103,30 @@ static void set_given(lua_State *L, const struct s2sp_partner *partner) {
 	lua_setfield(L, -2, "given");
 }
 
+static void add_pinned(lua_State *L, const struct s2sp_partner *partner) {
+	if (partner == NULL || partner->pin_count == 0)
+		return;
+	lua_createtable(L, 0, 2);
+	set_text(L, "name", partner->name);
+	lua_createtable(L, (int)partner->pin_count, 0);
+	for (uint32_t i = 0; i < partner->pin_count; i++) {
+		push_pin(L, &partner->pins[i]);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, -2, "pins");
+	lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+int s2sp_lua_pinned_partners(lua_State *L) {
+	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
+	const struct s2sp_partner *partner;
+	lua_newtable(L);
+	for (size_t i = 0; (partner = s2sp_partner_table_at(s2sp_policy_table(policy), i)) != NULL; i++)
+		add_pinned(L, partner);
+	add_pinned(L, s2sp_policy_default(policy));
+	return 1;
+}
+
 void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const struct s2sp_partner *partner,
 						   enum s2sp_match match) {
 	uint32_t limit = partner->connection_limit;
