@@ -56,6 +56,7 @@ enum s2sp_open {
 /* The partner (or default policy) that is being written. Strings are in the arena of the table (policy) already. */
 struct s2sp_draft {
 	struct s2sp_partner partner;
+	struct s2sp_partner_addenda addenda;
 	enum s2sp_requirement tls;
 	enum s2sp_requirement sasl;
 	bool dialback;

@@ -4,6 +4,7 @@
 void s2sp_config_draft_begin(struct s2sp_config *config) {
 	struct s2sp_draft *draft = &config->draft;
 	memset(&draft->partner, 0, sizeof(draft->partner));
+	memset(&draft->addenda, 0, sizeof(draft->addenda));
 	draft->tls = S2SP_REQUIRED;
 	draft->sasl = S2SP_REQUIRED;
 	draft->dialback = false;
@@ -174,6 +175,28 @@ static uint8_t given_bits(const struct s2sp_draft *draft) {
 	return (uint8_t)bits;
 }
 
+static enum s2sp_status keep_addenda(struct s2sp_draft *draft, struct s2sp_arena *arena) {
+	static const struct s2sp_partner_addenda none = { { NULL, 0 }, NULL, 0 };
+	draft->partner.addenda = &none;
+	if (draft->crl_count > 0) {
+		size_t size = draft->crl_count * sizeof(*draft->crls);
+		struct s2sp_text *crls = s2sp_arena_take(arena, size);
+		if (crls == NULL)
+			return S2SP_STATUS_NO_MEMORY;
+		memcpy(crls, draft->crls, size);
+		draft->addenda.crls = crls;
+		draft->addenda.crl_count = draft->crl_count;
+	}
+	if (draft->crl_count == 0 && draft->addenda.proxy_host.length == 0)
+		return S2SP_STATUS_OK;
+	struct s2sp_partner_addenda *addenda = s2sp_arena_take(arena, sizeof(*addenda));
+	if (addenda == NULL)
+		return S2SP_STATUS_NO_MEMORY;
+	*addenda = draft->addenda;
+	draft->partner.addenda = addenda;
+	return S2SP_STATUS_OK;
+}
+
 /* Moves the lists of the draft to where its strings are. */
 static enum s2sp_status keep_lists(struct s2sp_config *config) {
 	struct s2sp_draft *draft = &config->draft;
@@ -195,16 +218,7 @@ static enum s2sp_status keep_lists(struct s2sp_config *config) {
 		memcpy(pins, draft->pins, size);
 		partner->pins = pins;
 	}
-	if (draft->crl_count > 0) {
-		size_t size = draft->crl_count * sizeof(*draft->crls);
-		struct s2sp_crl_names *crls = s2sp_arena_take(arena, sizeof(*crls) + size);
-		if (crls == NULL)
-			return S2SP_STATUS_NO_MEMORY;
-		crls->count = draft->crl_count;
-		memcpy(crls->names, draft->crls, size);
-		partner->crls = crls;
-	}
-	return S2SP_STATUS_OK;
+	return keep_addenda(draft, arena);
 }
 
 enum s2sp_status s2sp_config_draft_finish(struct s2sp_config *config) {

@@ -42,10 +42,11 @@ enum s2sp_partner_setting {
 	S2SP_GIVEN_REVOCATION = 128,
 };
 
-/* Paths and patterns of files of revocation lists, as written. */
-struct s2sp_crl_names {
-	size_t count;
-	struct s2sp_text names[];
+/* What few partners have: it costs those that have none of it a pointer. */
+struct s2sp_partner_addenda {
+	struct s2sp_text proxy_host;  /* canonical domain or IP literal; empty: ask DNS */
+	const struct s2sp_text *crls; /* paths and patterns of files of revocation lists, as written */
+	size_t crl_count;
 };
 
 /* Sealed: everything is owned by the table it was found in (or by the policy, for the default policy). */
@@ -68,9 +69,8 @@ struct s2sp_partner {
 	struct s2sp_text name;        /* canonical primary domain; "unlisted" for the default policy */
 	struct s2sp_text description; /* as written; may be empty */
 	struct s2sp_text place;       /* where it was written: "s2s_partners[3]", "partners.d/eu.cfg.lua[12]" */
-	const struct s2sp_crl_names *crls; /* NULL: none */
+	const struct s2sp_partner_addenda *addenda; /* never NULL */
 	const struct s2sp_text *additional; /* canonical, wildcards as "*.fabrikam.com", in the order written */
-	struct s2sp_text proxy_host;        /* canonical domain or IP literal; empty: ask DNS */
 };
 
 struct s2sp_partner_table;

@@ -84,6 +84,6 @@ bool s2sp_policy_host_crls(const struct s2sp_policy *policy, const struct s2sp_p
 enum s2sp_revocation s2sp_policy_revocation(const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	if (partner->revocation != S2SP_REVOCATION_UNSET)
 		return (enum s2sp_revocation)partner->revocation;
-	bool lists = partner->crls != NULL || s2sp_policy_host_crls(policy, partner);
+	bool lists = partner->addenda->crl_count > 0 || s2sp_policy_host_crls(policy, partner);
 	return lists ? S2SP_REVOCATION_IF_KNOWN : S2SP_REVOCATION_OFF;
 }

@@ -152,7 +152,7 @@ bool s2sp_lua_push_crls(lua_State *L, int guard, struct s2sp_text host, const st
 						const struct s2sp_partner *partner, const struct s2sp_lua_crls **crls) {
 	int top = lua_gettop(L);
 	*crls = NULL;
-	bool own = partner->crls != NULL, wanted = own || s2sp_policy_host_crls(policy, partner);
+	bool own = partner->addenda->crl_count > 0, wanted = own || s2sp_policy_host_crls(policy, partner);
 	if (!wanted || s2sp_policy_revocation(policy, partner) == S2SP_REVOCATION_OFF) {
 		lua_pushnil(L);
 		return true;
@@ -184,7 +184,7 @@ bool s2sp_lua_crls_mention(lua_State *L, int report, const struct s2sp_lua_crls 
 }
 
 static void add_partner(lua_State *L, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
-	if (partner == NULL || (partner->crls == NULL && partner->revocation != S2SP_REVOCATION_REQUIRED))
+	if (partner == NULL || (partner->addenda->crl_count == 0 && partner->revocation != S2SP_REVOCATION_REQUIRED))
 		return;
 	lua_createtable(L, 0, 5);
 	lua_pushlstring(L, partner->place.bytes, partner->place.length);
@@ -196,8 +196,8 @@ static void add_partner(lua_State *L, const struct s2sp_policy *policy, const st
 	lua_pushboolean(L, s2sp_policy_host_crls(policy, partner));
 	lua_setfield(L, -2, "host_crls");
 	lua_newtable(L);
-	for (size_t i = 0; partner->crls != NULL && i < partner->crls->count; i++) {
-		lua_pushlstring(L, partner->crls->names[i].bytes, partner->crls->names[i].length);
+	for (size_t i = 0; i < partner->addenda->crl_count; i++) {
+		lua_pushlstring(L, partner->addenda->crls[i].bytes, partner->addenda->crls[i].length);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_setfield(L, -2, "patterns");

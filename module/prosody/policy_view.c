@@ -59,8 +59,8 @@ static void set_lists(lua_State *L, const struct s2sp_partner *partner) {
 	}
 	lua_setfield(L, -2, "pinned_keys");
 	lua_newtable(L);
-	for (size_t i = 0; partner->crls != NULL && i < partner->crls->count; i++) {
-		lua_pushlstring(L, partner->crls->names[i].bytes, partner->crls->names[i].length);
+	for (size_t i = 0; i < partner->addenda->crl_count; i++) {
+		lua_pushlstring(L, partner->addenda->crls[i].bytes, partner->addenda->crls[i].length);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_setfield(L, -2, "crls");
@@ -69,7 +69,7 @@ static void set_lists(lua_State *L, const struct s2sp_partner *partner) {
 }
 
 static void set_proxy(lua_State *L, const struct s2sp_partner *partner) {
-	struct s2sp_text host = partner->proxy_host;
+	struct s2sp_text host = partner->addenda->proxy_host;
 	if (host.length == 0)
 		return;
 	set_text(L, "proxy_host", host);

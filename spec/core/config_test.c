@@ -75,7 +75,7 @@ static void test_defaults(void **state) {
 	assert_int_equal(fabrikam->connection_limit, 0);
 	assert_true(fabrikam->presence_automatic);
 	assert_true(fabrikam->group_chat);
-	assert_int_equal(fabrikam->proxy_host.length, 0);
+	assert_int_equal(fabrikam->addenda->proxy_host.length, 0);
 	s2sp_partner_table_free(table);
 }
 
@@ -115,7 +115,7 @@ static void test_every_setting(void **state) {
 	assert_string_equal(fabrikam->additional[1].bytes, "xn--bcher-kva.example");
 	assert_string_equal(fabrikam->description.bytes, "Contract 2231");
 	assert_string_equal(fabrikam->trust_anchors.bytes, "certs/ca.pem");
-	assert_string_equal(fabrikam->proxy_host.bytes, "2001:db8::1");
+	assert_string_equal(fabrikam->addenda->proxy_host.bytes, "2001:db8::1");
 	assert_int_equal(fabrikam->proxy_port, 443);
 	assert_int_equal(fabrikam->pin_count, 2);
 	assert_int_equal(fabrikam->pins[0].sha256[0], 0xe3); /* the hash of nothing: e3b0c442...b855 */
