@@ -84,8 +84,8 @@ enum s2sp_status s2sp_crl_read_head(struct s2sp_crl *list) {
 	list->this_update = s2sp_openssl_time(X509_CRL_get0_lastUpdate(list->head));
 	const ASN1_TIME *next = X509_CRL_get0_nextUpdate(list->head);
 	list->next_update = next == NULL ? 0 : s2sp_openssl_time(next);
-	list->issuer = s2sp_openssl_name_hash(X509_CRL_get_issuer(list->head));
-	bool memory = s2sp_openssl_drain();
+	bool hashed = s2sp_openssl_name_hash(X509_CRL_get_issuer(list->head), &list->issuer);
+	bool memory = s2sp_openssl_drain() || !hashed;
 	if (list->useless == NULL && (list->this_update == 0 || (next != NULL && list->next_update == 0)))
 		list->useless = "the revocation list of its issuer has dates that cannot be read";
 	return memory ? S2SP_STATUS_NO_MEMORY : S2SP_STATUS_OK;

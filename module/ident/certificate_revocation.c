@@ -6,8 +6,10 @@
 #include "certificate_lists.h"
 #include "certificate_openssl.h"
 
-uint32_t s2sp_openssl_name_hash(const X509_NAME *name) {
-	return (uint32_t)X509_NAME_hash_ex(name, NULL, NULL, NULL);
+bool s2sp_openssl_name_hash(const X509_NAME *name, uint32_t *hash) {
+	int made = 0;
+	*hash = (uint32_t)X509_NAME_hash_ex(name, NULL, NULL, &made);
+	return made == 1;
 }
 
 size_t s2sp_openssl_serial(const ASN1_INTEGER *serial, unsigned char *bytes, size_t capacity) {
@@ -25,8 +27,7 @@ size_t s2sp_openssl_serial(const ASN1_INTEGER *serial, unsigned char *bytes, siz
 	return used;
 }
 
-/* Whether `key` has signed the list, in *good. */
-static enum s2sp_status verify(struct s2sp_crl *list, EVP_PKEY *key, bool *good) {
+static enum s2sp_status verify_once(struct s2sp_crl *list, EVP_PKEY *key, bool *good) {
 	const ASN1_BIT_STRING *signature = NULL;
 	const X509_ALGOR *algorithm = NULL;
 	X509_CRL_get0_signature(list->head, &signature, &algorithm);
@@ -44,6 +45,29 @@ static enum s2sp_status verify(struct s2sp_crl *list, EVP_PKEY *key, bool *good)
 	*good = ASN1_item_verify(ASN1_ITEM_rptr(ASN1_ANY), algorithm, signature, whole, key) == 1;
 	ASN1_TYPE_free(whole);
 	return s2sp_openssl_drain() && !*good ? S2SP_STATUS_NO_MEMORY : S2SP_STATUS_OK;
+}
+
+/* Whether there is memory for what verifying takes. */
+static bool has_memory(const struct s2sp_crl *list) {
+	void *block = OPENSSL_malloc(list->signed_size);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	bool has = block != NULL && context != NULL;
+	OPENSSL_free(block);
+	EVP_MD_CTX_free(context);
+	s2sp_openssl_drain();
+	return has;
+}
+
+/*
+ * Whether `key` has signed the list, in *good. OpenSSL does not always say that it ran out of memory; a list that is taken for a forged one
+ * then would revoke nobody. So what is not good is looked at twice.
+ */
+static enum s2sp_status verify(struct s2sp_crl *list, EVP_PKEY *key, bool *good) {
+	enum s2sp_status status = verify_once(list, key, good);
+	if (status != S2SP_STATUS_OK || *good)
+		return status;
+	status = verify_once(list, key, good);
+	return status == S2SP_STATUS_OK && !*good && !has_memory(list) ? S2SP_STATUS_NO_MEMORY : status;
 }
 
 static bool recall(struct s2sp_crl *list, const struct s2sp_pin *pin, bool *good) {
@@ -174,7 +198,8 @@ static enum s2sp_status ask(struct look *look, struct s2sp_crl *list) {
 /* OK, NO_MEMORY, or INVALID for a serial number that is too long to be looked for. */
 static enum s2sp_status look_up(struct look *look, const struct s2sp_certificate_question *question) {
 	const X509_NAME *name = X509_get_issuer_name(look->certificate);
-	look->issuer_hash = s2sp_openssl_name_hash(name);
+	if (!s2sp_openssl_name_hash(name, &look->issuer_hash))
+		return S2SP_STATUS_NO_MEMORY;
 	look->serial_length =
 		s2sp_openssl_serial(X509_get0_serialNumber(look->certificate), look->serial, sizeof(look->serial));
 	if (look->serial_length == 0)
@@ -184,9 +209,10 @@ static enum s2sp_status look_up(struct look *look, const struct s2sp_certificate
 		const struct s2sp_crl_file *file = question->crls[i];
 		for (size_t j = 0; j < file->count; j++) {
 			struct s2sp_crl *list = file->lists[j];
-			if (list->issuer != look->issuer_hash || X509_NAME_cmp(X509_CRL_get_issuer(list->head), name) != 0)
-				continue;
-			enum s2sp_status status = ask(look, list);
+			int order = list->issuer == look->issuer_hash ? X509_NAME_cmp(X509_CRL_get_issuer(list->head), name) : 1;
+			if (order == -2)
+				return S2SP_STATUS_NO_MEMORY;
+			enum s2sp_status status = order == 0 ? ask(look, list) : S2SP_STATUS_OK;
 			if (status != S2SP_STATUS_OK)
 				return status;
 		}
@@ -256,7 +282,12 @@ void s2sp_revocation_links(STACK_OF(X509) * chain, struct s2sp_certificate_repor
 		unsigned char *link = report->links + report->link_bytes;
 		if (sizeof(report->links) - report->link_bytes < 5 + S2SP_LINK_SERIAL_MAX)
 			return;
-		uint32_t issuer = s2sp_openssl_name_hash(X509_get_issuer_name(certificate));
+		uint32_t issuer;
+		if (!s2sp_openssl_name_hash(X509_get_issuer_name(certificate), &issuer)) {
+			report->links[0] = 0; /* cannot be read, so it may be anything */
+			report->link_bytes = 1;
+			return;
+		}
 		memcpy(link, &issuer, sizeof(issuer));
 		link[4] = (unsigned char)s2sp_openssl_serial(X509_get0_serialNumber(certificate), link + 5, S2SP_LINK_SERIAL_MAX);
 		report->link_bytes += 5u + link[4];

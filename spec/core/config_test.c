@@ -102,6 +102,11 @@ static void test_every_setting(void **state) {
 	add(config, 1, PIN);
 	add(config, 2, OTHER_PIN);
 	s2sp_config_end(config);
+	set(config, "crls", table_value());
+	add(config, 1, "crls/a.crl");
+	add(config, 2, "crls/b-*.crl");
+	s2sp_config_end(config);
+	set_word(config, "revocation", "required");
 	set(config, "connection_limit", number_value(7));
 	set(config, "keepalive", boolean_value(true));
 	set_word(config, "proxy", "[2001:DB8::1]:443");
@@ -123,7 +128,10 @@ static void test_every_setting(void **state) {
 	assert_int_equal(fabrikam->connection_limit, 7);
 	assert_int_equal(fabrikam->type, S2SP_PUBLIC_UNVERIFIED);
 	assert_int_equal(fabrikam->row->methods, S2SP_METHOD_SASL | S2SP_METHOD_TLS_DIALBACK);
-	assert_int_equal(fabrikam->given, 127 & ~S2SP_GIVEN_TLS);
+	assert_int_equal(fabrikam->addenda->crl_count, 2);
+	assert_string_equal(fabrikam->addenda->crls[1].bytes, "crls/b-*.crl");
+	assert_int_equal(fabrikam->revocation, S2SP_REVOCATION_REQUIRED);
+	assert_int_equal(fabrikam->given, 255 & ~S2SP_GIVEN_TLS);
 	assert_true(fabrikam->keepalive);
 	assert_false(fabrikam->presence_automatic);
 	assert_true(fabrikam->group_chat);
@@ -292,6 +300,10 @@ static enum s2sp_status feed_table(struct s2sp_config *config, bool faulty) {
 		TRY(add(config, 1, PIN));
 		TRY(add(config, 2, PIN));
 		TRY(s2sp_config_end(config));
+		TRY(set(config, "crls", table_value()));
+		for (size_t j = 1; j <= 6; j++)
+			TRY(add(config, j, "crls/a.crl"));
+		TRY(s2sp_config_end(config));
 		TRY(set_word(config, "proxy", "edge.example"));
 		TRY(set_word(config, "description", "some text that takes room in the arena of the table"));
 		TRY(set_word(config, "trust_anchors", "certs/ca.pem"));
@@ -320,6 +332,8 @@ static enum s2sp_status feed_policy(struct s2sp_config *config) {
 	TRY(set_word(config, "partner_type", "public_unverified"));
 	TRY(set(config, "pinned_keys", table_value()));
 	TRY(add(config, 1, PIN));
+	TRY(s2sp_config_end(config));
+	TRY(set_word(config, "crls", "crls/a.crl"));
 	TRY(s2sp_config_begin_limits(config, &table));
 	TRY(set(config, "partner_connections", number_value(2000)));
 	TRY(s2sp_config_begin_external_access(config, &table));
