@@ -49,8 +49,10 @@ enum s2sp_certificate_verdict s2sp_lua_judge_peer(lua_State *L, int chain_index,
 enum s2sp_certificate_verdict s2sp_lua_judge_peer_report(lua_State *L, int chain_index, struct s2sp_trust_store *store,
 														 const struct s2sp_lua_peer *peer);
 
-/* own_certificate(text, domain): see certificate_own.c. */
+/* own_certificate, own_chain, certificate_pins: see certificate_own.c. */
 int s2sp_lua_own_certificate(lua_State *L);
+int s2sp_lua_own_chain(lua_State *L);
+int s2sp_lua_certificate_pins(lua_State *L);
 
 /* Pushes a table of functions for Lua: trust_store, judge_certificate, peer_chain. */
 int s2sp_lua_open_certificate(lua_State *L);

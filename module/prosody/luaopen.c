@@ -96,7 +96,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{ "install_host", install_host }, { "install_global", install_global },
 		{ "stanza_filter", s2sp_lua_stanza_filter }, { "trust_anchors", trust_anchors },
-		{ "own_certificate", s2sp_lua_own_certificate }, { NULL, NULL },
+		{ "own_certificate", s2sp_lua_own_certificate }, { "own_chain", s2sp_lua_own_chain },
+		{ "certificate_pins", s2sp_lua_certificate_pins }, { NULL, NULL },
 	};
 	luaL_checkversion(L);
 	luaL_newlib(L, functions);
