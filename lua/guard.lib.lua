@@ -36,8 +36,7 @@ local function new_guard(native, latch)
 	};
 	local options = module:require "options";
 	local report = module:require "report" (native);
-	local crls = module:require "crls" (native);
-	local trust = module:require "trust" (native, crls);
+	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
 	local limits = module:require "limits" (guard, native, latch);
 	local proxy = module:require "proxy" ();
@@ -72,7 +71,7 @@ local function new_guard(native, latch)
 
 	local rejudge = module:require "rejudge" (guard, native, latch, limits, module:require "queue", detached);
 
-	local crl_watch = crls.watch(guard, { latch = latch; rejudge = rejudge; expiry = expiry });
+	local crl_watch = trust.crls.watch(guard, { latch = latch; rejudge = rejudge; expiry = expiry });
 	limits.tick = function ()
 		expiry.tick();
 		crl_watch.tick();

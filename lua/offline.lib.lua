@@ -69,7 +69,7 @@ local function new_offline(native)
 
 	local function compile()
 		local options = module:require "options";
-		local trust = module:require "trust" (native, module:require "crls" (native));
+		local trust = module:require "trust" (native);
 		local commit = module:require "commit" (native, options, trust);
 		return commit.compile_all(), commit.state;
 	end

@@ -12,7 +12,9 @@ local certmanager = require_either "core.certmanager";
 local create_context, find_host_cert = certmanager.create_context, certmanager.find_host_cert;
 local resolve_relative_path = require_either "util.paths".resolve_relative_path;
 
-local function new_trust(native, crls)
+local function new_trust(native)
+	local crls = module:require "crls" (native);
+
 	local function resolve(path)
 		return resolve_relative_path(prosody.paths.config or ".", path);
 	end
@@ -61,7 +63,7 @@ local function new_trust(native, crls)
 		end
 	end
 
-	local trust = {};
+	local trust = { crls = crls };
 
 	-- { anchors = { [path as written] = store }, hosts = { [host] = store }, own = { [host] = files }, and what crls.load adds } for these
 	-- policies, issues added to `issues`. `patterns`: host -> what it names in s2s_partners_crls. `pause` (or nil): see commit.
