@@ -68,6 +68,11 @@ static bool has_issued(X509 *issuer, X509 *certificate) {
 	return X509_check_issued(issuer, certificate) == X509_V_OK;
 }
 
+/* Its own issuer, whatever its key may be used for. */
+static bool is_self_signed(X509 *certificate) {
+	return (X509_get_extension_flags(certificate) & EXFLAG_SS) != 0;
+}
+
 /* Follows the issuers through the file, each certificate once. */
 static void follow(struct file *file) {
 	bool more = true;
@@ -75,7 +80,7 @@ static void follow(struct file *file) {
 	while (more) {
 		more = false;
 		X509 *last = file->certificates[file->top];
-		for (size_t i = 1; i < file->count && !more && !has_issued(last, last); i++) {
+		for (size_t i = 1; i < file->count && !more && !is_self_signed(last); i++) {
 			if (file->in_chain[i] || !has_issued(file->certificates[i], last))
 				continue;
 			file->in_chain[i] = more = true;
@@ -129,7 +134,7 @@ static void check_usage(struct file *file) {
 /* The chain does not end where it should; false when that is not what is wrong. */
 static bool check_end(struct file *file, int error_depth) {
 	X509 *last = file->certificates[file->top];
-	bool ends_itself = has_issued(last, last);
+	bool ends_itself = is_self_signed(last);
 	if (ends_itself && file->top == 0) {
 		add(file, S2SP_OWN_SELF_SIGNED, 0);
 	} else if (ends_itself) {

@@ -160,6 +160,8 @@ static void chains(void **state) {
 	finds("unknown-authority 2");
 	JUDGE(maker_make((struct recipe){ .names = NAME }));
 	finds("self-signed 1");
+	JUDGE(maker_make((struct recipe){ .names = NAME, .usage = "critical,digitalSignature" }));
+	finds("self-signed 1");
 	JUDGE(below, intermediate, second);
 	finds("wrong-order 2, wrong-order 3");
 	JUDGE(good, other_root, intermediate);

@@ -32,7 +32,8 @@ local function start(state)
 		end;
 	} }, { __index = _G });
 	local new_expiry = assert(loadfile(source.."/lua/expiry.lib.lua", "t", env))();
-	expiry = new_expiry(setmetatable({ stream_view = function (session) return session; end; pinned_partners = function (of) return of.pinned or {}; end }, { __index = native }),
+	expiry = new_expiry(setmetatable({ stream_view = function (session) return session; end;
+			pinned_partners = function (of) return of.pinned or {}; end }, { __index = native }),
 		{ all_streams = function () return { table.unpack(streams) }; end });
 	expiry.restore(state);
 	expiry.committed({ ["contoso.test"] = policy("fabrikam.test", "northwind.test") }, { anchors = {}; hosts = {}; own = {} }, now);
