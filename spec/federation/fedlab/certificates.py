@@ -227,7 +227,7 @@ class Certificates:
         out = f"{work}.crl"
         _openssl("ca", "-gencrl", "-config", config, "-crlexts", "extensions", "-cert", issuer.certificate, "-keyfile", issuer.key,
                  "-crl_lastupdate", _date(row.get("from", -1)), "-crl_nextupdate", _date(row.get("to", 7)),
-                 "-md", row.get("digest", "sha256"), "-out", out)
+                 "-md", row.get("digest", "sha256"), "-out", out, timeout=90)     # many numbers take their time
         if row.get("form", "PEM") == "PEM":
             return pathlib.Path(out).read_bytes()
         return _openssl("crl", "-in", out, "-outform", "DER")
@@ -264,9 +264,9 @@ def _date(days):
     return moment.strftime("%Y%m%d%H%M%SZ")
 
 
-def _openssl(*arguments):
+def _openssl(*arguments, timeout=20):
     ran = subprocess.run(["openssl", *map(str, arguments)], stdin=subprocess.DEVNULL,
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
     if ran.returncode != 0:
         raise RuntimeError(f"openssl {arguments[0]}: {ran.stderr.decode(errors='replace')}")
     return ran.stdout

