@@ -39,7 +39,7 @@ local function new_commit(native, options, trust)
 	-- waits, but never over a pause: there is other work then.
 	local function compile(hosts, pause)
 		local run = options.begin();
-		local tables, by_key, policies = {}, {}, {};
+		local tables, by_key, policies, crls = {}, {}, {}, {};
 		local issues, failed, seen = {}, false, {};
 		local function add_issues(new, host)
 			for _, issue in ipairs(new or {}) do
@@ -75,6 +75,7 @@ local function new_commit(native, options, trust)
 				by_key[spec.policy_key] = compiled and policy or false;
 			end
 			policies[host] = by_key[spec.policy_key] or nil;
+			crls[host] = spec.crls;
 			failed = failed or policies[host] == nil;
 		end
 		local count = 0;
@@ -83,7 +84,7 @@ local function new_commit(native, options, trust)
 		end
 		pause();
 		local found = {};
-		local stores = trust.load(policies, found);
+		local stores = trust.load(policies, found, crls, pause);
 		add_issues(found);
 		pause();
 		if failed then

@@ -114,9 +114,14 @@ local function new_explain(context)
 		local words = {};
 		words[1] = partner.trust_anchors and ("It must lead to the authorities in %s and to no other."):format(partner.trust_anchors)
 			or "It must lead to an authority that this host trusts.";
-		words[2] = "It must name the domain as SRVName, dNSName or XmppAddr; the common name does not count.";
+		if partner.revocation == "required" then
+			words[#words + 1] = "Current revocation lists must cover each certificate of its chain, and none may revoke it.";
+		elseif partner.revocation == "if_known" then
+			words[#words + 1] = "No current revocation list may revoke a certificate of its chain.";
+		end
+		words[#words + 1] = "It must name the domain as SRVName, dNSName or XmppAddr; the common name does not count.";
 		if #partner.pinned_keys > 0 then
-			words[3] = ("A key of its chain must be one of %s."):format(layout.count(#partner.pinned_keys, "pinned key"));
+			words[#words + 1] = ("A key of its chain must be one of %s."):format(layout.count(#partner.pinned_keys, "pinned key"));
 		end
 		return table.concat(words, " ");
 	end

@@ -53,7 +53,6 @@ local function new_guard(native, latch)
 	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned, memory.directed_by;
 	local expiry = module:require "expiry" (native, latch);
 	guard.expiry = expiry;
-	limits.tick = expiry.tick;
 
 	-- Actions run in a runner of their own: closing a stream bounces its queue, and whoever gets those bounces may wait.
 	local function detached(action)
@@ -80,6 +79,12 @@ local function new_guard(native, latch)
 	end
 
 	local rejudge = module:require "rejudge" (guard, native, latch, limits, module:require "queue", detached);
+
+	local crl_watch = trust.crls.watch(guard, { latch = latch; rejudge = rejudge; expiry = expiry });
+	limits.tick = function ()
+		expiry.tick();
+		crl_watch.tick();
+	end;
 
 	-- The primary domain of the partner, or "unlisted": what strangers send must not grow any table.
 	local function partner_label(host, remote)
@@ -382,6 +387,14 @@ local function new_guard(native, latch)
 					-- What other hosts run with changes only when all of them are committed.
 					guard.trust.anchors[path] = guard.trust.anchors[path] or store;
 				end
+				for _, kind in ipairs({ "crls"; "crl_wanted" }) do
+					guard.trust[kind] = guard.trust[kind] or {};
+					guard.trust[kind][host] = new.trust[kind][host];
+				end
+				guard.trust.crl_files = guard.trust.crl_files or {};
+				for path, entry in pairs(new.trust.crl_files) do
+					guard.trust.crl_files[path] = guard.trust.crl_files[path] or entry;
+				end
 				limits.configure(guard.policies);
 				expiry.committed(guard.policies, guard.trust);
 			end
@@ -439,6 +452,7 @@ local function new_guard(native, latch)
 	function guard.stop()
 		limits.stop();
 		expiry.stop();
+		crl_watch.stop();
 		guard.stopped = true;
 		metrics.drain();
 		if console and console.stop then console.stop(); end

@@ -11,6 +11,7 @@ local function new_metrics(guard, native, latch, report)
 		reloads = module:metric("counter", "reloads", "", "Attempts to read the configuration", { "result" });
 		certificate_expiry = module:metric("gauge", "certificate_expiry", "",
 			"Seconds until the first certificate of the chain that the partner presented last expires", { "partner" });
+		crl_expiry = module:metric("gauge", "crl_expiry", "", "Seconds until the first revocation list in the file is out of date", { "file" });
 	};
 
 	-- partner -> host -> direction -> reason -> { decision, times }. The partner is one of the list or "unlisted", the host one of
@@ -148,18 +149,19 @@ local function new_metrics(guard, native, latch, report)
 		return left;
 	end
 
-	local shown = {};
-	local function show_expiry(left)
-		for partner in pairs(shown) do
-			if not left[partner] then
-				shown[partner] = nil;
-				-- Core can only set a gauge to 0, which would mean that the certificate expires now.
-				families.certificate_expiry.data:remove(partner);
+	local shown = { certificate_expiry = {}; crl_expiry = {} }; -- family -> label
+	local function show_expiry(name, left)
+		local family, labels = families[name], shown[name];
+		for label in pairs(labels) do
+			if not left[label] then
+				labels[label] = nil;
+				-- Core can only set a gauge to 0, which would mean that it expires now.
+				family.data:remove(label);
 			end
 		end
-		for partner, seconds in pairs(left) do
-			families.certificate_expiry:with_labels(partner):set(seconds);
-			shown[partner] = true;
+		for label, seconds in pairs(left) do
+			family:with_labels(label):set(seconds);
+			labels[label] = true;
 		end
 	end
 
@@ -171,7 +173,9 @@ local function new_metrics(guard, native, latch, report)
 				families.streams:with_labels(view.local_host, view.partner, view.direction, view.method):add(1);
 			end
 		end
-		show_expiry(seconds_left(os.time()));
+		local now = os.time();
+		show_expiry("certificate_expiry", seconds_left(now));
+		show_expiry("crl_expiry", guard.expiry and guard.expiry.crl_snapshot(now) or {});
 	end);
 
 	return metrics;

@@ -8,10 +8,10 @@ local nodeprep = require "util.encodings".stringprep.nodeprep;
 
 local known_options = {
 	s2s_partners = true; s2s_partners_files = true; s2s_partners_default = true;
-	s2s_partners_limits = true; s2s_partners_external_access = true;
+	s2s_partners_limits = true; s2s_partners_external_access = true; s2s_partners_crls = true;
 };
 local known_options_text =
-	"s2s_partners, s2s_partners_files, s2s_partners_default, s2s_partners_limits and s2s_partners_external_access";
+	"s2s_partners, s2s_partners_files, s2s_partners_default, s2s_partners_limits, s2s_partners_external_access and s2s_partners_crls";
 
 -- Far more than 10 000 partners take, and far less than anybody would wait for.
 local FILE_SIZE_MAX = 64 << 20; -- bytes
@@ -174,26 +174,48 @@ local function read_pattern(issues, lists, seen, base, place, pattern)
 	end
 end
 
-local function read_files(issues, lists, base, patterns)
-	if patterns == nil then return; end
-	if type(patterns) ~= "table" then
-		add_issue(issues, "error", "wrong-type", "s2s_partners_files", show(patterns), "must be a list of files or patterns: { \"partners.d/*.cfg.lua\" }");
-		return;
+-- How many items the list has that an option is; nil, and an issue, when it is none.
+local function length_of(issues, option, list, example)
+	if type(list) ~= "table" then
+		add_issue(issues, "error", "wrong-type", option, show(list), ("must be a list of files or patterns: { %q }"):format(example));
+		return nil;
 	end
 	local count, last = 0, 0;
-	for key in next, patterns do
+	for key in next, list do
 		if math.type(key) == "integer" and key >= 1 then
 			count, last = count + 1, math.max(last, key);
 		else
-			add_issue(issues, "error", "stray-key", "s2s_partners_files", show(key), "a list has no keys; write its items one after the other");
+			add_issue(issues, "error", "stray-key", option, show(key), "a list has no keys; write its items one after the other");
 		end
 	end
 	if count ~= last then
-		add_issue(issues, "error", "hole", "s2s_partners_files", "", "a list must have no holes");
-		return;
+		add_issue(issues, "error", "hole", option, "", "a list must have no holes");
+		return nil;
 	end
+	return last;
+end
+
+-- The patterns of s2s_partners_crls as they stand; what is none is an issue. One path is a list of one, as with a partner's crls.
+local function read_crls(issues, patterns)
+	local list = {};
+	if patterns == nil then return list; end
+	if type(patterns) == "string" then patterns = { patterns }; end
+	for i = 1, length_of(issues, "s2s_partners_crls", patterns, "crls/*.crl") or 0 do
+		local pattern = rawget(patterns, i);
+		if type(pattern) == "string" and pattern ~= "" and not pattern:find("\0", 1, true) then
+			table.insert(list, pattern);
+		else
+			add_issue(issues, "error", "wrong-type", ("s2s_partners_crls[%d]"):format(i), show(pattern),
+				"must be the path of a file of revocation lists, or a pattern such as \"crls/*.crl\"");
+		end
+	end
+	return list;
+end
+
+local function read_files(issues, lists, base, patterns)
+	if patterns == nil then return; end
 	local seen = {};
-	for i = 1, last do
+	for i = 1, length_of(issues, "s2s_partners_files", patterns, "partners.d/*.cfg.lua") or 0 do
 		read_pattern(issues, lists, seen, base, ("s2s_partners_files[%d]"):format(i), rawget(patterns, i));
 	end
 end
@@ -324,7 +346,8 @@ local function option_key(run, options)
 	for i, domain in ipairs(options.insecure_domains) do insecure[i] = ("%q"):format(domain); end
 	return table.concat({
 		identify(run, options.require_encryption), identify(run, options.allow_encryption), identify(run, options.secure_auth),
-		identify(run, options.s2s_timeout), identify(run, options.out_of_reach), table.concat(secure, ","), table.concat(insecure, ","),
+		identify(run, options.s2s_timeout), identify(run, options.out_of_reach), identify(run, options.crls), table.concat(secure, ","),
+		table.concat(insecure, ","),
 	}, "|");
 end
 
@@ -342,6 +365,7 @@ What the configuration says for `host`:
 	            go of the spec when it is compiled
 	policy_key  the same string for hosts that share the whole policy (within one run)
 	policy      the spec for native.compile_policy, but for its `table`
+	crls        the files and patterns of revocation lists for the authorities that the host trusts, as written
 ]]
 local function collect(host, run)
 	run = run or begin();
@@ -360,6 +384,8 @@ local function collect(host, run)
 				.."and its users reach none; remove it if the host is to federate");
 		end
 	end
+	local crls = read_crls(issues, context:get_option("s2s_partners_crls"));
+	options.crls = #crls > 0;
 
 	local table_key = identify(run, partners).."|"..identify(run, files);
 	local policy_key = table.concat({ table_key, identify(run, default), identify(run, limits), identify(run, access),
@@ -378,6 +404,7 @@ local function collect(host, run)
 	return {
 		table_key = table_key; table = table_spec;
 		policy_key = policy_key;
+		crls = crls;
 		policy = {
 			default = default; limits = limits; external_access = prepare_access(issues, access);
 			options = options; issues = issues;
@@ -385,4 +412,4 @@ local function collect(host, run)
 	};
 end
 
-return { begin = begin; collect = collect; expand = expand };
+return { begin = begin; collect = collect; expand = expand; has_wildcard = has_wildcard; join = join };

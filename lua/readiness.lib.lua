@@ -17,7 +17,7 @@ local readiness = {};
 
 --- Certificates
 
--- The file that mod_tls would present for the host; nil and why there is none.
+-- The file that mod_tls would present for the host, and where the authorities are that the host trusts; nil and why there is none.
 local function certificate_file(host)
 	local parent = host:match("%.(.*)$");
 	local function get(section, option)
@@ -33,7 +33,7 @@ local function certificate_file(host)
 	elseif not context then
 		return nil, ("%s cannot be used: %s"):format(config.certificate, tostring(err));
 	end
-	return config.certificate;
+	return config.certificate, config;
 end
 
 local function read_file(path)
@@ -46,9 +46,79 @@ local function read_file(path)
 	return text;
 end
 
--- { grade = "ok" or "warning", text } for each thing there is to say of the host's own certificate
+-- What there is to say of a finding of native.own_chain: text; and whether it is only worth knowing.
+local chain_words = {};
+
+chain_words["missing-issuer"] = function (found)
+	return ("certificate %d (%s) is the last, and its issuer %s is neither in the file nor an authority that this server trusts: partners "
+		.."cannot follow the chain; put the certificate of that issuer behind it%s"):format(found.certificate, found.subject, found.issuer,
+		found.source ~= "" and (", it is to be had from %s"):format(found.source) or " (full chain)");
+end;
+
+chain_words["unknown-authority"] = function (found)
+	return ("the chain ends at %s, an authority that this server does not trust; only partners that have it among their own anchors will "
+		.."accept it"):format(found.subject);
+end;
+
+chain_words["self-signed"] = function ()
+	return "is self-signed; only partners that have it among their own anchors will accept it";
+end;
+
+chain_words["wrong-order"] = function (found)
+	return ("certificate %d (%s) has not issued the one before it; some partners cannot follow such a chain: put each certificate behind the one "
+		.."that it has issued"):format(found.certificate, found.subject);
+end;
+
+function chain_words.stranger(found)
+	return ("certificate %d (%s) is in no chain from the first one; remove it"):format(found.certificate, found.subject);
+end
+
+chain_words["key-usage"] = function ()
+	return "may not be used for signatures (key usage); partners refuse it: get one whose key usage has digitalSignature, or none";
+end;
+
+chain_words["not-for-servers"] = function ()
+	return "is not for servers (extended key usage); many partners refuse it: get one that has serverAuth";
+end;
+
+chain_words["servers-only"] = function ()
+	return "is for servers only (extended key usage serverAuth), as public authorities issue them now; a partner that asks for clientAuth on the "
+		.."streams that this server opens will not take it for SASL EXTERNAL", true;
+end;
+
+function chain_words.expired(found)
+	if found.certificate == 0 then return "the authority that the chain ends at has expired; get a certificate of a newer one"; end
+	return ("certificate %d (%s) has expired on %s; put the issuer's new one in its place"):format(found.certificate, found.subject,
+		layout.date(found.not_after));
+end
+
+chain_words["not-yet-valid"] = function (found)
+	return ("certificate %d (%s) is valid only from %s"):format(found.certificate, found.subject, layout.date(found.not_before));
+end;
+
+function chain_words.other(found, chain)
+	return ("partners refuse it: %s%s"):format(chain.cause, found.certificate > 0
+		and (" (certificate %d, %s)"):format(found.certificate, found.subject) or "");
+end
+
+-- The whole chain, as a partner would see it that trusts what this host does.
+local function judge_chain(native, host, path, text, config, now, warn, note)
+	local store = native.trust_store({ cafile = type(config.cafile) == "string" and config.cafile or nil;
+		capath = type(config.capath) == "string" and config.capath or nil });
+	if not store then return; end -- an error of the configuration
+	local chain, problem = native.own_chain(text, host, store, now);
+	if not chain then return warn("%s %s", path, problem); end
+	for _, found in ipairs(chain.findings) do
+		local words, only_to_know = chain_words[found.fault](found, chain);
+		if found.certificate ~= 1 or words:find("^certificate") then words = ": "..words; else words = " "..words; end
+		(only_to_know and note or warn)("%s%s", path, words);
+	end
+end
+
+-- { grade = "ok", "note" or "warning", text } for each thing there is to say of the host's own certificate
 function readiness.certificate(native, host, now)
-	local path, problem = certificate_file(host);
+	local path, config = certificate_file(host);
+	local problem = config;
 	if not path then
 		return { { grade = "warning"; text = problem.."; partners that require TLS or SASL cannot be reached" } };
 	end
@@ -61,7 +131,7 @@ function readiness.certificate(native, host, now)
 	if not own then
 		return { { grade = "warning"; text = problem } };
 	end
-	local found = {};
+	local found, notes = {}, {};
 	local function warn(...)
 		found[#found + 1] = { grade = "warning"; text = (...):format(select(2, ...)) };
 	end
@@ -80,13 +150,14 @@ function readiness.certificate(native, host, now)
 	elseif own.not_before > now then
 		warn("%s is valid only from %s", path, layout.date(own.not_before));
 	end
-	if own.self_signed then
-		warn("%s is self-signed; only partners that have it among their own anchors will accept it", path);
-	end
+	judge_chain(native, host, path, text, config, now, warn, function (...)
+		notes[#notes + 1] = { grade = "note"; text = (...):format(select(2, ...)) };
+	end);
 	if #found == 0 then
 		found[1] = { grade = "ok"; text = ("names %s, %s %d, expires %s"):format(host, own.key_type, own.key_bits,
 			layout.expiry(own.not_after, now)) };
 	end
+	table.move(notes, 1, #notes, #found + 1, found);
 	return found;
 end
 

@@ -72,6 +72,14 @@ local function new_report(native)
 		return certificate.not_before and "its own first day is "..os.date("!%Y-%m-%d", certificate.not_before);
 	end;
 
+	function detail_of.revoked(certificate)
+		return certificate.issuer and "issued by "..cut(certificate.issuer)..", serial "..(certificate.serial or "?");
+	end
+
+	detail_of["revocation-unknown"] = function (certificate)
+		return certificate.uncovered_issuer and "the issuer is "..cut(certificate.uncovered_issuer);
+	end;
+
 	detail_of["pin-mismatch"] = function (certificate)
 		return certificate.pin and "its own is "..certificate.pin;
 	end;

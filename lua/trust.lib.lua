@@ -7,6 +7,8 @@ local create_context, find_host_cert = certmanager.create_context, certmanager.f
 local resolve_relative_path = require "util.paths".resolve_relative_path;
 
 local function new_trust(native)
+	local crls = module:require "crls" (native);
+
 	local function resolve(path)
 		return resolve_relative_path(prosody.paths.config or ".", path);
 	end
@@ -55,11 +57,11 @@ local function new_trust(native)
 		end
 	end
 
-	local trust = {};
+	local trust = { crls = crls };
 
-	-- { anchors = { [path as written] = store }, hosts = { [host] = store }, own = { [host] = files } } for these policies,
-	-- issues added to `issues`.
-	function trust.load(policies, issues)
+	-- { anchors = { [path as written] = store }, hosts = { [host] = store }, own = { [host] = files }, and what crls.load adds } for these
+	-- policies, issues added to `issues`. `patterns`: host -> what it names in s2s_partners_crls. `pause` (or nil): see commit.
+	function trust.load(policies, issues, patterns, pause)
 		local stores = { anchors = {}; hosts = {}; own = {} };
 		local seen = {};
 		for host, policy in pairs(policies) do
@@ -91,6 +93,7 @@ local function new_trust(native)
 				end
 			end
 		end
+		crls.load(stores, policies, patterns, issues, pause);
 		return stores;
 	end
 

@@ -111,6 +111,15 @@ local function new_list(context)
 		if #partner.pinned_keys == 0 then
 			rows[#rows + 1] = { "pinned_keys"; "none"; "default" };
 		end
+		for _, pattern in ipairs(partner.crls) do
+			rows[#rows + 1] = { "crls"; pattern; place };
+		end
+		if partner.host_crls then
+			rows[#rows + 1] = { "crls"; "those of the host"; "s2s_partners_crls" };
+		elseif #partner.crls == 0 then
+			rows[#rows + 1] = { "crls"; "none"; "default" };
+		end
+		rows[#rows + 1] = { "revocation"; partner.revocation; from("revocation") };
 		for _, row in ipairs({
 			{ "connection_limit"; tostring(partner.connection_limit); from("connection_limit", "s2s_partners_limits or its default") };
 			{ "keepalive"; tostring(partner.keepalive); from("keepalive") };
@@ -158,6 +167,9 @@ local function new_list(context)
 		line("expires", report.not_after and layout.expiry(report.not_after));
 		if report.chain_not_after and report.chain_not_after ~= report.not_after then
 			line("chain", layout.expiry(report.chain_not_after));
+		end
+		if report.uncovered then
+			line("revocation", ("not known: %s (certificate %d of the chain)"):format(report.uncovered, report.uncovered_depth or 1));
 		end
 		if report.pin then
 			-- In one piece, to be copied.

@@ -39,6 +39,7 @@ void s2sp_config_free(struct s2sp_config *config) {
 	s2sp_policy_free(config->policy);
 	drop(config, config->draft.additional);
 	drop(config, config->draft.pins);
+	drop(config, config->draft.crls);
 	s2sp_issues_end(&config->issues);
 	drop(config, config);
 }
@@ -230,6 +231,7 @@ enum s2sp_status s2sp_config_seal_policy(struct s2sp_config *config, const struc
 	config->policy->table = table;
 	config->policy->least_connections = s2sp_config_least_connections(config->policy);
 	config->policy->out_of_reach = host != NULL && host->out_of_reach;
+	config->policy->crls = host != NULL && host->crls;
 	/* Where there are no streams, nothing is taken from them. */
 	if (status == S2SP_STATUS_OK && !config->policy->out_of_reach)
 		status = s2sp_config_constrain(config, host);

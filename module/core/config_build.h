@@ -30,6 +30,8 @@ enum s2sp_partner_key {
 	S2SP_PARTNER_KEY_DIALBACK,
 	S2SP_PARTNER_KEY_TRUST_ANCHORS,
 	S2SP_PARTNER_KEY_PINNED_KEYS,
+	S2SP_PARTNER_KEY_CRLS,
+	S2SP_PARTNER_KEY_REVOCATION,
 	S2SP_PARTNER_KEY_CONNECTION_LIMIT,
 	S2SP_PARTNER_KEY_KEEPALIVE,
 	S2SP_PARTNER_KEY_PROXY,
@@ -43,12 +45,14 @@ enum s2sp_open {
 	S2SP_OPEN_NOTHING = 0,
 	S2SP_OPEN_ADDITIONAL_DOMAINS,
 	S2SP_OPEN_PINNED_KEYS,
+	S2SP_OPEN_CRLS,
 	S2SP_OPEN_USERS,
 };
 
 /* The partner (or default policy) that is being fed. Its strings are in the arena of the table (or policy) already. */
 struct s2sp_draft {
 	struct s2sp_partner partner;
+	struct s2sp_partner_addenda addenda;
 	enum s2sp_requirement tls;
 	enum s2sp_requirement sasl;
 	bool dialback;
@@ -59,6 +63,8 @@ struct s2sp_draft {
 	size_t additional_capacity;
 	struct s2sp_pin *pins;
 	size_t pin_capacity;
+	struct s2sp_text *crls;
+	size_t crl_count, crl_capacity;
 };
 
 struct s2sp_config {
@@ -132,6 +138,7 @@ enum s2sp_status s2sp_config_set_access(struct s2sp_config *config, const struct
 /* Items of the open list or map. */
 enum s2sp_status s2sp_config_add_domain(struct s2sp_config *config, const struct s2sp_value *value);
 enum s2sp_status s2sp_config_add_pin(struct s2sp_config *config, const struct s2sp_value *value);
+enum s2sp_status s2sp_config_add_crl(struct s2sp_config *config, const struct s2sp_value *value);
 enum s2sp_status s2sp_config_add_user(struct s2sp_config *config, const struct s2sp_value *value);
 
 enum s2sp_status s2sp_config_set_domain(struct s2sp_config *config, const struct s2sp_value *value, bool *taken);

@@ -1,4 +1,4 @@
-/* Domains and pins of a partner: parsed, told apart, refused when they are known already. */
+/* Domains, pins and lists of a partner: parsed, told apart, refused when they are known already. */
 #include "config_build.h"
 
 #define ITEMS_FIRST 4
@@ -163,4 +163,26 @@ enum s2sp_status s2sp_config_add_pin(struct s2sp_config *config, const struct s2
 	}
 	draft->pins[draft->partner.pin_count++] = pin;
 	return S2SP_STATUS_OK;
+}
+
+enum s2sp_status s2sp_config_add_crl(struct s2sp_config *config, const struct s2sp_value *value) {
+	static const char what[] = "the path of a file of revocation lists, or a pattern such as \"crls/*.crl\"";
+	struct s2sp_draft *draft = &config->draft;
+	bool taken;
+	enum s2sp_status status = s2sp_config_string(config, value, what, &taken);
+	if (!taken)
+		return status;
+	if (value->string.length == 0 || memchr(value->string.bytes, '\0', value->string.length) != NULL)
+		return s2sp_config_refuse(config, "bad-path", value,
+								  "must be the path of a file of revocation lists, or a pattern such as \"crls/*.crl\"");
+	if (draft->crl_count == draft->crl_capacity) {
+		void *grown = grow(config, draft->crls, &draft->crl_capacity, sizeof(*draft->crls));
+		if (grown == NULL)
+			return S2SP_STATUS_NO_MEMORY;
+		draft->crls = grown;
+	}
+	status = s2sp_arena_copy(s2sp_config_arena(config), value->string, &draft->crls[draft->crl_count]);
+	if (status == S2SP_STATUS_OK)
+		draft->crl_count++;
+	return status;
 }

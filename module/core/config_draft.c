@@ -8,10 +8,12 @@ struct s2sp_arena *s2sp_config_arena(struct s2sp_config *config) {
 void s2sp_config_draft_begin(struct s2sp_config *config) {
 	struct s2sp_draft *draft = &config->draft;
 	memset(&draft->partner, 0, sizeof(draft->partner));
+	memset(&draft->addenda, 0, sizeof(draft->addenda));
 	draft->tls = S2SP_REQUIRED;
 	draft->sasl = S2SP_REQUIRED;
 	draft->dialback = false;
 	draft->given = draft->faulty = 0;
+	draft->crl_count = 0;
 }
 
 static bool given(const struct s2sp_draft *draft, enum s2sp_partner_key key) {
@@ -110,6 +112,31 @@ static enum s2sp_status check_certificates(struct s2sp_config *config, enum s2sp
 									  });
 }
 
+static enum s2sp_status check_revocation(struct s2sp_config *config) {
+	static const struct s2sp_value off = { .kind = S2SP_VALUE_STRING, .string = { "off", 3 } };
+	static const struct s2sp_value required = { .kind = S2SP_VALUE_STRING, .string = { "required", 8 } };
+	struct s2sp_draft *draft = &config->draft;
+	bool lists = has(draft, S2SP_PARTNER_KEY_CRLS), demanded = draft->partner.revocation == S2SP_REVOCATION_REQUIRED;
+	if (lists && draft->partner.revocation == S2SP_REVOCATION_OFF)
+		return s2sp_config_report(config, &(struct s2sp_finding){
+											  .severity = S2SP_SEVERITY_WARNING,
+											  .code = "unused-crls",
+											  .key = "revocation",
+											  .value = &off,
+											  .expected = "nobody looks at crls then; remove one of the two, or set \"if_known\" or "
+														  "\"required\"",
+										  });
+	if ((draft->faulty & 1u << S2SP_PARTNER_KEY_TLS) != 0 || draft->tls != S2SP_NOT_SUPPORTED || (!lists && !demanded))
+		return S2SP_STATUS_OK;
+	return s2sp_config_report(config, &(struct s2sp_finding){
+										  .code = "certificate-without-tls",
+										  .key = demanded ? "revocation" : "crls",
+										  .value = demanded ? &required : NULL,
+										  .expected = "no certificate is ever seen with {tls = not_supported}; "
+													  "remove it, or set {tls = required}",
+									  });
+}
+
 /* What follows from the partner type where nothing was written (and one thing that must not be written). */
 static enum s2sp_status check_type(struct s2sp_config *config) {
 	static const struct s2sp_value automatic = { .kind = S2SP_VALUE_STRING, .string = { "automatic", 9 } };
@@ -144,6 +171,7 @@ static uint8_t given_bits(const struct s2sp_draft *draft) {
 		{ S2SP_PARTNER_KEY_KEEPALIVE, S2SP_GIVEN_KEEPALIVE },
 		{ S2SP_PARTNER_KEY_PRESENCE_AUTHORIZATION, S2SP_GIVEN_PRESENCE_AUTHORIZATION },
 		{ S2SP_PARTNER_KEY_GROUP_CHAT, S2SP_GIVEN_GROUP_CHAT },
+		{ S2SP_PARTNER_KEY_REVOCATION, S2SP_GIVEN_REVOCATION },
 	};
 	unsigned bits = 0;
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
@@ -151,7 +179,29 @@ static uint8_t given_bits(const struct s2sp_draft *draft) {
 	return (uint8_t)bits;
 }
 
-/* Copies the lists of the draft into the arena that has its strings. */
+static enum s2sp_status keep_addenda(struct s2sp_draft *draft, struct s2sp_arena *arena) {
+	static const struct s2sp_partner_addenda none = { { NULL, 0 }, NULL, 0 };
+	draft->partner.addenda = &none;
+	if (draft->crl_count > 0) {
+		size_t size = draft->crl_count * sizeof(*draft->crls);
+		struct s2sp_text *crls = s2sp_arena_take(arena, size);
+		if (crls == NULL)
+			return S2SP_STATUS_NO_MEMORY;
+		memcpy(crls, draft->crls, size);
+		draft->addenda.crls = crls;
+		draft->addenda.crl_count = draft->crl_count;
+	}
+	if (draft->crl_count == 0 && draft->addenda.proxy_host.length == 0)
+		return S2SP_STATUS_OK;
+	struct s2sp_partner_addenda *addenda = s2sp_arena_take(arena, sizeof(*addenda));
+	if (addenda == NULL)
+		return S2SP_STATUS_NO_MEMORY;
+	*addenda = draft->addenda;
+	draft->partner.addenda = addenda;
+	return S2SP_STATUS_OK;
+}
+
+/* Moves the lists of the draft to where its strings are. */
 static enum s2sp_status keep_lists(struct s2sp_config *config) {
 	struct s2sp_draft *draft = &config->draft;
 	struct s2sp_partner *partner = &draft->partner;
@@ -172,7 +222,7 @@ static enum s2sp_status keep_lists(struct s2sp_config *config) {
 		memcpy(pins, draft->pins, size);
 		partner->pins = pins;
 	}
-	return S2SP_STATUS_OK;
+	return keep_addenda(draft, arena);
 }
 
 enum s2sp_status s2sp_config_draft_finish(struct s2sp_config *config) {
@@ -183,6 +233,8 @@ enum s2sp_status s2sp_config_draft_finish(struct s2sp_config *config) {
 		status = check_certificates(config, S2SP_PARTNER_KEY_TRUST_ANCHORS, "trust_anchors");
 	if (status == S2SP_STATUS_OK)
 		status = check_certificates(config, S2SP_PARTNER_KEY_PINNED_KEYS, "pinned_keys");
+	if (status == S2SP_STATUS_OK)
+		status = check_revocation(config);
 	if (status == S2SP_STATUS_OK)
 		status = check_type(config);
 	if (status == S2SP_STATUS_OK)

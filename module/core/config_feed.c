@@ -10,17 +10,22 @@ static void speak_of(struct s2sp_config *config, struct s2sp_text key) {
 
 enum s2sp_status s2sp_config_close_list(struct s2sp_config *config) {
 	enum s2sp_open open = config->open;
-	bool pins = open == S2SP_OPEN_PINNED_KEYS;
+	const bool pins = open == S2SP_OPEN_PINNED_KEYS, crls = open == S2SP_OPEN_CRLS;
 	config->open = S2SP_OPEN_NOTHING;
 	speak_of(config, (struct s2sp_text){ NULL, 0 });
 	if (config->open_items > 0 || open == S2SP_OPEN_NOTHING || open == S2SP_OPEN_USERS)
 		return S2SP_STATUS_OK;
-	config->draft.faulty |= 1u << (pins ? S2SP_PARTNER_KEY_PINNED_KEYS : S2SP_PARTNER_KEY_ADDITIONAL_DOMAINS);
+	config->draft.faulty |= 1u << (pins   ? S2SP_PARTNER_KEY_PINNED_KEYS
+								   : crls ? S2SP_PARTNER_KEY_CRLS
+										  : S2SP_PARTNER_KEY_ADDITIONAL_DOMAINS);
 	return s2sp_config_report(config, &(struct s2sp_finding){
 										  .code = "empty-list",
-										  .key = pins ? "pinned_keys" : "additional_domains",
-										  .expected = pins ? "the list is empty; name at least one pin or remove the key"
-														   : "the list is empty; name at least one domain or remove the key",
+										  .key = pins   ? "pinned_keys"
+												 : crls ? "crls"
+														: "additional_domains",
+										  .expected = pins   ? "the list is empty; name at least one pin or remove the key"
+													  : crls ? "the list is empty; name at least one file or remove the key"
+															 : "the list is empty; name at least one domain or remove the key",
 									  });
 }
 
@@ -51,6 +56,8 @@ static struct s2sp_text list_key(const struct s2sp_config *config) {
 		return S2SP_TEXT("additional_domains");
 	case S2SP_OPEN_PINNED_KEYS:
 		return S2SP_TEXT("pinned_keys");
+	case S2SP_OPEN_CRLS:
+		return S2SP_TEXT("crls");
 	case S2SP_OPEN_USERS:
 		return S2SP_TEXT("users");
 	case S2SP_OPEN_NOTHING:
@@ -71,6 +78,8 @@ enum s2sp_status s2sp_config_add(struct s2sp_config *config, size_t index, struc
 		return s2sp_config_add_domain(config, value);
 	case S2SP_OPEN_PINNED_KEYS:
 		return s2sp_config_add_pin(config, value);
+	case S2SP_OPEN_CRLS:
+		return s2sp_config_add_crl(config, value);
 	case S2SP_OPEN_USERS:
 		return s2sp_config_add_user(config, value);
 	case S2SP_OPEN_NOTHING:

@@ -11,6 +11,8 @@ static const char *const keys[S2SP_PARTNER_KEY_COUNT + 1] = {
 	[S2SP_PARTNER_KEY_DIALBACK] = "dialback",
 	[S2SP_PARTNER_KEY_TRUST_ANCHORS] = "trust_anchors",
 	[S2SP_PARTNER_KEY_PINNED_KEYS] = "pinned_keys",
+	[S2SP_PARTNER_KEY_CRLS] = "crls",
+	[S2SP_PARTNER_KEY_REVOCATION] = "revocation",
 	[S2SP_PARTNER_KEY_CONNECTION_LIMIT] = "connection_limit",
 	[S2SP_PARTNER_KEY_KEEPALIVE] = "keepalive",
 	[S2SP_PARTNER_KEY_PROXY] = "proxy",
@@ -106,6 +108,25 @@ static enum s2sp_status open_list(struct s2sp_config *config, const struct s2sp_
 	return S2SP_STATUS_OK;
 }
 
+/* One path is a list of one. */
+static enum s2sp_status set_crls(struct s2sp_config *config, const struct s2sp_value *value, bool *taken) {
+	if (value->kind != S2SP_VALUE_STRING)
+		return open_list(config, value, S2SP_OPEN_CRLS, "must be a list of files or patterns: {sample.crls}", taken);
+	enum s2sp_status status = s2sp_config_add_crl(config, value);
+	*taken = config->draft.crl_count > 0;
+	return status;
+}
+
+static enum s2sp_status set_revocation(struct s2sp_config *config, const struct s2sp_value *value, bool *taken) {
+	static const char *const words[] = { "off", "if_known", "required", NULL };
+	static const enum s2sp_revocation modes[] = { S2SP_REVOCATION_OFF, S2SP_REVOCATION_IF_KNOWN, S2SP_REVOCATION_REQUIRED };
+	size_t word;
+	enum s2sp_status status = s2sp_config_word(config, value, words, &word, taken);
+	if (*taken)
+		config->draft.partner.revocation = (uint8_t)modes[word];
+	return status;
+}
+
 static enum s2sp_status set_key(struct s2sp_config *config, enum s2sp_partner_key key, const struct s2sp_value *value,
 								bool *taken) {
 	static const char *const automatic_or_user[] = { "automatic", "user", NULL };
@@ -130,6 +151,10 @@ static enum s2sp_status set_key(struct s2sp_config *config, enum s2sp_partner_ke
 		return set_trust_anchors(config, value, taken);
 	case S2SP_PARTNER_KEY_PINNED_KEYS:
 		return open_list(config, value, S2SP_OPEN_PINNED_KEYS, "must be a list of pins: {sample.pins}", taken);
+	case S2SP_PARTNER_KEY_CRLS:
+		return set_crls(config, value, taken);
+	case S2SP_PARTNER_KEY_REVOCATION:
+		return set_revocation(config, value, taken);
 	case S2SP_PARTNER_KEY_CONNECTION_LIMIT:
 		return s2sp_config_integer(config, value, &draft->partner.connection_limit, taken);
 	case S2SP_PARTNER_KEY_KEEPALIVE:

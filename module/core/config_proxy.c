@@ -129,7 +129,7 @@ enum s2sp_status s2sp_config_set_proxy(struct s2sp_config *config, const struct 
 	*taken = fault == NULL;
 	if (*taken)
 		return s2sp_arena_copy(s2sp_config_arena(config), (struct s2sp_text){ parsed.bytes, parsed.length },
-							   &draft->partner.proxy_host);
+							   &draft->addenda.proxy_host);
 	struct s2sp_line expected;
 	s2sp_line_begin(&expected);
 	/* The faults of a domain are clauses that want a subject. */

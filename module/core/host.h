@@ -40,6 +40,7 @@ struct s2sp_host {
 	uint32_t (*holding)(const void *of, struct s2sp_text domain);
 	const void *of;
 	bool out_of_reach; /* the host takes part in no stream: no partner reaches it, over any stream */
+	bool crls;         /* the host has certificate revocation lists for the authorities that it trusts */
 };
 
 #endif

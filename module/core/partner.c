@@ -141,3 +141,17 @@ const char *s2sp_match_token(enum s2sp_match match) {
 	}
 	return "none";
 }
+
+const char *s2sp_revocation_token(enum s2sp_revocation revocation) {
+	switch (revocation) {
+	case S2SP_REVOCATION_UNSET:
+		return "unset";
+	case S2SP_REVOCATION_OFF:
+		return "off";
+	case S2SP_REVOCATION_IF_KNOWN:
+		return "if_known";
+	case S2SP_REVOCATION_REQUIRED:
+		return "required";
+	}
+	return "unset";
+}

@@ -18,6 +18,14 @@ enum s2sp_partner_type {
 	S2SP_FEDERATED,
 };
 
+/* What certificate revocation lists (CRLs, RFC 5280 5) decide about a partner's certificate. */
+enum s2sp_revocation {
+	S2SP_REVOCATION_UNSET = 0, /* not written: follows from whether there are lists, see s2sp_policy_revocation */
+	S2SP_REVOCATION_OFF,
+	S2SP_REVOCATION_IF_KNOWN, /* what a current list says counts; where none does, the certificate goes on */
+	S2SP_REVOCATION_REQUIRED, /* and where none does, the certificate is refused */
+};
+
 /* Bits of s2sp_partner.given: settings the administrator wrote, as opposed to defaults. */
 enum s2sp_partner_setting {
 	S2SP_GIVEN_TLS = 1,
@@ -27,6 +35,14 @@ enum s2sp_partner_setting {
 	S2SP_GIVEN_KEEPALIVE = 16,
 	S2SP_GIVEN_PRESENCE_AUTHORIZATION = 32,
 	S2SP_GIVEN_GROUP_CHAT = 64,
+	S2SP_GIVEN_REVOCATION = 128,
+};
+
+/* What few partners have: it costs those that have none of it a pointer. */
+struct s2sp_partner_addenda {
+	struct s2sp_text proxy_host;  /* canonical domain or IP literal; empty: ask DNS */
+	const struct s2sp_text *crls; /* paths and patterns of files of revocation lists, as written */
+	size_t crl_count;
 };
 
 /* Sealed: everything is owned by the table it was found in (or by the policy, for the default policy). */
@@ -43,13 +59,14 @@ struct s2sp_partner {
 	bool keepalive;
 	bool presence_automatic;
 	bool group_chat;
+	uint8_t revocation; /* enum s2sp_revocation, as written */
 	uint32_t additional_count;
 	const struct s2sp_pin *pins;
 	struct s2sp_text name;        /* canonical primary domain; "unlisted" for the default policy */
 	struct s2sp_text description; /* as written; may be empty */
 	struct s2sp_text place;       /* where it was written: the option or file, and "[3]" */
+	const struct s2sp_partner_addenda *addenda; /* never NULL */
 	const struct s2sp_text *additional; /* canonical, wildcards as "*.fabrikam.com", in the order written */
-	struct s2sp_text proxy_host;        /* canonical domain or IP literal; empty: ask DNS */
 };
 
 struct s2sp_partner_table;
@@ -74,6 +91,8 @@ const struct s2sp_partner *s2sp_partner_table_find(const struct s2sp_partner_tab
 
 /* "federated", "public_verified", "public_unverified". Static. */
 const char *s2sp_partner_type_token(enum s2sp_partner_type type);
+/* "off", "if_known", "required"; "unset". Static. */
+const char *s2sp_revocation_token(enum s2sp_revocation revocation);
 /* "none", "primary", "additional", "wildcard". Static. */
 const char *s2sp_match_token(enum s2sp_match match);
 

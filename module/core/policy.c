@@ -88,3 +88,14 @@ bool s2sp_policy_external_access(const struct s2sp_policy *policy, struct s2sp_t
 	uint32_t access = s2sp_index_find(&policy->users, 0, user);
 	return access == S2SP_INDEX_NONE ? policy->access_allowed : access == 1;
 }
+
+bool s2sp_policy_host_crls(const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+	return policy->crls && partner->trust_anchors.length == 0;
+}
+
+enum s2sp_revocation s2sp_policy_revocation(const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+	if (partner->revocation != S2SP_REVOCATION_UNSET)
+		return (enum s2sp_revocation)partner->revocation;
+	bool lists = partner->addenda->crl_count > 0 || s2sp_policy_host_crls(policy, partner);
+	return lists ? S2SP_REVOCATION_IF_KNOWN : S2SP_REVOCATION_OFF;
+}

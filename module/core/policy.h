@@ -53,6 +53,18 @@ const struct s2sp_partner *s2sp_policy_find_methods(const struct s2sp_policy *po
  */
 unsigned s2sp_policy_methods(const struct s2sp_policy *policy, const struct s2sp_partner *partner);
 
+/*
+ * How much the revocation of certificates counts for `partner`: what was written; where nothing was, IF_KNOWN if there are lists that
+ * count for it (its own or, unless it has trust anchors of its own, the host's), else OFF. Never UNSET.
+ */
+enum s2sp_revocation s2sp_policy_revocation(const struct s2sp_policy *policy, const struct s2sp_partner *partner);
+
+/*
+ * Whether the host's lists count for `partner`: not where it has trust anchors of its own, since those lists are of the authorities
+ * that the host trusts.
+ */
+bool s2sp_policy_host_crls(const struct s2sp_policy *policy, const struct s2sp_partner *partner);
+
 /* Whether a local user may federate at all; `user` is the prepared localpart. */
 bool s2sp_policy_external_access(const struct s2sp_policy *policy, struct s2sp_text user);
 

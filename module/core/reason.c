@@ -110,6 +110,18 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"then the certificate's dates.",
 		"Certificate not accepted: not-yet-valid",
 		"The certificate of that domain's server is not yet valid" },
+	[S2SP_REASON_CERTIFICATE_REVOKED] = { "certificate-revoked", REFUSAL, NOT_AUTHORIZED, REFUSED,
+		"The authority that issued the partner's certificate, or an intermediate of its chain, has taken it back: it stands in a "
+		"revocation list that counts for this partner. The partner needs a new certificate with a new key. Ask it, over another "
+		"channel, what happened: the old key may be in somebody else's hands.",
+		"Certificate not accepted: revoked",
+		"The certificate of that domain's server has been revoked" },
+	[S2SP_REASON_CERTIFICATE_REVOCATION_UNKNOWN] = { "certificate-revocation-unknown", REFUSAL, NOT_AUTHORIZED, REFUSED,
+		"revocation is \"required\" for this partner and no current revocation list covers every certificate of its chain: there is "
+		"none of that issuer, or it has expired, is not signed by the issuer, or is a partial one. The log line names the issuer. "
+		"Fetch a fresh list into a file named by crls; or, if the issuer publishes none, set {revocation = if_known}.",
+		"Certificate not accepted: revocation-unknown",
+		"It cannot be known whether the certificate of that domain's server has been revoked" },
 	[S2SP_REASON_CERTIFICATE_IDENTITY_MISMATCH] = { "certificate-identity-mismatch", REFUSAL, NOT_AUTHORIZED, REFUSED,
 		"The partner's certificate is in order but does not name the domain of the stream as SRVName, dNSName or XmppAddr (the "
 		"common name never counts). The partner needs a certificate for its XMPP domain, not only for the host name of its "

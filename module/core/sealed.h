@@ -43,6 +43,7 @@ struct s2sp_policy {
 	struct s2sp_partner default_partner;
 	bool has_default;
 	bool out_of_reach;
+	bool crls;           /* the host has revocation lists for the authorities that it trusts */
 	bool access_allowed; /* of users that are not named */
 	uint8_t default_methods;
 	uint8_t methods_left; /* of every partner's row, while methods is NULL */

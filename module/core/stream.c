@@ -29,6 +29,8 @@ static const struct {
 	[S2SP_CERTIFICATE_UNTRUSTED] = { "untrusted", S2SP_REASON_CERTIFICATE_UNTRUSTED },
 	[S2SP_CERTIFICATE_EXPIRED] = { "expired", S2SP_REASON_CERTIFICATE_EXPIRED },
 	[S2SP_CERTIFICATE_NOT_YET_VALID] = { "not-yet-valid", S2SP_REASON_CERTIFICATE_NOT_YET_VALID },
+	[S2SP_CERTIFICATE_REVOKED] = { "revoked", S2SP_REASON_CERTIFICATE_REVOKED },
+	[S2SP_CERTIFICATE_REVOCATION_UNKNOWN] = { "revocation-unknown", S2SP_REASON_CERTIFICATE_REVOCATION_UNKNOWN },
 	[S2SP_CERTIFICATE_IDENTITY_MISMATCH] = { "identity-mismatch", S2SP_REASON_CERTIFICATE_IDENTITY_MISMATCH },
 	[S2SP_CERTIFICATE_PIN_MISMATCH] = { "pin-mismatch", S2SP_REASON_CERTIFICATE_PIN_MISMATCH },
 	[S2SP_CERTIFICATE_MALFORMED] = { "malformed", S2SP_REASON_CERTIFICATE_MALFORMED },
@@ -439,6 +441,9 @@ static struct s2sp_decision check_method(const struct s2sp_stream *stream, const
 	if (methods_fitting(&view, methods) & stream->method)
 		return allow("the stream's method is among the partner's");
 	struct s2sp_decision decision = nothing_now(&view);
+	if (decision.reason == S2SP_REASON_NO_METHOD_LEFT && (methods & stream->method & S2SP_METHOD_SASL) &&
+	    stream->certificate == S2SP_CERTIFICATE_REVOKED)
+		return refuse(S2SP_REASON_CERTIFICATE_REVOKED, "SASL EXTERNAL has authenticated the stream and needs a valid certificate");
 	if (decision.reason == S2SP_REASON_NO_METHOD_LEFT)
 		return refuse(stream->method == S2SP_METHOD_SASL ? S2SP_REASON_SASL_NOT_SUPPORTED : S2SP_REASON_DIALBACK_NOT_ALLOWED,
 		              "the stream was authenticated by a method that is not the partner's");
@@ -487,7 +492,8 @@ struct s2sp_decision s2sp_stream_rejudge(struct s2sp_stream *stream, const struc
 	}
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return decision;
-	return end(stream, S2SP_REASON_POLICY_CHANGED, decision.rule);
+	bool revoked = decision.reason == S2SP_REASON_CERTIFICATE_REVOKED;
+	return end(stream, revoked ? decision.reason : S2SP_REASON_POLICY_CHANGED, decision.rule);
 }
 
 struct s2sp_decision s2sp_decide_route(const struct s2sp_policy *policy, struct s2sp_text domain, bool dialback_verify,

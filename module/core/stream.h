@@ -36,6 +36,8 @@ enum s2sp_certificate_verdict {
 	S2SP_CERTIFICATE_UNTRUSTED,
 	S2SP_CERTIFICATE_EXPIRED,
 	S2SP_CERTIFICATE_NOT_YET_VALID,
+	S2SP_CERTIFICATE_REVOKED,
+	S2SP_CERTIFICATE_REVOCATION_UNKNOWN,
 	S2SP_CERTIFICATE_IDENTITY_MISMATCH,
 	S2SP_CERTIFICATE_PIN_MISMATCH,
 	S2SP_CERTIFICATE_MALFORMED,
@@ -191,7 +193,8 @@ struct s2sp_decision s2sp_stream_stanza(const struct s2sp_stream *stream, const 
 
 /*
  * A new policy: the record moves over to it (its partner is looked up again by `domain`, the stream's canonical remote
- * domain, empty when unknown) and is judged again. REFUSE policy-changed names the rule that failed.
+ * domain, empty when unknown) and is judged again. REFUSE policy-changed names the rule that failed; a certificate that has been
+ * revoked meanwhile is REFUSE certificate-revoked, since no policy has changed.
  */
 struct s2sp_decision s2sp_stream_rejudge(struct s2sp_stream *stream, const struct s2sp_policy *policy,
                                          struct s2sp_text domain);

@@ -20,6 +20,7 @@ static const char *const slots[S2SP_WORD_COUNT] = {
 	[S2SP_WORD_SAMPLE_PARTNER] = "sample.partner",
 	[S2SP_WORD_SAMPLE_DOMAINS] = "sample.domains",
 	[S2SP_WORD_SAMPLE_PINS] = "sample.pins",
+	[S2SP_WORD_SAMPLE_CRLS] = "sample.crls",
 	[S2SP_WORD_SAMPLE_LIST] = "sample.list",
 	[S2SP_WORD_SAMPLE_LIMITS] = "sample.limits",
 	[S2SP_WORD_SAMPLE_ACCESS] = "sample.access",

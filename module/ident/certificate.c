@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
+#include "certificate_lists.h"
 #include "certificate_openssl.h"
 
 bool s2sp_openssl_drain(void) {
@@ -275,6 +276,10 @@ static enum s2sp_certificate_verdict decide(struct judgement *judgement) {
 		return conclude(judgement, S2SP_CERTIFICATE_EXPIRED, "a certificate of the chain has expired", depth);
 	if (judgement->not_yet_valid)
 		return conclude(judgement, S2SP_CERTIFICATE_NOT_YET_VALID, "a certificate of the chain is not valid yet", depth);
+	const char *cause = "";
+	verdict = s2sp_revocation_judge(judgement->question, judgement->chain, judgement->report, &cause, &depth);
+	if (verdict != S2SP_CERTIFICATE_VALID)
+		return conclude(judgement, verdict, cause, depth);
 	if (!judgement->identified)
 		return conclude(judgement, S2SP_CERTIFICATE_IDENTITY_MISMATCH, "no name of the certificate is the domain", 0);
 	if (judgement->question->pin_count > 0 && !is_pinned(judgement))
@@ -327,6 +332,8 @@ static void report_chain(const struct judgement *judgement) {
 		report_pin(report, sk_X509_value(judgement->chain, i), false);
 		report_expiry(report, sk_X509_value(judgement->chain, i));
 	}
+	if (judgement->verified)
+		s2sp_revocation_links(judgement->chain, report);
 }
 
 static void judgement_end(struct judgement *judgement) {

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "certificate_crl.h"
 #include "domain.h"
 #include "identity.h"
 #include "partner.h"
@@ -34,6 +35,10 @@
 #define S2SP_REPORT_NAMES 64
 #define S2SP_REPORT_BYTES 4096
 #define S2SP_REPORT_TEXT 256
+
+/* Of each certificate below the anchor: 4 bytes of its issuer, the length of its serial number, the number. */
+#define S2SP_LINK_SERIAL_MAX 32
+#define S2SP_LINKS_MAX ((S2SP_CHAIN_DEPTH_MAX + 2) * (5 + S2SP_LINK_SERIAL_MAX))
 
 /* Where chains may end. Read-only once made: any number of judgements may use one. */
 struct s2sp_trust_store;
@@ -87,6 +92,14 @@ struct s2sp_certificate_report {
 	int64_t not_before, not_after; /* seconds since the epoch */
 	/* the first of the verified chain to expire, of the presented one when there is no verified chain; 0: unknown */
 	int64_t chain_not_after;
+	/* When what the revocation lists say may be another thing: the next nextUpdate or thisUpdate of those that count; 0: never. */
+	int64_t revocation_until;
+	/* The first certificate that no current list covers: why (static; NULL: all are, or nobody asks), which, and its issuer. */
+	const char *uncovered;
+	int uncovered_depth;
+	char uncovered_issuer[S2SP_REPORT_TEXT];
+	size_t link_bytes; /* of a verified chain: what s2sp_crl_file_mentions wants to know of it */
+	unsigned char links[S2SP_LINKS_MAX];
 	size_t name_count; /* subjectAltName entries, those without room in `names` included */
 	size_t names_kept;
 	struct s2sp_presented_name names[S2SP_REPORT_NAMES];
@@ -104,16 +117,19 @@ struct s2sp_certificate_question {
 	struct s2sp_text domain;     /* canonical; empty: never matched */
 	const struct s2sp_pin *pins; /* one must be in the verified chain */
 	size_t pin_count;            /* 0: no pins */
+	enum s2sp_revocation revocation; /* UNSET is OFF */
+	const struct s2sp_crl_file *const *crls; /* borrowed */
+	size_t crl_count;
 	s2sp_domain_to_ascii *to_ascii;
 	int64_t now; /* seconds since the epoch */
 };
 
 /*
- * The verdict; the first that applies of no-certificate, malformed, untrusted, expired, not-yet-valid, identity-mismatch,
- * pin-mismatch, valid. UNKNOWN when it could not be found (out of memory, no store): never to be taken for valid.
+ * The verdict; the first that applies of no-certificate, malformed, untrusted, expired, not-yet-valid, revoked, revocation-unknown,
+ * identity-mismatch, pin-mismatch, valid: the path first (in the order of RFC 5280 6.1.3), then the name, then the pin. UNKNOWN when it could not be found (out of memory, no store): never to be taken for valid.
  * `report` may be NULL; otherwise it is filled whatever the verdict.
  *
- * Revocation and extended key usage are not looked at; the leaf's key usage, if present, must have digitalSignature
+ * What revocation lists decide is in certificate_revocation.c. Extended key usage is not looked at; the leaf's key usage, if present, must have digitalSignature
  * (RFC 5280 4.2.1.3: what TLS 1.2 with ephemeral keys and TLS 1.3 sign with). Keys and signatures below OpenSSL's security
  * level 2 (112 bits: RSA 2048, EC 224, SHA-224) are untrusted.
  */

@@ -14,6 +14,13 @@ struct s2sp_trust_store {
 	int64_t not_after;
 };
 
+/*
+ * The whole of a regular file. OK: *bytes is the caller's, to be freed with free(). INVALID: `reason`, of `size` bytes, says why not, `remedy`
+ * included where it is too large or no file. Otherwise NO_MEMORY.
+ */
+enum s2sp_status s2sp_read_file(const char *path, size_t most, const char *remedy, char **bytes, size_t *length, char *reason,
+								size_t size);
+
 /* Empties the error queue; says whether it told of lack of memory. */
 bool s2sp_openssl_drain(void);
 

@@ -1,14 +1,11 @@
 /* Trust stores: read once, when a configuration is committed. */
 #define _POSIX_C_SOURCE 200809L
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -70,37 +67,10 @@ static void warn(struct loader *loader, const char *file, size_t index, const X5
 
 /* The whole of a regular file into *bytes, which is the caller's. NULL and no message when out of memory. */
 static enum s2sp_status read_file(struct loader *loader, const char *name, char **bytes, size_t *length) {
-	*bytes = NULL;
-	/* Not to wait for whoever would write to a pipe. */
-	int descriptor = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "rb");
-	struct stat status;
-	if (file == NULL || fstat(fileno(file), &status) != 0) {
-		char reason[160];
-		snprintf(reason, sizeof(reason), "cannot be read (%s); the path starts at the configuration file's directory",
-				 strerror(errno));
-		if (file != NULL)
-			fclose(file);
-		else if (descriptor >= 0)
-			close(descriptor);
-		return refuse(loader, name, 0, NULL, reason);
-	}
-	enum s2sp_status result = S2SP_STATUS_NO_MEMORY;
-	if (!S_ISREG(status.st_mode)) {
-		result = refuse(loader, name, 0, NULL, "is not a file; name a file in PEM format that holds the CA's certificate");
-	} else if (status.st_size > BUNDLE_SIZE_MAX) {
-		result =
-			refuse(loader, name, 0, NULL, "is larger than 16 MiB; name a file in PEM format that holds the CA's certificate");
-	} else if ((*bytes = malloc((size_t)status.st_size + 1)) != NULL) {
-		*length = fread(*bytes, 1, (size_t)status.st_size, file);
-		result = ferror(file) ? refuse(loader, name, 0, NULL, "cannot be read (input/output error)") : S2SP_STATUS_OK;
-	}
-	if (result != S2SP_STATUS_OK) {
-		free(*bytes);
-		*bytes = NULL;
-	}
-	fclose(file);
-	return result;
+	char reason[160];
+	enum s2sp_status status = s2sp_read_file(name, BUNDLE_SIZE_MAX, "name a file in PEM format that holds the CA's certificate", bytes,
+											 length, reason, sizeof(reason));
+	return status == S2SP_STATUS_INVALID ? refuse(loader, name, 0, NULL, reason) : status;
 }
 
 static enum s2sp_status add_anchor(struct loader *loader, X509 *certificate, size_t index) {

@@ -128,6 +128,19 @@ static enum s2sp_certificate_verdict judge(lua_State *L, int chain_index, struct
 	return s2sp_certificate_judge(&question, &bench->report);
 }
 
+static struct s2sp_certificate_question ask(const struct s2sp_trust_store *store, const struct s2sp_lua_peer *peer) {
+	return (struct s2sp_certificate_question){
+		.store = store,
+		.domain = peer->domain,
+		.pins = peer->pins,
+		.pin_count = peer->pin_count,
+		.revocation = peer->revocation,
+		.crls = peer->crls == NULL ? NULL : peer->crls->files,
+		.crl_count = peer->crls == NULL ? 0 : peer->crls->count,
+		.now = (int64_t)peer->now,
+	};
+}
+
 static void set_string(lua_State *L, const char *name, const char *value) {
 	if (value[0] == '\0')
 		return;
@@ -155,10 +168,11 @@ static void push_names(lua_State *L, const struct s2sp_certificate_report *repor
 
 /*
  * { verdict, cause, depth (1: the leaf), subject, issuer, serial, not_before, not_after, chain_not_after, presented,
- *   name_count, names = { { type, name, finding }... }, pin (the leaf's), pins = { ... } }; what is unknown is absent.
+ *   name_count, names = { { type, name, finding }... }, pin (the leaf's), pins = { ... }, revocation_until, uncovered, uncovered_depth,
+ *   uncovered_issuer, links (bytes, for the look at new revocation lists) }; what is unknown is absent.
  */
 static void push_report(lua_State *L, const struct s2sp_certificate_report *report) {
-	lua_createtable(L, 0, 14);
+	lua_createtable(L, 0, 19);
 	set_string(L, "verdict", s2sp_certificate_verdict_token(report->verdict));
 	set_string(L, "cause", report->cause);
 	set_string(L, "subject", report->subject);
@@ -168,6 +182,14 @@ static void push_report(lua_State *L, const struct s2sp_certificate_report *repo
 	set_time(L, "not_after", report->not_after);
 	set_time(L, "chain_not_after", report->chain_not_after);
 	set_time(L, "depth", (int64_t)report->fault_depth + 1);
+	set_time(L, "revocation_until", report->revocation_until);
+	if (report->uncovered != NULL) {
+		set_string(L, "uncovered", report->uncovered);
+		set_time(L, "uncovered_depth", (int64_t)report->uncovered_depth + 1);
+		set_string(L, "uncovered_issuer", report->uncovered_issuer);
+	}
+	lua_pushlstring(L, (const char *)report->links, report->link_bytes);
+	lua_setfield(L, -2, "links");
 	lua_pushinteger(L, (lua_Integer)report->presented);
 	lua_setfield(L, -2, "presented");
 	lua_pushinteger(L, (lua_Integer)report->name_count);
@@ -190,7 +212,7 @@ static void push_report(lua_State *L, const struct s2sp_certificate_report *repo
 
 /* The verdict on the chain at `chain_index`, and its report pushed. */
 static enum s2sp_certificate_verdict judge_peer(lua_State *L, int chain_index, struct s2sp_trust_store *store,
-												struct s2sp_text domain, const struct s2sp_pin *pins, size_t pin_count, time_t now) {
+												const struct s2sp_lua_peer *peer) {
 	luaL_checkstack(L, 10, NULL);
 	chain_index = lua_absindex(L, chain_index);
 	struct bench *bench = new_bench(L, chain_index);
@@ -200,23 +222,20 @@ static enum s2sp_certificate_verdict judge_peer(lua_State *L, int chain_index, s
 		return S2SP_CERTIFICATE_UNKNOWN;
 	}
 	enum s2sp_certificate_verdict verdict =
-		judge(L, chain_index, bench,
-			  (struct s2sp_certificate_question){
-				  .store = store, .domain = domain, .pins = pins, .pin_count = pin_count, .now = (int64_t)now });
+		judge(L, chain_index, bench, ask(store, peer));
 	push_report(L, &bench->report);
 	lua_remove(L, -2);
 	return verdict;
 }
 
-enum s2sp_certificate_verdict s2sp_lua_judge_peer_known(lua_State *L, int store, int chain, struct s2sp_text domain,
-														const struct s2sp_pin *pins, size_t pin_count, time_t now) {
+enum s2sp_certificate_verdict s2sp_lua_judge_peer_known(lua_State *L, int store, int chain, const struct s2sp_lua_peer *peer) {
 	store = lua_absindex(L, store);
 	chain = lua_absindex(L, chain);
-	if (s2sp_lua_recall_report(L, store, chain, domain, pins, pin_count, now))
+	if (s2sp_lua_recall_report(L, store, chain, peer))
 		return S2SP_CERTIFICATE_VALID;
-	enum s2sp_certificate_verdict verdict = judge_peer(L, chain, s2sp_lua_check_trust_store(L, store), domain, pins, pin_count, now);
+	enum s2sp_certificate_verdict verdict = judge_peer(L, chain, s2sp_lua_check_trust_store(L, store), peer);
 	if (verdict == S2SP_CERTIFICATE_VALID)
-		s2sp_lua_remember_report(L, store, chain, domain, pins, pin_count, now);
+		s2sp_lua_remember_report(L, store, chain, peer);
 	return verdict;
 }
 
@@ -315,7 +334,7 @@ static size_t check_pins(lua_State *L, int index, struct s2sp_pin pins[PINS_MAX]
 	return count;
 }
 
-/* judge_certificate(chain, store, domain[, pins[, now]]) -> the table of push_report */
+/* judge_certificate(chain, store, domain[, pins[, now[, revocation[, crl set]]]]) -> the table of push_report */
 static int judge_certificate(lua_State *L) {
 	struct s2sp_trust_store *store = s2sp_lua_check_trust_store(L, 2);
 	struct s2sp_domain domain;
@@ -324,7 +343,18 @@ static int judge_certificate(lua_State *L) {
 	s2sp_lua_domain(s2sp_lua_text(L, 3), &domain);
 	size_t pin_count = check_pins(L, 4, pins);
 	lua_Integer now = luaL_optinteger(L, 5, (lua_Integer)time(NULL));
-	judge_peer(L, 1, store, s2sp_domain_text(&domain), pins, pin_count, (time_t)now);
+	static const char *const words[] = { "off", "if_known", "required", NULL };
+	static const enum s2sp_revocation modes[] = { S2SP_REVOCATION_OFF, S2SP_REVOCATION_IF_KNOWN, S2SP_REVOCATION_REQUIRED };
+	const struct s2sp_lua_peer peer = {
+		.domain = s2sp_domain_text(&domain),
+		.pins = pins,
+		.pin_count = pin_count,
+		.revocation = modes[luaL_checkoption(L, 6, "off", words)],
+		.crls = s2sp_lua_test_crls(L, 7),
+		.now = (time_t)now,
+	};
+	luaL_argcheck(L, peer.crls != NULL || lua_isnoneornil(L, 7), 7, "must be a set of revocation lists");
+	judge_peer(L, 1, store, &peer);
 	return 1;
 }
 

@@ -9,6 +9,7 @@
 
 #include "../core/s2sp.h"
 #include "../ident/certificate.h"
+#include "crls.h"
 
 #define S2SP_LUA_TRUST_STORE "s2s_partners.trust_store"
 
@@ -27,8 +28,20 @@ struct s2sp_trust_store *s2sp_lua_test_trust_store(lua_State *L, int index);
  */
 void s2sp_lua_push_peer_chain(lua_State *L, int session, bool finished);
 
-/* own_certificate(text, domain): see certificate_own.c. */
+/* What a chain is judged for; all of it borrowed. */
+struct s2sp_lua_peer {
+	struct s2sp_text domain; /* canonical */
+	const struct s2sp_pin *pins;
+	size_t pin_count;
+	enum s2sp_revocation revocation;
+	const struct s2sp_lua_crls *crls; /* NULL: none */
+	time_t now;
+};
+
+/* own_certificate, own_chain, certificate_pins: see certificate_own.c. */
 int s2sp_lua_own_certificate(lua_State *L);
+int s2sp_lua_own_chain(lua_State *L);
+int s2sp_lua_certificate_pins(lua_State *L);
 
 /* Pushes a table of functions for Lua: trust_store, judge_certificate, peer_chain. */
 int s2sp_lua_open_certificate(lua_State *L);
@@ -40,14 +53,11 @@ int s2sp_lua_open_certificate(lua_State *L);
  * the same domain and pins, is not verified again while none of its dates has passed: verifying costs a quarter of a
  * handshake. The store forgets when it is collected, and so with every commit. The report may be shared: do not change it.
  */
-enum s2sp_certificate_verdict s2sp_lua_judge_peer_known(lua_State *L, int store, int chain, struct s2sp_text domain,
-														const struct s2sp_pin *pins, size_t pin_count, time_t now);
+enum s2sp_certificate_verdict s2sp_lua_judge_peer_known(lua_State *L, int store, int chain, const struct s2sp_lua_peer *peer);
 
 /* Pushes the report of a chain that is known to be valid; false, and nothing pushed, when it is not. */
-bool s2sp_lua_recall_report(lua_State *L, int store, int chain, struct s2sp_text domain, const struct s2sp_pin *pins,
-							size_t pin_count, time_t now);
+bool s2sp_lua_recall_report(lua_State *L, int store, int chain, const struct s2sp_lua_peer *peer);
 /* Keeps the report on top of the stack, which stays there: of a valid chain, judged at `now`. */
-void s2sp_lua_remember_report(lua_State *L, int store, int chain, struct s2sp_text domain, const struct s2sp_pin *pins,
-							  size_t pin_count, time_t now);
+void s2sp_lua_remember_report(lua_State *L, int store, int chain, const struct s2sp_lua_peer *peer);
 
 #endif

@@ -9,14 +9,21 @@
 enum { STORE_KNOWN = 1 }; /* the store's user value: { count, [key] = entry } */
 enum { ENTRY_CHAIN = 1, ENTRY_REPORT, ENTRY_SINCE, ENTRY_UNTIL, ENTRY_COUNT = ENTRY_UNTIL };
 
-/* Pushes what a verdict depends on besides the store, the chain and the time: the domain and the pins. */
-static void push_key(lua_State *L, struct s2sp_text domain, const struct s2sp_pin *pins, size_t pin_count) {
+/*
+ * Pushes what a verdict depends on besides the store, the chain and the time: the domain, what is asked about revocation, and the pins. Lists
+ * that are read anew are another set, with another mark, so nothing that was judged by those before is found again.
+ */
+static void push_key(lua_State *L, const struct s2sp_lua_peer *peer) {
 	luaL_Buffer buffer;
 	luaL_buffinit(L, &buffer);
-	luaL_addlstring(&buffer, domain.bytes, domain.length);
+	luaL_addlstring(&buffer, peer->domain.bytes, peer->domain.length);
 	luaL_addchar(&buffer, '\0'); /* in no domain */
-	for (size_t i = 0; i < pin_count; i++)
-		luaL_addlstring(&buffer, (const char *)pins[i].sha256, sizeof(pins[i].sha256));
+	luaL_addchar(&buffer, (char)peer->revocation);
+	luaL_addchar(&buffer, peer->crls == NULL ? '0' : '1');
+	if (peer->crls != NULL)
+		luaL_addlstring(&buffer, (const char *)peer->crls->mark, sizeof(peer->crls->mark));
+	for (size_t i = 0; i < peer->pin_count; i++)
+		luaL_addlstring(&buffer, (const char *)peer->pins[i].sha256, sizeof(peer->pins[i].sha256));
 	luaL_pushresult(&buffer);
 }
 
@@ -44,13 +51,12 @@ static bool holds(lua_State *L, int chain, lua_Integer now) {
 	return good;
 }
 
-bool s2sp_lua_recall_report(lua_State *L, int store, int chain, struct s2sp_text domain, const struct s2sp_pin *pins,
-							size_t pin_count, time_t now) {
+bool s2sp_lua_recall_report(lua_State *L, int store, int chain, const struct s2sp_lua_peer *peer) {
 	int top = lua_gettop(L);
 	luaL_checkstack(L, 12, NULL);
 	if (lua_istable(L, chain) && lua_getiuservalue(L, store, STORE_KNOWN) == LUA_TTABLE) {
-		push_key(L, domain, pins, pin_count);
-		if (lua_rawget(L, top + 1) == LUA_TTABLE && holds(L, chain, (lua_Integer)now)) {
+		push_key(L, peer);
+		if (lua_rawget(L, top + 1) == LUA_TTABLE && holds(L, chain, (lua_Integer)peer->now)) {
 			lua_rawgeti(L, top + 2, ENTRY_REPORT);
 			lua_replace(L, top + 1);
 			lua_settop(L, top + 1);
@@ -81,20 +87,23 @@ static void push_known(lua_State *L, int store) {
 	lua_rawseti(L, -2, 1);
 }
 
-void s2sp_lua_remember_report(lua_State *L, int store, int chain, struct s2sp_text domain, const struct s2sp_pin *pins,
-							  size_t pin_count, time_t now) {
+void s2sp_lua_remember_report(lua_State *L, int store, int chain, const struct s2sp_lua_peer *peer) {
 	int report = lua_gettop(L);
 	luaL_checkstack(L, 12, NULL);
+	lua_Integer now = (lua_Integer)peer->now;
 	lua_Integer until = lua_getfield(L, report, "chain_not_after") == LUA_TNUMBER ? lua_tointeger(L, -1) : 0;
-	if (until > (lua_Integer)now && lua_istable(L, chain)) {
+	/* A revocation list ends, and what was covered is no more; or another begins. */
+	if (lua_getfield(L, report, "revocation_until") == LUA_TNUMBER && lua_tointeger(L, -1) < until)
+		until = lua_tointeger(L, -1);
+	if (until > now && lua_istable(L, chain)) {
 		push_known(L, store);
-		push_key(L, domain, pins, pin_count);
+		push_key(L, peer);
 		lua_createtable(L, ENTRY_COUNT, 0);
 		lua_pushvalue(L, chain);
 		lua_rawseti(L, -2, ENTRY_CHAIN);
 		lua_pushvalue(L, report);
 		lua_rawseti(L, -2, ENTRY_REPORT);
-		lua_pushinteger(L, (lua_Integer)now);
+		lua_pushinteger(L, now);
 		lua_rawseti(L, -2, ENTRY_SINCE);
 		lua_pushinteger(L, until);
 		lua_rawseti(L, -2, ENTRY_UNTIL);

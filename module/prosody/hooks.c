@@ -77,9 +77,9 @@ static int on_outgoing_created(lua_State *L) {
 		lua_pushboolean(L, false);
 		lua_setfield(L, session, "ssl_ctx");
 	}
-	if (partner == NULL || partner->proxy_host.length == 0)
+	if (partner == NULL || partner->addenda->proxy_host.length == 0)
 		return 0;
-	struct s2sp_text host = partner->proxy_host;
+	struct s2sp_text host = partner->addenda->proxy_host;
 	lua_pushnil(L); /* other handlers go on */
 	s2sp_push_action(L, "connect_through");
 	lua_pushvalue(L, session);

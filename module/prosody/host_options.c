@@ -123,7 +123,7 @@ enum s2sp_status s2sp_host_rules_begin(struct s2sp_host_rules *rules, const stru
 									   const struct s2sp_host_options *options) {
 	static const unsigned char unkeyed[16] = { 0 }; /* the administrator's own names */
 	rules->options = options;
-	rules->host = (struct s2sp_host){ list, COUNT, holding, rules, options->out_of_reach };
+	rules->host = (struct s2sp_host){ list, COUNT, holding, rules, options->out_of_reach, options->crls };
 	s2sp_arena_begin(&rules->arena, allocator);
 	s2sp_index_begin(&rules->secure, allocator, unkeyed);
 	s2sp_index_begin(&rules->insecure, allocator, unkeyed);

@@ -20,6 +20,7 @@ struct s2sp_host_options {
 	const struct s2sp_text *insecure_domains;
 	size_t insecure_domain_count;
 	bool out_of_reach;    /* the host takes part in no stream */
+	bool crls;            /* the host has certificate revocation lists for the authorities that it trusts */
 	uint32_t s2s_timeout; /* seconds; 0 when unknown */
 };
 

@@ -2,6 +2,7 @@
 #include "authorise.h"
 #include "certificate.h"
 #include "counters.h"
+#include "crls.h"
 #include "explain.h"
 #include "handler.h"
 #include "policy.h"
@@ -96,7 +97,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{ "install_host", install_host }, { "install_global", install_global },
 		{ "stanza_filter", s2sp_lua_stanza_filter }, { "trust_anchors", trust_anchors },
-		{ "own_certificate", s2sp_lua_own_certificate }, { "sync_file", s2sp_lua_sync_file },
+		{ "own_certificate", s2sp_lua_own_certificate }, { "own_chain", s2sp_lua_own_chain },
+		{ "certificate_pins", s2sp_lua_certificate_pins }, { "sync_file", s2sp_lua_sync_file },
 		{ NULL, NULL },
 	};
 	luaL_checkversion(L);
@@ -106,6 +108,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	s2sp_lua_open_stream(L);
 	merge(L);
 	s2sp_lua_open_certificate(L);
+	merge(L);
+	s2sp_lua_open_crls(L);
 	merge(L);
 	s2sp_lua_open_limits(L);
 	merge(L);

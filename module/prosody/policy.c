@@ -223,6 +223,7 @@ int s2sp_lua_open_policy(lua_State *L) {
 		{ "compile_table", s2sp_lua_compile_table },
 		{ "compile_policy", s2sp_lua_compile_policy },
 		{ "canonical_domain", canonical_domain },
+		{ "pinned_partners", s2sp_lua_pinned_partners },
 		{ NULL, NULL },
 	};
 	new_class(L, S2SP_LUA_TABLE, table_methods, free_table);

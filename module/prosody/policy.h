@@ -34,7 +34,10 @@ int s2sp_lua_compile_policy(lua_State *L);
 void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const struct s2sp_partner *partner,
 						   enum s2sp_match match);
 
-/* Pushes a table of functions for Lua: compile_table, compile_policy, canonical_domain. */
+/* pinned_partners(policy) -> { { name, pins = { ... } }... } of those that have pins */
+int s2sp_lua_pinned_partners(lua_State *L);
+
+/* Pushes a table of functions for Lua: compile_table, compile_policy, canonical_domain, pinned_partners. */
 int s2sp_lua_open_policy(lua_State *L);
 
 #endif

@@ -58,12 +58,18 @@ static void set_lists(lua_State *L, const struct s2sp_partner *partner) {
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_setfield(L, -2, "pinned_keys");
+	lua_newtable(L);
+	for (size_t i = 0; i < partner->addenda->crl_count; i++) {
+		lua_pushlstring(L, partner->addenda->crls[i].bytes, partner->addenda->crls[i].length);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, -2, "crls");
 	lua_pushinteger(L, partner->pin_count);
 	lua_setfield(L, -2, "pins");
 }
 
 static void set_proxy(lua_State *L, const struct s2sp_partner *partner) {
-	struct s2sp_text host = partner->proxy_host;
+	struct s2sp_text host = partner->addenda->proxy_host;
 	if (host.length == 0)
 		return;
 	set_text(L, "proxy_host", host);
@@ -87,6 +93,7 @@ static void set_given(lua_State *L, const struct s2sp_partner *partner) {
 		{ "keepalive", S2SP_GIVEN_KEEPALIVE },
 		{ "presence_authorization", S2SP_GIVEN_PRESENCE_AUTHORIZATION },
 		{ "group_chat", S2SP_GIVEN_GROUP_CHAT },
+		{ "revocation", S2SP_GIVEN_REVOCATION },
 	};
 	lua_newtable(L);
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
@@ -96,11 +103,35 @@ static void set_given(lua_State *L, const struct s2sp_partner *partner) {
 	lua_setfield(L, -2, "given");
 }
 
+static void add_pinned(lua_State *L, const struct s2sp_partner *partner) {
+	if (partner == NULL || partner->pin_count == 0)
+		return;
+	lua_createtable(L, 0, 2);
+	set_text(L, "name", partner->name);
+	lua_createtable(L, (int)partner->pin_count, 0);
+	for (uint32_t i = 0; i < partner->pin_count; i++) {
+		push_pin(L, &partner->pins[i]);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, -2, "pins");
+	lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+int s2sp_lua_pinned_partners(lua_State *L) {
+	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
+	const struct s2sp_partner *partner;
+	lua_newtable(L);
+	for (size_t i = 0; (partner = s2sp_partner_table_at(s2sp_policy_table(policy), i)) != NULL; i++)
+		add_pinned(L, partner);
+	add_pinned(L, s2sp_policy_default(policy));
+	return 1;
+}
+
 void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const struct s2sp_partner *partner,
 						   enum s2sp_match match) {
 	uint32_t limit = partner->connection_limit;
 	luaL_checkstack(L, 8, NULL);
-	lua_createtable(L, 0, 24);
+	lua_createtable(L, 0, 27);
 	set_text(L, "name", partner->name);
 	set_text(L, "description", partner->description);
 	set_text(L, "place", partner->place);
@@ -114,6 +145,8 @@ void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const
 	set_lists(L, partner);
 	if (partner->trust_anchors.length > 0)
 		set_text(L, "trust_anchors", partner->trust_anchors);
+	set_string(L, "revocation", s2sp_revocation_token(s2sp_policy_revocation(policy, partner)));
+	set_boolean(L, "host_crls", s2sp_policy_host_crls(policy, partner));
 	lua_pushinteger(L, limit > 0 ? limit : s2sp_policy_limits(policy)->partner_connections);
 	lua_setfield(L, -2, "connection_limit");
 	set_boolean(L, "keepalive", partner->keepalive);

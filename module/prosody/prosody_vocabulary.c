@@ -20,6 +20,7 @@ const struct s2sp_vocabulary s2sp_prosody_vocabulary = { {
 	[S2SP_WORD_SAMPLE_PARTNER] = "{ domain = ...; partner_type = ... }",
 	[S2SP_WORD_SAMPLE_DOMAINS] = "{ \"corp.fabrikam.com\", \"*.it.fabrikam.com\" }",
 	[S2SP_WORD_SAMPLE_PINS] = "{ \"sha256//BASE64=\" }",
+	[S2SP_WORD_SAMPLE_CRLS] = "{ \"crls/fabrikam-*.crl\" }",
 	[S2SP_WORD_SAMPLE_LIST] = "{ \"first\", \"second\" }",
 	[S2SP_WORD_SAMPLE_LIMITS] = "{ connections = 1000; ... }",
 	[S2SP_WORD_SAMPLE_ACCESS] = "{ default = \"allow\"; users = { [\"name\"] = \"deny\" } }",

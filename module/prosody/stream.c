@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "certificate.h"
+#include "crls.h"
 #include "policy.h"
 #include "stream_limits.h"
 
@@ -213,14 +214,21 @@ static struct s2sp_trust_store *push_store(lua_State *L, int guard, struct s2sp_
 
 /* The verdict of `host` on what the peer presented; the stream's own host's report stays with the record for the operator. */
 static enum s2sp_certificate_verdict judge_for(lua_State *L, int session, int record, int guard, struct s2sp_text host,
-                                               const struct s2sp_partner *partner) {
+                                               const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	int top = lua_gettop(L);
 	enum s2sp_certificate_verdict verdict = S2SP_CERTIFICATE_UNKNOWN;
+	struct s2sp_lua_peer peer = {
+		.domain = s2sp_lua_stream_remote(L, record),
+		.pins = partner->pins,
+		.pin_count = partner->pin_count,
+		.revocation = s2sp_policy_revocation(policy, partner),
+		.now = time(NULL),
+	};
 	struct s2sp_trust_store *store = push_store(L, guard, host, partner);
+	bool complete = s2sp_lua_push_crls(L, guard, host, policy, partner, &peer.crls);
 	s2sp_lua_push_peer_chain(L, session, true);
-	if (store != NULL && lua_istable(L, -1)) {
-		verdict = s2sp_lua_judge_peer_known(L, top + 1, top + 2, s2sp_lua_stream_remote(L, record), partner->pins,
-		                                    partner->pin_count, time(NULL));
+	if (store != NULL && complete && lua_istable(L, -1)) {
+		verdict = s2sp_lua_judge_peer_known(L, top + 1, top + 3, &peer);
 		if (s2sp_text_equal(host, s2sp_lua_stream_local(L, record)))
 			lua_setiuservalue(L, record, UV_REPORT);
 	}
@@ -229,7 +237,8 @@ static enum s2sp_certificate_verdict judge_for(lua_State *L, int session, int re
 }
 
 static enum s2sp_certificate_verdict judge(lua_State *L, int session, int record, int guard, const struct s2sp_partner *partner) {
-	return judge_for(L, session, record, guard, s2sp_lua_stream_local(L, record), partner);
+	const struct s2sp_stream *stream = lua_touserdata(L, record);
+	return judge_for(L, session, record, guard, s2sp_lua_stream_local(L, record), stream->policy, partner);
 }
 
 /*
@@ -319,7 +328,7 @@ struct s2sp_decision s2sp_lua_stream_refresh(lua_State *L, int session, int reco
 
 /* The verdict of a host that is not the stream's own: it may have other anchors, pins, trust. Found out once. */
 static enum s2sp_certificate_verdict verdict_of(lua_State *L, int session, int record, int guard, struct s2sp_text host,
-                                                const struct s2sp_partner *partner) {
+                                                const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	int top = lua_gettop(L);
 	if (lua_getiuservalue(L, record, UV_VERDICTS) != LUA_TTABLE) {
 		lua_newtable(L);
@@ -330,7 +339,7 @@ static enum s2sp_certificate_verdict verdict_of(lua_State *L, int session, int r
 	lua_pushlstring(L, host.bytes, host.length);
 	if (lua_rawget(L, top + 1) != LUA_TNUMBER) {
 		lua_pushlstring(L, host.bytes, host.length);
-		lua_pushinteger(L, (lua_Integer)judge_for(L, session, record, guard, host, partner));
+		lua_pushinteger(L, (lua_Integer)judge_for(L, session, record, guard, host, policy, partner));
 		lua_pushvalue(L, -1);
 		lua_replace(L, top + 2);
 		lua_rawset(L, top + 1);
@@ -360,8 +369,30 @@ struct s2sp_decision s2sp_lua_stream_stanza(lua_State *L, int session, int recor
 	view.policy = NULL; /* hosts may share a policy and differ in what they trust */
 	view.certificate = S2SP_CERTIFICATE_UNKNOWN;
 	if (partner != NULL && stream->tls)
-		view.certificate = (uint8_t)verdict_of(L, session, record, guard, host, partner);
+		view.certificate = (uint8_t)verdict_of(L, session, record, guard, host, policy, partner);
 	return s2sp_stream_stanza(&view, policy, remote);
+}
+
+/* Whether a list in force mentions a certificate of the chain that was judged: then its verdict is another one now. */
+static bool is_mentioned(lua_State *L, int record, int guard, struct s2sp_text host, const struct s2sp_policy *policy,
+                         const struct s2sp_partner *partner) {
+	int top = lua_gettop(L);
+	const struct s2sp_lua_crls *crls;
+	bool mentioned = !s2sp_lua_push_crls(L, guard, host, policy, partner, &crls);
+	lua_getiuservalue(L, record, UV_REPORT);
+	mentioned = mentioned || s2sp_lua_crls_mention(L, top + 2, crls);
+	lua_settop(L, top);
+	return mentioned;
+}
+
+bool s2sp_lua_stream_new_crls(lua_State *L, int record, const struct s2sp_lua_crls *crls) {
+	int top = lua_gettop(L);
+	lua_pushnil(L);
+	lua_setiuservalue(L, record, UV_VERDICTS);
+	lua_getiuservalue(L, record, UV_REPORT);
+	bool mentioned = s2sp_lua_crls_mention(L, top + 1, crls);
+	lua_settop(L, top);
+	return mentioned;
 }
 
 struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard) {
@@ -378,7 +409,10 @@ struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int reco
 	lua_setiuservalue(L, record, UV_VERDICTS);
 	const struct s2sp_partner *partner =
 		stream->policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(stream->policy, remote, NULL);
-	if (partner != NULL && stream->tls && (demanded || demands_certificate(partner)))
+	if (partner != NULL && stream->tls &&
+	    (demanded || demands_certificate(partner) ||
+	     s2sp_policy_revocation(stream->policy, partner) == S2SP_REVOCATION_REQUIRED ||
+	     is_mentioned(L, record, guard, local, stream->policy, partner)))
 		s2sp_stream_observe(stream, true, judge(L, session, record, guard, partner));
 	return s2sp_stream_rejudge(stream, stream->policy, remote);
 }

@@ -4,6 +4,8 @@
 
 #include "aux.h"
 
+struct s2sp_lua_crls; /* crls.h */
+
 /*
  * The record of the session at `index`, pushed as a userdata (nil and NULL when it has none). The pointer is good as long as
  * the userdata is reachable. The record keeps its policy, its local host and its remote domain alive by user values.
@@ -50,6 +52,12 @@ void s2sp_lua_stream_keep_numbers(lua_State *L, int record, struct s2sp_numbers 
  * what that host makes of the certificate. The caller has checked that its domain is the stream's.
  */
 struct s2sp_decision s2sp_lua_stream_stanza(lua_State *L, int session, int record, int guard, struct s2sp_text host);
+
+/*
+ * Revocation lists have been read anew: what other hosts of ours made of the certificate is forgotten. True when one of `crls` mentions a
+ * certificate of the chain, so that the stream is to be judged again.
+ */
+bool s2sp_lua_stream_new_crls(lua_State *L, int record, const struct s2sp_lua_crls *crls);
 
 /* Moves the record to the policy its local host has now and judges it again (s2sp_stream_rejudge). */
 struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard);

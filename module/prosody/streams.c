@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "crls.h"
 #include "handler.h"
 #include "policy.h"
 #include "stream.h"
@@ -24,6 +25,7 @@ struct pass {
 	size_t held; /* streams that have a place */
 	bool settled;
 	const struct s2sp_policy *policy;
+	const struct s2sp_lua_crls *crls;
 };
 
 static int run(lua_State *L) {
@@ -147,6 +149,28 @@ static int rejudge(lua_State *L) {
 	return 3;
 }
 
+static void take_up_one(lua_State *L, struct pass *pass, struct s2sp_stream *stream) {
+	if (stream == NULL || !s2sp_lua_stream_new_crls(L, PASS_SESSION + 1, pass->crls))
+		return;
+	struct s2sp_decision decision = s2sp_lua_stream_rejudge(L, PASS_SESSION, PASS_SESSION + 1, PASS_GUARD);
+	if (decision.verdict == S2SP_VERDICT_REFUSE)
+		add(L, PASS_FOUND, PASS_SESSION, "refuse", decision.reason, decision.rule);
+}
+
+/*
+ * take_up_crls(guard, streams, set) -> found: guard.trust.crls is made of new lists now, and `set`, which the caller keeps, has those that
+ * were not there before. As
+ * rejudge for the streams with a certificate that one of them mentions; the others are only looked at.
+ */
+static int take_up_crls(lua_State *L) {
+	lua_settop(L, 3);
+	struct pass pass = { .step = take_up_one, .crls = s2sp_lua_test_crls(L, 3) };
+	luaL_argcheck(L, pass.crls != NULL, 3, "must be a set of revocation lists");
+	pass_over(L, &pass);
+	lua_settop(L, PASS_FOUND);
+	return 1;
+}
+
 /* A stream in the order in which streams get places, and where it stands in the list. */
 struct queued {
 	uint64_t since;
@@ -268,7 +292,7 @@ static int count_held(lua_State *L) {
 
 int s2sp_lua_open_streams(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{ "rejudge", rejudge }, { "recount", recount }, { "sweep", sweep }, { "count_held", count_held }, { NULL, NULL },
+		{ "rejudge", rejudge }, { "take_up_crls", take_up_crls }, { "recount", recount }, { "sweep", sweep }, { "count_held", count_held }, { NULL, NULL },
 	};
 	luaL_newlib(L, functions);
 	return 1;

@@ -75,7 +75,7 @@ static void test_proxies(void **state) {
 
 static void test_types(void **state) {
 	(void)state;
-	static const char *const keys[] = { "domain", "description", "partner_type", "tls", "sasl", "dialback", "trust_anchors", "pinned_keys",
+	static const char *const keys[] = { "domain", "description", "partner_type", "tls", "sasl", "dialback", "trust_anchors", "pinned_keys", "revocation",
 		                                "additional_domains", "connection_limit", "keepalive", "proxy", "presence_authorization", "group_chat" };
 	struct s2sp_value function = { .kind = S2SP_VALUE_OTHER, .string = S2SP_TEXT("a function") };
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -89,6 +89,10 @@ static void test_types(void **state) {
 			value_of_key(keys[i], number_value(NAN), "wrong-type", "nan");
 	}
 	value_of_key("dialback", string_value("true"), "wrong-type", "without quotes");
+	value_of_key("crls", function, "wrong-type", "a function");
+	value_of_key("crls", number_value(1), "wrong-type", "a list of files or patterns");
+	value_of_key("crls", string_value(""), "bad-path", "crls/*.crl");
+	value_of_key("revocation", string_value("always"), "unknown-value", "if_known");
 	value_of_key("connection_limit", string_value("20"), "wrong-type", "without quotes");
 	value_of_key("connection_limit", number_value(0.5), "out-of-range", "0.5");
 	value_of_key("connection_limit", number_value(-1), "out-of-range", "-1");
@@ -135,10 +139,11 @@ static void test_domains(void **state) {
 static void test_lists(void **state) {
 	(void)state;
 	struct fixture fixture;
-	for (int pins = 0; pins < 2; pins++) {
+	static const char *const lists[] = { "additional_domains", "pinned_keys", "crls" };
+	for (size_t list = 0; list < 3; list++) {
 		begin(&fixture);
 		assert_int_equal(partner(fixture.config, 1, "fabrikam.com"), S2SP_STATUS_OK);
-		assert_int_equal(set(fixture.config, pins ? "pinned_keys" : "additional_domains", table_value()), S2SP_STATUS_OK);
+		assert_int_equal(set(fixture.config, lists[list], table_value()), S2SP_STATUS_OK);
 		assert_int_equal(s2sp_config_end(fixture.config), S2SP_STATUS_OK);
 		assert_int_equal(s2sp_config_end(fixture.config), S2SP_STATUS_OK);
 		end(&fixture, "empty-list", "the list is empty");

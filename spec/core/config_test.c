@@ -75,7 +75,7 @@ static void test_defaults(void **state) {
 	assert_int_equal(fabrikam->connection_limit, 0);
 	assert_true(fabrikam->presence_automatic);
 	assert_true(fabrikam->group_chat);
-	assert_int_equal(fabrikam->proxy_host.length, 0);
+	assert_int_equal(fabrikam->addenda->proxy_host.length, 0);
 	s2sp_partner_table_free(table);
 }
 
@@ -128,6 +128,11 @@ static void test_every_setting(void **state) {
 	add(config, 1, PIN);
 	add(config, 2, OTHER_PIN);
 	s2sp_config_end(config);
+	set(config, "crls", table_value());
+	add(config, 1, "crls/a.crl");
+	add(config, 2, "crls/b-*.crl");
+	s2sp_config_end(config);
+	set_word(config, "revocation", "required");
 	set(config, "connection_limit", number_value(7));
 	set(config, "keepalive", boolean_value(true));
 	set_word(config, "proxy", "[2001:DB8::1]:443");
@@ -141,7 +146,7 @@ static void test_every_setting(void **state) {
 	assert_string_equal(fabrikam->additional[1].bytes, "xn--bcher-kva.example");
 	assert_string_equal(fabrikam->description.bytes, "Contract 2231");
 	assert_string_equal(fabrikam->trust_anchors.bytes, "certs/ca.pem");
-	assert_string_equal(fabrikam->proxy_host.bytes, "2001:db8::1");
+	assert_string_equal(fabrikam->addenda->proxy_host.bytes, "2001:db8::1");
 	assert_int_equal(fabrikam->proxy_port, 443);
 	assert_int_equal(fabrikam->pin_count, 2);
 	assert_int_equal(fabrikam->pins[0].sha256[0], 0xe3); /* the hash of nothing: e3b0c442...b855 */
@@ -149,7 +154,10 @@ static void test_every_setting(void **state) {
 	assert_int_equal(fabrikam->connection_limit, 7);
 	assert_int_equal(fabrikam->type, S2SP_PUBLIC_UNVERIFIED);
 	assert_int_equal(fabrikam->row->methods, S2SP_METHOD_SASL | S2SP_METHOD_TLS_DIALBACK);
-	assert_int_equal(fabrikam->given, 127 & ~S2SP_GIVEN_TLS);
+	assert_int_equal(fabrikam->addenda->crl_count, 2);
+	assert_string_equal(fabrikam->addenda->crls[1].bytes, "crls/b-*.crl");
+	assert_int_equal(fabrikam->revocation, S2SP_REVOCATION_REQUIRED);
+	assert_int_equal(fabrikam->given, 255 & ~S2SP_GIVEN_TLS);
 	assert_true(fabrikam->keepalive);
 	assert_false(fabrikam->presence_automatic);
 	assert_true(fabrikam->group_chat);
@@ -318,6 +326,10 @@ static enum s2sp_status feed_table(struct s2sp_config *config, bool faulty) {
 		TRY(add(config, 1, PIN));
 		TRY(add(config, 2, PIN));
 		TRY(s2sp_config_end(config));
+		TRY(set(config, "crls", table_value()));
+		for (size_t j = 1; j <= 6; j++)
+			TRY(add(config, j, "crls/a.crl"));
+		TRY(s2sp_config_end(config));
 		TRY(set_word(config, "proxy", "edge.example"));
 		TRY(set_word(config, "tls", "optional"));
 		TRY(set_word(config, "sasl", "optional"));
@@ -349,6 +361,8 @@ static enum s2sp_status feed_policy(struct s2sp_config *config) {
 	TRY(set_word(config, "partner_type", "public_unverified"));
 	TRY(set(config, "pinned_keys", table_value()));
 	TRY(add(config, 1, PIN));
+	TRY(s2sp_config_end(config));
+	TRY(set_word(config, "crls", "crls/a.crl"));
 	TRY(s2sp_config_begin_limits(config, &table));
 	TRY(set(config, "partner_connections", number_value(2000)));
 	TRY(s2sp_config_begin_external_access(config, &table));

@@ -29,6 +29,7 @@ static const struct s2sp_vocabulary test_vocabulary = { {
 	[S2SP_WORD_SAMPLE_PARTNER] = "{domain: ..., partner_type: ...}",
 	[S2SP_WORD_SAMPLE_DOMAINS] = "[corp.fabrikam.com, \"*.it.fabrikam.com\"]",
 	[S2SP_WORD_SAMPLE_PINS] = "[\"sha256//BASE64=\"]",
+	[S2SP_WORD_SAMPLE_CRLS] = "[\"crls/fabrikam-*.crl\"]",
 	[S2SP_WORD_SAMPLE_LIST] = "[first, second]",
 	[S2SP_WORD_SAMPLE_LIMITS] = "{connections: 1000, ...}",
 	[S2SP_WORD_SAMPLE_ACCESS] = "{default: allow, users: {name: deny}}",
@@ -100,6 +101,6 @@ static inline uint32_t test_holding(const void *of, struct s2sp_text domain) {
 		   (uint32_t)test_covers(host->certified, domain) << TEST_CERTIFIED | (uint32_t)host->no_tls << TEST_NO_TLS;
 }
 
-#define TEST_HOST(host) (&(const struct s2sp_host){ test_constraints, TEST_CONSTRAINTS, test_holding, (host), false })
+#define TEST_HOST(host) (&(const struct s2sp_host){ test_constraints, TEST_CONSTRAINTS, test_holding, (host), false, false })
 
 #endif

@@ -268,7 +268,7 @@ static void test_too_many_constraints_seal_nothing(void **state) {
 	(void)state;
 	struct s2sp_partner_table *table = sample_table();
 	struct s2sp_config *config = new_config();
-	const struct s2sp_host many = { test_constraints, S2SP_CONSTRAINTS_MAX + 1, test_holding, NULL, false };
+	const struct s2sp_host many = { test_constraints, S2SP_CONSTRAINTS_MAX + 1, test_holding, NULL, false, false };
 	struct s2sp_policy *policy;
 	assert_int_equal(s2sp_config_seal_policy(config, table, &many, &policy), S2SP_STATUS_FAILED);
 	assert_null(policy);
@@ -283,7 +283,7 @@ static void test_a_host_out_of_reach_finds_nobody(void **state) {
 	struct s2sp_partner_table *table = sample_table();
 	struct s2sp_config *config = new_config();
 	const struct test_host stricter = { .no_tls = true };
-	const struct s2sp_host away = { test_constraints, TEST_CONSTRAINTS, test_holding, &stricter, true };
+	const struct s2sp_host away = { test_constraints, TEST_CONSTRAINTS, test_holding, &stricter, true, false };
 	struct s2sp_policy *policy = seal(config, table, &away);
 	unsigned methods;
 	assert_true(s2sp_policy_out_of_reach(policy));

@@ -28,6 +28,8 @@ static const struct {
 	{ S2SP_REASON_CERTIFICATE_UNTRUSTED, "certificate-untrusted", "not-authorized", "cancel", "not-allowed" },
 	{ S2SP_REASON_CERTIFICATE_EXPIRED, "certificate-expired", "not-authorized", "cancel", "not-allowed" },
 	{ S2SP_REASON_CERTIFICATE_NOT_YET_VALID, "certificate-not-yet-valid", "not-authorized", "cancel", "not-allowed" },
+	{ S2SP_REASON_CERTIFICATE_REVOKED, "certificate-revoked", "not-authorized", "cancel", "not-allowed" },
+	{ S2SP_REASON_CERTIFICATE_REVOCATION_UNKNOWN, "certificate-revocation-unknown", "not-authorized", "cancel", "not-allowed" },
 	{ S2SP_REASON_CERTIFICATE_IDENTITY_MISMATCH, "certificate-identity-mismatch", "not-authorized", "cancel", "not-allowed" },
 	{ S2SP_REASON_CERTIFICATE_PIN_MISMATCH, "certificate-pin-mismatch", "not-authorized", "cancel", "not-allowed" },
 	{ S2SP_REASON_CERTIFICATE_MALFORMED, "certificate-malformed", "not-authorized", "cancel", "not-allowed" },

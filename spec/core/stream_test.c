@@ -345,6 +345,28 @@ static void test_rejudge(void **state) {
 	copy = by_sasl;
 	assert_int_equal(s2sp_stream_rejudge(&copy, NULL, fabrikam).reason, S2SP_REASON_CONFIG_INVALID);
 
+	/* A certificate that has been revoked meanwhile is said to be that, whether or not another method were left; a change of policy is not. */
+	const struct {
+		enum s2sp_certificate_verdict verdict;
+		const struct s2sp_policy *policy;
+		enum s2sp_reason reason;
+	} revocations[] = {
+		{ S2SP_CERTIFICATE_REVOKED, sasl_only.policy, S2SP_REASON_CERTIFICATE_REVOKED },
+		{ S2SP_CERTIFICATE_REVOKED, any.policy, S2SP_REASON_CERTIFICATE_REVOKED },
+		{ S2SP_CERTIFICATE_REVOKED, dialback_only.policy, S2SP_REASON_POLICY_CHANGED },
+		{ S2SP_CERTIFICATE_REVOCATION_UNKNOWN, sasl_only.policy, S2SP_REASON_POLICY_CHANGED },
+		{ S2SP_CERTIFICATE_REVOCATION_UNKNOWN, any.policy, S2SP_REASON_POLICY_CHANGED },
+	};
+	for (size_t i = 0; i < sizeof(revocations) / sizeof(revocations[0]); i++) {
+		copy = by_sasl;
+		s2sp_stream_observe(&copy, true, revocations[i].verdict);
+		assert_int_equal(s2sp_stream_rejudge(&copy, revocations[i].policy, fabrikam).reason, revocations[i].reason);
+		assert_int_equal(copy.stage, S2SP_STAGE_REFUSED);
+	}
+	copy = by_dialback;
+	s2sp_stream_observe(&copy, true, S2SP_CERTIFICATE_REVOKED);
+	assert_int_equal(s2sp_stream_rejudge(&copy, any.policy, fabrikam).verdict, S2SP_VERDICT_ALLOW);
+
 	/* A stanza for another local host is judged by that host's policy. */
 	assert_int_equal(s2sp_stream_stanza(&by_sasl, without.policy, fabrikam).verdict, S2SP_VERDICT_ALLOW);
 	assert_int_equal(s2sp_stream_stanza(&by_dialback, sasl_only.policy, fabrikam).verdict, S2SP_VERDICT_REFUSE);

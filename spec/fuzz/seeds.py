@@ -51,6 +51,20 @@ def certificate():
     yield b"\4-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
 
 
+def crl():
+    time, reason = tlv(0x17, b"250101000000Z"), bytes.fromhex("0603551d15")
+    # 1002 is the number that the leaf has.
+    for number in (b"\x03\xea", b"\x00", b"\x7f", b"\x00\x80", b"\xff\x7f", bytes([0x40]) * 20):
+        for value in (None, 1, 6, 8):
+            extensions = [tlv(0x30, tlv(0x30, reason, tlv(4, tlv(10, bytes([value])))))] if value else []
+            yield b"\2" + tlv(0x30, tlv(2, number), time, *extensions)
+    yield b"\2" + tlv(0x30, tlv(2, b"\x03\xea"), tlv(0x18, b"20250101000000Z"),
+                      tlv(0x30, tlv(0x30, bytes.fromhex("0603551d1d"), tlv(1, b"\xff"), tlv(4, tlv(0x30)))))
+    yield b"\1" + bytes.fromhex("004001")
+    yield b"\0-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n"
+    yield b"\0" + tlv(0x30, tlv(0x30), tlv(0x30), tlv(3, b"\0"))
+
+
 def texts(*values):
     """As choose_text() of fuzz.h reads them."""
     return b"".join(bytes([len(value)]) + value for value in values)
@@ -118,7 +132,7 @@ def stanzas():
                     yield bytes(6) + bytes([way, partner, 1, stage, 1, 1]) + tail
 
 
-MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, domain, identity, stanzas, stream)}
+MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, crl, domain, identity, stanzas, stream)}
 MAKERS["import"] = export
 
 directory = pathlib.Path(sys.argv[2])

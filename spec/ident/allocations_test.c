@@ -26,6 +26,7 @@
 #include "certificate.h"
 #include "certificate_maker.h"
 #include "certificate_own.h"
+#include "certificate_crl.h"
 #include "idna.h"
 
 #if defined(__has_feature)
@@ -145,6 +146,8 @@ struct chain {
 	struct s2sp_text domain;
 	enum s2sp_certificate_verdict verdict;
 	bool pinned;
+	const struct s2sp_crl_file *lists[2]; /* NULL: nobody asks */
+	bool if_known;
 };
 
 static struct s2sp_trust_store *store;
@@ -159,6 +162,11 @@ static struct answer judge(const void *argument) {
 	if (chain->pinned) {
 		question.pins = &wrong_pin;
 		question.pin_count = 1;
+	}
+	if (chain->lists[0] != NULL) {
+		question.revocation = chain->if_known ? S2SP_REVOCATION_IF_KNOWN : S2SP_REVOCATION_REQUIRED;
+		question.crls = chain->lists;
+		question.crl_count = 2;
 	}
 	enum s2sp_certificate_verdict verdict = s2sp_certificate_judge(&question, &report);
 	bool silent = ERR_peek_error() == 0 && report.cause != NULL && report.verdict == verdict;
@@ -189,6 +197,47 @@ static struct answer read_pem(const void *argument) {
 	size_t length = 0;
 	enum s2sp_status status = s2sp_certificate_from_pem(s2sp_text_from(argument), der, sizeof(der), &length);
 	return (struct answer){ status == S2SP_STATUS_OK, ERR_peek_error() == 0 && (status == S2SP_STATUS_OK) == (length > 0) };
+}
+
+/* A file of revocation lists: all of it or nothing. */
+static struct answer read_lists(const void *argument) {
+	const struct s2sp_text *bytes = argument;
+	struct s2sp_crl_reader *reader = NULL;
+	struct s2sp_crl_file *file = NULL;
+	char message[512];
+	enum s2sp_status status = s2sp_crl_reader_from("x.crl", *bytes, &reader, message, sizeof(message));
+	while (status == S2SP_STATUS_OK && file == NULL)
+		status = s2sp_crl_reader_step(reader, &file, message, sizeof(message));
+	bool whole = file != NULL && s2sp_crl_file_lists(file) == 2 && s2sp_crl_file_entries(file) == 201;
+	bool none = file == NULL && (status == S2SP_STATUS_NO_MEMORY || status == S2SP_STATUS_INVALID);
+	s2sp_crl_file_free(file);
+	s2sp_crl_reader_free(reader);
+	return (struct answer){ whole, ERR_peek_error() == 0 && (whole || none) };
+}
+
+/* Read, and asked about the chain for the first time: its signature is computed. */
+struct asked {
+	struct s2sp_text lists;
+	const struct chain *chain;
+};
+
+static struct answer ask_lists(const void *argument) {
+	const struct asked *asked = argument;
+	struct s2sp_crl_reader *reader = NULL;
+	struct s2sp_crl_file *file = NULL;
+	char message[512];
+	bool armed = memory.armed;
+	memory.armed = false;
+	enum s2sp_status status = s2sp_crl_reader_from("x.crl", asked->lists, &reader, message, sizeof(message));
+	while (status == S2SP_STATUS_OK && file == NULL)
+		status = s2sp_crl_reader_step(reader, &file, message, sizeof(message));
+	s2sp_crl_reader_free(reader);
+	memory.armed = armed;
+	struct chain chain = *asked->chain;
+	chain.lists[0] = chain.lists[1] = file;
+	struct answer answer = judge(&chain);
+	s2sp_crl_file_free(file);
+	return answer;
 }
 
 static struct answer read_own(const void *argument) {
@@ -288,7 +337,7 @@ static void try_all(const struct attempt attempts[], size_t count) {
 static const struct made *root, *intermediate;
 
 static struct chain chain_of(struct recipe recipe, const struct made *above, enum s2sp_certificate_verdict verdict) {
-	return (struct chain){ { maker_make(recipe), above }, S2SP_TEXT("fabrikam.com"), verdict, false };
+	return (struct chain){ { maker_make(recipe), above }, S2SP_TEXT("fabrikam.com"), verdict, false, { NULL, NULL }, false };
 }
 
 static void test_judgements(void **state) {
@@ -345,6 +394,47 @@ static void test_files(void **state) {
 	free(pem);
 }
 
+static void test_lists(void **state) {
+	(void)state;
+	struct chain good = chain_of((struct recipe){ .issuer = intermediate, .names = NAME, .points = "URI:http://crl.test/1" }, intermediate,
+	                             S2SP_CERTIFICATE_VALID);
+	struct chain revoked = good;
+	revoked.verdict = S2SP_CERTIFICATE_REVOKED;
+	/* What is revoked must not go on because that cannot be found out. */
+	struct chain if_known = revoked;
+	if_known.if_known = true;
+	struct chain uncovered = good;
+	uncovered.verdict = S2SP_CERTIFICATE_REVOCATION_UNKNOWN;
+	struct s2sp_text above = maker_crl((struct crl_recipe){ .issuer = root, .more = 100, .reason = 1 });
+	const struct crl_recipe recipes[] = {
+		{ .issuer = intermediate, .more = 101, .scope = "critical,fullname:URI:http://crl.test/1" },
+		{ .issuer = intermediate, .revoked = { good.certificates[0] }, .more = 100 },
+		{ .issuer = intermediate, .signer = root, .more = 101 },
+	};
+	char *pem[3], *pem_above = maker_crl_pem(above);
+	struct s2sp_text texts[3];
+	for (size_t i = 0; i < 3; i++) {
+		char *one = maker_crl_pem(maker_crl(recipes[i]));
+		pem[i] = malloc(strlen(one) + strlen(pem_above) + 1);
+		assert_non_null(pem[i]);
+		strcat(strcpy(pem[i], one), pem_above);
+		texts[i] = s2sp_text_from(pem[i]);
+		free(one);
+	}
+	const struct asked asked[] = { { texts[0], &good }, { texts[1], &revoked }, { texts[2], &uncovered }, { texts[1], &if_known } };
+	const struct attempt attempts[] = {
+		{ "a file of lists", read_lists, &texts[0] },
+		{ "lists that cover", ask_lists, &asked[0] },
+		{ "a list that revokes", ask_lists, &asked[1] },
+		{ "a list that somebody else has signed", ask_lists, &asked[2] },
+		{ "a list that revokes, where it need not be there", ask_lists, &asked[3] },
+	};
+	try_all(attempts, sizeof(attempts) / sizeof(attempts[0]));
+	for (size_t i = 0; i < 3; i++)
+		free(pem[i]);
+	free(pem_above);
+}
+
 static void test_names(void **state) {
 	(void)state;
 	struct attempt attempts[sizeof(international) / sizeof(international[0])];
@@ -371,7 +461,8 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_judgements), cmocka_unit_test(test_files), cmocka_unit_test(test_names) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_judgements), cmocka_unit_test(test_files), cmocka_unit_test(test_lists),
+		                           cmocka_unit_test(test_names) };
 	if (CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) != 1)
 		return 1; /* OpenSSL has allocated already */
 	find_out_whose_malloc();

@@ -2,6 +2,7 @@
 #ifndef S2SP_CERTIFICATE_MAKER_H
 #define S2SP_CERTIFICATE_MAKER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,10 +36,35 @@ struct recipe {
 	struct s2sp_text names_der;     /* instead of `names`: the extension's bytes as they are */
 	const char *constraints;        /* nameConstraints */
 	const char *extended_usage;
+	const char *points;           /* crlDistributionPoints */
+	const char *serial;           /* hexadecimal; NULL: the next number */
 	const char *unknown_critical; /* any text: adds a critical extension that nobody knows */
 	int names_twice;
 	int version_1; /* no extensions at all */
 };
+
+/* Zeros make a list with no entries, from a day ago to a week from now, signed by its issuer with SHA-256. */
+struct crl_recipe {
+	const struct made *issuer;
+	const struct made *signer; /* whose key signs; NULL: the issuer's */
+	const struct made *revoked[4];
+	int reason;                /* of all its entries: CRL_REASON_*; 0: none is given */
+	size_t more;               /* entries with random numbers, in no order */
+	const char *digest;        /* NULL: "SHA256" */
+	bool pss;                  /* an RSA issuer signs with RSA-PSS */
+	int from, to;              /* days from MAKER_NOW; both 0: -1 and 7 */
+	bool no_next_update;
+	bool delta;
+	const char *scope;            /* issuingDistributionPoint as openssl.cnf has it */
+	bool unknown_critical;        /* in the list */
+	bool unknown_critical_entry;  /* in its first entry */
+	bool certificate_issuer;      /* the first entry is of another authority */
+	bool version_1;
+};
+/* DER, kept until maker_clean. */
+struct s2sp_text maker_crl(struct crl_recipe recipe);
+/* PEM of it, to be freed with free(). */
+char *maker_crl_pem(struct s2sp_text der);
 
 /* What it makes is kept until maker_clean. */
 const struct made *maker_make(struct recipe recipe);

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -92,8 +94,147 @@ static int tear_down(void **state) {
 	return 0;
 }
 
+/* --- the chain --- */
+
+static const struct made *root, *intermediate, *other_root;
+static struct s2sp_trust_store *store;
+static struct s2sp_own_chain chain;
+
+#define LEAF(...) maker_make((struct recipe){ .issuer = intermediate, .names = NAME, __VA_ARGS__ })
+#define JUDGE(...)                                                                                                               \
+	judge_chain((const struct made *const[]){ __VA_ARGS__ }, sizeof((const struct made *const[]){ __VA_ARGS__ }) / sizeof(struct made *))
+
+static void judge_chain(const struct made *const *made, size_t count) {
+	struct s2sp_text der[S2SP_CHAIN_LENGTH_MAX];
+	for (size_t i = 0; i < count; i++)
+		der[i] = made[i]->der;
+	ERR_raise(ERR_LIB_USER, ERR_R_MALLOC_FAILURE);
+	assert_int_equal(s2sp_own_chain_judge(der, count, store, S2SP_TEXT("contoso.com"), s2sp_idna_to_ascii, MAKER_NOW, &chain),
+					 S2SP_STATUS_OK);
+	assert_int_equal(ERR_peek_error(), 0);
+}
+
+/* The faults found, with the number of the certificate: "missing-issuer 1, servers-only 1". */
+static void finds(const char *wanted) {
+	char found[512] = "";
+	for (size_t i = 0; i < chain.finding_count; i++) {
+		size_t used = strlen(found);
+		snprintf(found + used, sizeof(found) - used, "%s%s %zu", i > 0 ? ", " : "", s2sp_own_fault_token(chain.findings[i].fault),
+				 chain.findings[i].certificate);
+	}
+	if (strcmp(found, wanted) != 0)
+		fail_msg("found \"%s\" instead of \"%s\" (%s: %s)", found, wanted, s2sp_certificate_verdict_token(chain.verdict), chain.cause);
+}
+
+static void chains(void **state) {
+	(void)state;
+	char message[256], *pem;
+	root = maker_ca("Test root", NULL);
+	other_root = maker_ca("Other root", NULL);
+	intermediate = maker_ca("Test intermediate", root);
+	pem = maker_pem(&root, 1);
+	struct s2sp_trust_source source = { .anchors = maker_file(pem, strlen(pem)), .now = MAKER_NOW };
+	assert_int_equal(s2sp_trust_store_new(&source, &store, message, sizeof(message)), S2SP_STATUS_OK);
+	free(pem);
+	const struct made *good = LEAF(0), *second = maker_ca("Second", intermediate), *below = maker_make((struct recipe){ .issuer = second, .names = NAME });
+	const struct made *old = maker_make((struct recipe){ .subject = "Old", .issuer = root, .basic = "critical,CA:TRUE", .from = -9, .to = -1 });
+	const struct made *of_old = maker_make((struct recipe){ .issuer = old, .names = NAME });
+	const struct made *no_ca = maker_make((struct recipe){ .subject = "None", .issuer = root });
+
+	JUDGE(good, intermediate);
+	finds("");
+	assert_int_equal(chain.verdict, S2SP_CERTIFICATE_VALID);
+	JUDGE(good, intermediate, root);
+	finds("");
+	JUDGE(maker_make((struct recipe){ .issuer = root, .names = NAME }));
+	finds("");
+	JUDGE(good);
+	finds("missing-issuer 1");
+	assert_string_equal(chain.findings[0].issuer, "CN=Test intermediate");
+	JUDGE(below, second);
+	finds("missing-issuer 2");
+	assert_string_equal(chain.findings[0].subject, "CN=Second");
+	JUDGE(maker_make((struct recipe){ .issuer = other_root, .names = NAME }));
+	finds("missing-issuer 1");
+	JUDGE(maker_make((struct recipe){ .issuer = other_root, .names = NAME }), other_root);
+	finds("unknown-authority 2");
+	JUDGE(maker_make((struct recipe){ .names = NAME }));
+	finds("self-signed 1");
+	JUDGE(maker_make((struct recipe){ .names = NAME, .usage = "critical,digitalSignature" }));
+	finds("self-signed 1");
+	JUDGE(below, intermediate, second);
+	finds("wrong-order 2, wrong-order 3");
+	JUDGE(good, other_root, intermediate);
+	finds("stranger 2, wrong-order 3");
+	JUDGE(good, good, intermediate);
+	finds("");
+	JUDGE(LEAF(.usage = "critical,keyEncipherment"), intermediate);
+	finds("key-usage 1");
+	JUDGE(LEAF(.extended_usage = "serverAuth"), intermediate);
+	finds("servers-only 1");
+	JUDGE(LEAF(.extended_usage = "clientAuth"), intermediate);
+	finds("not-for-servers 1");
+	JUDGE(LEAF(.extended_usage = "serverAuth,clientAuth"), intermediate);
+	finds("");
+	JUDGE(of_old, old);
+	finds("expired 2");
+	JUDGE(maker_make((struct recipe){ .issuer = no_ca, .names = NAME }), no_ca);
+	finds("other 2");
+	JUDGE(LEAF(.unknown_critical = "x"), intermediate);
+	finds("other 1");
+	JUDGE(LEAF(.key = MAKER_RSA_1024), intermediate);
+	finds("other 1");
+	/* What is told of the first certificate by itself is not told again. */
+	JUDGE(LEAF(.from = -9, .to = -1), intermediate);
+	finds("");
+	JUDGE(maker_make((struct recipe){ .issuer = intermediate, .names = "DNS:other.example" }), intermediate);
+	finds("");
+
+	struct s2sp_text damaged[2] = { good->der, { "x", 1 } };
+	assert_int_equal(s2sp_own_chain_judge(damaged, 2, store, S2SP_TEXT("contoso.com"), NULL, MAKER_NOW, &chain), S2SP_STATUS_INVALID);
+	assert_int_equal(s2sp_own_chain_judge(damaged, 0, store, S2SP_TEXT("contoso.com"), NULL, MAKER_NOW, &chain), S2SP_STATUS_INVALID);
+	s2sp_trust_store_free(store);
+}
+
+static void pins(void **state) {
+	(void)state;
+	struct s2sp_pinned pinned[3];
+	struct s2sp_certificate_report report;
+	size_t count = 9;
+	const struct made *leaf = LEAF(0), *all[] = { leaf, intermediate, root, leaf };
+	char *pem = maker_pem(all, 4);
+	assert_int_equal(s2sp_certificate_pins(s2sp_text_from(pem), pinned, 3, &count), S2SP_STATUS_OK);
+	assert_int_equal(count, 3);
+	free(pem);
+	pem = maker_pem(all, 2);
+	assert_int_equal(s2sp_certificate_pins(s2sp_text_from(pem), pinned, 3, &count), S2SP_STATUS_OK);
+	assert_int_equal(count, 2);
+	assert_false(pinned[0].authority);
+	assert_true(pinned[1].authority);
+	assert_string_equal(pinned[0].subject, "CN=leaf");
+	assert_string_equal(pinned[0].issuer, "CN=Test intermediate");
+	assert_int_equal(pinned[0].not_after, MAKER_NOW + 10 * MAKER_DAY);
+	/* The same that the judgement of a stream shows. */
+	const struct s2sp_text der[] = { leaf->der, intermediate->der };
+	s2sp_certificate_judge(&(struct s2sp_certificate_question){ .chain = der, .chain_length = 2 }, &report);
+	assert_memory_equal(report.pins[0].sha256, pinned[0].pin.sha256, 32);
+	assert_memory_equal(report.pins[1].sha256, pinned[1].pin.sha256, 32);
+	assert_int_equal(s2sp_certificate_pins(leaf->der, pinned + 2, 1, &count), S2SP_STATUS_OK);
+	assert_memory_equal(pinned[2].pin.sha256, pinned[0].pin.sha256, 32);
+	pem[strlen(pem) - 60] = '!';
+	assert_int_equal(s2sp_certificate_pins(s2sp_text_from(pem), pinned, 3, &count), S2SP_STATUS_INVALID);
+	assert_int_equal(count, 0);
+	free(pem);
+	static const char *const none[] = { "", "rubbish", "0", "-----BEGIN CERTIFICATE-----", "-----BEGIN X-----\nMAA=\n-----END X-----\n" };
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+		assert_int_equal(s2sp_certificate_pins(s2sp_text_from(none[i]), pinned, 3, &count), S2SP_STATUS_INVALID);
+	assert_int_equal(s2sp_certificate_pins((struct s2sp_text){ leaf->der.bytes, leaf->der.length - 1 }, pinned, 3, &count), S2SP_STATUS_INVALID);
+	assert_int_equal(ERR_peek_error(), 0);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(chains), cmocka_unit_test(pins),
 		cmocka_unit_test(good), cmocka_unit_test(names), cmocka_unit_test(many_names),
 		cmocka_unit_test(keys), cmocka_unit_test(rubbish),
 	};

@@ -13,7 +13,9 @@ local paths, store;
 
 setup(function ()
 	paths = certificates.make({ "fabrikam.test:good", "fabrikam.test:intermediate", "fabrikam.test:untrusted-ca",
-		"fabrikam.test:names-2000", "fabrikam.test:damaged-names", "im.fabrikam.test:wildcard", "fabrikam.test:expired-ca" });
+		"fabrikam.test:names-2000", "fabrikam.test:damaged-names", "im.fabrikam.test:wildcard", "fabrikam.test:expired-ca",
+		"crl:good:good", "crl:revoking:good:fabrikam.test:good", "crl:forged:forged:fabrikam.test:good", "crl:der:der:fabrikam.test:good",
+		"crl:indirect:indirect", "crl:other:of-other" });
 	store = assert(native.trust_store({ file = certificates.issuer("ca") }));
 end);
 
@@ -163,6 +165,101 @@ describe("peer_chain", function ()
 			return number == 1 and { pem = function () return chain[1]; end } or 42;
 		end;
 		assert.same({ chain[1] }, native.peer_chain(session));
+	end);
+end);
+
+describe("revocation lists", function ()
+	local lists;
+
+	setup(function () lists = paths; end);
+
+	local function read(name)
+		local reader = assert(native.crl_reader(lists[name]));
+		local file, text;
+		repeat file, text = reader:step(); until file ~= false;
+		return file, text;
+	end
+
+	local function verdict(revocation, ...)
+		local files = {};
+		for i, name in ipairs({ ... }) do files[i] = assert(read(name)); end
+		return native.judge_certificate(certificates.chain(paths["fabrikam.test:good"]), store, "fabrikam.test", nil, nil, revocation,
+			native.crl_set(files)).verdict;
+	end
+
+	it("revoke, or leave it open", function ()
+		for _, revoking in ipairs({ "crl:revoking:good:fabrikam.test:good", "crl:der:der:fabrikam.test:good" }) do
+			assert.equal("revoked", verdict("if_known", "crl:good:good", revoking));
+			assert.equal("revoked", verdict("required", revoking));
+			assert.equal("valid", verdict("off", revoking));
+		end
+		assert.equal("valid", verdict("required", "crl:good:good"));
+		assert.equal("valid", verdict("if_known", "crl:forged:forged:fabrikam.test:good", "crl:other:of-other"));
+		assert.equal("revocation-unknown", verdict("required", "crl:forged:forged:fabrikam.test:good"));
+		assert.equal("revocation-unknown", verdict("required"));
+		local chain = certificates.chain(paths["fabrikam.test:good"]);
+		assert.equal("valid", native.judge_certificate(chain, store, "fabrikam.test", nil, nil, "if_known").verdict);
+		assert.has_error(function () native.judge_certificate(chain, store, "fabrikam.test", nil, nil, "if known"); end);
+		assert.has_error(function () native.judge_certificate(chain, store, "fabrikam.test", nil, nil, "required", {}); end);
+	end);
+
+	it("are told about in the report", function ()
+		local chain = certificates.chain(paths["fabrikam.test:good"]);
+		local report = native.judge_certificate(chain, store, "fabrikam.test", nil, nil, "if_known", native.crl_set({ (read("crl:other:of-other")) }));
+		assert.equal("there is no revocation list of its issuer", report.uncovered);
+		assert.equal(1, report.uncovered_depth);
+		assert.equal("CN=Test CA", report.uncovered_issuer);
+		assert.is_nil(report.revocation_until);
+		report = native.judge_certificate(chain, store, "fabrikam.test", nil, nil, "if_known", native.crl_set({ (read("crl:good:good")) }));
+		assert.is_nil(report.uncovered);
+		assert.is_true(math.abs(report.revocation_until - os.time() - 7 * DAY) < 600);
+		assert.is_true(#report.links > 5);
+	end);
+
+	it("come from files, in steps", function ()
+		local file, warnings = read("crl:revoking:good:fabrikam.test:good");
+		local count, entries, size = file:counts();
+		assert.same({ 1, 1, true, nil }, { count, entries, size > 300, warnings });
+		local next_update, this_update = file:next_update();
+		assert.is_true(math.abs(next_update - this_update - 8 * DAY) < 600);
+		file, warnings = read("crl:indirect:indirect");
+		assert.truthy(file);
+		assert.matches("indirect%.crl: revocation list 1 %(of CN=Test CA%) counts for nothing: .*indirect", warnings);
+		local reader, problem = native.crl_reader("/nonexistent.crl");
+		assert.is_nil(reader);
+		assert.matches("^/nonexistent%.crl: cannot be read", problem);
+		lists.rubbish = certificates.write("rubbish.crl", "rubbish");
+		file, problem = read("rubbish");
+		assert.is_nil(file);
+		assert.matches("rubbish%.crl: holds no revocation list", problem);
+		for _, wrong in ipairs({ "", "a\0b", {}, true }) do
+			assert.has_error(function () native.crl_reader(wrong); end);
+		end
+	end);
+
+	it("cannot be tampered with", function ()
+		local file = read("crl:good:good");
+		local reader = native.crl_reader(lists["crl:good:good"]);
+		assert.is_false(getmetatable(file));
+		assert.is_false(getmetatable(reader));
+		assert.is_false(getmetatable(native.crl_set({})));
+		assert.has_error(function () file.counts(reader); end);
+		assert.has_error(function () reader.step(file); end);
+		assert.has_error(function () native.crl_set({ file, reader }); end);
+		assert.has_error(function () native.crl_set({ file, 1 }); end);
+		repeat until reader:step();
+		assert.has_error(function () reader:step(); end);
+	end);
+
+	it("are kept by their set", function ()
+		local set;
+		stressed(function ()
+			set = native.crl_set({ (read("crl:revoking:good:fabrikam.test:good")) });
+		end);
+		collectgarbage();
+		collectgarbage();
+		local chain = certificates.chain(paths["fabrikam.test:good"]);
+		assert.equal("revoked", native.judge_certificate(chain, store, "fabrikam.test", nil, nil, "if_known", set).verdict);
 	end);
 end);
 

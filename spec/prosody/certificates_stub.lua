@@ -34,7 +34,8 @@ function certificates.make(wanted)
 	run(("env -u LD_PRELOAD %s %s %s"):format(quote(source.."/fixtures/certificates/make"), quote(directory), table.concat(words, " ")));
 	for _, name in ipairs(wanted) do
 		local domain, kind = name:match("^([^:]*):(.*)$");
-		paths[name] = ("%s/%s.%s.crt"):format(directory, domain, kind);
+		paths[name] = domain == "crl" and ("%s/%s.crl"):format(directory, kind:match("^[^:]*"))
+			or ("%s/%s.%s.crt"):format(directory, domain, kind);
 	end
 	return paths;
 end

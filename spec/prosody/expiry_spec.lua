@@ -32,7 +32,8 @@ local function start(state)
 		end;
 	} }, { __index = _G });
 	local new_expiry = assert(loadfile(source.."/lua/expiry.lib.lua", "t", env))();
-	expiry = new_expiry(setmetatable({ stream_view = function (session) return session; end }, { __index = native }),
+	expiry = new_expiry(setmetatable({ stream_view = function (session) return session; end;
+			pinned_partners = function (of) return of.pinned or {}; end }, { __index = native }),
 		{ all_streams = function () return { table.unpack(streams) }; end });
 	expiry.restore(state);
 	expiry.committed({ ["contoso.test"] = policy("fabrikam.test", "northwind.test") }, { anchors = {}; hosts = {}; own = {} }, now);
@@ -247,5 +248,118 @@ describe("own certificates and anchors", function ()
 		commit({}, anchors);
 		assert.equal(1, #lines);
 		assert.matches("^warn: The last certificate of the trust_anchors certs/ca%.pem expires in [45] days", lines[1]);
+	end);
+end);
+
+describe("revocation lists", function ()
+	local HOUR = 3600;
+
+	local function list(begun, ends, name)
+		return { name = name or "x.crl"; signature = tostring(ends); this_update = now + begun; next_update = now + ends };
+	end
+
+	local function commit(files)
+		expiry.committed({}, { anchors = {}; hosts = {}; own = {}; crl_files = files }, now);
+	end
+
+	before_each(function () start(); end);
+
+	it("are warned about when a quarter of their time is left, and when it is over", function ()
+		commit({ ["/x"] = list(-2 * DAY, 2 * DAY); ["/gone"] = false; ["/endless"] = { name = "endless.crl"; signature = "1" } });
+		assert.same({}, lines);
+		expiry.tick(now + DAY - 1);
+		assert.same({}, lines);
+		expiry.tick(now + DAY);
+		assert.equal(1, #lines);
+		assert.matches("^warn: A revocation list in x%.crl expires in 1 day, on .*; fetch a new one, or it counts for nothing", lines[1]);
+		expiry.tick(now + DAY + HOUR);
+		assert.equal(1, #lines);
+		expiry.tick(now + 2 * DAY);
+		assert.equal(2, #lines);
+		assert.matches("^warn: A revocation list in x%.crl has expired on .*Fetch a new one; until then .* refused where", lines[2]);
+		for hour = 1, 23 do expiry.tick(now + 2 * DAY + hour * HOUR); end
+		assert.equal(2, #lines);
+		expiry.check(now + 3 * DAY);
+		assert.equal(3, #lines);
+	end);
+
+	it("are warned about fourteen days ahead at most", function ()
+		commit({ ["/x"] = list(-200 * DAY, 14 * DAY + 1) });
+		assert.same({}, lines);
+		expiry.tick(now + 1);
+		assert.equal(1, #lines);
+	end);
+
+	it("that have been renewed are good again", function ()
+		commit({ ["/x"] = list(-7 * DAY, DAY) });
+		assert.equal(1, #lines);
+		expiry.crls_changed({ anchors = {}; hosts = {}; own = {}; crl_files = { ["/x"] = list(0, 7 * DAY) } }, now);
+		expiry.tick(now + 2 * DAY);
+		assert.equal(1, #lines);
+		assert.same({ ["x.crl"] = 5 * DAY }, expiry.crl_snapshot(now + 2 * DAY));
+	end);
+
+	it("that do not cover a certificate are named once a day for each issuer", function ()
+		local uncovered = view(100, { report = { not_after = now + 100 * DAY; serial = "0A"; uncovered = "there is no revocation list of its issuer";
+			uncovered_depth = 2; uncovered_issuer = "CN=Root" } });
+		for _ = 1, 50 do expiry.seen(uncovered, now); end
+		assert.equal(1, #lines);
+		assert.matches("^warn: The certificate of fabrikam%.test %(partner fabrikam%.test%) goes on without an answer about its revocation: "
+			.."there is no revocation list of its issuer %(certificate 2 of the chain, issued by CN=Root%)$", lines[1]);
+		for i = 1, 100 do
+			uncovered.report.uncovered_issuer = "CN="..i;
+			expiry.seen(uncovered, now);
+		end
+		assert.equal(8, #lines); -- capped
+		expiry.seen(uncovered, now + DAY);
+		assert.equal(9, #lines);
+	end);
+end);
+
+describe("pins", function ()
+	local function commit(pins, at)
+		local listed = policy("fabrikam.test");
+		listed.pinned = pins and { { name = "fabrikam.test"; pins = pins } } or nil;
+		expiry.committed({ ["contoso.test"] = listed }, { anchors = {}; hosts = {}; own = {} }, at or now);
+	end
+
+	local function shown(days, pin)
+		return view(days, { report = { not_after = now + days * DAY; serial = "0A"; pin = pin } });
+	end
+
+	before_each(function () start(); end);
+
+	it("are warned about when the only one is of a certificate that ends soon", function ()
+		commit({ "A" });
+		expiry.seen(shown(31, "A"), now);
+		expiry.seen(shown(29, "B"), now); -- pinned is its authority's
+		assert.same({}, lines);
+		expiry.seen(shown(29, "A"), now);
+		expiry.seen(shown(29, "A"), now);
+		assert.equal(1, #lines);
+		assert.matches("^warn: Only one key is pinned for partner fabrikam%.test, .* which expires in 29 days, on", lines[1]);
+		commit({ "A", "B" });
+		expiry.seen(shown(29, "A"), now + DAY);
+		assert.equal(1, #lines);
+	end);
+
+	it("are warned about when none has been seen for thirty days", function ()
+		commit({ "A" });
+		expiry.check(now + 30 * DAY - 1);
+		assert.same({}, lines);
+		expiry.check(now + 30 * DAY);
+		assert.equal(1, #lines);
+		assert.matches("^warn: No key that is pinned for partner fabrikam%.test has been seen for 30 days", lines[1]);
+		expiry.seen(shown(300, "A"), now + 31 * DAY);
+		expiry.check(now + 32 * DAY);
+		assert.equal(1, #lines);
+		commit({ "B" }, now + 60 * DAY); -- others: counted anew
+		expiry.check(now + 62 * DAY);
+		assert.equal(1, #lines);
+		commit({ "B" }, now + 63 * DAY); -- the same: counted on
+		expiry.check(now + 90 * DAY);
+		assert.equal(2, #lines);
+		commit(nil, now + 91 * DAY);
+		assert.same({}, expiry.state.pins);
 	end);
 end);

@@ -57,7 +57,7 @@ describe("options", function ()
 			closed = host({ s2s_allow_encryption = false; s2s_secure_auth = true; s2s_secure_domains = { "x.example" }; s2s_timeout = 1 }, global) };
 		local options = stub.options(config, "/nowhere");
 		local expected = { require_encryption = true; allow_encryption = true; secure_auth = false;
-			secure_domains = { "a.example" }; insecure_domains = { "b.example" }; s2s_timeout = 30 };
+			secure_domains = { "a.example" }; insecure_domains = { "b.example" }; s2s_timeout = 30; crls = false };
 		assert.same(expected, options.collect("plain").policy.options);
 		-- The global section still requires it.
 		assert.same(expected, options.collect("open").policy.options);

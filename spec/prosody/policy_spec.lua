@@ -251,6 +251,7 @@ describe("a policy", function ()
 			tls = "optional"; sasl = "optional"; dialback = true;
 			methods = { "sasl", "tls_dialback", "tcp_dialback" }; row_methods = { "sasl", "tls_dialback", "tcp_dialback" };
 			match = "wildcard"; trust_anchors = "certs/ca.pem"; pins = 1; pinned_keys = { PIN };
+			crls = {}; revocation = "off"; host_crls = false;
 			connection_limit = 7; keepalive = true; proxy = "[2001:db8::1]:5269"; proxy_host = "2001:db8::1"; proxy_port = 5269;
 			presence_authorization = "automatic"; group_chat = "refuse";
 			given = { tls = true; sasl = true; dialback = true; connection_limit = true; keepalive = true; group_chat = true };
@@ -259,9 +260,45 @@ describe("a policy", function ()
 			name = "xn--bcher-kva.example"; description = ""; place = "s2s_partners[2]"; additional_domains = {};
 			partner_type = "public_unverified"; tls = "required"; sasl = "required"; dialback = false;
 			methods = { "sasl" }; row_methods = { "sasl" }; match = "primary"; pins = 0; pinned_keys = {};
+			crls = {}; revocation = "off"; host_crls = false;
 			connection_limit = 20; keepalive = false; presence_authorization = "user"; group_chat = "refuse"; given = {};
 		}, policy:find("BÜCHER.example"));
 		assert.equal("additional", policy:find("corp.example").match);
+	end);
+
+	it("looks at revocation where there are lists for it", function ()
+		local cases = {
+			{ {}, "off", "if_known" }, { { crls = "a.crl" }, "if_known", "if_known" },
+			{ { trust_anchors = "ca.pem" }, "off", "off" }, { { trust_anchors = "ca.pem"; crls = { "a.crl" } }, "if_known", "if_known" },
+			{ { revocation = "off"; crls = "a.crl" }, "off", "off" }, { { revocation = "required" }, "required", "required" },
+			{ { revocation = "if_known" }, "if_known", "if_known" },
+		};
+		for i, case in ipairs(cases) do
+			local partner = { domain = "fabrikam.com"; partner_type = "federated"; tls = "required" };
+			for key, value in pairs(case[1]) do partner[key] = value; end
+			for j, crls in ipairs({ false, true }) do
+				local view = compile({ partner }, { options = { require_encryption = true; allow_encryption = true; crls = crls } }):find("fabrikam.com");
+				assert.equal(case[j + 1], view.revocation, i);
+				assert.equal(crls and not partner.trust_anchors, view.host_crls, i);
+				assert.equal(partner.revocation ~= nil or nil, view.given.revocation);
+				assert.same(partner.crls and { "a.crl" } or {}, view.crls);
+			end
+		end
+	end);
+
+	it("tells who has lists, and who has pins", function ()
+		local policy = compile({
+			{ domain = "a.example"; partner_type = "federated"; crls = { "a.crl", "b/*.crl" } },
+			{ domain = "b.example"; partner_type = "federated"; pinned_keys = { PIN } },
+			{ domain = "c.example"; partner_type = "federated"; revocation = "required"; trust_anchors = "ca.pem" },
+		}, { options = { require_encryption = true; allow_encryption = true; crls = true };
+			default = { partner_type = "public_unverified"; crls = "d.crl"; pinned_keys = { PIN } } });
+		assert.same({
+			{ partner = "a.example"; place = "s2s_partners[1]"; revocation = "if_known"; host_crls = true; patterns = { "a.crl", "b/*.crl" } },
+			{ partner = "c.example"; place = "s2s_partners[3]"; revocation = "required"; host_crls = false; patterns = {} },
+			{ partner = "unlisted"; place = "s2s_partners_default"; revocation = "if_known"; host_crls = true; patterns = { "d.crl" } },
+		}, native.partner_crls(policy));
+		assert.same({ { name = "b.example"; pins = { PIN } }, { name = "unlisted"; pins = { PIN } } }, native.pinned_partners(policy));
 	end);
 
 	it("finds nobody else", function ()

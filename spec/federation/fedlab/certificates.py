@@ -5,6 +5,7 @@ import datetime
 import hashlib
 import json
 import pathlib
+import random
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -202,6 +203,35 @@ class Certificates:
             _openssl("req", "-x509", "-key", key, "-subj", "/CN=twin", "-out", twin)
         return Leaf(certificate, key, weak, twin)
 
+    def crl(self, kind="good", revoked=(), extra=0, reason="keyCompromise", **changes):
+        """The bytes of a revocation list, by a row of "crls".
+
+        revoked: files (Leaf) whose first certificate is; extra: so many numbers besides, that nobody has."""
+        row = {**RECIPE["crls"][kind], **changes}
+        with self._making:
+            issuer = self._issuer(row.get("issuer", "ca"))
+            self._count += 1
+            work = self.issuers / str(self._count)
+        date = _date(-1)[2:]
+        numbers = [_openssl("x509", "-in", leaf.certificate, "-noout", "-serial").decode().strip().partition("=")[2]
+                   for leaf in revoked]
+        numbers += [f"5{random.getrandbits(124):031X}" for _ in range(extra)]
+        pathlib.Path(f"{work}.index").write_text("".join(
+            f"R\t491231235959Z\t{date}{',' + reason if reason else ''}\t{number}\tunknown\t/CN=revoked {number}\n" for number in numbers))
+        extensions = {"authorityKeyIdentifier": "keyid", **row.get("extensions", {})}
+        config = pathlib.Path(f"{work}.conf")
+        config.write_text(CONFIG.format(
+            directory=self.issuers, serial=self._count,
+            extensions="\n".join(f"{name} = {value}" for name, value in extensions.items()))
+            + "\n[scope]\n" + "".join(f"{name} = {value}\n" for name, value in row.get("scope", {}).items()))
+        out = f"{work}.crl"
+        _openssl("ca", "-gencrl", "-config", config, "-crlexts", "extensions", "-cert", issuer.certificate, "-keyfile", issuer.key,
+                 "-crl_lastupdate", _date(row.get("from", -1)), "-crl_nextupdate", _date(row.get("to", 7)),
+                 "-md", row.get("digest", "sha256"), "-out", out, timeout=90)     # many numbers take their time
+        if row.get("form", "PEM") == "PEM":
+            return pathlib.Path(out).read_bytes()
+        return _openssl("crl", "-in", out, "-outform", "DER")
+
     @staticmethod
     def only(leaf):
         """The first certificate of its file, as PEM."""
@@ -234,9 +264,9 @@ def _date(days):
     return moment.strftime("%Y%m%d%H%M%SZ")
 
 
-def _openssl(*arguments):
+def _openssl(*arguments, timeout=20):
     ran = subprocess.run(["openssl", *map(str, arguments)], stdin=subprocess.DEVNULL,
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
     if ran.returncode != 0:
         raise RuntimeError(f"openssl {arguments[0]}: {ran.stderr.decode(errors='replace')}")
     return ran.stdout

@@ -365,6 +365,27 @@ def scenario_expiry_of_our_own(lab):
         assert len(warnings(scene.edge, "this server")) == 2
 
 
+def scenario_our_own_chains_are_checked(lab):
+    """As a partner would see them, for each host and component: what is wrong is named, what is in order is not."""
+    kinds = {"missing.test": "missing-intermediate", "order.test": "reversed-chain", "private.test": "untrusted-ca", "alone.test": "self-signed",
+             "usage.test": "no-sign-key-usage", "servers.test": "server-only", "old.test": "expired-issuer", "full.test": "intermediate"}
+    words = {"missing.test": r"certificate 1 \(CN=missing\.test\) is the last, and its issuer CN=Test intermediate CA is neither in the file nor",
+             "order.test": r"has not issued the one before it", "private.test": r"its issuer CN=Other CA.* is neither in the file nor",
+             "alone.test": r"is self-signed", "usage.test": r"may not be used for signatures",
+             "old.test": r"certificate 2 \(CN=Expired intermediate CA\) has expired on "}
+    with Scene(lab, configuration(partner(FABRIKAM)), hosts={HOST: "", **dict.fromkeys(kinds, "")}, certificates=kinds) as scene:
+        online = re.sub(r"\s+", " ", scene.edge.shell("partners:check()", timeout=60))
+        output = scene.edge.ctl("mod_s2s_partners", "check", timeout=60).stdout
+        offline = re.sub(r"\s+", " ", output)
+        for text in (online, offline):
+            for host, pattern in words.items():
+                assert re.search(rf"{re.escape(host)}: .{{0,160}}?{pattern}", text), (host, text)
+            for host in ("full.test", HOST):
+                assert not re.search(rf"warning:? +{re.escape(host)}: \S*\.crt", text), (host, text)
+        assert re.search(r"note +servers\.test: \S+ is for servers only", online), online
+        assert "servers.test:" not in offline, offline
+
+
 # What is remembered of chains that were valid once
 
 def scenario_valid_once_is_not_valid_for_ever(lab):

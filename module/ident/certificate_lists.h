@@ -1,0 +1,68 @@
+/* Revocation lists as the files named certificate*.c share them; for them only, since it names OpenSSL's types. */
+#ifndef S2SP_CERTIFICATE_LISTS_H
+#define S2SP_CERTIFICATE_LISTS_H
+
+#include <openssl/crypto.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include "certificate.h"
+#include "certificate_crl.h"
+#include "index.h"
+
+/* Keys that a list's signature has been verified with. An authority that changes its key has two of the same name for a while. */
+#define S2SP_CRL_KEYS 4
+
+struct s2sp_crl {
+	X509_CRL *head;           /* the list without its entries */
+	ISSUING_DIST_POINT *idp;  /* NULL: none */
+	unsigned char *der;       /* the whole list: what is signed is in there */
+	size_t der_size;
+	size_t signed_at, signed_size;
+	struct s2sp_index serials; /* of what is revoked: the contents of the INTEGER, which point into `der` */
+	uint32_t issuer;           /* s2sp_openssl_name_hash */
+	int64_t this_update;
+	int64_t next_update; /* 0: none */
+	bool delta;
+	const char *useless; /* why the list says nothing about any certificate; NULL: it does */
+	CRYPTO_RWLOCK *lock; /* of what follows */
+	size_t key_count;
+	struct {
+		struct s2sp_pin key;
+		bool good;
+	} keys[S2SP_CRL_KEYS];
+};
+
+struct s2sp_crl_file {
+	struct s2sp_crl **lists;
+	size_t count;
+};
+
+/* False when out of memory. */
+bool s2sp_openssl_name_hash(const X509_NAME *name, uint32_t *hash);
+
+/* The contents of `serial` as DER has them, into `bytes`; its length, 0 when it is longer than `capacity` or out of memory. */
+size_t s2sp_openssl_serial(const ASN1_INTEGER *serial, unsigned char *bytes, size_t capacity);
+
+/* `list` is owned. NULL is allowed. */
+void s2sp_crl_free(struct s2sp_crl *list);
+
+/* Reads what is not an entry: the head is there, and `der`. OK or NO_MEMORY; what is wrong with it is `useless`. */
+enum s2sp_status s2sp_crl_read_head(struct s2sp_crl *list);
+
+/*
+ * What the lists of `question` say of the verified `chain` (leaf first, the anchor last, which nobody revokes; RFC 5280 6.1.3 (a)(3)): VALID,
+ * REVOKED, REVOCATION_UNKNOWN, or UNKNOWN for want of memory. *cause is static, *depth is the certificate that it is about. `report`
+ * may be NULL; its members `revocation_until` and `uncovered*` are set.
+ */
+enum s2sp_certificate_verdict s2sp_revocation_judge(const struct s2sp_certificate_question *question, STACK_OF(X509) * chain,
+													struct s2sp_certificate_report *report, const char **cause, int *depth);
+
+/* Writes the `links` of the report. */
+void s2sp_revocation_links(STACK_OF(X509) * chain, struct s2sp_certificate_report *report);
+
+/* Calls `visit` for each link, until it says true; that is what it returns. A link without a serial (it is too long) has the length 0. */
+bool s2sp_revocation_each_link(struct s2sp_text links, bool (*visit)(const void *with, uint32_t issuer, struct s2sp_text serial),
+							   const void *with);
+
+#endif
