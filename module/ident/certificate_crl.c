@@ -19,29 +19,17 @@
 #define BEGIN_MARK "-----BEGIN X509 CRL-----"
 #define END_MARK "-----END X509 CRL-----"
 
-/* Bytes that are still to be read, as ASN.1. */
-struct span {
-	const unsigned char *at;
-	size_t left;
-};
-
-/* One element: its contents, and the whole of it. */
-struct element {
-	int tag, class;
-	struct span content, whole;
-};
-
 struct s2sp_crl_reader {
 	char *path;
 	char *bytes; /* of the file */
-	struct span text;
+	struct s2sp_der_span text;
 	size_t number; /* of the list at hand, from 1 */
 	/* PEM: base64 that is still to be decoded */
-	struct span base64;
+	struct s2sp_der_span base64;
 	EVP_ENCODE_CTX *decoder;
 	/* the list at hand */
 	struct s2sp_crl *list;
-	struct span entries;
+	struct s2sp_der_span entries;
 	struct s2sp_crl_file *file;
 };
 
@@ -84,7 +72,7 @@ static enum s2sp_status new_reader(const char *path, char *bytes, size_t length,
 		return S2SP_STATUS_NO_MEMORY;
 	}
 	made->bytes = bytes;
-	made->text = (struct span){ (const unsigned char *)bytes, length };
+	made->text = (struct s2sp_der_span){ (const unsigned char *)bytes, length };
 	*reader = made;
 	return S2SP_STATUS_OK;
 }
@@ -121,99 +109,14 @@ enum s2sp_status s2sp_crl_reader_from(const char *path, struct s2sp_text bytes, 
 	return new_reader(path, copy, bytes.length, reader);
 }
 
-/* The next element of `from`, which begins behind it then. DER: no indefinite lengths. */
-static bool take(struct span *from, struct element *element) {
-	const unsigned char *at = from->at;
-	long length = 0;
-	if (from->left == 0 || from->left > INT32_MAX)
-		return false;
-	int form = ASN1_get_object(&at, &length, &element->tag, &element->class, (long)from->left);
-	if ((form & 0x81) != 0 || length < 0)
-		return false;
-	element->content = (struct span){ at, (size_t)length };
-	element->whole = (struct span){ from->at, (size_t)(at - from->at) + (size_t)length };
-	from->at += element->whole.left;
-	from->left -= element->whole.left;
-	return true;
-}
-
-static bool is_universal(const struct element *element, int tag) {
-	return element->class == V_ASN1_UNIVERSAL && element->tag == tag;
-}
-
-static bool take_universal(struct span *from, int tag, struct element *element) {
-	return take(from, element) && is_universal(element, tag);
-}
-
-static bool is_time(const struct element *element) {
-	return is_universal(element, V_ASN1_UTCTIME) || is_universal(element, V_ASN1_GENERALIZEDTIME);
-}
-
 /* --- entries --- */
-
-static bool is_oid(struct span content, const char *bytes) {
-	return content.left == 3 && memcmp(content.at, bytes, 3) == 0;
-}
-
-/* One extension of an entry, RFC 5280 5.3. False: it is damaged. *removed: the reason is removeFromCRL, so the certificate is good. */
-static bool read_entry_extension(struct span content, bool *removed, const char **useless) {
-	struct element oid, next, reason;
-	bool critical = false;
-	if (!take_universal(&content, V_ASN1_OBJECT, &oid) || !take(&content, &next))
-		return false;
-	if (is_universal(&next, V_ASN1_BOOLEAN)) {
-		if (next.content.left != 1)
-			return false;
-		critical = next.content.at[0] != 0;
-		if (!take(&content, &next))
-			return false;
-	}
-	if (!is_universal(&next, V_ASN1_OCTET_STRING) || content.left != 0)
-		return false;
-	if (is_oid(oid.content, "\x55\x1d\x15")) { /* reasonCode */
-		if (!take_universal(&next.content, V_ASN1_ENUMERATED, &reason) || reason.content.left != 1)
-			return false;
-		*removed = reason.content.at[0] == CRL_REASON_REMOVE_FROM_CRL;
-	} else if (is_oid(oid.content, "\x55\x1d\x1d")) { /* certificateIssuer */
-		*useless = "the revocation list of its issuer is an indirect one, which is not supported";
-	} else if (critical && !is_oid(oid.content, "\x55\x1d\x18")) { /* invalidityDate */
-		*useless = "an entry of the revocation list of its issuer has a critical extension that is not known";
-	}
-	return true;
-}
-
-/* RFC 5280 5.1.2.6. OK, INVALID when it is damaged, NO_MEMORY. */
-static enum s2sp_status read_entry(struct s2sp_crl *list, struct span content) {
-	struct element serial, time, extensions, extension;
-	bool removed = false;
-	if (!take_universal(&content, V_ASN1_INTEGER, &serial) || !take(&content, &time) || !is_time(&time) ||
-		serial.content.left == 0 || serial.content.left > S2SP_INDEX_NAME_MAX)
-		return S2SP_STATUS_INVALID;
-	/* Not padded (X.690 8.3.2), or the same number would have two spellings. */
-	const unsigned char *bytes = serial.content.at;
-	if (serial.content.left > 1 && ((bytes[0] == 0 && bytes[1] < 0x80) || (bytes[0] == 0xff && bytes[1] >= 0x80)))
-		return S2SP_STATUS_INVALID;
-	if (content.left > 0) {
-		if (!take_universal(&content, V_ASN1_SEQUENCE, &extensions) || content.left != 0)
-			return S2SP_STATUS_INVALID;
-		while (extensions.content.left > 0) {
-			if (!take_universal(&extensions.content, V_ASN1_SEQUENCE, &extension) ||
-				!read_entry_extension(extension.content, &removed, &list->useless))
-				return S2SP_STATUS_INVALID;
-		}
-	}
-	const struct s2sp_text name = { (const char *)bytes, serial.content.left };
-	if (removed || s2sp_index_find(&list->serials, 0, name) != S2SP_INDEX_NONE)
-		return S2SP_STATUS_OK;
-	return s2sp_index_add(&list->serials, 0, name, 1);
-}
 
 /* Some entries; when there are no more the list is in the file. */
 static enum s2sp_status read_entries(struct s2sp_crl_reader *reader, char *message, size_t size) {
 	struct s2sp_crl_file *file = reader->file;
 	for (size_t i = 0; i < STEP_ENTRIES && reader->entries.left > 0; i++) {
-		struct element entry;
-		enum s2sp_status status = take_universal(&reader->entries, V_ASN1_SEQUENCE, &entry) ? read_entry(reader->list, entry.content)
+		struct s2sp_der_element entry;
+		enum s2sp_status status = s2sp_der_take_universal(&reader->entries, V_ASN1_SEQUENCE, &entry) ? s2sp_crl_read_entry(reader->list, entry.content)
 																							: S2SP_STATUS_INVALID;
 		if (status == S2SP_STATUS_INVALID)
 			return damaged(reader, message, size);
@@ -234,14 +137,14 @@ static enum s2sp_status read_entries(struct s2sp_crl_reader *reader, char *messa
 
 /* --- the list around them --- */
 
-static void append(unsigned char **to, struct span bytes) {
+static void append(unsigned char **to, struct s2sp_der_span bytes) {
 	if (bytes.left > 0)
 		memcpy(*to, bytes.at, bytes.left);
 	*to += bytes.left;
 }
 
 /* What stands before and behind the entries, as a list that has none. NO_MEMORY, or INVALID when OpenSSL cannot read it. */
-static enum s2sp_status make_head(struct s2sp_crl *list, struct span before, struct span behind, struct span signature) {
+static enum s2sp_status make_head(struct s2sp_crl *list, struct s2sp_der_span before, struct s2sp_der_span behind, struct s2sp_der_span signature) {
 	int inner = (int)(before.left + behind.left);
 	int inner_size = ASN1_object_size(1, inner, V_ASN1_SEQUENCE);
 	int outer = inner_size + (int)signature.left;
@@ -265,21 +168,21 @@ static enum s2sp_status make_head(struct s2sp_crl *list, struct span before, str
 /* RFC 5280 5.1: CertificateList. Finds the entries in it: the first SEQUENCE behind thisUpdate. */
 static enum s2sp_status read_list(struct s2sp_crl_reader *reader) {
 	struct s2sp_crl *list = reader->list;
-	struct span whole = { list->der, list->der_size };
-	struct element outer, inner, element = { 0 };
-	reader->entries = (struct span){ NULL, 0 };
-	if (list->der_size > INT32_MAX / 2 || !take_universal(&whole, V_ASN1_SEQUENCE, &outer) || whole.left != 0 ||
-		!take_universal(&outer.content, V_ASN1_SEQUENCE, &inner))
+	struct s2sp_der_span whole = { list->der, list->der_size };
+	struct s2sp_der_element outer, inner, element = { 0 };
+	reader->entries = (struct s2sp_der_span){ NULL, 0 };
+	if (list->der_size > INT32_MAX / 2 || !s2sp_der_take_universal(&whole, V_ASN1_SEQUENCE, &outer) || whole.left != 0 ||
+		!s2sp_der_take_universal(&outer.content, V_ASN1_SEQUENCE, &inner))
 		return S2SP_STATUS_INVALID;
 	list->signed_at = (size_t)(inner.whole.at - list->der);
 	list->signed_size = inner.whole.left;
-	struct span before = { inner.content.at, 0 }, behind = inner.content;
+	struct s2sp_der_span before = { inner.content.at, 0 }, behind = inner.content;
 	bool dated = false, found = false;
 	while (behind.left > 0 && !found) {
-		if (!take(&behind, &element))
+		if (!s2sp_der_take(&behind, &element))
 			return S2SP_STATUS_INVALID;
-		found = dated && is_universal(&element, V_ASN1_SEQUENCE);
-		dated = dated || is_time(&element);
+		found = dated && s2sp_der_is_universal(&element, V_ASN1_SEQUENCE);
+		dated = dated || s2sp_der_is_time(&element);
 		if (found)
 			reader->entries = element.content;
 		else
@@ -314,7 +217,7 @@ static enum s2sp_status finish_list(struct s2sp_crl_reader *reader, char *messag
 
 /* --- the file around them --- */
 
-static const unsigned char *find(struct span in, const char *mark) {
+static const unsigned char *find(struct s2sp_der_span in, const char *mark) {
 	size_t length = strlen(mark);
 	while (in.left >= length) {
 		const unsigned char *at = memchr(in.at, mark[0], in.left - length + 1);
@@ -328,16 +231,16 @@ static const unsigned char *find(struct span in, const char *mark) {
 	return NULL;
 }
 
-static void skip_to(struct span *span, const unsigned char *at) {
+static void skip_to(struct s2sp_der_span *span, const unsigned char *at) {
 	span->left -= (size_t)(at - span->at);
 	span->at = at;
 }
 
 /* What is in DER begins with a SEQUENCE; several may stand one behind the other. */
 static enum s2sp_status next_der(struct s2sp_crl_reader *reader, char *message, size_t size) {
-	struct element element;
+	struct s2sp_der_element element;
 	reader->number++;
-	if (!take_universal(&reader->text, V_ASN1_SEQUENCE, &element))
+	if (!s2sp_der_take_universal(&reader->text, V_ASN1_SEQUENCE, &element))
 		return damaged(reader, message, size);
 	enum s2sp_status status = begin_list(reader, element.whole.left);
 	if (status != S2SP_STATUS_OK)
@@ -353,7 +256,7 @@ static enum s2sp_status next_pem(struct s2sp_crl_reader *reader, const unsigned 
 	const unsigned char *end = find(reader->text, END_MARK);
 	if (end == NULL || end == reader->text.at)
 		return damaged(reader, message, size);
-	reader->base64 = (struct span){ reader->text.at, (size_t)(end - reader->text.at) };
+	reader->base64 = (struct s2sp_der_span){ reader->text.at, (size_t)(end - reader->text.at) };
 	skip_to(&reader->text, end + strlen(END_MARK));
 	EVP_DecodeInit(reader->decoder);
 	return begin_list(reader, reader->base64.left / 4 * 3 + 80);
@@ -440,62 +343,4 @@ void s2sp_crl_reader_free(struct s2sp_crl_reader *reader) {
 	s2sp_crl_free(reader->list);
 	s2sp_crl_file_free(reader->file);
 	free(reader);
-}
-
-/* --- what has been read --- */
-
-void s2sp_crl_file_free(struct s2sp_crl_file *file) {
-	if (file == NULL)
-		return;
-	for (size_t i = 0; i < file->count; i++)
-		s2sp_crl_free(file->lists[i]);
-	free(file->lists);
-	free(file);
-}
-
-size_t s2sp_crl_file_lists(const struct s2sp_crl_file *file) {
-	return file->count;
-}
-
-size_t s2sp_crl_file_entries(const struct s2sp_crl_file *file) {
-	size_t count = 0;
-	for (size_t i = 0; i < file->count; i++)
-		count += file->lists[i]->serials.count;
-	return count;
-}
-
-size_t s2sp_crl_file_size(const struct s2sp_crl_file *file) {
-	size_t size = sizeof(*file);
-	for (size_t i = 0; i < file->count; i++) {
-		const struct s2sp_crl *list = file->lists[i];
-		size += sizeof(*list) + list->der_size + list->serials.slot_count * (sizeof(*list->serials.slots) + 1);
-	}
-	return size;
-}
-
-bool s2sp_crl_file_next_update(const struct s2sp_crl_file *file, int64_t *this_update, int64_t *next_update) {
-	bool found = false;
-	for (size_t i = 0; i < file->count; i++) {
-		const struct s2sp_crl *list = file->lists[i];
-		if (list->next_update == 0 || (found && list->next_update >= *next_update))
-			continue;
-		found = true;
-		*this_update = list->this_update;
-		*next_update = list->next_update;
-	}
-	return found;
-}
-
-static bool mentions(const void *with, uint32_t issuer, struct s2sp_text serial) {
-	const struct s2sp_crl_file *file = with;
-	for (size_t i = 0; i < file->count; i++) {
-		const struct s2sp_crl *list = file->lists[i];
-		if (list->issuer == issuer && (serial.length == 0 || s2sp_index_find(&list->serials, 0, serial) != S2SP_INDEX_NONE))
-			return true;
-	}
-	return false;
-}
-
-bool s2sp_crl_file_mentions(const struct s2sp_crl_file *file, struct s2sp_text links) {
-	return s2sp_revocation_each_link(links, mentions, file);
 }

@@ -1,4 +1,5 @@
 /* What a revocation list is apart from its entries: read by OpenSSL out of the list with the entries left out. */
+#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/err.h>
@@ -100,4 +101,62 @@ void s2sp_crl_free(struct s2sp_crl *list) {
 	OPENSSL_free(list->der);
 	CRYPTO_THREAD_lock_free(list->lock);
 	OPENSSL_free(list);
+}
+
+/* --- files of lists --- */
+
+void s2sp_crl_file_free(struct s2sp_crl_file *file) {
+	if (file == NULL)
+		return;
+	for (size_t i = 0; i < file->count; i++)
+		s2sp_crl_free(file->lists[i]);
+	free(file->lists);
+	free(file);
+}
+
+size_t s2sp_crl_file_lists(const struct s2sp_crl_file *file) {
+	return file->count;
+}
+
+size_t s2sp_crl_file_entries(const struct s2sp_crl_file *file) {
+	size_t count = 0;
+	for (size_t i = 0; i < file->count; i++)
+		count += file->lists[i]->serials.count;
+	return count;
+}
+
+size_t s2sp_crl_file_size(const struct s2sp_crl_file *file) {
+	size_t size = sizeof(*file);
+	for (size_t i = 0; i < file->count; i++) {
+		const struct s2sp_crl *list = file->lists[i];
+		size += sizeof(*list) + list->der_size + list->serials.slot_count * (sizeof(*list->serials.slots) + 1);
+	}
+	return size;
+}
+
+bool s2sp_crl_file_next_update(const struct s2sp_crl_file *file, int64_t *this_update, int64_t *next_update) {
+	bool found = false;
+	for (size_t i = 0; i < file->count; i++) {
+		const struct s2sp_crl *list = file->lists[i];
+		if (list->next_update == 0 || (found && list->next_update >= *next_update))
+			continue;
+		found = true;
+		*this_update = list->this_update;
+		*next_update = list->next_update;
+	}
+	return found;
+}
+
+static bool mentions(const void *with, uint32_t issuer, struct s2sp_text serial) {
+	const struct s2sp_crl_file *file = with;
+	for (size_t i = 0; i < file->count; i++) {
+		const struct s2sp_crl *list = file->lists[i];
+		if (list->issuer == issuer && (serial.length == 0 || s2sp_index_find(&list->serials, 0, serial) != S2SP_INDEX_NONE))
+			return true;
+	}
+	return false;
+}
+
+bool s2sp_crl_file_mentions(const struct s2sp_crl_file *file, struct s2sp_text links) {
+	return s2sp_revocation_each_link(links, mentions, file);
 }

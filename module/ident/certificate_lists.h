@@ -44,6 +44,27 @@ bool s2sp_openssl_name_hash(const X509_NAME *name, uint32_t *hash);
 /* The contents of `serial` as DER has them, into `bytes`; its length, 0 when it is longer than `capacity` or out of memory. */
 size_t s2sp_openssl_serial(const ASN1_INTEGER *serial, unsigned char *bytes, size_t capacity);
 
+/* Bytes that are still to be read, as ASN.1. */
+struct s2sp_der_span {
+	const unsigned char *at;
+	size_t left;
+};
+
+/* One element: its contents, and the whole of it. */
+struct s2sp_der_element {
+	int tag, class;
+	struct s2sp_der_span content, whole;
+};
+
+/* The next element of `from`, which begins behind it then; false when there is none. DER: no indefinite lengths. */
+bool s2sp_der_take(struct s2sp_der_span *from, struct s2sp_der_element *element);
+bool s2sp_der_is_universal(const struct s2sp_der_element *element, int tag);
+bool s2sp_der_take_universal(struct s2sp_der_span *from, int tag, struct s2sp_der_element *element);
+bool s2sp_der_is_time(const struct s2sp_der_element *element);
+
+/* Takes up one entry, RFC 5280 5.1.2.6, whose contents these are. OK, INVALID when it is damaged, NO_MEMORY. */
+enum s2sp_status s2sp_crl_read_entry(struct s2sp_crl *list, struct s2sp_der_span content);
+
 /* `list` is owned. NULL is allowed. */
 void s2sp_crl_free(struct s2sp_crl *list);
 
