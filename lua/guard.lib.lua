@@ -40,7 +40,7 @@ local function new_guard(native, latch)
 	};
 	local options = module:require "options";
 	local needs, unparsed = module:require "needs", module:require "unparsed";
-	local farewell = module:require "farewell" (latch.in_handshake);
+	local farewell, contexts = module:require "farewell" (latch.in_handshake), module:require "contexts";
 	local report = module:require "report" (native);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
@@ -415,6 +415,11 @@ local function new_guard(native, latch)
 		return saved;
 	end
 
+	local function keep_contexts()
+		local ok, err = pcall(contexts.keep);
+		if not ok then module:log("error", "Cannot keep the TLS contexts of handshakes under way: %s", err); end
+	end
+
 	local metrics = module:require "metrics" (guard, native, latch, report);
 	local console, remove_adhoc;
 
@@ -425,6 +430,9 @@ local function new_guard(native, latch)
 		end
 		module:hook_global("host-activated", on_host_activated, 1000);
 		module:hook_global("host-deactivated", forget_host);
+		-- Core's own are at -1 and 0.
+		module:hook_global("config-reloaded", keep_contexts, 1000);
+		module:hook_global("host-deactivated", keep_contexts, 1000);
 		module:hook_global("s2s-created", farewell, 1000);
 		module:hook_global("user-deleted", function (event) subscriptions.user_deleted(event.host, event.username); end);
 		guard.filter = native.stanza_filter(guard);

@@ -177,10 +177,28 @@ static bool is_ordinary(lua_State *L) {
 	return true;
 }
 
+enum { LANGUAGE_MAX = 100 }; /* bytes; no tag of a language has a third of it (RFC 5646 4.4.1) */
+
+/*
+ * The parser gives each element the language of the stream's header (RFC 6120 4.7.4), which may be as long as a stanza may: whoever has
+ * announced it would send a stanza of that size with every few bytes. It names no language, and is left out. Cannot throw.
+ */
+static void drop_long_language(lua_State *L) {
+	enum { STANZA = 1, SESSION, ATTR };
+	if (!lua_istable(L, STANZA))
+		return;
+	if (s2sp_push(L, STANZA, S2SP_KEY_ATTR) == LUA_TTABLE && s2sp_push_text(L, ATTR, S2SP_KEY_LANGUAGE).length > LANGUAGE_MAX) {
+		lua_pushnil(L);
+		s2sp_raw_set(L, ATTR, S2SP_KEY_LANGUAGE);
+	}
+	lua_settop(L, SESSION);
+}
+
 /* Called by util.filters with (stanza, session); nil drops the stanza. */
 static int filter(lua_State *L) {
 	if (lua_gettop(L) != 2)
 		lua_settop(L, 2);
+	drop_long_language(L);
 	if (is_ordinary(L)) {
 		lua_pushvalue(L, 1);
 		return 1;
