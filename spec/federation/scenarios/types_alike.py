@@ -14,6 +14,7 @@ from scenarios._types import DORA, FED, MANUAL, UNV, VER, start
 
 OFFLINE, BROKEN, MISSING = (f"{name}@{HOST}" for name in ("olaf", "bruno", "nobody"))
 ERIN = f"erin@{HOST}"
+TIMEOUT = 180    # a question at a time, to many addresses
 _numbers = itertools.count()
 
 PUBSUB = "http://jabber.org/protocol/pubsub"
