@@ -6,7 +6,7 @@
 local portmanager = require "core.portmanager";
 local timer = require "util.timer";
 
-local HOLD_TIME = 300; -- seconds; core gives a handshake one minute between two words, the module less than this in all
+local HOLD_TIME = 300; -- seconds, at least; core gives a handshake one minute between two words
 
 -- The contexts by host name of a listening socket, or nil.
 local function names_of(server)
@@ -16,8 +16,8 @@ local function names_of(server)
 	return type(names) == "table" and names or nil;
 end
 
--- Before core replaces or removes any.
-local function keep()
+-- Before core replaces or removes any. `longest`: seconds that a handshake of an S2S stream may take in all.
+local function keep(longest)
 	local kept = {};
 	for _, _, _, _, service in portmanager.get_active_services():iter(nil, nil, nil, nil) do
 		for _, context in pairs(names_of(service.server) or {}) do
@@ -25,7 +25,7 @@ local function keep()
 		end
 	end
 	if #kept > 0 then
-		timer.add_task(HOLD_TIME, function () kept = nil; end);
+		timer.add_task(math.max(HOLD_TIME, 2 * longest), function () kept = nil; end);
 	end
 	return kept;
 end

@@ -416,7 +416,11 @@ local function new_guard(native, latch)
 	end
 
 	local function keep_contexts()
-		local ok, err = pcall(contexts.keep);
+		local longest = 0;
+		for _, policy in pairs(guard.policies) do
+			longest = math.max(longest, policy:limits().establishment_timeout);
+		end
+		local ok, err = pcall(contexts.keep, longest);
 		if not ok then module:log("error", "Cannot keep the TLS contexts of handshakes under way: %s", err); end
 	end
 
