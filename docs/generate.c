@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../module/prosody/prosody_vocabulary.h"
+#include "prosody_vocabulary.h"
 #include "negotiation.h"
 #include "reason.h"
 

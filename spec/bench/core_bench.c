@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "../../module/prosody/pages.h"
+#include "huge_pages.h"
 #include "../core/allocator.h"
 #include "../core/feed.h"
 #include "s2sp.h"

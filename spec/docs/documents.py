@@ -153,11 +153,11 @@ def key_faults(root):
     """Every key and its default."""
     page = (root / "docs" / "configuration.md").read_text()
     core = root / "module" / "core"
-    keys = re.findall(r'\[S2SP_PARTNER_KEY_\w+\] = "(\w+)"', (core / "config_partner.c").read_text())
+    keys = re.findall(r'\[S2SP_PARTNER_KEY_\w+\] = "(\w+)"', (core / "config/config_partner.c").read_text())
     documented = [name.strip("`") for name in table(page, "Partners")]
     for key in sorted(set(keys) ^ set(documented)):
         yield f"the key {key} is only in {'the code' if key in keys else 'docs/configuration.md'}"
-    limits = re.findall(r"^\t\t\.(\w+) = (\d+),$", (core / "config_limits.c").read_text(), re.MULTILINE)
+    limits = re.findall(r"^\t\t\.(\w+) = (\d+),$", (core / "config/config_limits.c").read_text(), re.MULTILINE)
     if len(limits) != len(table(page, "Limits")):
         yield "the tables of limits differ"
     for key, default in limits:

@@ -186,7 +186,7 @@ def forgotten(root):
     """Source and test files that no inventory names: nobody would build or run them."""
     # folder, files, where their inventory is, what it leaves away of a name, and what it puts before it
     kinds = [
-        ("module/core", "*.c", "module/core", "", ""), ("module/ident", "*.c", "module/ident", "", ""),
+        ("module/core", "**/*.c", "module/core", "", ""), ("module/ident", "*.c", "module/ident", "", ""),
         ("module/prosody", "**/*.c", "module/prosody", "", ""), ("lua", "**/*.lua", "lua", "", ""),
         ("spec/core", "*_test.c", "spec/core", "_test.c", ""), ("spec/ident", "*_test.c", "spec/ident", "_test.c", ""),
         ("spec/prosody", "*_test.c", "spec/prosody", "_test.c", ""), ("spec/fuzz", "*_fuzz.c", "spec/fuzz", "_fuzz.c", ""),
@@ -206,9 +206,9 @@ def forgotten(root):
 
 
 def doubled(root):
-    """Lua files of one name in two folders: a log line and a reader would not know which is meant."""
+    """Files of one name in two folders: a log line, an include and a reader would not know which is meant."""
     seen = {}
-    for path in sorted((root / "lua").rglob("*.lua")):
+    for path in sorted([*(root / "lua").rglob("*.lua"), *(root / "module").rglob("*.[ch]")]):
         other = seen.setdefault(path.name, path)
         if other is not path:
             yield "%s has the name of %s" % (path.relative_to(root), other.relative_to(root))
@@ -216,14 +216,14 @@ def doubled(root):
 
 def sources(root):
     for room in ("core", "ident", "prosody"):
-        for path in sorted((root / "module" / room).glob("*.[ch]")):
+        for path in sorted((root / "module" / room).rglob("*.[ch]")):
             yield str(path.relative_to(root)), path.read_text(encoding="utf-8")
 
 
 def own_headers(root):
     """Each room's headers by name, and under "libraries" what foreign headers each of them brings along."""
     rooms = ("core", "ident", "prosody")
-    own = {room: {path.name for path in (root / "module" / room).glob("*.h")} for room in rooms}
+    own = {room: {path.name for path in (root / "module" / room).rglob("*.h")} for room in rooms}
     own["libraries"] = {basename(path): {header for header, system in includes(text) if system}
                         for path, text in sources(root) if path.endswith(".h")}
     return own
@@ -267,7 +267,7 @@ def main():
     tap.case("circles of the core", circle_faults(calls(arguments.core)))
     tap.case("symbols of ident", ident_symbol_faults(symbols(arguments.ident)))
     tap.case("every file is in an inventory", forgotten(arguments.source))
-    tap.case("no two Lua files have one name", doubled(arguments.source))
+    tap.case("no two files of Lua, and none of C, have one name", doubled(arguments.source))
     return tap.end()
 
 

@@ -44,17 +44,17 @@ INCLUDES = [
     ("module/ident/certificate_private.h", "#include <openssl/asn1.h>\n", False),
     ("module/ident/certificates.c", "#include <openssl/asn1.h>\n", True),
     ("module/ident/certificate.h", '#include "certificate_private.h"\n', True),
-    ("module/prosody/aux.c", '#include "certificate_private.h"\n', True),
-    ("module/prosody/aux.c", '#include "certificate.h"\n', False),
+    ("module/prosody/bridge/values.c", '#include "certificate_private.h"\n', True),
+    ("module/prosody/bridge/values.c", '#include "certificate.h"\n', False),
     ("module/ident/certificate.c", "#include <idn2.h>\n", True),
     ("module/ident/certificate.c", "#include <lauxlib.h>\n", True),
     ("module/ident/certificate.c", '#include "aux.h"\n', True),
     ("module/ident/certificate.c", "#include <stdio.h>\n", False),
     ("module/ident/certificate.c", "#include <sys/socket.h>\n", True),
-    ("module/prosody/aux.c", '#include <lua.h>\n#include "idna.h"\n#include "domain.h"\n#include "aux.h"\n', False),
-    ("module/prosody/aux.c", "#include <openssl/ssl.h>\n", True),
-    ("module/prosody/aux.c", "#include <idn2.h>\n", True),
-    ("module/prosody/aux.c", "#include <domain.h>\n", True),
+    ("module/prosody/bridge/values.c", '#include <lua.h>\n#include "idna.h"\n#include "domain.h"\n#include "aux.h"\n', False),
+    ("module/prosody/bridge/values.c", "#include <openssl/ssl.h>\n", True),
+    ("module/prosody/bridge/values.c", "#include <idn2.h>\n", True),
+    ("module/prosody/bridge/values.c", "#include <domain.h>\n", True),
 ]
 
 SWITCHES = [
@@ -195,7 +195,7 @@ def main():
                     "spec/ident/forgotten_test.c", "spec/prosody/forgotten_spec.lua"]
         tap.case("files in no inventory", [] if found == expected else ["found " + " ".join(found)])
         found = [fault.split()[0] for fault in fence.doubled(folder)]
-        tap.case("Lua files of one name", [] if found == ["lua/room/forgotten.lib.lua"] else ["found " + " ".join(found)])
+        tap.case("files of one name", [] if found == ["lua/room/forgotten.lib.lua", "module/prosody/forgotten.c"] else ["found " + " ".join(found)])
         for path in folder.glob("spec/prosody/*_spec.lua"):
             path.unlink()
         tap.case("an inventory of nothing", outcome([fault for fault in fence.forgotten(folder) if "watches over nothing" in fault], True))

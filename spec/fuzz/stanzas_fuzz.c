@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "lua_state.h"
-#include "stream.h"
+#include "record.h"
 
 static long long now_ms = 1000000;
 

@@ -1,0 +1,244 @@
+#include "crl_sets.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "values.h"
+#include "policy_object.h"
+
+#define READER_CLASS "s2s_partners.crl_reader"
+#define FILE_CLASS "s2s_partners.crl_file"
+#define SET_CLASS "s2s_partners.crls"
+#define MESSAGE_SIZE 2048
+/* Files of one set: a pattern may match many, and each is asked. */
+#define FILES_MAX 10000
+
+/* --- files, read in steps --- */
+
+static struct s2sp_crl_file *check_file(lua_State *L, int index) {
+	struct s2sp_crl_file **slot = luaL_checkudata(L, index, FILE_CLASS);
+	luaL_argcheck(L, *slot != NULL, index, "file without content");
+	return *slot;
+}
+
+static int free_reader(lua_State *L) {
+	struct s2sp_crl_reader **slot = luaL_checkudata(L, 1, READER_CLASS);
+	s2sp_crl_reader_free(*slot);
+	*slot = NULL;
+	return 0;
+}
+
+static int free_file(lua_State *L) {
+	struct s2sp_crl_file **slot = luaL_checkudata(L, 1, FILE_CLASS);
+	s2sp_crl_file_free(*slot);
+	*slot = NULL;
+	return 0;
+}
+
+/* crl_reader(path) -> a reader, or nil and what is wrong, naming the file */
+static int crl_reader(lua_State *L) {
+	size_t length;
+	const char *path = luaL_checklstring(L, 1, &length);
+	char message[MESSAGE_SIZE];
+	luaL_argcheck(L, length > 0 && strlen(path) == length, 1, "must be a path");
+	struct s2sp_crl_reader **slot = lua_newuserdatauv(L, sizeof(struct s2sp_crl_reader *), 0);
+	*slot = NULL;
+	luaL_setmetatable(L, READER_CLASS);
+	switch (s2sp_crl_reader_new(path, slot, message, sizeof(message))) {
+	case S2SP_STATUS_OK:
+		return 1;
+	case S2SP_STATUS_INVALID:
+		lua_pushnil(L);
+		lua_pushstring(L, message);
+		return 2;
+	case S2SP_STATUS_FAILED:
+	case S2SP_STATUS_NO_MEMORY:
+		break;
+	}
+	return luaL_error(L, "not enough memory");
+}
+
+/*
+ * reader:step() -> false while there is more to read; then the file and, when there is something to say, warnings, one a line; or nil and
+ * what is wrong. A step takes some milliseconds.
+ */
+static int reader_step(lua_State *L) {
+	struct s2sp_crl_reader **reader = luaL_checkudata(L, 1, READER_CLASS);
+	char message[MESSAGE_SIZE];
+	luaL_argcheck(L, *reader != NULL, 1, "reader that has finished");
+	struct s2sp_crl_file **slot = lua_newuserdatauv(L, sizeof(struct s2sp_crl_file *), 0);
+	*slot = NULL;
+	luaL_setmetatable(L, FILE_CLASS);
+	switch (s2sp_crl_reader_step(*reader, slot, message, sizeof(message))) {
+	case S2SP_STATUS_OK:
+		if (*slot == NULL) {
+			lua_pushboolean(L, 0);
+			return 1;
+		}
+		s2sp_crl_reader_free(*reader);
+		*reader = NULL;
+		if (message[0] == '\0')
+			return 1;
+		lua_pushstring(L, message);
+		return 2;
+	case S2SP_STATUS_INVALID:
+		s2sp_crl_reader_free(*reader);
+		*reader = NULL;
+		lua_pushnil(L);
+		lua_pushstring(L, message);
+		return 2;
+	case S2SP_STATUS_FAILED:
+	case S2SP_STATUS_NO_MEMORY:
+		break;
+	}
+	return luaL_error(L, "not enough memory");
+}
+
+/* file:counts() -> lists, revoked certificates, bytes of memory */
+static int file_counts(lua_State *L) {
+	const struct s2sp_crl_file *file = check_file(L, 1);
+	lua_pushinteger(L, (lua_Integer)s2sp_crl_file_lists(file));
+	lua_pushinteger(L, (lua_Integer)s2sp_crl_file_entries(file));
+	lua_pushinteger(L, (lua_Integer)s2sp_crl_file_size(file));
+	return 3;
+}
+
+/* file:next_update() -> the first nextUpdate of its lists and the thisUpdate of that one, seconds since the epoch; nil: none has one */
+static int file_next_update(lua_State *L) {
+	int64_t this_update, next_update;
+	if (!s2sp_crl_file_next_update(check_file(L, 1), &this_update, &next_update)) {
+		lua_pushnil(L);
+		return 1;
+	}
+	lua_pushinteger(L, (lua_Integer)next_update);
+	lua_pushinteger(L, (lua_Integer)this_update);
+	return 2;
+}
+
+/* --- sets --- */
+
+const struct s2sp_lua_crls *s2sp_lua_test_crls(lua_State *L, int index) {
+	return luaL_testudata(L, index, SET_CLASS);
+}
+
+/* crl_set{ file... } -> the files as a set */
+static int crl_set(lua_State *L) {
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 1);
+	size_t count = lua_rawlen(L, 1);
+	luaL_argcheck(L, count <= FILES_MAX, 1, "too many files");
+	lua_createtable(L, (int)count, 0); /* of its own, so that nobody takes one away */
+	struct s2sp_lua_crls *set = lua_newuserdatauv(L, sizeof(*set) + count * sizeof(set->files[0]), 1);
+	set->count = 0;
+	ssize_t got;
+	do {
+		got = getrandom(set->mark, sizeof(set->mark), 0);
+	} while (got < 0 && errno == EINTR);
+	if (got != (ssize_t)sizeof(set->mark))
+		return luaL_error(L, "the system gives no random numbers");
+	for (size_t i = 0; i < count; i++) {
+		lua_rawgeti(L, 1, (lua_Integer)i + 1);
+		set->files[set->count++] = check_file(L, -1);
+		lua_rawseti(L, 2, (lua_Integer)i + 1);
+	}
+	lua_pushvalue(L, 2);
+	lua_setiuservalue(L, 3, 1);
+	luaL_setmetatable(L, SET_CLASS);
+	return 1;
+}
+
+bool s2sp_lua_push_crls(lua_State *L, int guard, struct s2sp_text host, const struct s2sp_policy *policy,
+						const struct s2sp_partner *partner, const struct s2sp_lua_crls **crls) {
+	int top = lua_gettop(L);
+	*crls = NULL;
+	bool own = partner->addenda->crl_count > 0, wanted = own || s2sp_policy_host_crls(policy, partner);
+	if (!wanted || s2sp_policy_revocation(policy, partner) == S2SP_REVOCATION_OFF) {
+		lua_pushnil(L);
+		return true;
+	}
+	s2sp_lua_field(L, guard, "trust");
+	s2sp_lua_field(L, -1, "crls");
+	if (lua_istable(L, -1)) {
+		lua_pushlstring(L, host.bytes, host.length);
+		lua_rawget(L, -2);
+	}
+	if (lua_istable(L, -1)) {
+		lua_pushlstring(L, own ? partner->name.bytes : "", own ? partner->name.length : 0);
+		lua_rawget(L, -2);
+		*crls = s2sp_lua_test_crls(L, -1);
+	}
+	lua_replace(L, top + 1);
+	lua_settop(L, top + 1);
+	return *crls != NULL;
+}
+
+bool s2sp_lua_crls_mention(lua_State *L, int report, const struct s2sp_lua_crls *crls) {
+	bool mentioned = false;
+	struct s2sp_text links = { NULL, 0 };
+	if (crls != NULL && lua_istable(L, report))
+		links = s2sp_lua_text_field(L, report, "links");
+	for (size_t i = 0; links.length > 0 && i < crls->count && !mentioned; i++)
+		mentioned = s2sp_crl_file_mentions(crls->files[i], links);
+	return mentioned;
+}
+
+static void add_partner(lua_State *L, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+	if (partner == NULL || (partner->addenda->crl_count == 0 && partner->revocation != S2SP_REVOCATION_REQUIRED))
+		return;
+	lua_createtable(L, 0, 5);
+	lua_pushlstring(L, partner->place.bytes, partner->place.length);
+	lua_setfield(L, -2, "place");
+	lua_pushlstring(L, partner->name.bytes, partner->name.length);
+	lua_setfield(L, -2, "partner");
+	lua_pushstring(L, s2sp_revocation_token(s2sp_policy_revocation(policy, partner)));
+	lua_setfield(L, -2, "revocation");
+	lua_pushboolean(L, s2sp_policy_host_crls(policy, partner));
+	lua_setfield(L, -2, "host_crls");
+	lua_newtable(L);
+	for (size_t i = 0; i < partner->addenda->crl_count; i++) {
+		lua_pushlstring(L, partner->addenda->crls[i].bytes, partner->addenda->crls[i].length);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, -2, "patterns");
+	lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* partner_crls(policy) -> { { place, partner, revocation, host_crls, patterns = { ... } }... } of those that name lists or require them */
+static int partner_crls(lua_State *L) {
+	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
+	const struct s2sp_partner *partner;
+	lua_newtable(L);
+	for (size_t i = 0; (partner = s2sp_partner_table_at(s2sp_policy_table(policy), i)) != NULL; i++)
+		add_partner(L, policy, partner);
+	add_partner(L, policy, s2sp_policy_default(policy));
+	return 1;
+}
+
+static void new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction release) {
+	luaL_newmetatable(L, name);
+	if (release != NULL) {
+		lua_pushcfunction(L, release);
+		lua_setfield(L, -2, "__gc");
+	}
+	lua_newtable(L);
+	luaL_setfuncs(L, methods, 0);
+	lua_setfield(L, -2, "__index");
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_pop(L, 1);
+}
+
+int s2sp_lua_open_crls(lua_State *L) {
+	static const luaL_Reg reader_methods[] = { { "step", reader_step }, { NULL, NULL } };
+	static const luaL_Reg file_methods[] = { { "counts", file_counts }, { "next_update", file_next_update }, { NULL, NULL } };
+	static const luaL_Reg set_methods[] = { { NULL, NULL } };
+	static const luaL_Reg functions[] = {
+		{ "crl_reader", crl_reader }, { "crl_set", crl_set }, { "partner_crls", partner_crls }, { NULL, NULL }
+	};
+	new_class(L, READER_CLASS, reader_methods, free_reader);
+	new_class(L, FILE_CLASS, file_methods, free_file);
+	new_class(L, SET_CLASS, set_methods, NULL);
+	luaL_newlib(L, functions);
+	return 1;
+}

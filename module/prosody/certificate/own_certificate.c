@@ -1,0 +1,216 @@
+/* own_certificate: what partners will see of us, for the check before anybody connects. */
+#define _GNU_SOURCE /* for memmem */
+#include "peer_certificate.h"
+
+#include <string.h>
+
+#include "certificate_own.h"
+#include "idna.h"
+#include "values.h"
+
+/* A file of a chain and its key: far more than anybody has. */
+#define FILE_SIZE_MAX (1024 * 1024)
+
+static void set_string(lua_State *L, const char *key, const char *value) {
+	lua_pushstring(L, value);
+	lua_setfield(L, -2, key);
+}
+
+static void set_boolean(lua_State *L, const char *key, bool value) {
+	lua_pushboolean(L, value);
+	lua_setfield(L, -2, key);
+}
+
+static void push_own(lua_State *L, const struct s2sp_own_certificate *own) {
+	lua_createtable(L, 0, 10);
+	set_boolean(L, "names_domain", own->names_domain);
+	set_boolean(L, "key_strong", own->key_strong);
+	set_boolean(L, "self_signed", own->self_signed);
+	set_string(L, "key_type", own->key_type);
+	set_string(L, "subject", own->subject);
+	set_string(L, "issuer", own->issuer);
+	set_string(L, "names", own->names);
+	lua_pushinteger(L, (lua_Integer)own->key_bits);
+	lua_setfield(L, -2, "key_bits");
+	lua_pushinteger(L, (lua_Integer)own->not_before);
+	lua_setfield(L, -2, "not_before");
+	lua_pushinteger(L, (lua_Integer)own->not_after);
+	lua_setfield(L, -2, "not_after");
+}
+
+/*
+ * own_certificate(text, domain): of the first certificate in a PEM text -> { names_domain, key_type, key_bits, key_strong,
+ * self_signed, subject, issuer, names, not_before, not_after }, or nil and what is wrong
+ */
+int s2sp_lua_own_certificate(lua_State *L) {
+	struct s2sp_text pem;
+	struct s2sp_domain domain;
+	pem.bytes = luaL_checklstring(L, 1, &pem.length);
+	luaL_checktype(L, 2, LUA_TSTRING);
+	luaL_argcheck(L, pem.length <= FILE_SIZE_MAX, 1, "too large");
+	s2sp_lua_domain(s2sp_lua_text(L, 2), &domain);
+	unsigned char *der = lua_newuserdatauv(L, pem.length + 1, 0);
+	struct s2sp_own_certificate *own = lua_newuserdatauv(L, sizeof(*own), 0);
+	size_t length = 0;
+	if (s2sp_certificate_from_pem(pem, der, pem.length + 1, &length) != S2SP_STATUS_OK) {
+		lua_pushnil(L);
+		lua_pushliteral(L, "holds no certificate in PEM form");
+		return 2;
+	}
+	switch (s2sp_own_certificate_read((struct s2sp_text){ (const char *)der, length }, s2sp_domain_text(&domain),
+									  s2sp_idna_to_ascii, own)) {
+	case S2SP_STATUS_OK:
+		push_own(L, own);
+		return 1;
+	case S2SP_STATUS_INVALID:
+		lua_pushnil(L);
+		lua_pushliteral(L, "holds a certificate that cannot be read");
+		return 2;
+	case S2SP_STATUS_FAILED:
+	case S2SP_STATUS_NO_MEMORY:
+		break;
+	}
+	return luaL_error(L, "not enough memory");
+}
+
+/* The certificates of a file, their DER behind it. */
+struct own_file {
+	size_t count;
+	struct s2sp_text chain[S2SP_CHAIN_LENGTH_MAX];
+	struct s2sp_own_chain own;
+	unsigned char bytes[];
+};
+
+/* The next "-----BEGIN ... CERTIFICATE-----" of a text, and behind its end. */
+static bool next_block(struct s2sp_text *text, struct s2sp_text *block) {
+	static const char begin[] = "-----BEGIN ", end[] = "-----END ";
+	const char *from = memmem(text->bytes, text->length, begin, sizeof(begin) - 1);
+	if (from == NULL)
+		return false;
+	size_t rest = text->length - (size_t)(from - text->bytes);
+	const char *to = memmem(from, rest, end, sizeof(end) - 1);
+	if (to == NULL)
+		return false;
+	const char *line = memchr(to, '\n', rest - (size_t)(to - from));
+	to = line == NULL ? from + rest : line + 1;
+	block->bytes = from;
+	block->length = (size_t)(to - from);
+	text->length -= (size_t)(to - text->bytes);
+	text->bytes = to;
+	return true;
+}
+
+static bool is_certificate(struct s2sp_text block) {
+	static const char mark[] = "CERTIFICATE-----";
+	const char *line = memchr(block.bytes, '\n', block.length);
+	return line != NULL && memmem(block.bytes, (size_t)(line - block.bytes), mark, sizeof(mark) - 1) != NULL;
+}
+
+/* False: one is damaged, or there are none. What is beyond the longest chain is left out. */
+static bool decode_chain(struct s2sp_text text, size_t capacity, struct own_file *file) {
+	struct s2sp_text block;
+	size_t used = 0, length;
+	for (file->count = 0; next_block(&text, &block) && file->count < S2SP_CHAIN_LENGTH_MAX;) {
+		if (!is_certificate(block))
+			continue;
+		if (s2sp_certificate_from_pem(block, file->bytes + used, capacity - used, &length) != S2SP_STATUS_OK)
+			return false;
+		file->chain[file->count++] = (struct s2sp_text){ (const char *)file->bytes + used, length };
+		used += length;
+	}
+	return file->count > 0;
+}
+
+static void push_finding(lua_State *L, const struct s2sp_own_finding *finding) {
+	lua_createtable(L, 0, 7);
+	set_string(L, "fault", s2sp_own_fault_token(finding->fault));
+	lua_pushinteger(L, (lua_Integer)finding->certificate);
+	lua_setfield(L, -2, "certificate");
+	set_string(L, "subject", finding->subject);
+	set_string(L, "issuer", finding->issuer);
+	set_string(L, "source", finding->source);
+	lua_pushinteger(L, (lua_Integer)finding->not_before);
+	lua_setfield(L, -2, "not_before");
+	lua_pushinteger(L, (lua_Integer)finding->not_after);
+	lua_setfield(L, -2, "not_after");
+}
+
+/*
+ * own_chain(text, domain, store[, now]): the certificates of a PEM text, as a partner would judge them that trusts what `store` does -> { verdict,
+ * cause, count, findings = { { fault, certificate, subject, issuer, source, not_before, not_after }... } }, or nil and what is wrong
+ */
+int s2sp_lua_own_chain(lua_State *L) {
+	struct s2sp_text pem;
+	struct s2sp_domain domain;
+	pem.bytes = luaL_checklstring(L, 1, &pem.length);
+	luaL_checktype(L, 2, LUA_TSTRING);
+	luaL_argcheck(L, pem.length <= FILE_SIZE_MAX, 1, "too large");
+	s2sp_lua_domain(s2sp_lua_text(L, 2), &domain);
+	const struct s2sp_trust_store *store = s2sp_lua_check_trust_store(L, 3);
+	lua_Integer now = luaL_optinteger(L, 4, (lua_Integer)time(NULL));
+	struct own_file *file = lua_newuserdatauv(L, sizeof(*file) + pem.length + 1, 0);
+	enum s2sp_status status = S2SP_STATUS_INVALID;
+	if (decode_chain(pem, pem.length + 1, file))
+		status = s2sp_own_chain_judge(file->chain, file->count, store, s2sp_domain_text(&domain), s2sp_idna_to_ascii, (int64_t)now,
+									  &file->own);
+	switch (status) {
+	case S2SP_STATUS_OK:
+		break;
+	case S2SP_STATUS_INVALID:
+		lua_pushnil(L);
+		lua_pushliteral(L, "holds a certificate that cannot be read");
+		return 2;
+	case S2SP_STATUS_FAILED:
+	case S2SP_STATUS_NO_MEMORY:
+		return luaL_error(L, "not enough memory");
+	}
+	lua_createtable(L, 0, 4);
+	set_string(L, "verdict", s2sp_certificate_verdict_token(file->own.verdict));
+	set_string(L, "cause", file->own.cause);
+	lua_pushinteger(L, (lua_Integer)file->count);
+	lua_setfield(L, -2, "count");
+	lua_createtable(L, (int)file->own.finding_count, 0);
+	for (size_t i = 0; i < file->own.finding_count; i++) {
+		push_finding(L, &file->own.findings[i]);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, -2, "findings");
+	return 1;
+}
+
+/*
+ * certificate_pins(text): of every certificate in a text, PEM or DER -> { { pin, authority, not_after, subject, issuer }... }, or nil and what is
+ * wrong
+ */
+int s2sp_lua_certificate_pins(lua_State *L) {
+	enum { MOST = 100 };
+	struct s2sp_text text;
+	text.bytes = luaL_checklstring(L, 1, &text.length);
+	struct s2sp_pinned *pinned = lua_newuserdatauv(L, MOST * sizeof(*pinned), 0);
+	size_t count = 0;
+	switch (s2sp_certificate_pins(text, pinned, MOST, &count)) {
+	case S2SP_STATUS_OK:
+		break;
+	case S2SP_STATUS_INVALID:
+		lua_pushnil(L);
+		lua_pushliteral(L, "holds no certificate, or one that is damaged; it must be in PEM or DER format");
+		return 2;
+	case S2SP_STATUS_FAILED:
+	case S2SP_STATUS_NO_MEMORY:
+		return luaL_error(L, "not enough memory");
+	}
+	lua_createtable(L, (int)count, 0);
+	for (size_t i = 0; i < count; i++) {
+		char pin[S2SP_PIN_TEXT];
+		s2sp_pin_text(&pinned[i].pin, pin);
+		lua_createtable(L, 0, 5);
+		set_string(L, "pin", pin);
+		set_string(L, "subject", pinned[i].subject);
+		set_string(L, "issuer", pinned[i].issuer);
+		set_boolean(L, "authority", pinned[i].authority);
+		lua_pushinteger(L, (lua_Integer)pinned[i].not_after);
+		lua_setfield(L, -2, "not_after");
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	return 1;
+}

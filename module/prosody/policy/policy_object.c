@@ -1,0 +1,233 @@
+#include "policy_object.h"
+
+#include <limits.h>
+
+#include "idna.h"
+#include "values.h"
+
+/* What the userdata of a policy holds. */
+struct policy_slot {
+	struct s2sp_policy *policy;
+	const void *mark; /* last: see s2sp_lua_marked */
+};
+
+static const char policy_mark;
+
+struct s2sp_policy **s2sp_lua_new_policy(lua_State *L) {
+	struct policy_slot *slot = lua_newuserdatauv(L, sizeof(*slot), 1);
+	slot->policy = NULL;
+	slot->mark = &policy_mark;
+	luaL_setmetatable(L, S2SP_LUA_POLICY);
+	return &slot->policy;
+}
+
+struct s2sp_partner_table **s2sp_lua_new_table(lua_State *L) {
+	struct s2sp_partner_table **slot = lua_newuserdatauv(L, sizeof(struct s2sp_partner_table *), 0);
+	*slot = NULL;
+	luaL_setmetatable(L, S2SP_LUA_TABLE);
+	return slot;
+}
+
+struct s2sp_policy *s2sp_lua_test_policy(lua_State *L, int index) {
+	struct policy_slot *slot = s2sp_lua_marked(L, index, sizeof(*slot), &policy_mark);
+	return slot == NULL ? NULL : slot->policy;
+}
+
+struct s2sp_policy *s2sp_lua_check_policy(lua_State *L, int index) {
+	struct s2sp_policy **slot = luaL_checkudata(L, index, S2SP_LUA_POLICY);
+	luaL_argcheck(L, *slot != NULL, index, "policy without content");
+	return *slot;
+}
+
+struct s2sp_partner_table *s2sp_lua_check_table(lua_State *L, int index) {
+	struct s2sp_partner_table **slot = luaL_checkudata(L, index, S2SP_LUA_TABLE);
+	luaL_argcheck(L, *slot != NULL, index, "partner table without content");
+	return *slot;
+}
+
+static int free_policy(lua_State *L) {
+	struct s2sp_policy **slot = luaL_checkudata(L, 1, S2SP_LUA_POLICY);
+	s2sp_policy_free(*slot);
+	*slot = NULL;
+	return 0;
+}
+
+static int free_table(lua_State *L) {
+	struct s2sp_partner_table **slot = luaL_checkudata(L, 1, S2SP_LUA_TABLE);
+	s2sp_partner_table_free(*slot);
+	*slot = NULL;
+	return 0;
+}
+
+static int table_count(lua_State *L) {
+	lua_pushinteger(L, (lua_Integer)s2sp_partner_table_count(s2sp_lua_check_table(L, 1)));
+	return 1;
+}
+
+static int policy_count(lua_State *L) {
+	lua_pushinteger(L, (lua_Integer)s2sp_partner_table_count(s2sp_policy_table(s2sp_lua_check_policy(L, 1))));
+	return 1;
+}
+
+/* policy:table() -> the partner table it stands on */
+static int policy_table(lua_State *L) {
+	s2sp_lua_check_policy(L, 1);
+	lua_getiuservalue(L, 1, 1);
+	return 1;
+}
+
+/* The canonical form of the string at `index`; its length is 0 when it is no domain. */
+static enum s2sp_domain_fault check_domain(lua_State *L, int index, struct s2sp_domain *domain) {
+	struct s2sp_text name;
+	name.bytes = luaL_checklstring(L, index, &name.length);
+	return s2sp_domain_parse(name, s2sp_idna_to_ascii, domain);
+}
+
+/* policy:find(domain) -> a view of what holds for it, nil when it is refused */
+static int policy_find(lua_State *L) {
+	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
+	struct s2sp_domain domain;
+	enum s2sp_match match = S2SP_MATCH_NONE;
+	const struct s2sp_partner *partner = NULL;
+	if (check_domain(L, 2, &domain) == S2SP_DOMAIN_OK)
+		partner = s2sp_policy_find(policy, (struct s2sp_text){ domain.bytes, domain.length }, &match);
+	if (partner == NULL)
+		lua_pushnil(L);
+	else
+		s2sp_lua_push_partner(L, policy, partner, match);
+	return 1;
+}
+
+/* policy:label(domain) -> the primary domain of the partner it belongs to, or "unlisted" */
+static int policy_label(lua_State *L) {
+	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
+	struct s2sp_domain domain;
+	const struct s2sp_partner *partner = NULL;
+	if (check_domain(L, 2, &domain) == S2SP_DOMAIN_OK)
+		partner = s2sp_partner_table_find(s2sp_policy_table(policy), (struct s2sp_text){ domain.bytes, domain.length }, NULL);
+	if (partner == NULL)
+		lua_pushliteral(L, "unlisted");
+	else
+		lua_pushlstring(L, partner->name.bytes, partner->name.length);
+	return 1;
+}
+
+/* policy:partners() -> views of all partners, in the order of the configuration */
+static int policy_partners(lua_State *L) {
+	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
+	const struct s2sp_partner_table *table = s2sp_policy_table(policy);
+	size_t count = s2sp_partner_table_count(table);
+	lua_createtable(L, count > INT_MAX ? 0 : (int)count, 0);
+	for (size_t i = 0; i < count; i++) {
+		s2sp_lua_push_partner(L, policy, s2sp_partner_table_at(table, i), S2SP_MATCH_PRIMARY);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	return 1;
+}
+
+/* policy:default() -> a view of the policy for unlisted domains, nil when they are refused */
+static int policy_default(lua_State *L) {
+	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
+	const struct s2sp_partner *partner = s2sp_policy_default(policy);
+	if (partner == NULL)
+		lua_pushnil(L);
+	else
+		s2sp_lua_push_partner(L, policy, partner, S2SP_MATCH_NONE);
+	return 1;
+}
+
+/* policy:out_of_reach() -> whether the host takes part in no stream */
+static int policy_out_of_reach(lua_State *L) {
+	lua_pushboolean(L, s2sp_policy_out_of_reach(s2sp_lua_check_policy(L, 1)));
+	return 1;
+}
+
+/* policy:unlisted() -> how unlisted domains fare, in words */
+static int policy_unlisted(lua_State *L) {
+	const struct s2sp_partner *partner = s2sp_policy_default(s2sp_lua_check_policy(L, 1));
+	if (partner == NULL)
+		lua_pushliteral(L, "refused");
+	else
+		lua_pushfstring(L, "%s, tls %s, sasl %s, dialback %s", s2sp_partner_type_token((enum s2sp_partner_type)partner->type),
+						s2sp_requirement_token(partner->row->tls), s2sp_requirement_token(partner->row->sasl),
+						partner->row->dialback ? "yes" : "no");
+	return 1;
+}
+
+static int policy_limits(lua_State *L) {
+	const struct s2sp_limits *limits = s2sp_policy_limits(s2sp_lua_check_policy(L, 1));
+	lua_createtable(L, 0, 5);
+	lua_pushinteger(L, limits->connections);
+	lua_setfield(L, -2, "connections");
+	lua_pushinteger(L, limits->partner_connections);
+	lua_setfield(L, -2, "partner_connections");
+	lua_pushinteger(L, limits->establishment_timeout);
+	lua_setfield(L, -2, "establishment_timeout");
+	lua_pushinteger(L, limits->inactivity_timeout);
+	lua_setfield(L, -2, "inactivity_timeout");
+	lua_pushinteger(L, limits->keepalive_interval);
+	lua_setfield(L, -2, "keepalive_interval");
+	return 1;
+}
+
+/* policy:external_access(user) -> whether that local user (prepared localpart) may federate */
+static int policy_external_access(lua_State *L) {
+	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
+	struct s2sp_text user;
+	user.bytes = luaL_checklstring(L, 2, &user.length);
+	lua_pushboolean(L, s2sp_policy_external_access(policy, user));
+	return 1;
+}
+
+/* canonical_domain(name) -> A-labels in lower case, or nil and why it is no domain */
+static int canonical_domain(lua_State *L) {
+	struct s2sp_domain domain;
+	enum s2sp_domain_fault fault = check_domain(L, 1, &domain);
+	if (fault == S2SP_DOMAIN_OK) {
+		lua_pushlstring(L, domain.bytes, domain.length);
+		return 1;
+	}
+	lua_pushnil(L);
+	lua_pushstring(L, s2sp_domain_fault_text(fault));
+	return 2;
+}
+
+static void new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction free_function) {
+	luaL_newmetatable(L, name);
+	lua_pushcfunction(L, free_function);
+	lua_setfield(L, -2, "__gc");
+	lua_newtable(L);
+	luaL_setfuncs(L, methods, 0);
+	lua_setfield(L, -2, "__index");
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_pop(L, 1);
+}
+
+int s2sp_lua_open_policy(lua_State *L) {
+	static const luaL_Reg table_methods[] = { { "count", table_count }, { NULL, NULL } };
+	static const luaL_Reg policy_methods[] = {
+		{ "count", policy_count },
+		{ "table", policy_table },
+		{ "find", policy_find },
+		{ "label", policy_label },
+		{ "partners", policy_partners },
+		{ "default", policy_default },
+		{ "out_of_reach", policy_out_of_reach },
+		{ "unlisted", policy_unlisted },
+		{ "limits", policy_limits },
+		{ "external_access", policy_external_access },
+		{ NULL, NULL },
+	};
+	static const luaL_Reg functions[] = {
+		{ "compile_table", s2sp_lua_compile_table },
+		{ "compile_policy", s2sp_lua_compile_policy },
+		{ "canonical_domain", canonical_domain },
+		{ "pinned_partners", s2sp_lua_pinned_partners },
+		{ NULL, NULL },
+	};
+	new_class(L, S2SP_LUA_TABLE, table_methods, free_table);
+	new_class(L, S2SP_LUA_POLICY, policy_methods, free_policy);
+	luaL_newlib(L, functions);
+	return 1;
+}

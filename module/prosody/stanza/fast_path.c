@@ -1,0 +1,180 @@
+/*
+ * Whether a stanza passes with nothing to be done but to count it, as nearly every stanza does. on_stanza_in and on_route
+ * (stanzas.c) ask the same of the same decisions in core, at several times the price: what is not known here is for them. Each call
+ * of the Lua API counts, so what is read stays on the stack until the handler clears it; all of it is within the LUA_MINSTACK
+ * slots that there are without asking, which would make the stack grow anew for each stanza.
+ */
+#include "fast_path.h"
+
+#include "question.h"
+#include "counters.h"
+#include "policy_object.h"
+#include "places.h"
+
+/* Whether the stream has been judged by the policy that its host has now, and stands. Pushes two values. */
+static inline bool stands(lua_State *L, const struct s2sp_stream *stream) {
+	if (stream->stage != S2SP_STAGE_ESTABLISHED || stream->partner == NULL || stream->policy == NULL ||
+	    s2sp_push(L, lua_upvalueindex(S2SP_UP_GUARD), S2SP_KEY_POLICIES) != LUA_TTABLE)
+		return false;
+	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_HOST));
+	lua_rawget(L, -2);
+	return s2sp_lua_test_policy(L, -1) == stream->policy;
+}
+
+/* Roles are asked for when what was last read of them holds no more. */
+static inline bool roles_deny_nobody(lua_State *L, struct s2sp_here *here) {
+	if (!here->roles || s2sp_roles_scan_holds(here->roles_scanned))
+		return true;
+	here->roles_scanned = s2sp_lua_roles_scanned(L, lua_upvalueindex(S2SP_UP_ROLES_SCANNED), lua_upvalueindex(S2SP_UP_HOST));
+	return s2sp_roles_scan_holds(here->roles_scanned);
+}
+
+/* Whether the local user may federate and, where a stanza comes in, has an account: `address` is a key of one of core's tables then. */
+static bool user_is_known(lua_State *L, struct s2sp_here *here, struct s2sp_lua_question *question, int address) {
+	if (!s2sp_policy_external_access(question->policy, question->parts.node) || !roles_deny_nobody(L, here))
+		return false;
+	question->facts.access = S2SP_ACCESS_ALLOWED;
+	if (question->facts.direction == S2SP_OUTGOING)
+		return true;
+	bool full = question->parts.bare.length != question->local.length;
+	lua_pushvalue(L, address);
+	if (lua_rawget(L, lua_upvalueindex(full ? S2SP_UP_FULL_SESSIONS : S2SP_UP_BARE_SESSIONS)) != LUA_TTABLE)
+		return false;
+	question->facts.account = S2SP_ACCOUNT_EXISTS;
+	return true;
+}
+
+/* The user's roster, and directed presence: to look there takes names that Lua may have to make first, so it may fail. */
+static bool find_out(lua_State *L, struct s2sp_lua_question *question, enum s2sp_need need) {
+	if (need != S2SP_NEED_LISTING && need != S2SP_NEED_DIRECTED)
+		return false;
+	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_LOOK_UP));
+	lua_pushlightuserdata(L, question);
+	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_GUARD));
+	lua_pushinteger(L, (lua_Integer)need);
+	lua_Integer value = lua_pcall(L, 3, 1, 0) == LUA_OK ? lua_tointeger(L, -1) : 0;
+	lua_pop(L, 1);
+	s2sp_fact_set(&question->facts, need, (int)value);
+	return value != 0;
+}
+
+/* What core decides on, with the user's side known beforehand. WAIT: something has to be looked up. */
+static struct s2sp_authorisation authorise(lua_State *L, struct s2sp_here *here, struct s2sp_lua_question *question,
+                                           enum s2sp_direction direction, const struct s2sp_partner *partner, int address) {
+	struct s2sp_authorisation unknown = { .verdict = S2SP_VERDICT_WAIT };
+	if (!s2sp_lua_question_facts(L, question, direction, partner, here->accounts))
+		return unknown;
+	if (question->facts.local == S2SP_LOCAL_USER && !user_is_known(L, here, question, address))
+		return unknown;
+	struct s2sp_authorisation decision = s2sp_authorise(&question->facts);
+	while (decision.verdict == S2SP_VERDICT_WAIT && find_out(L, question, decision.need))
+		decision = s2sp_authorise(&question->facts);
+	return decision;
+}
+
+/* What else the question needs of the stanza, whose addresses are known. Pushes up to three values. */
+static inline void push_rest(lua_State *L, struct s2sp_lua_question *question, const struct s2sp_policy *policy, int stanza, int attr) {
+	question->policy = policy;
+	question->guard = lua_upvalueindex(S2SP_UP_GUARD);
+	question->host_value = lua_upvalueindex(S2SP_UP_HOST);
+	question->stanza = stanza;
+	question->name = s2sp_push_text(L, stanza, S2SP_KEY_NAME);
+	question->type = s2sp_push_text(L, attr, S2SP_KEY_TYPE);
+	bool iq = s2sp_text_equal(question->name, S2SP_TEXT("iq"));
+	question->id = iq ? s2sp_push_text(L, attr, S2SP_KEY_ID) : (struct s2sp_text){ NULL, 0 };
+}
+
+bool s2sp_fast_path_in(lua_State *L, struct s2sp_here *here) {
+	enum { ORIGIN = ARG_EVENT + 1, RECORD, STANZA, ATTR, FROM, TO };
+	if (!lua_istable(L, ARG_EVENT) || s2sp_push(L, ARG_EVENT, S2SP_KEY_ORIGIN) != LUA_TTABLE)
+		return false;
+	s2sp_push(L, ORIGIN, S2SP_KEY_RECORD);
+	const struct s2sp_stream *stream = s2sp_lua_stream_test(L, RECORD);
+	if (stream == NULL) {
+		/* A client's, to another local user. A destroyed session has no type of its own. */
+		struct s2sp_text type = s2sp_push_text(L, ORIGIN, S2SP_KEY_TYPE);
+		return type.length >= 3 && memcmp(type.bytes, "s2s", 3) != 0;
+	}
+	struct s2sp_text remote = s2sp_stream_remote(stream);
+	struct s2sp_numbers *numbers = s2sp_stream_numbers(stream);
+	if (numbers == NULL || remote.length == 0 || !s2sp_text_same(here->host, s2sp_stream_local(stream)) ||
+	    s2sp_push(L, ARG_EVENT, S2SP_KEY_STANZA) != LUA_TTABLE || s2sp_push(L, STANZA, S2SP_KEY_ATTR) != LUA_TTABLE)
+		return false;
+	struct s2sp_lua_question question;
+	question.contact = s2sp_push_text(L, ATTR, S2SP_KEY_FROM);
+	if (!s2sp_text_equal(s2sp_jid_split(question.contact).domain, remote))
+		return false;
+	question.local = s2sp_push_text(L, ATTR, S2SP_KEY_TO);
+	question.parts = s2sp_jid_split(question.local);
+	push_rest(L, &question, stream->policy, STANZA, ATTR);
+	if (!stands(L, stream))
+		return false;
+	struct s2sp_authorisation decision = authorise(L, here, &question, S2SP_INCOMING, stream->partner, TO);
+	if (decision.verdict != S2SP_VERDICT_ALLOW || decision.change != S2SP_REASON_NONE)
+		return false;
+	numbers->times[S2SP_INCOMING][S2SP_REASON_NONE]++;
+	return true;
+}
+
+/* Stack of the look at what goes out. */
+enum { OUT_STANZA = ARG_EVENT + 1, OUT_ATTR, OUT_FROM, OUT_TO, OUT_TO_HOST, OUT_FROM_HOST, OUT_ROUTES, OUT_ROUTE, OUT_RECORD };
+
+/* The stream core has for the route, as it has been noted: its remote domain is what its partner has been found by. */
+static struct s2sp_stream *push_route(lua_State *L, const struct s2sp_here *here, struct s2sp_text to_host) {
+	if (s2sp_push(L, lua_upvalueindex(S2SP_UP_HOST_OBJECT), S2SP_KEY_S2SOUT) != LUA_TTABLE)
+		return NULL;
+	lua_pushvalue(L, OUT_TO_HOST);
+	if (lua_rawget(L, OUT_ROUTES) != LUA_TTABLE)
+		return NULL;
+	s2sp_push(L, OUT_ROUTE, S2SP_KEY_RECORD);
+	struct s2sp_stream *stream = s2sp_lua_stream_test(L, OUT_RECORD);
+	if (stream == NULL || stream->verify_only || !s2sp_text_same(s2sp_stream_remote(stream), to_host) ||
+	    !s2sp_text_same(s2sp_stream_local(stream), here->host))
+		return NULL;
+	return stream;
+}
+
+/* Such an answer is not counted. It is an error or unavailable presence, so of what goes out most need not be looked for. */
+static bool is_own_answer(lua_State *L, enum s2sp_stanza_kind kind) {
+	if (kind == S2SP_STANZA_MESSAGE || kind == S2SP_STANZA_PRESENCE)
+		return false;
+	lua_pushvalue(L, OUT_STANZA);
+	return lua_rawget(L, lua_upvalueindex(S2SP_UP_ANSWERS)) != LUA_TNIL;
+}
+
+bool s2sp_fast_path_out(lua_State *L, struct s2sp_here *here) {
+	if (!lua_istable(L, ARG_EVENT) || s2sp_push(L, ARG_EVENT, S2SP_KEY_STANZA) != LUA_TTABLE ||
+	    s2sp_push(L, OUT_STANZA, S2SP_KEY_ATTR) != LUA_TTABLE)
+		return false;
+	struct s2sp_lua_question question;
+	question.local = s2sp_push_text(L, OUT_ATTR, S2SP_KEY_FROM);
+	question.parts = s2sp_jid_split(question.local);
+	question.contact = s2sp_push_text(L, OUT_ATTR, S2SP_KEY_TO);
+	struct s2sp_text to_host = s2sp_push_text(L, ARG_EVENT, S2SP_KEY_TO_HOST);
+	/* It goes by its own addresses, and is no keepalive, since there is somebody behind it. */
+	if (to_host.length == 0 || question.parts.node.bytes == NULL || !s2sp_text_equal(question.parts.domain, here->host) ||
+	    !s2sp_text_same(s2sp_push_text(L, ARG_EVENT, S2SP_KEY_FROM_HOST), here->host) ||
+	    !s2sp_text_equal(s2sp_jid_split(question.contact).domain, to_host))
+		return false;
+	struct s2sp_stream *stream = push_route(L, here, to_host);
+	struct s2sp_numbers *numbers = stream == NULL ? NULL : s2sp_stream_numbers(stream);
+	if (numbers == NULL || !stands(L, stream))
+		return false;
+	push_rest(L, &question, stream->policy, OUT_STANZA, OUT_ATTR);
+	struct s2sp_authorisation decision = authorise(L, here, &question, S2SP_OUTGOING, stream->partner, OUT_FROM);
+	if (decision.verdict != S2SP_VERDICT_ALLOW || s2sp_may_bounce(&question) || s2sp_speaks_for_user(&question) || s2sp_to_remember(&question.facts) != NULL ||
+	    is_own_answer(L, question.facts.kind))
+		return false;
+	enum s2sp_notes notes = S2SP_NOTES_NONE;
+	if (decision.change == S2SP_REASON_STATUS_NOTE_REMOVED) {
+		lua_settop(L, OUT_ATTR);
+		notes = s2sp_lua_notes_kept(L, OUT_STANZA, lua_upvalueindex(S2SP_UP_GUARD));
+		if (notes == S2SP_NOTES_FOUND)
+			return false;
+		if (notes == S2SP_NOTES_KEPT)
+			s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
+	}
+	numbers->times[S2SP_OUTGOING][notes == S2SP_NOTES_KEPT ? decision.change : S2SP_REASON_NONE]++;
+	s2sp_stream_active(stream, s2sp_now());
+	return true;
+}

@@ -1,0 +1,476 @@
+#include "record.h"
+
+#include <time.h>
+
+#include "peer_certificate.h"
+#include "crl_sets.h"
+#include "policy_object.h"
+#include "places.h"
+
+#define METATABLE "s2s_partners.stream"
+/* Core wipes it with everything else when it destroys the session. */
+#define FIELD S2SP_LUA_STREAM_FIELD
+
+/* UV_VERDICTS: what other hosts of ours make of the certificate, host -> verdict; forgotten with the policy. */
+enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_REPORT, UV_ACCOUNT, UV_VERDICTS, UV_PROTOCOL, UV_NUMBERS, UV_COUNT = UV_NUMBERS };
+
+/* What the userdata holds. */
+struct record {
+	struct s2sp_stream stream;
+	struct s2sp_text remote, local; /* what UV_REMOTE and UV_LOCAL keep alive, once they are known */
+	struct s2sp_numbers *numbers;   /* UV_NUMBERS */
+	const void *mark;               /* last: see s2sp_lua_marked */
+};
+
+static const char record_mark;
+
+struct s2sp_stream *s2sp_lua_stream_test(lua_State *L, int index) {
+	return s2sp_lua_marked(L, index, sizeof(struct record), &record_mark);
+}
+
+struct s2sp_stream *s2sp_lua_stream_get(lua_State *L, int session) {
+	s2sp_lua_field(L, session, FIELD);
+	struct s2sp_stream *stream = s2sp_lua_stream_test(L, -1);
+	if (stream == NULL) {
+		lua_pop(L, 1);
+		lua_pushnil(L);
+	}
+	return stream;
+}
+
+struct s2sp_stream *s2sp_lua_stream_need(lua_State *L, int session) {
+	session = lua_absindex(L, session);
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, session);
+	if (stream != NULL)
+		return stream;
+	lua_pop(L, 1);
+	struct record *fresh = lua_newuserdatauv(L, sizeof *fresh, UV_COUNT);
+	fresh->numbers = NULL;
+	fresh->remote = fresh->local = (struct s2sp_text){ NULL, 0 };
+	fresh->mark = &record_mark;
+	stream = &fresh->stream;
+	s2sp_stream_begin(stream, s2sp_lua_field_is(L, session, "direction", "outgoing") ? S2SP_OUTGOING : S2SP_INCOMING, NULL);
+	s2sp_stream_clock_start(stream, s2sp_now());
+	luaL_setmetatable(L, METATABLE);
+	lua_pushvalue(L, -1);
+	lua_setfield(L, session, FIELD);
+	return stream;
+}
+
+static struct s2sp_text user_text(lua_State *L, int record, int slot) {
+	lua_getiuservalue(L, record, slot);
+	struct s2sp_text text = s2sp_lua_text(L, -1);
+	lua_pop(L, 1);
+	return text;
+}
+
+struct s2sp_text s2sp_stream_remote(const struct s2sp_stream *stream) {
+	return ((const struct record *)stream)->remote;
+}
+
+struct s2sp_text s2sp_stream_local(const struct s2sp_stream *stream) {
+	return ((const struct record *)stream)->local;
+}
+
+struct s2sp_numbers *s2sp_stream_numbers(const struct s2sp_stream *stream) {
+	return ((const struct record *)stream)->numbers;
+}
+
+void s2sp_lua_stream_keep_numbers(lua_State *L, int record, struct s2sp_numbers *numbers) {
+	lua_setiuservalue(L, record, UV_NUMBERS);
+	((struct record *)lua_touserdata(L, record))->numbers = numbers;
+}
+
+struct s2sp_text s2sp_lua_stream_remote(lua_State *L, int record) {
+	return s2sp_stream_remote(lua_touserdata(L, record));
+}
+
+struct s2sp_text s2sp_lua_stream_local(lua_State *L, int record) {
+	return s2sp_stream_local(lua_touserdata(L, record));
+}
+
+/* The record keeps a string for as long as it lives. */
+static struct s2sp_text keep_text(lua_State *L, int record, int slot, struct s2sp_text text) {
+	record = lua_absindex(L, record);
+	lua_pushlstring(L, text.bytes, text.length);
+	text.bytes = lua_tostring(L, -1);
+	lua_setiuservalue(L, record, slot);
+	return text;
+}
+
+struct s2sp_text s2sp_lua_stream_account(lua_State *L, int record) {
+	return user_text(L, record, UV_ACCOUNT);
+}
+
+void s2sp_lua_stream_set_account(lua_State *L, int record, struct s2sp_text account) {
+	keep_text(L, record, UV_ACCOUNT, account);
+}
+
+/* The policy that `host` has now becomes the record's; NULL (refuse everything) when it has none. */
+static const struct s2sp_policy *adopt_policy(lua_State *L, int record, int guard, struct s2sp_text host) {
+	const struct s2sp_policy *policy = NULL;
+	/* What owns them keeps the policy before, and an idle stream might never ask for others. */
+	lua_pushnil(L);
+	s2sp_lua_stream_keep_numbers(L, record, NULL);
+	s2sp_lua_field(L, guard, "policies");
+	if (lua_istable(L, -1) && host.length > 0) {
+		lua_pushlstring(L, host.bytes, host.length);
+		lua_rawget(L, -2);
+		policy = s2sp_lua_test_policy(L, -1);
+		if (policy == NULL) {
+			lua_pop(L, 1);
+			lua_pushnil(L);
+		}
+		lua_setiuservalue(L, record, UV_POLICY);
+	}
+	lua_pop(L, 1);
+	return policy;
+}
+
+/* Calls object:method() and leaves its first result on the stack; pushes nil when there is no such method. */
+static void call_method(lua_State *L, int object, const char *method) {
+	object = lua_absindex(L, object);
+	int kind = lua_type(L, object);
+	if (kind != LUA_TTABLE && kind != LUA_TUSERDATA) {
+		lua_pushnil(L);
+		return;
+	}
+	if (lua_getfield(L, object, method) != LUA_TFUNCTION) {
+		lua_pop(L, 1);
+		lua_pushnil(L);
+		return;
+	}
+	lua_pushvalue(L, object);
+	lua_call(L, 1, 1);
+}
+
+/* Whether the value on top names the protocol of a finished handshake, or is LuaSec's description of one: the name takes its place. */
+static bool describes_tls(lua_State *L) {
+	if (lua_istable(L, -1)) {
+		s2sp_lua_field(L, -1, "protocol");
+		lua_replace(L, -2);
+	}
+	return lua_type(L, -1) == LUA_TSTRING && lua_rawlen(L, -1) > 0;
+}
+
+/* Pushes what LuaSec says of the connection on top of the stack, for describes_tls. */
+static void ask_socket(lua_State *L, int guard) {
+	int socket = lua_gettop(L);
+	if (luaL_testudata(L, socket, "SSL:Connection") != NULL && s2sp_lua_field(L, guard, "tls_info") == LUA_TFUNCTION) {
+		lua_pushvalue(L, socket);
+		lua_call(L, 1, 4); /* cipher, bits, bits, protocol */
+		if (lua_type(L, socket + 1) != LUA_TSTRING)
+			lua_pushnil(L);
+		return;
+	}
+	lua_settop(L, socket);
+	call_method(L, socket, "info");
+}
+
+/*
+ * Whether the connection itself reports a TLS session; its protocol stays with the record. session.secure is not asked: a second
+ * stream header in clear after <starttls/> makes core set it (0.12.3 and 13.0.1).
+ */
+static bool connection_tls(lua_State *L, int session, int record, int guard) {
+	int top = lua_gettop(L);
+	bool tls = false;
+	s2sp_lua_field(L, session, "conn");
+	if (!lua_isnil(L, -1)) {
+		/* The LuaSec object once TLS has begun, in 0.12 and 13; a plain socket has no such method. */
+		call_method(L, top + 1, "socket");
+		if (lua_type(L, -1) == LUA_TUSERDATA)
+			ask_socket(L, guard);
+		else
+			call_method(L, top + 1, "ssl_info"); /* whatever else a connection is made of, in 13 */
+		tls = describes_tls(L);
+		if (tls)
+			lua_setiuservalue(L, record, UV_PROTOCOL);
+	}
+	lua_settop(L, top);
+	return tls;
+}
+
+/* Pushes the store that judges this partner's certificates: its own anchors, or what `host` trusts. NULL: none. */
+static struct s2sp_trust_store *push_store(lua_State *L, int guard, struct s2sp_text host, const struct s2sp_partner *partner) {
+	struct s2sp_text key = partner->trust_anchors;
+	const char *kind = "anchors";
+	if (key.length == 0) {
+		key = host;
+		kind = "hosts";
+	}
+	s2sp_lua_field(L, guard, "trust");
+	s2sp_lua_field(L, -1, kind);
+	lua_remove(L, -2);
+	if (!lua_istable(L, -1) || key.length == 0) {
+		lua_pop(L, 1);
+		lua_pushnil(L);
+		return NULL;
+	}
+	lua_pushlstring(L, key.bytes, key.length);
+	lua_rawget(L, -2);
+	lua_remove(L, -2);
+	return s2sp_lua_test_trust_store(L, -1);
+}
+
+/* The verdict of `host` on what the peer presented; the stream's own host's report stays with the record for the operator. */
+static enum s2sp_certificate_verdict judge_for(lua_State *L, int session, int record, int guard, struct s2sp_text host,
+                                               const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+	int top = lua_gettop(L);
+	enum s2sp_certificate_verdict verdict = S2SP_CERTIFICATE_UNKNOWN;
+	struct s2sp_lua_peer peer = {
+		.domain = s2sp_lua_stream_remote(L, record),
+		.pins = partner->pins,
+		.pin_count = partner->pin_count,
+		.revocation = s2sp_policy_revocation(policy, partner),
+		.now = time(NULL),
+	};
+	struct s2sp_trust_store *store = push_store(L, guard, host, partner);
+	bool complete = s2sp_lua_push_crls(L, guard, host, policy, partner, &peer.crls);
+	s2sp_lua_push_peer_chain(L, session, true);
+	if (store != NULL && complete && lua_istable(L, -1)) {
+		verdict = s2sp_lua_judge_peer_known(L, top + 1, top + 3, &peer);
+		if (s2sp_text_equal(host, s2sp_lua_stream_local(L, record)))
+			lua_setiuservalue(L, record, UV_REPORT);
+	}
+	lua_settop(L, top);
+	return verdict;
+}
+
+static enum s2sp_certificate_verdict judge(lua_State *L, int session, int record, int guard, const struct s2sp_partner *partner) {
+	const struct s2sp_stream *stream = lua_touserdata(L, record);
+	return judge_for(L, session, record, guard, s2sp_lua_stream_local(L, record), stream->policy, partner);
+}
+
+/*
+ * Core's modules read its own two fields: they get this verdict, whatever they (or DANE, or a secure SRV record) concluded, so
+ * that EXTERNAL is offered, accepted and attempted on it and on nothing else.
+ */
+static void tell_core(lua_State *L, int session, enum s2sp_certificate_verdict verdict) {
+	bool named = verdict == S2SP_CERTIFICATE_IDENTITY_MISMATCH;
+	bool valid = verdict == S2SP_CERTIFICATE_VALID;
+	lua_pushstring(L, valid || named ? "valid" : "invalid");
+	lua_setfield(L, session, "cert_chain_status");
+	lua_pushstring(L, valid ? "valid" : "invalid");
+	lua_setfield(L, session, "cert_identity_status");
+}
+
+static bool demands_certificate(const struct s2sp_partner *partner) {
+	return partner->pin_count > 0 || partner->trust_anchors.length > 0;
+}
+
+/* What the connection says now. The certificate is judged once, as soon as the domain is known. */
+static void observe(lua_State *L, int session, int record, int guard, struct s2sp_stream *stream) {
+	bool tls = stream->tls || connection_tls(L, session, record, guard);
+	enum s2sp_certificate_verdict verdict = (enum s2sp_certificate_verdict)stream->certificate;
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
+	if (tls && stream->policy != NULL && remote.length > 0 && stream->stage < S2SP_STAGE_AUTHENTICATED) {
+		if (verdict == S2SP_CERTIFICATE_UNKNOWN) {
+			const struct s2sp_partner *partner = s2sp_policy_find(stream->policy, remote, NULL);
+			if (partner != NULL)
+				verdict = judge(L, session, record, guard, partner);
+		}
+		tell_core(L, session, verdict);
+	}
+	s2sp_stream_observe(stream, tls, verdict);
+}
+
+struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record, int guard, struct s2sp_text name) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
+	struct s2sp_domain domain;
+	s2sp_lua_domain(name, &domain);
+	if (remote.length > 0 && !s2sp_text_equal(remote, s2sp_domain_text(&domain)))
+		return s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "one stream carries one domain pair");
+	if (remote.length == 0 && domain.length > 0) {
+		((struct record *)stream)->remote = keep_text(L, record, UV_REMOTE, s2sp_domain_text(&domain));
+		observe(L, session, record, guard, stream);
+	}
+	return s2sp_stream_identify(stream, s2sp_domain_text(&domain));
+}
+
+/* The local host, once known, never changes; with it comes the policy. */
+static bool bind_local(lua_State *L, int session, int record, int guard, struct s2sp_stream *stream) {
+	struct s2sp_text now =
+		s2sp_lua_text_field(L, session, stream->direction == S2SP_INCOMING ? "to_host" : "from_host");
+	struct s2sp_text local = s2sp_lua_stream_local(L, record);
+	if (local.length > 0)
+		return s2sp_text_equal(local, now);
+	if (now.length == 0)
+		return true;
+	((struct record *)stream)->local = keep_text(L, record, UV_LOCAL, now);
+	stream->policy = adopt_policy(L, record, guard, now);
+	return true;
+}
+
+struct s2sp_decision s2sp_lua_stream_refresh(lua_State *L, int session, int record, int guard) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	session = lua_absindex(L, session);
+	record = lua_absindex(L, record);
+	if (!bind_local(L, session, record, guard, stream))
+		return s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "the stream's local host has changed");
+	observe(L, session, record, guard, stream);
+	struct s2sp_text name =
+		s2sp_lua_text_field(L, session, stream->direction == S2SP_INCOMING ? "from_host" : "to_host");
+	if (name.length > 0) {
+		/* As the peer wrote it, before core prepared it; only where a header named the domain, and only to name the record. */
+		struct s2sp_text written = s2sp_lua_text_field(L, session, "s2s_partners_written");
+		if (written.length > 0 && stream->direction == S2SP_INCOMING && s2sp_lua_stream_remote(L, record).length == 0) {
+			struct s2sp_decision decision = s2sp_lua_stream_name(L, session, record, guard, written);
+			if (decision.verdict != S2SP_VERDICT_ALLOW)
+				return decision;
+		}
+		return s2sp_lua_stream_name(L, session, record, guard, name);
+	}
+	if (stream->stage == S2SP_STAGE_REFUSED)
+		return s2sp_stream_refuse(stream, (enum s2sp_reason)stream->reason, "the stream has been refused already");
+	return (struct s2sp_decision){ S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its domain yet" };
+}
+
+/* The verdict of a host that is not the stream's own: it may have other anchors, pins, trust. Found out once. */
+static enum s2sp_certificate_verdict verdict_of(lua_State *L, int session, int record, int guard, struct s2sp_text host,
+                                                const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+	int top = lua_gettop(L);
+	if (lua_getiuservalue(L, record, UV_VERDICTS) != LUA_TTABLE) {
+		lua_newtable(L);
+		lua_pushvalue(L, -1);
+		lua_setiuservalue(L, record, UV_VERDICTS);
+		lua_replace(L, top + 1);
+	}
+	lua_pushlstring(L, host.bytes, host.length);
+	if (lua_rawget(L, top + 1) != LUA_TNUMBER) {
+		lua_pushlstring(L, host.bytes, host.length);
+		lua_pushinteger(L, (lua_Integer)judge_for(L, session, record, guard, host, policy, partner));
+		lua_pushvalue(L, -1);
+		lua_replace(L, top + 2);
+		lua_rawset(L, top + 1);
+	}
+	enum s2sp_certificate_verdict verdict = (enum s2sp_certificate_verdict)lua_tointeger(L, top + 2);
+	lua_settop(L, top);
+	return verdict;
+}
+
+struct s2sp_decision s2sp_lua_stream_stanza(lua_State *L, int session, int record, int guard, struct s2sp_text host) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
+	int top = lua_gettop(L);
+	s2sp_lua_field(L, guard, "policies");
+	const struct s2sp_policy *policy = NULL;
+	if (lua_istable(L, -1) && host.length > 0) {
+		lua_pushlstring(L, host.bytes, host.length);
+		lua_rawget(L, -2);
+		policy = s2sp_lua_test_policy(L, -1); /* the guard keeps it */
+	}
+	lua_settop(L, top);
+	if (s2sp_text_equal(host, s2sp_lua_stream_local(L, record)))
+		return s2sp_stream_stanza(stream, policy, remote);
+	const struct s2sp_partner *partner =
+		policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(policy, remote, NULL);
+	struct s2sp_stream view = *stream;
+	view.policy = NULL; /* hosts may share a policy and differ in what they trust */
+	view.certificate = S2SP_CERTIFICATE_UNKNOWN;
+	if (partner != NULL && stream->tls)
+		view.certificate = (uint8_t)verdict_of(L, session, record, guard, host, policy, partner);
+	return s2sp_stream_stanza(&view, policy, remote);
+}
+
+/* Whether a list in force mentions a certificate of the chain that was judged: then its verdict is another one now. */
+static bool is_mentioned(lua_State *L, int record, int guard, struct s2sp_text host, const struct s2sp_policy *policy,
+                         const struct s2sp_partner *partner) {
+	int top = lua_gettop(L);
+	const struct s2sp_lua_crls *crls;
+	bool mentioned = !s2sp_lua_push_crls(L, guard, host, policy, partner, &crls);
+	lua_getiuservalue(L, record, UV_REPORT);
+	mentioned = mentioned || s2sp_lua_crls_mention(L, top + 2, crls);
+	lua_settop(L, top);
+	return mentioned;
+}
+
+bool s2sp_lua_stream_new_crls(lua_State *L, int record, const struct s2sp_lua_crls *crls) {
+	int top = lua_gettop(L);
+	lua_pushnil(L);
+	lua_setiuservalue(L, record, UV_VERDICTS);
+	lua_getiuservalue(L, record, UV_REPORT);
+	bool mentioned = s2sp_lua_crls_mention(L, top + 1, crls);
+	lua_settop(L, top);
+	return mentioned;
+}
+
+struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	struct s2sp_text local = s2sp_lua_stream_local(L, record);
+	if (local.length == 0)
+		return (struct s2sp_decision){ S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its host yet" };
+	bool demanded = stream->partner != NULL && demands_certificate(stream->partner);
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
+	/* The old policy may be gone with this; nothing of it is looked at below. */
+	stream->partner = NULL;
+	stream->policy = adopt_policy(L, record, guard, local);
+	lua_pushnil(L);
+	lua_setiuservalue(L, record, UV_VERDICTS);
+	const struct s2sp_partner *partner =
+		stream->policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(stream->policy, remote, NULL);
+	if (partner != NULL && stream->tls &&
+	    (demanded || demands_certificate(partner) ||
+	     s2sp_policy_revocation(stream->policy, partner) == S2SP_REVOCATION_REQUIRED ||
+	     is_mentioned(L, record, guard, local, stream->policy, partner)))
+		s2sp_stream_observe(stream, true, judge(L, session, record, guard, partner));
+	return s2sp_stream_rejudge(stream, stream->policy, remote);
+}
+
+static const char *stage_token(enum s2sp_stage stage) {
+	switch (stage) {
+	case S2SP_STAGE_OPEN: return "open";
+	case S2SP_STAGE_IDENTIFIED: return "identified";
+	case S2SP_STAGE_AUTHENTICATED: return "authenticated";
+	case S2SP_STAGE_ESTABLISHED: return "established";
+	case S2SP_STAGE_REFUSED: break;
+	}
+	return "refused";
+}
+
+static void set_text(lua_State *L, const char *name, struct s2sp_text text) {
+	if (text.length == 0)
+		return;
+	lua_pushlstring(L, text.bytes, text.length);
+	lua_setfield(L, -2, name);
+}
+
+/* view(session) -> what the record says, for the console and the log; nil when there is no record. */
+static int stream_view(lua_State *L) {
+	lua_settop(L, 1);
+	const struct s2sp_stream *stream = s2sp_lua_stream_get(L, 1);
+	if (stream == NULL)
+		return 1;
+	lua_createtable(L, 0, 11);
+	set_text(L, "direction", s2sp_text_from(stream->direction == S2SP_OUTGOING ? "out" : "in"));
+	set_text(L, "stage", s2sp_text_from(stage_token((enum s2sp_stage)stream->stage)));
+	set_text(L, "method", s2sp_text_from(s2sp_method_token((enum s2sp_method)stream->method)));
+	set_text(L, "certificate",
+	         s2sp_text_from(s2sp_certificate_verdict_token((enum s2sp_certificate_verdict)stream->certificate)));
+	set_text(L, "remote", s2sp_lua_stream_remote(L, 2));
+	set_text(L, "local_host", s2sp_lua_stream_local(L, 2));
+	if (stream->partner != NULL)
+		set_text(L, "partner", stream->partner->name);
+	if (stream->stage == S2SP_STAGE_REFUSED)
+		set_text(L, "reason", s2sp_text_from(s2sp_reason_row((enum s2sp_reason)stream->reason)->token));
+	lua_pushboolean(L, stream->tls);
+	lua_setfield(L, -2, "tls");
+	lua_getiuservalue(L, 2, UV_PROTOCOL);
+	lua_setfield(L, -2, "protocol");
+	lua_getiuservalue(L, 2, UV_REPORT);
+	lua_setfield(L, -2, "report");
+	return 1;
+}
+
+int s2sp_lua_open_stream(lua_State *L) {
+	static const luaL_Reg functions[] = { { "stream_view", stream_view }, { NULL, NULL } };
+	luaL_newmetatable(L, METATABLE);
+	lua_pushliteral(L, METATABLE);
+	lua_setfield(L, -2, "__name");
+	/* A record is not to be tampered with from Lua. */
+	lua_pushliteral(L, "s2s_partners.stream");
+	lua_setfield(L, -2, "__metatable");
+	lua_pop(L, 1);
+	luaL_newlib(L, functions);
+	return 1;
+}
