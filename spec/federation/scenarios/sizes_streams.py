@@ -112,7 +112,9 @@ def scenario_features_without_end(lab):
         mark = lab.edge.mark()
         with cost(lab, f"57000 features, {'after' if after_tls else 'before'} TLS"):
             condition = told(lab, domain, 60)
-        assert condition == "not-allowed", condition
+        # On 0.12 core's own limit for what comes before authentication may have been first: that depends on how the bytes were cut.
+        by_core = "(stanza-too-large)" in lab.edge.log_since(mark)
+        assert condition == ("remote-server-timeout" if by_core else "not-allowed"), condition
         assert_not_established(lab.edge, domain, mark)
 
 
