@@ -156,7 +156,7 @@ def partners():
     yield of(TRUSTED, "messages-resource", "messages to resources that cannot be", flood(
         f"<message from='carol@{VERIFIED}/c' to='alice@{LOCAL}/&#x200;&#x221;{{n}}' id='{{n}}'><body>b</body></message>"), FLOOD, twin="9")
     yield of(TRUSTED, "subscribes", "subscriptions of invented senders", flood(
-        f"<presence from='c{{r}}x{{n}}@{VERIFIED}' to='popular@{LOCAL}' type='subscribe'/>"), FLOOD // 16, user="popular", twin="13")
+        f"<presence from='c{{r}}x{{n}}@{VERIFIED}' to='courted@{LOCAL}' type='subscribe'/>"), FLOOD // 16, user="courted", twin="13")
     yield of(PARTNER, "subscribes", "subscriptions of invented senders", flood(
         f"<presence from='c{{r}}x{{n}}@{FEDERATED}' to='alice@{LOCAL}' type='subscribe'/>"), FLOOD // 16)
     yield of(PARTNER, "unsubscribes", "cancellations of invented senders", flood(
@@ -258,6 +258,8 @@ USERS = {
     "alice": {},
     "idle": {},
     "popular": {f"contact{number}@{VERIFIED}": "both" for number in range(CONTACTS)},
+    # Another than that, since whom the module has authorised hears of every later broadcast.
+    "courted": {f"contact{number}@{VERIFIED}": "both" for number in range(CONTACTS)},
     "cancelling": {},
     "blocking": {},
 }

@@ -34,17 +34,22 @@ def noise(prices):
     return max(NOISE, NOISE_SHARE * prices["bare"])
 
 
+def doubt(row):
+    """What the two servers differ by for other reasons than the guard: where it spares core work at half the size, as much may come back."""
+    return max(noise(row["full"]), -own(row["half"]))
+
+
 def growth(row):
     """How many times the guard's own price at half the size is that at the whole; None where it is too small to say."""
     whole = own(row["full"])
-    if whole <= noise(row["full"]):
+    if whole <= doubt(row):
         return None
     return whole / max(own(row["half"]), noise(row["half"]))
 
 
 def grows(row):
-    """Whether that is too much even with the whole of the noise taken off."""
-    return own(row["full"]) - noise(row["full"]) > GROWTH_MAX * max(own(row["half"]), noise(row["half"]))
+    """Whether that is too much even with the whole of the doubt taken off."""
+    return own(row["full"]) - doubt(row) > GROWTH_MAX * max(own(row["half"]), noise(row["half"]))
 
 
 def per_element(row):
@@ -53,7 +58,8 @@ def per_element(row):
 
 
 def kept(row):
-    return row["kept"]["guarded"] - row["kept"]["bare"]
+    """What the guarded server keeps and a bare one does not. One whose tables have just become smaller makes up for nothing."""
+    return row["kept"]["guarded"] - max(row["kept"]["bare"], 0)
 
 
 def complaints(row):
