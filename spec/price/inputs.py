@@ -159,8 +159,9 @@ def partners():
         f"<presence from='c{{r}}x{{n}}@{VERIFIED}' to='courted@{LOCAL}' type='subscribe'/>"), FLOOD // 16, user="courted", twin="13")
     yield of(PARTNER, "subscribes", "subscriptions of invented senders", flood(
         f"<presence from='c{{r}}x{{n}}@{FEDERATED}' to='alice@{LOCAL}' type='subscribe'/>"), FLOOD // 16)
+    # Others than those that have subscribed: core stores the roster for each of them.
     yield of(PARTNER, "unsubscribes", "cancellations of invented senders", flood(
-        f"<presence from='c{{r}}x{{n}}@{FEDERATED}' to='alice@{LOCAL}' type='unsubscribe'/>"), FLOOD // 2)
+        f"<presence from='u{{r}}x{{n}}@{FEDERATED}' to='alice@{LOCAL}' type='unsubscribe'/>"), FLOOD // 2)
     yield of(PARTNER, "subscribes-missing", "subscriptions to nobody", flood(
         f"<presence from='bob@{FEDERATED}' to='no{{r}}x{{n}}@{LOCAL}' type='subscribe'/>"), FLOOD // 2)
     yield of(TRUSTED, "probes", "presence probes", flood(f"<presence from='c{{n}}@{VERIFIED}' to='alice@{LOCAL}' type='probe'/>"), FLOOD // 2)
