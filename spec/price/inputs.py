@@ -30,7 +30,6 @@ class Row:
     size: object            # bytes (or a number of things), of all versions or {version: ...}
     user: str = ""          # of ours that takes part
     unit: str = "bytes"
-    twin: str = ""          # the row of the review that this input is from
 
     def full(self, version):
         size = self.size[version] if isinstance(self.size, dict) else self.size
@@ -54,10 +53,10 @@ ANSWER_KEY = (AnswererOfKey, "who answers our key", ANSWERED, "idle")
 ANSWER_ALIVE = (AnswererAlive, "who answers, live", STANZA, "idle")
 
 
-def of(who, name, what, shape, size=None, user=None, twin="", unit="bytes"):
+def of(who, name, what, shape, size=None, user=None, unit="bytes"):
     sender, party, largest, default = who
     return Row(f"{sender.__name__.lower()}-{name}", party, what, sender, shape, largest if size is None else size,
-               default if user is None else user, unit, twin)
+               default if user is None else user, unit)
 
 
 RESULT = f"<db:result from='{FEDERATED}' to='{LOCAL}'>"
@@ -84,8 +83,8 @@ def strangers():
     yield of(PRETENDER, "whitespace", "white space", lambda room, _: shapes.Text(" " * room), FLOOD)
     yield of(PRETENDER, "headers", "stream headers in the stream", flood("<stream:stream xmlns='jabber:server' to='{n}'/>"), FLOOD)
     for name in ("success", "failure", "challenge", "abort", "response"):
-        yield of(PRETENDER, name, f"<{name}/> with a long text", one(f"<{name} {SASL}>", shapes.TEXT, f"</{name}>"), twin="5" if name != "abort" else "")
-    yield of(PRETENDER, "proceed", "<proceed/> with a long text", one(f"<proceed {TLS}>", shapes.TEXT, "</proceed>"), twin="5")
+        yield of(PRETENDER, name, f"<{name}/> with a long text", one(f"<{name} {SASL}>", shapes.TEXT, f"</{name}>"))
+    yield of(PRETENDER, "proceed", "<proceed/> with a long text", one(f"<proceed {TLS}>", shapes.TEXT, "</proceed>"))
     yield of(PRETENDER, "starttls", "<starttls/> with many children", one(f"<starttls {TLS}>", shapes.CHILDREN, "</starttls>"))
     yield of(PRETENDER, "auth", "<auth/> with a long response", one(f"<auth {SASL} mechanism='EXTERNAL'>", shapes.many("QUJD"), "</auth>"))
     yield of(PRETENDER, "auth-deep", "<auth/> with a deep tree", one(f"<auth {SASL} mechanism='EXTERNAL'>", shapes.DEEP, "</auth>"))
@@ -94,17 +93,17 @@ def strangers():
     yield of(PRETENDER, "error", "a stream error with a long text", one(f"<stream:error><text {ERROR}>", shapes.TEXT, "</text></stream:error>"))
     yield of(PRETENDER, "errors", "stream errors, one after the other", flood("<stream:error/>"), FLOOD)
     yield of(PRETENDER, "bidi", "<bidi/> with many attributes", one("<bidi xmlns='urn:xmpp:bidi'", shapes.ATTRIBUTES, "/>"))
-    yield of(PRETENDER, "result-text", "key of apostrophes", one(RESULT, shapes.APOSTROPHES, "</db:result>"), twin="2")
-    yield of(BESIDE, "result-text", "key of apostrophes", one(RESULT, shapes.APOSTROPHES, "</db:result>"), twin="2")
-    yield of(BESIDE, "result-children", "key of many children", one(RESULT, shapes.CHILDREN, "</db:result>"), twin="2")
+    yield of(PRETENDER, "result-text", "key of apostrophes", one(RESULT, shapes.APOSTROPHES, "</db:result>"))
+    yield of(BESIDE, "result-text", "key of apostrophes", one(RESULT, shapes.APOSTROPHES, "</db:result>"))
+    yield of(BESIDE, "result-children", "key of many children", one(RESULT, shapes.CHILDREN, "</db:result>"))
     yield of(PRETENDER, "result-deep", "key that is a deep tree, partner cannot be reached",
-             one(ABSENT_RESULT, shapes.DEEP, "</db:result>"), twin="3")
-    yield of(PRETENDER, "results", "keys, one after the other", flood(RESULT + "0123456789abcdef{r}{n}</db:result>"), FLOOD // 2, twin="2")
+             one(ABSENT_RESULT, shapes.DEEP, "</db:result>"))
+    yield of(PRETENDER, "results", "keys, one after the other", flood(RESULT + "0123456789abcdef{r}{n}</db:result>"), FLOOD // 2)
     yield of(PRETENDER, "results-absent", "keys of a partner that cannot be reached", flood(ABSENT_RESULT + "0123456789abcdef{r}{n}</db:result>"), FLOOD // 2)
     yield of(PRETENDER, "results-others", "keys for other domains", flood(f"<db:result from='evil{{r}}{{n}}.test' to='{LOCAL}'>k</db:result>"), FLOOD // 2)
-    yield of(PRETENDER, "verify-bare", "db:verify without id and text", flood(f"{VERIFY}/>"), FLOOD // 2, twin="4")
-    yield of(PRETENDER, "verify-child", "db:verify with a child", flood(f"{VERIFY} id='{{r}}{{n}}'><a/></db:verify>"), FLOOD // 2, twin="4")
-    yield of(PRETENDER, "verify-wrong", "db:verify with wrong keys", flood(f"{VERIFY} id='{{r}}{{n}}'>0123</db:verify>"), FLOOD // 2, twin="4")
+    yield of(PRETENDER, "verify-bare", "db:verify without id and text", flood(f"{VERIFY}/>"), FLOOD // 2)
+    yield of(PRETENDER, "verify-child", "db:verify with a child", flood(f"{VERIFY} id='{{r}}{{n}}'><a/></db:verify>"), FLOOD // 2)
+    yield of(PRETENDER, "verify-wrong", "db:verify with wrong keys", flood(f"{VERIFY} id='{{r}}{{n}}'>0123</db:verify>"), FLOOD // 2)
     yield of(PRETENDER, "verify-text", "db:verify with a long key", one(f"{VERIFY} id='{{r}}'>", shapes.APOSTROPHES, "</db:verify>"))
     yield of(PRETENDER, "verify-id", "db:verify with a long id", one(f"{VERIFY} id='", shapes.TEXT, "'>0123</db:verify>"))
     yield of(PRETENDER, "stanzas", "messages before authentication", flood(f"<message from='bob@{FEDERATED}' to='alice@{LOCAL}' id='{{n}}'/>"), FLOOD // 2)
@@ -117,7 +116,7 @@ CERTIFIED = (Certified, "stranger with a certificate", 0, "")
 def certificates():
     # As many as the module reads; more of either are refused unread.
     yield of(CERTIFIED, "idn", "self-signed, IDN xmppAddr names", shapes.certificate("idn", issuer="self", names_of=[["xmpp:utf8", "b\u00fccher{n}.test"]]),
-             2000, unit="names", twin="12")
+             2000, unit="names")
     yield of(CERTIFIED, "dns", "self-signed, DNS names", shapes.certificate("dns", issuer="self", names_of=[["dns", "host{n}.evil.test"]]), 2000, unit="names")
     yield of(CERTIFIED, "srv", "self-signed, SRV names", shapes.certificate("srv", issuer="self", names_of=[["srv:ia5", "_xmpp-server.host{n}.evil.test"]]),
              2000, unit="names")
@@ -146,7 +145,7 @@ def partners():
              one(f"<iq from='carol@{VERIFIED}/c' to='alice@{LOCAL}' type='get' id='q{{r}}'><query xmlns='urn:what'>", shapes.DEEP, "</query></iq>"))
     yield of(TRUSTED, "iq-pubsub", "request of pubsub, many children",
              one(f"<iq from='carol@{VERIFIED}/c' to='alice@{LOCAL}' type='get' id='q{{r}}'><pubsub xmlns='{PUBSUB}'>", shapes.many("<subscriptions/>"),
-                 "</pubsub></iq>"), twin="10")
+                 "</pubsub></iq>"))
     yield of(TRUSTED, "iq-last", "request for the last activity with many children",
              one(f"<iq from='carol@{VERIFIED}/c' to='alice@{LOCAL}' type='get' id='q{{r}}'><query xmlns='jabber:iq:last'>", shapes.CHILDREN, "</query></iq>"))
     yield of(TRUSTED, "message-children", "message with many children", stanza("message", body, shapes.CHILDREN, from_=f"carol@{VERIFIED}/c"))
@@ -154,9 +153,9 @@ def partners():
     yield of(PARTNER, "messages", "messages", flood(f"<message from='bob@{FEDERATED}/b' to='alice@{LOCAL}' id='{{n}}'><body>b</body></message>"), FLOOD)
     yield of(PARTNER, "messages-missing", "messages to nobody", flood(f"<message from='bob@{FEDERATED}/b' to='no{{n}}@{LOCAL}' id='{{n}}'><body>b</body></message>"), FLOOD)
     yield of(TRUSTED, "messages-resource", "messages to resources that cannot be", flood(
-        f"<message from='carol@{VERIFIED}/c' to='alice@{LOCAL}/&#x200;&#x221;{{n}}' id='{{n}}'><body>b</body></message>"), FLOOD, twin="9")
+        f"<message from='carol@{VERIFIED}/c' to='alice@{LOCAL}/&#x200;&#x221;{{n}}' id='{{n}}'><body>b</body></message>"), FLOOD)
     yield of(TRUSTED, "subscribes", "subscriptions of invented senders", flood(
-        f"<presence from='c{{r}}x{{n}}@{VERIFIED}' to='courted@{LOCAL}' type='subscribe'/>"), FLOOD // 16, user="courted", twin="13")
+        f"<presence from='c{{r}}x{{n}}@{VERIFIED}' to='courted@{LOCAL}' type='subscribe'/>"), FLOOD // 16, user="courted")
     yield of(PARTNER, "subscribes", "subscriptions of invented senders", flood(
         f"<presence from='c{{r}}x{{n}}@{FEDERATED}' to='alice@{LOCAL}' type='subscribe'/>"), FLOOD // 16)
     # Others than those that have subscribed: core stores the roster for each of them.
@@ -173,7 +172,7 @@ def partners():
     yield of(PARTNER, "unlisted-room", "messages to a room of ours that is not there", flood(
         f"<message from='bob@{FEDERATED}/b' to='no{{n}}@{ROOMS}' type='groupchat'><body>b</body></message>"), FLOOD // 4)
     yield of(GUEST, "presence-tree", "presence, a status 60 deep below many children", one(
-        f"<presence from='guest0@{VERIFIED}/a' to='hall@{ROOMS}/guest0'>", shapes.STATUS_DEEP, "</presence>"), twin="6")
+        f"<presence from='guest0@{VERIFIED}/a' to='hall@{ROOMS}/guest0'>", shapes.STATUS_DEEP, "</presence>"))
     yield of(GUEST, "message-children", "message with many children to the room", one(
         f"<message from='guest0@{VERIFIED}/a' to='hall@{ROOMS}' type='groupchat'><body>b</body>", shapes.CHILDREN, "</message>"))
     yield of(GUEST, "presence", "presence, again and again", flood(
@@ -182,7 +181,7 @@ def partners():
 
 def users():
     yield of(USER, "presence-tree", "presence to contacts, a status 60 deep below many children",
-             one("<presence>", shapes.STATUS_DEEP, "</presence>"), user="popular", twin="6")
+             one("<presence>", shapes.STATUS_DEEP, "</presence>"), user="popular")
     yield of(USER, "presence-statuses", "presence to contacts, many statuses", one("<presence>", shapes.LANGUAGE_STATUSES, "</presence>"), user="popular")
     yield of(USER, "presence-deep", "presence to contacts, a deep tree", one("<presence>", shapes.DEEP, "</presence>"), user="popular")
     yield of(USER, "presences", "presence to contacts, again and again", flood("<presence><status>{n}</status></presence>"), FLOOD // 16, user="popular")
@@ -202,7 +201,7 @@ def users():
     yield of(USER, "requests", "requests to a partner", flood(f"<iq to='c{{n}}@{VERIFIED}/c' type='get' id='{{r}}x{{n}}'><ping xmlns='urn:xmpp:ping'/></iq>"), FLOOD // 2)
     yield of(USER, "roster-set", "one roster set with many items, 1000 contacts cancelled", one(
         "<iq type='set' id='s'><query xmlns='jabber:iq:roster'>", shapes.numbered(f"<item jid='i{{n}}@{VERIFIED}'/>"), "</query></iq>"),
-             user="cancelling", twin="7")
+             user="cancelling")
     yield of(USER, "roster-sets", "roster sets, 1000 contacts cancelled", flood(
         f"<iq type='set' id='{{n}}'><query xmlns='jabber:iq:roster'><item jid='i{{r}}x{{n}}@{VERIFIED}'/></query></iq>"), FLOOD // 32, user="cancelling")
     yield of(USER, "subscribes", "subscriptions to a partner's users", flood(f"<presence to='c{{r}}x{{n}}@{VERIFIED}' type='subscribe'/>"), FLOOD // 16)
@@ -216,7 +215,7 @@ def users():
 def answers():
     features = "<stream:features>"
     yield of(ANSWER, "bidi", "features: STARTTLS and <bidi/> many times", one(
-        f"<stream:features xmlns:b='urn:xmpp:features:bidi'><starttls {TLS}/>", shapes.many("<b:bidi/>"), "</stream:features>"), twin="1")
+        f"<stream:features xmlns:b='urn:xmpp:features:bidi'><starttls {TLS}/>", shapes.many("<b:bidi/>"), "</stream:features>"))
     yield of(ANSWER, "mechanisms", "features: many mechanisms", one(f"{features}<mechanisms {SASL}>", shapes.numbered("<mechanism>M{n}</mechanism>"),
              "</mechanisms></stream:features>"))
     yield of(ANSWER, "dialback", "features: <dialback/> many times", one(features, shapes.many("<dialback xmlns='urn:xmpp:features:dialback'/>"),
