@@ -9,6 +9,7 @@ import warnings
 
 with contextlib.redirect_stderr(io.StringIO()):     # it complains of a missing accelerator
     import slixmpp
+    from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from .prosody import PASSWORD      # noqa: E402 (after the import in a with)
 from .xmlstream import Element    # noqa: E402
@@ -114,7 +115,11 @@ class Client:
         return f"lab{self._count}"
 
     def send_raw(self, text):
-        self._loop.call_soon_threadsafe(self._xmpp.send_raw, text)
+        """What is sent after the server has gone is lost, as with any client."""
+        def send():
+            with contextlib.suppress(NotConnectedError):
+                self._xmpp.send_raw(text)
+        self._loop.call_soon_threadsafe(send)
 
     def send_message(self, to, body="hello", type_="chat", id_=None, inside=""):
         """Sends a message (body None: without one) and returns its id."""

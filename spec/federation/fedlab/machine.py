@@ -35,8 +35,7 @@ def prosodies():
     """[Installation], the installed one first, then those unpacked in PROSODY_DIRS (with colons between), each number once.
 
     .ci/install --prosody makes such a directory."""
-    # PROSODY13_DIR: what it was called when there was one at most.
-    words = [*os.environ.get("PROSODY_DIRS", "").split(":"), os.environ.get("PROSODY13_DIR", "")]
+    words = os.environ.get("PROSODY_DIRS", "").split(":")
     found = {}
     for root in [INSTALLED, *(pathlib.Path(word) for word in words if word)]:
         prosody = _found_in(root)
