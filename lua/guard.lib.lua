@@ -49,6 +49,7 @@ local function new_guard(native, latch)
 	limits.keepalive = module:require "keepalive" (guard, native);
 	guard.limits = limits;
 	local subscriptions = module:require "subscriptions" (native);
+	local interests = module:require "interests" ();
 	local facts, memory = module:require "facts" (guard, subscriptions, module.saved_state and module.saved_state.memory);
 	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned, memory.directed_by;
 	local expiry = module:require "expiry" (native, latch);
@@ -360,6 +361,7 @@ local function new_guard(native, latch)
 		module:context(host):hook("s2sout-pre-connect", proxy.on_pre_connect);
 		subscriptions.guard_host(host, module:context(host));
 		memory.guard_host(host, module:context(host));
+		interests.guard_host(host, module:context(host));
 	end
 
 	-- Core takes a module's hooks away when the module goes, not when a host does; with its events they hold all that the host had.

@@ -1,6 +1,9 @@
 """Stanzas of hostile size and number, by users and by partners: what is kept for them has a bound, and they cost in proportion."""
 
+import base64
+import hashlib
 import itertools
+import re
 
 from fedlab.client import Client
 from fedlab.probe import Probe
@@ -9,7 +12,9 @@ from fedlab.xmlstream import BIDI
 from scenarios._edge import ALICE, HOST, PING
 from scenarios._types import FED, MANUAL, UNV, VER, bob, note, start
 
-FULL, WAITING, CAROL, DAVE, ERIN = (f"{name}@{HOST}" for name in ("full", "waiting", "carol", "dave", "erin"))
+FULL, WAITING, CAROL, DAVE, ERIN, INTERESTED = (f"{name}@{HOST}" for name in ("full", "waiting", "carol", "dave", "erin", "interested"))
+DISCO = "http://jabber.org/protocol/disco#info"
+RESOURCES = 1000        # docs/threat-model.md
 CONTACTS, REQUESTS = 500, 200       # docs/partner-types.md
 CROWD = 8
 _numbers = itertools.count()
@@ -17,10 +22,11 @@ _numbers = itertools.count()
 
 def setup(lab):
     many = {f"c{number}@{FED if number % 2 else 'sub.' + FED}": "from" for number in range(CONTACTS - 2)}
-    fixture = start(lab, users=[FULL, WAITING, CAROL, DAVE, ERIN],
+    fixture = start(lab, users=[FULL, WAITING, CAROL, DAVE, ERIN, INTERESTED],
                     rosters={FULL: {**many, **{f"c{number}@{VER}": "to" for number in range(20)}},
                              WAITING: {f"old@{MANUAL}": "to"},
                              CAROL: {f"friend@{UNV}": "to"},
+                             INTERESTED: {f"friend@{FED}": "both"},
                              DAVE: {f"c{number}@{UNV}": "both" for number in range(CROWD)}})
     for domain in (FED, VER, MANUAL, UNV):
         lab.dns.server(domain, "127.0.200.1")
@@ -130,6 +136,43 @@ def scenario_large_requests_do_not_wait(fixture):
         carol.roster()
         assert asked_by(carol, mark) == [f"friend@{UNV}"]
         assert "large" not in fixture.edge.roster(CAROL)
+
+
+def scenario_interests_of_invented_resources(fixture):
+    """mod_pep keeps what each resource of a contact wants until it goes; a contact can invent resources."""
+    node = "urn:example:tune"
+    features = f"<identity category='client' type='pc'/><feature var='{node}+notify'/>"
+    ver = base64.b64encode(hashlib.sha1(f"client/pc//<{node}+notify<".encode()).digest()).decode()
+    caps = f"<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='urn:example:client' ver='{ver}'/>"
+
+    def kept(name="known"):
+        counted = fixture.edge.shell("> local n, known = 0, {} for resource in pairs(prosody.hosts['%s'].modules.pep.module.save().recipients['%s'] "
+                                     "or {}) do n = n + 1 known[resource:match('/(.*)') or ''] = true end return n .. ' ' .. tostring(known['%s'])"
+                                     % (HOST, INTERESTED.split("@", maxsplit=1)[0], name))
+        found = re.search(r"(\d+) (true|nil)", counted)
+        return int(found[1]), found[2] == "true"
+    fixture.client(INTERESTED)
+    with Stream(fixture, FED) as fed:
+        def present(number):
+            return f"<presence from='friend@{FED}/r{number}' to='{INTERESTED}'>{caps}</presence>"
+        asked = fed.ask(present(0))
+        request = next(stanza for stanza in asked if stanza.find("query", DISCO) is not None)
+        fed.ask(f"<iq from='friend@{FED}/r0' to='{INTERESTED}' type='result' id='{request.get('id')}'>"
+                f"<query xmlns='{DISCO}' node='urn:example:client#{ver}'>{features}</query></iq>")
+        assert kept("r0") == (1, True), "core has taken it up"
+        fed.ask("".join(present(number) for number in range(1, RESOURCES)) + present(0))
+        assert kept("r1") == (RESOURCES, True)
+        fed.ask("".join(present(number) for number in range(RESOURCES, RESOURCES + 50)))
+        assert kept("r1") == (RESOURCES, False), "the one heard of longest ago has gone"
+        assert kept("r0") == (RESOURCES, True), "who is heard of again has not"
+        # An answer that nobody has asked for counts as well.
+        fed.ask("".join(f"<iq from='other@{FED}/a{number}' to='{INTERESTED}' type='result' id='disco'><query xmlns='{DISCO}'>{features}"
+                        "</query></iq>" for number in range(60)))
+        assert kept()[0] <= RESOURCES
+        for number in range(RESOURCES + 50):
+            fed.probe.send(f"<presence from='friend@{FED}/r{number}' to='{INTERESTED}' type='unavailable'/>")
+        fed.ask("")
+        assert kept("r0")[1] is False
 
 
 def scenario_a_refused_roster_set_changes_nothing(fixture):
