@@ -1,4 +1,4 @@
--- The module's own answers to stanzas, and what else is done about a stanza that may pass. It decides nothing.
+-- The module's own answers to stanzas.
 
 local st = require "util.stanza";
 local jid = require "util.jid";
@@ -11,9 +11,8 @@ local xmlns_pubsub_owner = "http://jabber.org/protocol/pubsub#owner";
 local DEPTH_MAX = 64; -- what is deeper is taken for something
 
 local function new_answers(guard, with)
-	local native, report, memory, subscriptions = with.native, with.report, with.memory, with.subscriptions;
-	local partner_label, detached = with.partner_label, with.detached;
-	local act, answers = guard.act, {};
+	local native, report, memory, detached = with.native, with.report, with.memory, with.detached;
+	local answers = {};
 
 	-- Sends what is the module's own word over the stream that the stanza came on.
 	function answers.send(origin, reply)
@@ -26,26 +25,6 @@ local function new_answers(guard, with)
 		local reply = st.presence({ from = jid_bare(stanza.attr.to), to = jid_bare(stanza.attr.from), type = "unavailable" });
 		guard.answers[reply] = true;
 		detached(function () prosody.core_route_stanza(hosts[jid_host(reply.attr.from)], reply); end);
-	end
-
-	-- Of a type that does not exist, or no iq by RFC 6120 8.2.3. What core makes of that depends on the user.
-	function act.answer_malformed(origin, stanza)
-		module:log("debug", "Dropped a malformed %s from %s", stanza.name, stanza.attr.from);
-		local kind = stanza.attr.type;
-		if stanza.name == "iq" and stanza.attr.id and kind ~= "result" and kind ~= "error" then
-			answers.send(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
-		end
-	end
-
-	-- Something of what goes out was taken away, or is to be remembered. The copy without a note that was made for the first
-	-- recipient of a broadcast goes to the others in silence.
-	function act.passed(event, change, remember)
-		if change then
-			report.stanza_changed("to", event.to_host, event.from_host, change);
-		end
-		if remember then
-			memory[remember](event.stanza, event.origin);
-		end
 	end
 
 	-- Whether anything is told in an element, or in what it holds at any depth: a text, or an attribute that is no echo of the
@@ -91,7 +70,7 @@ local function new_answers(guard, with)
 
 	-- Core answers iqs to a bare JID in the user's name. For a contact who may not see the user's presence that must be what a user
 	-- who does not exist gives: service-unavailable (RFC 6121 8.5.1, 8.5.2.2.3).
-	function act.answer_alike(event, without_notes)
+	function answers.alike(event, without_notes)
 		local stanza = event.stanza;
 		local from, to = stanza.attr.from, stanza.attr.to;
 		local user = jid_node(from);
@@ -106,19 +85,6 @@ local function new_answers(guard, with)
 			report.stanza_changed("to", event.to_host, event.from_host, "status-note-removed");
 		end
 		native.count(guard, event.from_host, event.to_host, "out", copy and "status-note-removed" or "none");
-	end
-
-	function act.authorise_subscription(stanza)
-		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
-		detached(function ()
-			if subscriptions.authorise(stanza) then
-				report.subscription_authorised(remote, host);
-			else
-				module:log("error", "The roster of %s cannot be written: no subscription is authorised", jid_bare(stanza.attr.to));
-				report.stanza_refused("in", partner_label(host, remote), remote, host, "roster-unavailable", "the roster cannot be written");
-				answers.subscribe(stanza);
-			end
-		end);
 	end
 
 	return answers;

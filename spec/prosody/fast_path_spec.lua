@@ -64,7 +64,6 @@ local function new_server(counters, roles_scanned)
 		};
 		directed = { ["alice@"..HOST] = { ["alice@"..HOST.."/r"] = { ["eve@open.test"] = true } } };
 		is_address = function (address) return not address:find("/gone", 1, true); end;
-		fill_features = function () end; trim_features = function () end;
 		facts = {
 			access = function (_, user)
 				server.asked = (server.asked or 0) + 1;
@@ -98,7 +97,6 @@ local function new_server(counters, roles_scanned)
 			table.insert(server.actions, name..show(arguments));
 		end;
 	end });
-	guard.internal_error = function (_, err) table.insert(server.actions, "internal error: "..tostring(err)); end;
 	for _, host in ipairs { HOST, ROOMS } do
 		hooks[host] = {};
 		native.install_host(guard, { hook = function (_, event, handler, priority)

@@ -24,12 +24,10 @@ static const struct s2sp_policy *policy_of_host(lua_State *L) {
 }
 
 static int refuse_stanza(lua_State *L, int origin, int stanza, struct s2sp_decision decision) {
-	int pushed = s2sp_act(L, true, "refuse_stanza");
-	lua_pushvalue(L, origin);
-	lua_pushvalue(L, stanza);
-	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
+	int pushed = s2sp_act_refusal(L, true, "refuse_stanza", origin, decision.reason);
 	s2sp_lua_push_words(L, decision.rule);
-	return pushed + 4;
+	lua_pushvalue(L, stanza);
+	return pushed + 2;
 }
 
 /* message, presence and iq to any address of the host, whatever the stream they came over (bidi included). */
@@ -101,11 +99,9 @@ static bool routed_by_its_addresses(lua_State *L, int attr) {
 }
 
 static int act_on_event(lua_State *L, const char *action, struct s2sp_decision decision) {
-	int pushed = s2sp_act(L, true, action);
-	lua_pushvalue(L, ARG_EVENT);
-	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
+	int pushed = s2sp_act_refusal(L, true, action, ARG_EVENT, decision.reason);
 	s2sp_lua_push_words(L, decision.rule);
-	return pushed + 3;
+	return pushed + 1;
 }
 
 /* Stack of what looks at a route. */

@@ -34,11 +34,9 @@ int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2s
 		lua_pushvalue(L, stanza);
 		return pushed + 1;
 	}
-	pushed = s2sp_act(L, true, "refuse_stanza");
-	lua_pushvalue(L, origin);
-	lua_pushvalue(L, stanza);
-	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
+	pushed = s2sp_act_refusal(L, true, "refuse_stanza", origin, decision.reason);
 	s2sp_lua_push_words(L, decision.rule);
+	lua_pushvalue(L, stanza);
 	lua_pushstring(L, reply_token(decision.reply));
-	return pushed + 5;
+	return pushed + 3;
 }

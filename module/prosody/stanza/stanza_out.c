@@ -16,11 +16,9 @@ static bool is_own_answer(lua_State *L, int stanza) {
 }
 
 static int refuse(lua_State *L, struct s2sp_authorisation decision) {
-	int pushed = s2sp_act(L, true, "refuse_route");
-	lua_pushvalue(L, ARG_EVENT);
-	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
+	int pushed = s2sp_act_refusal(L, true, "refuse_route", ARG_EVENT, decision.reason);
 	s2sp_lua_push_words(L, decision.rule);
-	return pushed + 3;
+	return pushed + 1;
 }
 
 const char *s2sp_to_remember(const struct s2sp_stanza_facts *facts) {

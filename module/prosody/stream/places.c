@@ -266,11 +266,9 @@ static int waiting_room(lua_State *L) {
 }
 
 static int refuse_route(lua_State *L, struct s2sp_decision decision) {
-	int pushed = s2sp_act(L, true, "refuse_route");
-	lua_pushvalue(L, ARG_EVENT);
-	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
+	int pushed = s2sp_act_refusal(L, true, "refuse_route", ARG_EVENT, decision.reason);
 	s2sp_lua_push_words(L, decision.rule);
-	return pushed + 3;
+	return pushed + 1;
 }
 
 /*
