@@ -5,18 +5,16 @@ local st = require "util.stanza";
 local errors = require "util.error";
 local jid_bare, jid_host = require "util.jid".bare, require "util.jid".host;
 local s2smanager = require "core.s2smanager";
-local nameprep = require "util.encodings".stringprep.nameprep;
 
 local hosts = prosody.hosts;
 
 local xmlns_tls = "urn:ietf:params:xml:ns:xmpp-tls";
 local xmlns_sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
-local xmlns_muc = "http://jabber.org/protocol/muc";
 local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 
 local ID_MAX = 256; -- bytes; a longer one is not sent back
 
--- `with`: native, limits, report, memory, subscriptions, expiry, answers, features, unparsed, detached, partner_label, watch_header,
+-- `with`: guard, native, limits, report, memory, subscriptions, expiry, answers, features, unparsed, detached, partner_label, watch_header,
 -- connect_through. Returns a table of functions, for guard.act.
 local function new_actions(with)
 	local native, limits, report, memory = with.native, with.limits, with.report, with.memory;
@@ -86,15 +84,12 @@ local function new_actions(with)
 	--- Refusals: of an element, while the stream goes on
 
 	-- XEP-0220 2.4: the request is refused, the stream goes on. Nothing of it comes back but what is short.
-	function refusals.dialback_error(session, reason, stanza)
+	function refusals.dialback_error(session, reason, stanza, error_type, condition)
 		report.element_refused(session, reason);
 		local attr = stanza.attr;
-		if attr.type then return; end -- an answer is not answered
-		local full = reason == "connection-limit";
 		session.sends2s(st.stanza("db:"..stanza.name, { from = attr.to, to = attr.from, type = "error",
 				id = attr.id and #attr.id <= ID_MAX and attr.id or nil })
-			:tag("error", { type = full and "wait" or "cancel" })
-				:tag(full and "resource-constraint" or "not-acceptable", { xmlns = xmlns_stanzas }));
+			:tag("error", { type = error_type }):tag(condition, { xmlns = xmlns_stanzas }));
 	end
 
 	-- What core answers to a key that is not ours, without its warning.
@@ -111,53 +106,27 @@ local function new_actions(with)
 
 	--- Refusals: of a stanza
 
-	-- Nothing in a refusal tells a stranger why. `reply`: "error" | "unavailable" | "none"; nil: by the kind of stanza.
+	-- Nothing in a refusal tells a stranger why. `reply`: "error", "unavailable" (what core itself says while a request waits), "none".
 	function refusals.refuse_stanza(origin, reason, rule, stanza, reply)
 		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
 		report.stanza_refused("in", partner_label(host, remote), remote, host, reason, rule);
-		local kind = stanza.attr.type;
-		if reply == "unavailable" then
-			answers.subscribe(stanza);
-		elseif reply == "error" or reply == nil
-			and (stanza.name == "message" and kind ~= "error" or stanza.name == "iq" and (kind == "get" or kind == "set")) then
-			answers.send(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
-		end
+		answers.give(origin, stanza, reply);
 	end
 
-	-- Whether the sender of a stanza is to hear that it could not go out. Core notes whom a session has sent presence to.
-	local function deserves_answer(stanza, origin)
-		local kind = stanza.attr.type;
-		if stanza.name == "message" then
-			return kind ~= "error";
-		elseif stanza.name == "iq" then
-			return kind == "get" or kind == "set";
-		elseif stanza.name == "presence" then
-			return kind == "subscribe" or kind == nil and (stanza:get_child("x", xmlns_muc) ~= nil
-				or origin and origin.directed and origin.directed[stanza.attr.to]);
-		end
-	end
-
-	-- Presence refused for these is not expected to have been allowed before. Limits and the like come and go.
-	local never_seen = { ["unlisted-domain"] = true; ["not-listed"] = true; ["roster-unavailable"] = true;
-		["external-access-denied"] = true };
-
-	function refusals.refuse_route(event, reason, rule, session)
+	-- `reply`: "error" or "none". `forget`: the contact has not seen the user come and is not to see the user go. `session`: a stream
+	-- that is to be closed as well, or nil.
+	function refusals.refuse_route(event, reason, rule, reply, forget, session)
 		local stanza, from_host = event.stanza, event.from_host;
 		report.stanza_refused("out", partner_label(from_host, event.to_host), event.to_host, from_host, reason, rule);
+		local row = native.reasons[reason];
 		if session then
-			refuse("close", session, reason, native.reasons[reason].stream_condition, rule);
+			refuse("close", session, reason, row.stream_condition, rule);
 		end
-		if hosts[from_host] and deserves_answer(stanza, event.origin) then
-			local row = native.reasons[reason];
-			local reply = st.error_reply(stanza, row.stanza_type, row.stanza_condition, row.user_text);
-			detached(function () prosody.core_route_stanza(hosts[from_host], reply); end);
+		if reply == "error" and hosts[from_host] then
+			local answer = st.error_reply(stanza, row.stanza_type, row.stanza_condition, row.user_text);
+			detached(function () prosody.core_route_stanza(hosts[from_host], answer); end);
 		end
-		-- It has not seen the user come; it need not see the user go. Whoever has, before this one was refused, does see that.
-		local origin = event.origin;
-		if stanza.name == "presence" and stanza.attr.type == nil and origin and origin.directed and never_seen[reason]
-			and not memory.has_directed(stanza.attr.from, stanza.attr.to) then
-			origin.directed[stanza.attr.to] = nil;
-		end
+		if forget then event.origin.directed[stanza.attr.to] = nil; end
 	end
 
 	--- What is changed, noted or said about what goes on
@@ -175,22 +144,11 @@ local function new_actions(with)
 	-- `offer`: which of starttls, starttls_required, sasl, dialback and bidi may stay.
 	changes.trim_features = features.trim;
 
-	-- Core answers a stanza over the stream it came on. Where the answer is from another of our hosts, or for another domain,
-	-- than that stream's, it has to take its own way.
-	function changes.reroute(event)
-		local stanza = event.stanza;
-		-- Core answers malformed addresses as they stand: one that is none, or that is not prepared, must neither come back
-		-- here nor make for a stream of its own.
-		local from_host = nameprep(jid_host(stanza.attr.from) or event.from_host);
-		local to_host = nameprep(jid_host(stanza.attr.to) or event.to_host);
-		if not from_host or not to_host or not hosts[from_host] or hosts[to_host]
-			or from_host == event.from_host and to_host == event.to_host then
-			refuse("refuse_route", event, "wrong-domain", "routed by other addresses than its own");
-		else
-			hosts[from_host].events.fire_event("route/remote", {
-				origin = event.origin; from_host = from_host; to_host = to_host; stanza = stanza;
-			});
-		end
+	-- By its own addresses.
+	function changes.reroute(event, from_host, to_host)
+		hosts[from_host].events.fire_event("route/remote", {
+			origin = event.origin; from_host = from_host; to_host = to_host; stanza = event.stanza;
+		});
 	end
 
 	-- Something of what goes out was taken away, or is to be remembered. The copy without a note that was made for the first
@@ -207,12 +165,9 @@ local function new_actions(with)
 	changes.answer_alike = answers.alike;
 
 	-- Of a type that does not exist, or no iq by RFC 6120 8.2.3. What core makes of that depends on the user.
-	function changes.answer_malformed(origin, stanza)
+	function changes.answer_malformed(origin, stanza, reply)
 		module:log("debug", "Dropped a malformed %s from %s", stanza.name, stanza.attr.from);
-		local kind = stanza.attr.type;
-		if stanza.name == "iq" and stanza.attr.id and kind ~= "result" and kind ~= "error" then
-			answers.send(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
-		end
+		answers.give(origin, stanza, reply);
 	end
 
 	function changes.authorise_subscription(stanza)
@@ -236,7 +191,8 @@ local function new_actions(with)
 		module:log("error", "Error while handling %s, refused: %s", name, err);
 		local session = event.origin or event.session;
 		if event.to_host and event.from_host then
-			refuse("refuse_route", event, "internal-error", "an error in the handler");
+			local ok, reply, forget = pcall(native.refused_route, with.guard, event, "internal-error");
+			refuse("refuse_route", event, "internal-error", "an error in the handler", ok and reply or "none", ok and forget);
 		elseif session and type(session.type) == "string" and session.type:sub(1, 3) == "s2s" then
 			refuse("close", session, "internal-error", "policy-violation", "an error in the handler");
 		end

@@ -3,15 +3,10 @@
 local st = require "util.stanza";
 local jid = require "util.jid";
 
-local jid_bare, jid_host, jid_node = jid.bare, jid.host, jid.node;
+local jid_bare, jid_host = jid.bare, jid.host;
 local hosts = prosody.hosts;
 
-local xmlns_pubsub = "http://jabber.org/protocol/pubsub";
-local xmlns_pubsub_owner = "http://jabber.org/protocol/pubsub#owner";
-local DEPTH_MAX = 64; -- what is deeper is taken for something
-
-local function new_answers(guard, with)
-	local native, report, memory, detached = with.native, with.report, with.memory, with.detached;
+local function new_answers(guard, detached)
 	local answers = {};
 
 	-- Sends what is the module's own word over the stream that the stanza came on.
@@ -27,64 +22,19 @@ local function new_answers(guard, with)
 		detached(function () prosody.core_route_stanza(hosts[jid_host(reply.attr.from)], reply); end);
 	end
 
-	-- Whether anything is told in an element, or in what it holds at any depth: a text, or an attribute that is no echo of the
-	-- question. Ends at the first.
-	local function tells(tag, depth)
-		for _, child in ipairs(tag) do
-			if type(child) == "string" then
-				if child:find("%S") then return true; end
-			elseif depth > DEPTH_MAX or tells(child, depth + 1) then
-				return true;
-			else
-				for name in pairs(child.attr) do
-					if name ~= "xmlns" and name ~= "node" then return true; end
-				end
-			end
+	-- `reply`: see the actions that refuse.
+	function answers.give(origin, stanza, reply)
+		if reply == "error" then
+			answers.send(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
+		elseif reply == "unavailable" then
+			answers.subscribe(stanza);
 		end
-		return false;
 	end
 
-	-- Of a PEP service only what its user has published counts, and a subscription to that. It describes its own ways to anybody.
-	local function tells_of_pep(payload)
-		for _, child in ipairs(payload.tags) do
-			local name = child.name;
-			if name == "subscription" or (name == "items" or name == "subscriptions" or name == "affiliations") and #child.tags > 0 then
-				return true;
-			end
-		end
-		return false;
-	end
-
-	-- An answer that nothing is known from but that there is such a user: none at all, or one that any user gives.
-	local function says_nothing(stanza)
-		local payload = stanza.tags[1];
-		if stanza.attr.type == "error" or payload == nil or payload.name == "time" then return true; end
-		local xmlns = payload.attr.xmlns;
-		if xmlns == "jabber:iq:time" or xmlns == xmlns_pubsub_owner then
-			return true;
-		elseif xmlns == xmlns_pubsub then
-			return not tells_of_pep(payload);
-		end
-		return not tells(payload, 1);
-	end
-
-	-- Core answers iqs to a bare JID in the user's name. For a contact who may not see the user's presence that must be what a user
-	-- who does not exist gives: service-unavailable (RFC 6121 8.5.1, 8.5.2.2.3).
-	function answers.alike(event, without_notes)
-		local stanza = event.stanza;
-		local from, to = stanza.attr.from, stanza.attr.to;
-		local user = jid_node(from);
-		if says_nothing(stanza) and not memory.sees_presence(event.from_host, user, to) then
-			event.stanza = st.error_reply(st.iq({ type = "get"; id = stanza.attr.id; from = to; to = from }),
-				"cancel", "service-unavailable");
-			without_notes = false;
-		end
-		local copy = without_notes and native.without_notes(stanza, guard);
-		if copy then
-			event.stanza = copy;
-			report.stanza_changed("to", event.to_host, event.from_host, "status-note-removed");
-		end
-		native.count(guard, event.from_host, event.to_host, "out", copy and "status-note-removed" or "none");
+	-- What a user who does not exist gives (RFC 6121 8.5.1, 8.5.2.2.3), in the place of what core says for one.
+	function answers.alike(event)
+		local attr = event.stanza.attr;
+		event.stanza = st.error_reply(st.iq({ type = "get"; id = attr.id; from = attr.to; to = attr.from }), "cancel", "service-unavailable");
 	end
 
 	return answers;

@@ -3,7 +3,8 @@
 
 local filters = require "util.filters";
 local async = require "util.async";
-local jid_prep = require "util.jid".prep;
+local jid = require "util.jid";
+local nameprep = require "util.encodings".stringprep.nameprep;
 
 local hosts = prosody.hosts;
 
@@ -17,7 +18,7 @@ local function new_guard(native, latch)
 		tls_info = (package.loaded["ssl.core"] or {}).info;
 		bare_sessions = prosody.bare_sessions;
 		full_sessions = prosody.full_sessions;
-		is_address = function (address) return jid_prep(address) ~= nil; end;
+		is_address = function (address) return jid.prep(address) ~= nil; end;
 		answers = setmetatable({}, { __mode = "k" }); -- stanzas of our own, not to be judged again
 		notes = setmetatable({}, { __mode = "k" }); -- stanza -> its copy without status notes
 		questions = {}; -- host -> keys that partners are being asked about; counted by C, at most so many that their bounds allow
@@ -62,10 +63,10 @@ local function new_guard(native, latch)
 
 	local reload = module:require "reload" (guard, { commit = commit; limits = limits; rejudge = rejudge; expiry = expiry; report = report });
 
-	local answers = module:require "answers" (guard, { native = native; report = report; memory = memory; detached = detached });
+	local answers = module:require "answers" (guard, detached);
 	local features = module:require "features";
 	guard.read_features = features.read;
-	guard.act = module:require "actions" ({ native = native; limits = limits; report = report; memory = memory; expiry = expiry;
+	guard.act = module:require "actions" ({ guard = guard; native = native; limits = limits; report = report; memory = memory; expiry = expiry;
 		subscriptions = subscriptions; answers = answers; features = features; unparsed = module:require "unparsed"; detached = detached;
 		partner_label = partner_label; watch_header = module:require "header" (module:require "needs");
 		connect_through = proxy.connect_through });
@@ -78,6 +79,12 @@ local function new_guard(native, latch)
 		local attr = stanza.attr;
 		local ok, ours = pcall(verify, attr.id, attr.from, attr.to, stanza[1]);
 		return not ok or ours;
+	end
+
+	-- The domains of a stanza's own addresses. Core answers malformed addresses as they stand: nil of what is none.
+	function guard.own_way(event)
+		local attr = event.stanza.attr;
+		return nameprep(jid.host(attr.from) or event.from_host), nameprep(jid.host(attr.to) or event.to_host);
 	end
 
 	--- Policies

@@ -1,6 +1,7 @@
 #include "handler.h"
 
 #include "question.h"
+#include "refusal.h"
 
 const struct s2sp_decision s2sp_no_record = {
 	S2SP_VERDICT_REFUSE, S2SP_REASON_INTERNAL_ERROR, "the stream has no record: it was opened while the module was not guarding"
@@ -39,9 +40,18 @@ int s2sp_act_close(lua_State *L, bool result, const char *action, int session, s
 
 int s2sp_act_dialback_error(lua_State *L, bool result, int session, int element, enum s2sp_reason reason) {
 	element = lua_absindex(L, element);
+	session = lua_absindex(L, session);
+	s2sp_lua_field(L, element, "attr");
+	bool answer = s2sp_lua_field(L, -1, "type") != LUA_TNIL;
+	lua_pop(L, 2);
+	if (answer)
+		return s2sp_act_refusal(L, result, "drop_element", session, reason); /* an answer is not answered */
+	struct s2sp_stanza_error error = s2sp_dialback_error(reason);
 	int pushed = s2sp_act_refusal(L, result, "dialback_error", session, reason);
 	lua_pushvalue(L, element);
-	return pushed + 1;
+	lua_pushstring(L, error.type);
+	lua_pushstring(L, error.condition);
+	return pushed + 3;
 }
 
 /* Nothing passes: act.internal_error(event, error, event name) closes and logs, and the event is stopped. */

@@ -81,7 +81,8 @@ int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision
 int s2sp_act_close(lua_State *L, bool result, const char *action, int session, struct s2sp_decision decision, const char *condition);
 
 /*
- * Pushes the refusal of a dialback element over a stream that goes on: result, act.dialback_error and its arguments (session, reason, element).
+ * Pushes the refusal of a dialback element over a stream that goes on: result, act.dialback_error and its arguments (session, reason, element, and the
+ * error's type and condition); of one that is an answer itself, act.drop_element.
  * As above.
  */
 int s2sp_act_dialback_error(lua_State *L, bool result, int session, int element, enum s2sp_reason reason);
