@@ -159,6 +159,14 @@ int64_t s2sp_crl_file_begins(const struct s2sp_crl_file *file, int64_t now) {
 	return begins;
 }
 
+bool s2sp_crl_file_same(const struct s2sp_crl_file *one, const struct s2sp_crl_file *other) {
+	bool same = one->count == other->count;
+	for (size_t i = 0; i < one->count && same; i++)
+		same = one->lists[i]->der_size == other->lists[i]->der_size &&
+			   memcmp(one->lists[i]->der, other->lists[i]->der, one->lists[i]->der_size) == 0;
+	return same;
+}
+
 static bool mentions(const void *with, uint32_t issuer, struct s2sp_text serial) {
 	const struct s2sp_crl_file *file = with;
 	for (size_t i = 0; i < file->count; i++) {

@@ -124,7 +124,7 @@ struct succession {
 	int64_t now;
 	size_t signatures, comparisons; /* that are left */
 	const char *fault; /* static; NULL: none */
-	int64_t begins;    /* when what is not valid yet will be */
+	int64_t begins;    /* when what is not valid yet will be; 0: all is */
 };
 
 /* Looks for the list that follows `before`, which `key` has signed. OK, NO_MEMORY, or FAILED when there is too much to be compared. */
@@ -171,10 +171,10 @@ static void say_fault(const struct s2sp_crl *list, const char *fault, char *mess
 }
 
 enum s2sp_status s2sp_crl_file_follows(const struct s2sp_crl_file *next, const struct s2sp_crl_file *before, int64_t now, char *message,
-									   size_t size, int64_t *begins) {
+									   size_t size, int64_t *again) {
 	struct succession succession = { next, now, SUCCESSION_SIGNATURES, SUCCESSION_COMPARISONS, NULL, 0 };
 	message[0] = '\0';
-	*begins = 0;
+	*again = 0;
 	s2sp_openssl_drain();
 	for (size_t i = 0; i < before->count; i++) {
 		const struct s2sp_crl *list = before->lists[i];
@@ -192,7 +192,8 @@ enum s2sp_status s2sp_crl_file_follows(const struct s2sp_crl_file *next, const s
 			if (succession.fault == NULL)
 				continue;
 			say_fault(list, succession.fault, message, size);
-			*begins = succession.begins;
+			*again = succession.begins != 0 && (list->next_update == 0 || succession.begins < list->next_update) ? succession.begins
+																								 : list->next_update;
 			return S2SP_STATUS_INVALID;
 		}
 	}

@@ -676,7 +676,7 @@ struct step {
 	const char *name;
 	struct crl_recipe crl;
 	const char *refused; /* why it may not follow; NULL: it may */
-	int begins;          /* days from now */
+	int again;           /* days from now */
 };
 
 static void test_succession(void **state) {
@@ -685,33 +685,35 @@ static void test_succession(void **state) {
 	const struct step steps[] = {
 		{ "newer", { .issuer = intermediate, .from = 0, .to = 5 }, NULL, 0 },
 		{ "the same", { .issuer = intermediate, .from = -1, .to = 5 }, NULL, 0 },
-		{ "older", { .issuer = intermediate, .from = -2, .to = 5 }, "is older than it was", 0 },
-		{ "forged", { .issuer = intermediate, .signer = other_root, .from = 0, .to = 5 }, "is not signed any more by the key", 0 },
-		{ "of another", { .issuer = root, .from = 0, .to = 5 }, "the revocation list of CN=Test intermediate is not there any more", 0 },
-		{ "weak", { .issuer = intermediate, .digest = "SHA1", .from = 0, .to = 5 }, "counts for nothing now", 0 },
-		{ "only a delta", { .issuer = intermediate, .delta = true, .from = 0, .to = 5 }, "is not there any more", 0 },
-		{ "partial", { .issuer = intermediate, .scope = "critical,onlyuser:TRUE", .from = 0, .to = 5 }, "is not there any more", 0 },
+		{ "older", { .issuer = intermediate, .from = -2, .to = 5 }, "is older than it was", 4 },
+		{ "forged", { .issuer = intermediate, .signer = other_root, .from = 0, .to = 5 }, "is not signed any more by the key", 4 },
+		{ "of another", { .issuer = root, .from = 0, .to = 5 }, "the revocation list of CN=Test intermediate is not there any more", 4 },
+		{ "weak", { .issuer = intermediate, .digest = "SHA1", .from = 0, .to = 5 }, "counts for nothing now", 4 },
+		{ "only a delta", { .issuer = intermediate, .delta = true, .from = 0, .to = 5 }, "is not there any more", 4 },
+		{ "partial", { .issuer = intermediate, .scope = "critical,onlyuser:TRUE", .from = 0, .to = 5 }, "is not there any more", 4 },
 		{ "too early", { .issuer = intermediate, .from = 2, .to = 5 }, "is not valid yet", 2 },
 	};
-	int64_t begins;
+	int64_t again;
 	struct s2sp_crl_file *before =
 		read_bytes(maker_crl((struct crl_recipe){ .issuer = intermediate, .revoked = { leaf }, .from = -1, .to = 4 }), NULL);
 	struct s2sp_crl_file *forged = read_bytes(maker_crl(steps[3].crl), NULL);
 	/* Nobody has come with its key yet, so nobody knows whose it is. */
-	assert_int_equal(s2sp_crl_file_follows(forged, before, MAKER_NOW, message, sizeof(message), &begins), S2SP_STATUS_OK);
+	assert_int_equal(s2sp_crl_file_follows(forged, before, MAKER_NOW, message, sizeof(message), &again), S2SP_STATUS_OK);
 	const struct s2sp_crl_file *const files[] = { before, forged };
 	assert_int_equal(judge_files(chain, 2, IF_KNOWN, files, 2), REVOKED);
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		struct s2sp_crl_file *next = read_bytes(maker_crl(steps[i].crl), NULL);
-		enum s2sp_status status = s2sp_crl_file_follows(next, before, MAKER_NOW, message, sizeof(message), &begins);
+		enum s2sp_status status = s2sp_crl_file_follows(next, before, MAKER_NOW, message, sizeof(message), &again);
 		if (status != (steps[i].refused == NULL ? S2SP_STATUS_OK : S2SP_STATUS_INVALID) ||
 			(steps[i].refused != NULL && strstr(message, steps[i].refused) == NULL))
 			fail_msg("%s: \"%s\"", steps[i].name, message);
-		assert_int_equal(begins, steps[i].begins == 0 ? 0 : MAKER_NOW + steps[i].begins * MAKER_DAY);
+		assert_int_equal(again, steps[i].again == 0 ? 0 : MAKER_NOW + steps[i].again * MAKER_DAY);
+		assert_false(s2sp_crl_file_same(next, before));
 		/* When it is over, whatever is there is better. */
-		assert_int_equal(s2sp_crl_file_follows(next, before, MAKER_NOW + 4 * MAKER_DAY, message, sizeof(message), &begins), S2SP_STATUS_OK);
+		assert_int_equal(s2sp_crl_file_follows(next, before, MAKER_NOW + 4 * MAKER_DAY, message, sizeof(message), &again), S2SP_STATUS_OK);
 		s2sp_crl_file_free(next);
 	}
+	assert_true(s2sp_crl_file_same(before, before));
 	s2sp_crl_file_free(before);
 	s2sp_crl_file_free(forged);
 
@@ -719,7 +721,7 @@ static void test_succession(void **state) {
 	const struct s2sp_crl_file *const delta[] = { before };
 	assert_int_equal(judge_files(chain, 2, IF_KNOWN, delta, 1), REVOKED);
 	struct s2sp_crl_file *next = read_bytes(maker_crl((struct crl_recipe){ .issuer = intermediate, .from = 0, .to = 5 }), NULL);
-	assert_int_equal(s2sp_crl_file_follows(next, before, MAKER_NOW, message, sizeof(message), &begins), S2SP_STATUS_OK);
+	assert_int_equal(s2sp_crl_file_follows(next, before, MAKER_NOW, message, sizeof(message), &again), S2SP_STATUS_OK);
 	assert_int_equal(s2sp_crl_file_begins(next, MAKER_NOW), 0);
 	assert_int_equal(s2sp_crl_file_begins(next, MAKER_NOW - 1), MAKER_NOW);
 	s2sp_crl_file_free(before);
