@@ -181,7 +181,7 @@ local function new_expiry(native, latch)
 				local begins = entry.next_update - crl_ahead(entry);
 				-- That it has ended is another thing to say than that it will.
 				local ended = now >= entry.next_update;
-				if now >= begins and once_a_day("crls", path, (ended and "ended " or "")..entry.signature, now) then
+				if now >= begins and once_a_day("crls", path, (ended and "ended " or "")..entry.next_update, now) then
 					module:log("warn", "A revocation list in %s %s; %s", entry.name, describe(entry.next_update, now), ended
 						and "it counts for nothing any more. Fetch a new one; until then certificates of its issuer are refused where revocation is "
 						.."\"required\", and go on elsewhere" or "fetch a new one, or it counts for nothing from then on");

@@ -114,10 +114,14 @@ enum s2sp_status s2sp_crl_reader_from(const char *path, struct s2sp_text bytes, 
 /* Some entries; when there are no more the list is in the file. */
 static enum s2sp_status read_entries(struct s2sp_crl_reader *reader, char *message, size_t size) {
 	struct s2sp_crl_file *file = reader->file;
-	for (size_t i = 0; i < STEP_ENTRIES && reader->entries.left > 0; i++) {
+	size_t begun = reader->entries.left;
+	for (size_t i = 0; i < STEP_ENTRIES && reader->entries.left > 0 && begun - reader->entries.left < STEP_BYTES; i++) {
 		struct s2sp_der_element entry;
-		enum s2sp_status status = s2sp_der_take_universal(&reader->entries, V_ASN1_SEQUENCE, &entry) ? s2sp_crl_read_entry(reader->list, entry.content)
-																							: S2SP_STATUS_INVALID;
+		if (!s2sp_der_take_universal(&reader->entries, V_ASN1_SEQUENCE, &entry))
+			return damaged(reader, message, size);
+		if (entry.whole.left > S2SP_CRL_ENTRY_MAX)
+			return refuse(reader, "has an entry of more than 64 KiB; ask its authority for another", message, size);
+		enum s2sp_status status = s2sp_crl_read_entry(reader->list, entry.content);
 		if (status == S2SP_STATUS_INVALID)
 			return damaged(reader, message, size);
 		if (status != S2SP_STATUS_OK)
@@ -143,7 +147,7 @@ static void append(unsigned char **to, struct s2sp_der_span bytes) {
 	*to += bytes.left;
 }
 
-/* What stands before and behind the entries, as a list that has none. NO_MEMORY, or INVALID when OpenSSL cannot read it. */
+/* What stands before and behind the entries, as a list that has none. NO_MEMORY, or INVALID when OpenSSL cannot read it or finds some. */
 static enum s2sp_status make_head(struct s2sp_crl *list, struct s2sp_der_span before, struct s2sp_der_span behind, struct s2sp_der_span signature) {
 	int inner = (int)(before.left + behind.left);
 	int inner_size = ASN1_object_size(1, inner, V_ASN1_SEQUENCE);
@@ -159,13 +163,17 @@ static enum s2sp_status make_head(struct s2sp_crl *list, struct s2sp_der_span be
 	append(&end, signature);
 	const unsigned char *start = der;
 	list->head = d2i_X509_CRL(NULL, &start, end - der);
-	bool whole = list->head != NULL && start == end;
+	/* What is left out here must be all of them, or there would be some that nobody reads. */
+	bool whole = list->head != NULL && start == end && X509_CRL_get_REVOKED(list->head) == NULL;
 	OPENSSL_free(der);
 	bool memory = s2sp_openssl_drain();
 	return whole ? S2SP_STATUS_OK : memory ? S2SP_STATUS_NO_MEMORY : S2SP_STATUS_INVALID;
 }
 
-/* RFC 5280 5.1: CertificateList. Finds the entries in it: the first SEQUENCE behind thisUpdate. */
+/*
+ * RFC 5280 5.1: CertificateList. Finds the entries in it: the first SEQUENCE behind thisUpdate. FAILED: there is too much of the rest, which is read in
+ * one go.
+ */
 static enum s2sp_status read_list(struct s2sp_crl_reader *reader) {
 	struct s2sp_crl *list = reader->list;
 	struct s2sp_der_span whole = { list->der, list->der_size };
@@ -178,16 +186,26 @@ static enum s2sp_status read_list(struct s2sp_crl_reader *reader) {
 	list->signed_size = inner.whole.left;
 	struct s2sp_der_span before = { inner.content.at, 0 }, behind = inner.content;
 	bool dated = false, found = false;
+	struct s2sp_der_span algorithm = { NULL, 0 }, rest = outer.content;
 	while (behind.left > 0 && !found) {
 		if (!s2sp_der_take(&behind, &element))
 			return S2SP_STATUS_INVALID;
 		found = dated && s2sp_der_is_universal(&element, V_ASN1_SEQUENCE);
 		dated = dated || s2sp_der_is_time(&element);
+		if (algorithm.at == NULL && s2sp_der_is_universal(&element, V_ASN1_SEQUENCE))
+			algorithm = element.whole;
 		if (found)
 			reader->entries = element.content;
 		else
 			before.left += element.whole.left;
 	}
+	/* RFC 5280 5.1.1.2: named once outside of what is signed, and once in it. */
+	if (!s2sp_der_take_universal(&rest, V_ASN1_SEQUENCE, &element))
+		return S2SP_STATUS_INVALID;
+	if (algorithm.left != element.whole.left || memcmp(algorithm.at, element.whole.at, algorithm.left) != 0)
+		list->useless = "the revocation list of its issuer names two algorithms of its signature";
+	if (before.left + behind.left + outer.content.left > S2SP_CRL_HEAD_MAX)
+		return S2SP_STATUS_FAILED;
 	enum s2sp_status status = make_head(list, before, behind, outer.content);
 	return status == S2SP_STATUS_OK ? s2sp_crl_read_head(list) : status;
 }
@@ -212,6 +230,8 @@ static enum s2sp_status begin_list(struct s2sp_crl_reader *reader, size_t capaci
 
 static enum s2sp_status finish_list(struct s2sp_crl_reader *reader, char *message, size_t size) {
 	enum s2sp_status status = read_list(reader);
+	if (status == S2SP_STATUS_FAILED)
+		return refuse(reader, "is larger than 64 KiB without its entries; ask its authority for another", message, size);
 	return status == S2SP_STATUS_INVALID ? damaged(reader, message, size) : status;
 }
 

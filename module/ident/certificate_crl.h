@@ -18,6 +18,8 @@
 
 #define S2SP_CRL_FILE_SIZE_MAX (64 * 1024 * 1024) /* as PEM or DER */
 #define S2SP_CRL_LISTS_MAX 1000                   /* lists in one file */
+#define S2SP_CRL_HEAD_MAX (64 * 1024)             /* of a list, without its entries */
+#define S2SP_CRL_ENTRY_MAX (64 * 1024)
 
 /* The lists of one file. Any number of judgements may use it, at the same time too. */
 struct s2sp_crl_file;
@@ -53,6 +55,21 @@ size_t s2sp_crl_file_size(const struct s2sp_crl_file *file);
  * another.
  */
 bool s2sp_crl_file_next_update(const struct s2sp_crl_file *file, int64_t *this_update, int64_t *next_update);
+
+/* When the next of its lists begins that is not valid yet at `now`; seconds since the epoch, 0: none. */
+int64_t s2sp_crl_file_begins(const struct s2sp_crl_file *file, int64_t now);
+
+/*
+ * Whether `next` may take the place of `before`. A list of `before` that is current at `now` and that the key of a chain was found to have signed
+ * must have a successor in `next`: of the same issuer and scope, not older, valid by now, signed with the same key. Nobody else can make such a one;
+ * without it a forged or an old list would set a revoked certificate free. OK, INVALID (`message` says which list and why; *again is when the answer
+ * may be another, 0: never), or NO_MEMORY.
+ */
+enum s2sp_status s2sp_crl_file_follows(const struct s2sp_crl_file *next, const struct s2sp_crl_file *before, int64_t now, char *message,
+									   size_t size, int64_t *again);
+
+/* Whether both hold the same lists, byte for byte, in the same order. */
+bool s2sp_crl_file_same(const struct s2sp_crl_file *one, const struct s2sp_crl_file *other);
 
 /*
  * Whether a list of the file mentions one of `links`, which is the `links` of a certificate's report: a quick look that verifies nothing. What

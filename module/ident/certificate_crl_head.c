@@ -97,6 +97,8 @@ void s2sp_crl_free(struct s2sp_crl *list) {
 		return;
 	X509_CRL_free(list->head);
 	ISSUING_DIST_POINT_free(list->idp);
+	for (size_t i = 0; i < list->key_count; i++)
+		EVP_PKEY_free(list->keys[i].public);
 	s2sp_index_end(&list->serials);
 	OPENSSL_free(list->der);
 	CRYPTO_THREAD_lock_free(list->lock);
@@ -145,6 +147,24 @@ bool s2sp_crl_file_next_update(const struct s2sp_crl_file *file, int64_t *this_u
 		*next_update = list->next_update;
 	}
 	return found;
+}
+
+int64_t s2sp_crl_file_begins(const struct s2sp_crl_file *file, int64_t now) {
+	int64_t begins = 0;
+	for (size_t i = 0; i < file->count; i++) {
+		int64_t time = file->lists[i]->this_update;
+		if (time > now && (begins == 0 || time < begins))
+			begins = time;
+	}
+	return begins;
+}
+
+bool s2sp_crl_file_same(const struct s2sp_crl_file *one, const struct s2sp_crl_file *other) {
+	bool same = one->count == other->count;
+	for (size_t i = 0; i < one->count && same; i++)
+		same = one->lists[i]->der_size == other->lists[i]->der_size &&
+			   memcmp(one->lists[i]->der, other->lists[i]->der, one->lists[i]->der_size) == 0;
+	return same;
 }
 
 static bool mentions(const void *with, uint32_t issuer, struct s2sp_text serial) {

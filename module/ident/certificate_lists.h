@@ -10,8 +10,17 @@
 #include "certificate_crl.h"
 #include "index.h"
 
-/* Keys that a list's signature has been verified with. An authority that changes its key has two of the same name for a while. */
-#define S2SP_CRL_KEYS 4
+/*
+ * Keys that a list's signature has been verified with. An authority that changes its key has two of the same name for a while. One that has ever
+ * more of them would have the whole list hashed for each: further ones are not verified.
+ */
+#define S2SP_CRL_KEYS 16
+
+struct s2sp_crl_key {
+	struct s2sp_pin key;
+	bool good;
+	EVP_PKEY *public; /* where it is good */
+};
 
 struct s2sp_crl {
 	X509_CRL *head;           /* the list without its entries */
@@ -27,10 +36,7 @@ struct s2sp_crl {
 	const char *useless; /* why the list says nothing about any certificate; NULL: it does */
 	CRYPTO_RWLOCK *lock; /* of what follows */
 	size_t key_count;
-	struct {
-		struct s2sp_pin key;
-		bool good;
-	} keys[S2SP_CRL_KEYS];
+	struct s2sp_crl_key keys[S2SP_CRL_KEYS];
 };
 
 struct s2sp_crl_file {
@@ -70,6 +76,12 @@ void s2sp_crl_free(struct s2sp_crl *list);
 
 /* Reads what is not an entry: the head is there, and `der`. OK or NO_MEMORY; what is wrong with it is `useless`. */
 enum s2sp_status s2sp_crl_read_head(struct s2sp_crl *list);
+
+/*
+ * Whether the key of `issuer` has signed the list, in *good; computed once for each key. OK, NO_MEMORY, or FAILED when it is not known and there is
+ * no room to keep it, or *budget, of which each signature takes one, is 0.
+ */
+enum s2sp_status s2sp_crl_is_signed(struct s2sp_crl *list, X509 *issuer, size_t *budget, bool *good);
 
 /*
  * What the lists of `question` say of the verified `chain` (leaf first, the anchor last, which nobody revokes; RFC 5280 6.1.3 (a)(3)): VALID,

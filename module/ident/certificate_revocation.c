@@ -27,114 +27,25 @@ size_t s2sp_openssl_serial(const ASN1_INTEGER *serial, unsigned char *bytes, siz
 	return used;
 }
 
-static enum s2sp_status verify_once(struct s2sp_crl *list, EVP_PKEY *key, bool *good) {
-	const ASN1_BIT_STRING *signature = NULL;
-	const X509_ALGOR *algorithm = NULL;
-	X509_CRL_get0_signature(list->head, &signature, &algorithm);
-	/* As it stands: the head, encoded anew, would not be what was signed. */
-	ASN1_TYPE *whole = ASN1_TYPE_new();
-	ASN1_STRING *bytes = ASN1_STRING_type_new(V_ASN1_SEQUENCE);
-	if (whole == NULL || bytes == NULL || list->signed_size > INT32_MAX ||
-		ASN1_STRING_set(bytes, list->der + list->signed_at, (int)list->signed_size) != 1) {
-		ASN1_TYPE_free(whole);
-		ASN1_STRING_free(bytes);
-		s2sp_openssl_drain();
-		return S2SP_STATUS_NO_MEMORY;
-	}
-	ASN1_TYPE_set(whole, V_ASN1_SEQUENCE, bytes);
-	*good = ASN1_item_verify(ASN1_ITEM_rptr(ASN1_ANY), algorithm, signature, whole, key) == 1;
-	ASN1_TYPE_free(whole);
-	return s2sp_openssl_drain() && !*good ? S2SP_STATUS_NO_MEMORY : S2SP_STATUS_OK;
-}
-
-/* Whether there is memory for what verifying takes. */
-static bool has_memory(const struct s2sp_crl *list) {
-	void *block = OPENSSL_malloc(list->signed_size);
-	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	bool has = block != NULL && context != NULL;
-	OPENSSL_free(block);
-	EVP_MD_CTX_free(context);
-	s2sp_openssl_drain();
-	return has;
-}
-
 /*
- * Whether `key` has signed the list, in *good. OpenSSL does not always say that it ran out of memory; a list that is taken for a forged one
- * then would revoke nobody. So what is not good is looked at twice.
+ * An authority makes both the list and the certificate; so that the one cannot be multiplied by the other, no more names are compared for one
+ * certificate. What is not found by then is taken for another point, which takes cover away and revokes nobody less.
  */
-static enum s2sp_status verify(struct s2sp_crl *list, EVP_PKEY *key, bool *good) {
-	enum s2sp_status status = verify_once(list, key, good);
-	if (status != S2SP_STATUS_OK || *good)
-		return status;
-	status = verify_once(list, key, good);
-	return status == S2SP_STATUS_OK && !*good && !has_memory(list) ? S2SP_STATUS_NO_MEMORY : status;
-}
+#define NAMES_COMPARED_MAX 10000
 
-static bool recall(struct s2sp_crl *list, const struct s2sp_pin *pin, bool *good) {
-	bool known = false;
-	if (CRYPTO_THREAD_read_lock(list->lock) != 1)
-		return false;
-	size_t count = list->key_count < S2SP_CRL_KEYS ? list->key_count : S2SP_CRL_KEYS;
-	for (size_t i = 0; i < count && !known; i++) {
-		known = memcmp(list->keys[i].key.sha256, pin->sha256, sizeof(pin->sha256)) == 0;
-		if (known)
-			*good = list->keys[i].good;
-	}
-	CRYPTO_THREAD_unlock(list->lock);
-	return known;
-}
-
-static void remember(struct s2sp_crl *list, const struct s2sp_pin *pin, bool good) {
-	if (CRYPTO_THREAD_write_lock(list->lock) != 1)
-		return;
-	size_t at = list->key_count++ % S2SP_CRL_KEYS;
-	list->keys[at].key = *pin;
-	list->keys[at].good = good;
-	CRYPTO_THREAD_unlock(list->lock);
-}
-
-/* Whether the key of `issuer` has signed the list; computed once for each key. */
-static enum s2sp_status is_signed(struct s2sp_crl *list, X509 *issuer, bool *good) {
-	struct s2sp_pin pin;
-	EVP_PKEY *key = X509_get0_pubkey(issuer);
-	*good = false;
-	if (key == NULL || !s2sp_openssl_pin(issuer, &pin))
-		return S2SP_STATUS_NO_MEMORY; /* the chain has been verified with it */
-	if (recall(list, &pin, good))
-		return S2SP_STATUS_OK;
-	enum s2sp_status status = verify(list, key, good);
-	if (status == S2SP_STATUS_OK)
-		remember(list, &pin, *good);
-	return status;
-}
-
-static bool share_a_name(const DIST_POINT_NAME *one, const DIST_POINT_NAME *other) {
+static bool share_a_name(const DIST_POINT_NAME *one, const DIST_POINT_NAME *other, size_t *left) {
 	if (one == NULL || other == NULL || one->type != 0 || other->type != 0) /* 0: full names; relative ones nobody uses */
 		return false;
 	for (int i = 0; i < sk_GENERAL_NAME_num(one->name.fullname); i++) {
 		for (int j = 0; j < sk_GENERAL_NAME_num(other->name.fullname); j++) {
+			if (*left == 0)
+				return false;
+			--*left;
 			if (GENERAL_NAME_cmp(sk_GENERAL_NAME_value(one->name.fullname, i), sk_GENERAL_NAME_value(other->name.fullname, j)) == 0)
 				return true;
 		}
 	}
 	return false;
-}
-
-/* RFC 5280 6.3.3 (b)(2): whether the part of an authority's certificates that the list is about has this one in it. */
-static bool is_in_scope(const ISSUING_DIST_POINT *idp, X509 *certificate) {
-	if (idp == NULL)
-		return true;
-	bool authority = X509_check_ca(certificate) > 0;
-	if ((idp->onlyuser > 0 && authority) || (idp->onlyCA > 0 && !authority))
-		return false;
-	if (idp->distpoint == NULL)
-		return true;
-	CRL_DIST_POINTS *points = X509_get_ext_d2i(certificate, NID_crl_distribution_points, NULL, NULL);
-	bool shared = false;
-	for (int i = 0; points != NULL && i < sk_DIST_POINT_num(points) && !shared; i++)
-		shared = share_a_name(idp->distpoint, sk_DIST_POINT_value(points, i)->distpoint);
-	CRL_DIST_POINTS_free(points);
-	return shared;
 }
 
 /* RFC 5280 4.1.2.2: 20 bytes. */
@@ -143,6 +54,10 @@ static bool is_in_scope(const ISSUING_DIST_POINT *idp, X509 *certificate) {
 struct look {
 	int64_t now;
 	X509 *certificate, *issuer;
+	size_t *signatures;      /* that may still be verified for this chain */
+	CRL_DIST_POINTS *points; /* of the certificate, once `points_read` */
+	bool points_read;
+	size_t names_left;
 	uint32_t issuer_hash;
 	size_t serial_length;
 	unsigned char serial[SERIAL_MAX];
@@ -155,6 +70,35 @@ struct look {
 static void note_time(struct look *look, int64_t time) {
 	if (time > look->now && (look->until == 0 || time < look->until))
 		look->until = time;
+}
+
+/* RFC 5280 6.3.3 (b)(2): whether the part of an authority's certificates that the list is about has this one in it. */
+static bool is_in_scope(struct look *look, const ISSUING_DIST_POINT *idp) {
+	if (idp == NULL)
+		return true;
+	bool authority = X509_check_ca(look->certificate) > 0;
+	if ((idp->onlyuser > 0 && authority) || (idp->onlyCA > 0 && !authority))
+		return false;
+	if (idp->distpoint == NULL)
+		return true;
+	if (!look->points_read)
+		look->points = X509_get_ext_d2i(look->certificate, NID_crl_distribution_points, NULL, NULL);
+	look->points_read = true;
+	bool shared = false;
+	for (int i = 0; look->points != NULL && i < sk_DIST_POINT_num(look->points) && !shared; i++)
+		shared = share_a_name(idp->distpoint, sk_DIST_POINT_value(look->points, i)->distpoint, &look->names_left);
+	return shared;
+}
+
+/* Why the list, if it is good, is not all that there is to know of the certificate; NULL: it is. */
+static const char *incomplete(struct look *look, const struct s2sp_crl *list) {
+	if (list->delta)
+		return "there is only a delta revocation list of its issuer";
+	if (list->next_update == 0)
+		return "the revocation list of its issuer does not say when there will be another";
+	if ((list->idp != NULL && list->idp->onlysomereasons != NULL) || !is_in_scope(look, list->idp))
+		return "the revocation list of its issuer is a partial one, about other certificates or reasons";
+	return NULL;
 }
 
 /* What one list of the certificate's issuer says. OK or NO_MEMORY. */
@@ -175,27 +119,24 @@ static enum s2sp_status ask(struct look *look, struct s2sp_crl *list) {
 	look->cause = "the key usage of its issuer does not allow the signing of revocation lists";
 	if ((X509_get_key_usage(look->issuer) & KU_CRL_SIGN) == 0)
 		return S2SP_STATUS_OK;
-	look->cause = "the revocation list of its issuer is not signed by the issuer's key";
-	enum s2sp_status status = is_signed(list, look->issuer, &good);
+	const struct s2sp_text serial = { (const char *)look->serial, look->serial_length };
+	bool mentioned = s2sp_index_find(&list->serials, 0, serial) != S2SP_INDEX_NONE;
+	look->cause = incomplete(look, list);
+	bool covers = look->cause == NULL;
+	/* A signature costs more than all the rest: it is verified only where something depends on it. */
+	if (!mentioned && (!covers || look->covered))
+		return S2SP_STATUS_OK;
+	if (covers)
+		look->cause = "the revocation list of its issuer is not signed by the issuer's key";
+	enum s2sp_status status = s2sp_crl_is_signed(list, look->issuer, look->signatures, &good);
 	if (status != S2SP_STATUS_OK || !good)
 		return status;
-	const struct s2sp_text serial = { (const char *)look->serial, look->serial_length };
-	look->revoked = look->revoked || s2sp_index_find(&list->serials, 0, serial) != S2SP_INDEX_NONE;
-	/* What follows can still revoke, but is not all that there is to know. */
-	look->cause = "there is only a delta revocation list of its issuer";
-	if (list->delta)
-		return S2SP_STATUS_OK;
-	look->cause = "the revocation list of its issuer does not say when there will be another";
-	if (list->next_update == 0)
-		return S2SP_STATUS_OK;
-	look->cause = "the revocation list of its issuer is a partial one, about other certificates or reasons";
-	if ((list->idp != NULL && list->idp->onlysomereasons != NULL) || !is_in_scope(list->idp, look->certificate))
-		return S2SP_STATUS_OK;
-	look->covered = true;
+	look->revoked = look->revoked || mentioned;
+	look->covered = look->covered || covers;
 	return S2SP_STATUS_OK;
 }
 
-/* OK, NO_MEMORY, or INVALID for a serial number that is too long to be looked for. */
+/* OK, NO_MEMORY, FAILED for signatures without end, or INVALID for a serial number that is too long to be looked for. */
 static enum s2sp_status look_up(struct look *look, const struct s2sp_certificate_question *question) {
 	const X509_NAME *name = X509_get_issuer_name(look->certificate);
 	if (!s2sp_openssl_name_hash(name, &look->issuer_hash))
@@ -228,6 +169,9 @@ static void report_uncovered(struct s2sp_certificate_report *report, const struc
 	s2sp_openssl_name(X509_get_issuer_name(look->certificate), report->uncovered_issuer, sizeof(report->uncovered_issuer));
 }
 
+/* Signatures that one chain has verified, those that are known not counted. */
+#define SIGNATURES_MAX 32
+
 static enum s2sp_certificate_verdict conclude_all(const struct s2sp_certificate_question *question, const char *uncovered,
 												  const char **cause) {
 	switch (question->revocation) {
@@ -247,15 +191,21 @@ enum s2sp_certificate_verdict s2sp_revocation_judge(const struct s2sp_certificat
 													struct s2sp_certificate_report *report, const char **cause, int *depth) {
 	const char *uncovered = NULL;
 	int count = sk_X509_num(chain), uncovered_depth = -1;
+	size_t signatures = SIGNATURES_MAX;
 	if (question->revocation == S2SP_REVOCATION_UNSET || question->revocation == S2SP_REVOCATION_OFF)
 		return S2SP_CERTIFICATE_VALID;
 	for (int i = 0; i + 1 < count; i++) {
-		struct look look = { .now = question->now, .certificate = sk_X509_value(chain, i), .issuer = sk_X509_value(chain, i + 1) };
+		struct look look = { .now = question->now, .certificate = sk_X509_value(chain, i), .issuer = sk_X509_value(chain, i + 1),
+							 .signatures = &signatures, .names_left = NAMES_COMPARED_MAX };
 		enum s2sp_status status = look_up(&look, question);
+		CRL_DIST_POINTS_free(look.points);
 		s2sp_openssl_drain();
 		*depth = i;
 		*cause = "its serial number is longer than 256 bytes";
 		if (status == S2SP_STATUS_INVALID)
+			return S2SP_CERTIFICATE_REVOCATION_UNKNOWN;
+		*cause = "too many signatures of revocation lists are to be verified for it: a list knows 16 keys, a chain has 32 verified";
+		if (status == S2SP_STATUS_FAILED)
 			return S2SP_CERTIFICATE_REVOCATION_UNKNOWN;
 		*cause = "out of memory";
 		if (status != S2SP_STATUS_OK)

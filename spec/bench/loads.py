@@ -162,6 +162,24 @@ class SetUp(Load):
                 stream.authenticate()
 
 
+class Newcomer(SetUp):
+    """the same with a certificate that the server has not seen before, so that its chain is verified and looked up"""
+
+    leaves = {}     # by number: every server is shown the same
+
+    def ready(self):
+        self.shown = 0
+        self.run(2)
+
+    def run(self, count):
+        for _ in range(count):
+            self.shown += 1
+            if (self.lab.directory, self.shown) not in self.leaves:
+                self.leaves[self.lab.directory, self.shown] = self.lab.certificates.leaf(REMOTE, label=f"new{self.shown}", to=300)
+            self.leaf = self.leaves[self.lab.directory, self.shown]
+            super().run(1)
+
+
 class Stranger(Load):
     """a stream from a domain that is not listed, up to the refusal (or the features, where nothing refuses)"""
 
@@ -184,6 +202,7 @@ LOADS = {
                           "ejabberd-access"], 600, 5000),
     "outbound": (Outbound, ["timers", "partners-10", "partners-10000", "unverified", "firewall", "ejabberd", "ejabberd-access"], 600, 5000),
     "broadcast": (Broadcast, ["partners-10", "verified"], 12, 100),
-    "setup": (SetUp, ["partners-10", "partners-10000"], 25, 200),
+    "setup": (SetUp, ["partners-10", "crl-100000", "partners-10000"], 25, 200),
+    "newcomer": (Newcomer, ["partners-10", "crl-100000"], 25, 100),
     "stranger": (Stranger, ["partners-10", "partners-10000", "ejabberd", "ejabberd-access"], 40, 500),
 }

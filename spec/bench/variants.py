@@ -33,16 +33,16 @@ def _partner(domain, type_, number):
     return f'{{ domain = "{domain}"; description = "Partner {number}"; partner_type = "{type_}" }};\n'
 
 
-def _any_method(domain, type_):
+def _any_method(domain, type_, more=""):
     return (f'{{ domain = "{domain}"; description = "The one that talks"; partner_type = "{type_}"; '
-            'tls = "optional"; sasl = "optional"; dialback = true };\n')
+            f'tls = "optional"; sasl = "optional"; dialback = true{more} }};\n')
 
 
-def partner_list(count, type_="federated"):
+def partner_list(count, type_="federated", more=""):
     """Lua: a list of `count` partners, the one that talks in the middle."""
     others = [_partner(f"xmpp-{number:07d}.department.example", "federated", number)
               for number in range(1, count)]
-    others.insert(count // 2, _any_method(REMOTE, type_))
+    others.insert(count // 2, _any_method(REMOTE, type_, more))
     return "{\n" + "".join(others) + "}"
 
 
@@ -58,6 +58,14 @@ def _files(count):
     return make
 
 
+def _crl(entries):
+    def make(lab):
+        path = lab.directory / f"revoked-{entries}.crl"
+        path.write_bytes(lab.certificates.crl("good", extra=entries))
+        return {"partners": f"s2s_partners = {partner_list(10, more=f'; crls = {{ {chr(34)}{path}{chr(34)} }}')}"}
+    return make
+
+
 def _firewall(lab):
     names, script = lab.directory / "partners.txt", lab.directory / "partners.pfw"
     names.write_text("".join(f"xmpp-{number:07d}.department.example\n" for number in range(1, 10)) + f"{REMOTE}\n")
@@ -70,6 +78,7 @@ def _firewall(lab):
 VARIANTS = {
     "bare": ("bare Prosody", lambda lab: {"modules": ["dialback"]}),
     "partners-10": ("s2s_partners, 10 partners", _table(10)),
+    "crl-100000": ("the same with a revocation list of 100 000 entries", _crl(100000)),
     "partners-10000": ("s2s_partners, 10 000 partners in s2s_partners_files", _files(10000)),
     "table-10000": ("s2s_partners, 10 000 partners in the option", _table(10000)),
     "verified": ("s2s_partners, public_verified", _table(10, "public_verified")),
@@ -93,4 +102,4 @@ TITLES = {variant: title for variant, (title, _) in {**VARIANTS, **EJABBERD}.ite
 
 def base_of(variant):
     """What a variant is compared with."""
-    return "ejabberd" if variant in EJABBERD else "bare"
+    return "ejabberd" if variant in EJABBERD else "partners-10" if variant.startswith("crl-") else "bare"

@@ -1,4 +1,4 @@
--- lua/crls.lib.lua over files that change as told: what is read when, what is put in force, what is said.
+-- lua/crls.lib.lua and lua/crl_watch.lib.lua over files that change as told: what is read when, what is put in force, what is said.
 
 local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
 package.path = source.."/spec/prosody/?.lua;"..package.path;
@@ -19,7 +19,8 @@ describe("revocation lists", function ()
 	local folder, paths, lines, timers, guard, watch, crls, taken, now;
 
 	setup(function ()
-		paths = certificates.make({ "fabrikam.test:good", "crl:good:good", "crl:revoking:good:fabrikam.test:good", "crl:indirect:indirect" });
+		paths = certificates.make({ "fabrikam.test:good", "crl:good:good", "crl:revoking:good:fabrikam.test:good", "crl:indirect:indirect",
+			"crl:forged:forged", "crl:future:future:fabrikam.test:good" });
 		folder = temporary_folder();
 	end);
 
@@ -75,7 +76,10 @@ describe("revocation lists", function ()
 		env.module = {
 			log = function (_, level, format, ...) table.insert(lines, level..": "..format:format(...)); end;
 			add_timer = function (_, _, action) table.insert(timers, action); end;
-			require = function () return stub.options({ ["*"] = {} }, folder); end;
+			require = function (_, name)
+				if name == "crl_watch" then return assert(loadfile(source.."/lua/crl_watch.lib.lua", "t", env))(); end
+				return stub.options({ ["*"] = {} }, folder);
+			end;
 		};
 		crls = assert(loadfile(source.."/lua/crls.lib.lua", "t", env))()(setmetatable({
 			take_up_crls = function (_, _, set) table.insert(taken, set); return {}; end;
@@ -124,19 +128,23 @@ describe("revocation lists", function ()
 		assert.equal(file, guard.trust.crl_files[folder.."/x.crl"].file);
 		watch.tick(now);
 		assert.equal(0, turns());
+		-- Written again, it is the same.
 		write("x.crl", "crl:good:good", 50);
+		load({ partner { crls = "x.crl" } });
+		assert.equal(file, guard.trust.crl_files[folder.."/x.crl"].file);
+		write("x.crl", "crl:revoking:good:fabrikam.test:good", 40);
 		load({ partner { crls = "x.crl" } });
 		assert.not_equal(file, guard.trust.crl_files[folder.."/x.crl"].file);
 	end);
 
 	it("are read anew when they change, a step a turn, and come into force together", function ()
 		write("x.crl", "crl:good:good");
-		write("y.crl", "crl:good:good");
+		write("y.crl", "crl:forged:forged");
 		load({ partner { crls = { "x.crl", "y.crl" } } });
 		local before = guard.trust.crls["contoso.test"]["fabrikam.test"];
 		write("x.crl", "crl:revoking:good:fabrikam.test:good", 50);
 		write("y.crl", "crl:good:good", 50);
-		watch.tick(now);
+		watch.tick(now + 3);
 		assert.equal(before, guard.trust.crls["contoso.test"]["fabrikam.test"]);
 		assert.is_true(turns() > 4);
 		assert.equal(1, #taken);
@@ -194,21 +202,116 @@ describe("revocation lists", function ()
 		load({ partner {} }, { "*.crl" });
 		assert.equal("valid", verdict("contoso.test", ""));
 		write("new.crl", "crl:revoking:good:fabrikam.test:good");
-		watch.tick(now);
+		watch.tick(now + 3);
 		turns();
 		assert.equal("revoked", verdict("contoso.test", ""));
 		assert.equal("revoked", verdict("rooms.contoso.test", ""));
 		write("newer.crl", nil);
-		watch.tick(now + 3);
+		lfs.touch(folder, now + 1, now + 1); -- in another second than the one before
+		watch.tick(now + 6);
 		turns();
 		assert.matches("^error: .*newer%.crl: holds no revocation list", lines[#lines]);
+	end);
+
+	it("that nobody but their authority can replace stay while they are current, and one line says so", function ()
+		write("x.crl", "crl:revoking:good:fabrikam.test:good");
+		load({ partner { crls = "x.crl" } });
+		assert.equal("revoked", verdict("contoso.test", "fabrikam.test")); -- from now on its key is known
+		for i, from in ipairs({ "crl:forged:forged", "crl:future:future:fabrikam.test:good" }) do
+			write("x.crl", from);
+			for j = 1, 4 do
+				watch.tick(now + 20 * i + 3 * j);
+				turns();
+			end
+			assert.equal(i, #lines);
+			assert.equal("revoked", verdict("contoso.test", "fabrikam.test"));
+		end
+		assert.matches("^error: .*x%.crl: the revocation list of CN=Test CA is not signed any more by the key that has signed it before; "
+			.."fetch it from its authority, or reload if this is known to be right; the revocation lists that were read", lines[1]);
+		assert.matches("^error: .*x%.crl: the revocation list of CN=Test CA is not valid yet;", lines[2]);
+		-- Who reloads gets what is there, and is told.
+		write("x.crl", "crl:forged:forged");
+		assert.matches("^warning: .*the revocation list of CN=Test CA is not signed any more .*; what it has revoked may pass again",
+			load({ partner { crls = "x.crl" } })[1]);
+		assert.equal("valid", verdict("contoso.test", "fabrikam.test"));
+	end);
+
+	it("that are written again as they were are no news", function ()
+		write("x.crl", "crl:good:good");
+		load({ partner { crls = "x.crl" } });
+		local before = guard.trust.crls["contoso.test"]["fabrikam.test"];
+		write("x.crl", "crl:good:good", 50);
+		watch.tick(now + 3);
+		assert.is_true(turns() > 1);
+		assert.equal(before, guard.trust.crls["contoso.test"]["fabrikam.test"]);
+		watch.tick(now + 6);
+		assert.equal(0, turns());
+		assert.same({}, lines);
+	end);
+
+	it("are seen to change where neither size nor time of writing tell", function ()
+		local one, other = certificates.read(paths["crl:good:good"]), certificates.read(paths["crl:revoking:good:fabrikam.test:good"]);
+		local size = math.max(#one, #other);
+		local function put(text)
+			local file = assert(io.open(folder.."/x.crl", "wb"));
+			file:write(text, ("\n"):rep(size - #text));
+			file:close();
+			lfs.touch(folder.."/x.crl", now - 100, now - 100);
+		end
+		put(one);
+		load({ partner { crls = "x.crl" } });
+		put(other); -- within the same second, most likely: what was read then is looked at again
+		watch.tick(now + 3);
+		turns();
+		assert.equal("revoked", verdict("contoso.test", "fabrikam.test"));
+	end);
+
+	it("come into force for the streams that live when their time comes", function ()
+		write("x.crl", "crl:future:future:fabrikam.test:good");
+		load({ partner { crls = "x.crl" } });
+		local entry = guard.trust.crl_files[folder.."/x.crl"];
+		assert.is_true(entry.begins > now);
+		local begins = entry.begins;
+		watch.tick(begins - 1);
+		turns();
+		assert.equal(0, #taken);
+		watch.tick(begins + 1);
+		turns();
+		assert.equal(1, #taken);
+		assert.matches("^info: A revocation list in x%.crl is valid from now on$", lines[1]);
+		watch.tick(begins + 4);
+		assert.equal(1, #taken);
+	end);
+
+	it("are not waited for because the clock has been set back", function ()
+		write("x.crl", "crl:good:good");
+		load({ partner { crls = "x.crl" } });
+		write("x.crl", "crl:revoking:good:fabrikam.test:good", -1000);
+		watch.tick(now);
+		watch.tick(now - 5000);
+		assert.equal(0, turns());
+		watch.tick(now - 4997);
+		turns();
+		assert.equal("revoked", verdict("contoso.test", "fabrikam.test"));
+	end);
+
+	it("say what is wrong with a path", function ()
+		lfs.mkdir(folder.."/crls");
+		assert.matches('got "crls"; is a folder; name the files in it', load({}, { "crls" })[1], 1, true);
+		assert(os.execute("env -u LD_PRELOAD mkfifo '"..folder.."/pipe.crl'"));
+		assert.matches('got "pipe.crl"; is no ordinary file', load({}, { "pipe.crl" })[1], 1, true);
+		assert.matches('^error: s2s_partners_crls%[1%]: got "%*%.crl"; is not a file, or a link', (load({}, { "*.crl" })[1]:gsub("pipe", "*")));
+		-- Each place is told, the second one too.
+		assert.equal(2, #load({ partner { crls = "none.crl" } }, { "none.crl" }));
+		os.remove(folder.."/pipe.crl");
+		lfs.rmdir(folder.."/crls");
 	end);
 
 	it("are given up when a reload has come meanwhile", function ()
 		write("x.crl", "crl:good:good");
 		load({ partner { crls = "x.crl" } });
 		write("x.crl", "crl:revoking:good:fabrikam.test:good", 50);
-		watch.tick(now);
+		watch.tick(now + 3);
 		load({ partner { crls = "x.crl" } });
 		assert.equal(1, turns());
 		assert.equal(0, #taken);
@@ -222,13 +325,25 @@ describe("revocation lists", function ()
 		local before = guard.trust.crls;
 		local fails = true;
 		taken = setmetatable({}, { __newindex = function (t, k, v) if fails then error("no memory"); end rawset(t, k, v); end });
-		watch.tick(now);
+		watch.tick(now + 3);
 		turns();
 		assert.equal(before, guard.trust.crls);
 		assert.matches("^error: Revocation lists could not be read anew", lines[1]);
 		fails = false;
-		watch.tick(now + 3);
+		watch.tick(now + 6);
 		turns();
 		assert.equal("revoked", verdict("contoso.test", "fabrikam.test"));
+	end);
+
+	it("are tried less and less often while it fails", function ()
+		write("x.crl", "crl:good:good");
+		load({ partner { crls = "x.crl" } });
+		write("x.crl", "crl:revoking:good:fabrikam.test:good", 50);
+		taken = setmetatable({}, { __newindex = function () error("no memory"); end });
+		for i = 1, 300 do
+			watch.tick(now + i);
+			turns();
+		end
+		assert.is_true(#lines >= 5 and #lines <= 10, tostring(#lines));
 	end);
 end);

@@ -1,17 +1,19 @@
 -- What spec/prosody/memory_test.c lets run while memory is short: the shared object between a pretended core and pretended
--- streams. Called with the module, the partner's domain and its type; returns functions and what they found out.
+-- streams. Called with the module, the partner's domain and what there is to judge certificates by ({ chain, anchors, revoking, empty,
+-- socket }: a PEM text, the names of files, and any userdata); returns functions and what they found out.
 
-local open, listed = ...;
+local open, listed, lists = ...;
 
 local HOST, STRANGER = "contoso.test", "stranger.test";
 local ALICE = "alice@"..HOST;
 local CAROL = "the-longest-name-of-a-user-that-one-can-think-of-carol@"..HOST; -- who has listed eve of public.test
-local world = { violations = {}, delivered = 0, routed = 0, refused = 0, errors = 0 };
+local REVOKED = "revoked.test";
+local world = { violations = {}, delivered = 0, routed = 0, refused = 0, errors = 0, trusted = 0 };
 
 -- Noted before anything can fail: the note itself must not need memory.
 local violations = world.violations;
 for _, name in ipairs { "stranger delivered", "stranger routed", "unlisted contact delivered", "unauthenticated delivered",
-		"stranger authenticated", "other policy" } do
+		"stranger authenticated", "other policy", "revoked authenticated", "revoked judged valid" } do
 	violations[name] = false;
 end
 
@@ -47,7 +49,8 @@ end
 function world.compile_table()
 	local list = { partner(listed, "federated"), partner("public.test", "public_unverified"),
 		{ domain = "pinned.test", partner_type = "public_verified";
-			pinned_keys = { "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" } } };
+			pinned_keys = { "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" } },
+		{ domain = REVOKED; partner_type = "federated"; crls = "x.crl" } };
 	local partners, issues = native.compile_table {
 		lists = { { place = "s2s_partners"; list = list } }; local_domains = { HOST };
 	};
@@ -140,6 +143,63 @@ function world.traffic()
 	if incoming("public.test") then violations["unlisted contact delivered"] = true; end
 	if incoming(listed) then world.delivered = world.delivered + 1; end
 	if outgoing(listed) then world.routed = world.routed + 1; end
+end
+
+local function read_list(path)
+	local reader = native.crl_reader(path);
+	while true do
+		local file = reader:step();
+		if file then return file; end
+	end
+end
+
+-- What the certificate of a partner is judged by, with this file of lists: the guard has it and nothing else.
+local function trust_list(path)
+	local file = read_list(path);
+	local set = native.crl_set { file };
+	local store = native.trust_store { file = lists.anchors };
+	guard.trust = { anchors = {}; hosts = { [HOST] = store }; own = {}; crls = { [HOST] = { [REVOKED] = set } } };
+	return file, set, store;
+end
+
+-- As LuaSec's: a userdata.
+local socket = debug.setmetatable(lists.socket, { __index = {
+	info = function () return { protocol = "TLSv1.3" }; end;
+	getpeercertificate = function (_, number) return number == 1 and { pem = function () return lists.chain; end } or nil; end;
+} });
+
+-- A stream from the partner with the certificate, over TLS: whether EXTERNAL authenticates it. It is closed then.
+local function external()
+	world.forget();
+	local session = { type = "s2sin_unauthed"; direction = "incoming"; from_host = REVOKED; to_host = HOST; hosts = {};
+		conn = { socket = function () return socket; end } };
+	world.session = session;
+	local authenticated = fire("s2s-created", { session = session })
+		and fire("s2s-check-certificate", { session = session; host = REVOKED })
+		and fire("s2s-stream-features", { origin = session; features = { tags = {} } })
+		and fire("s2s-authenticated", { session = session; host = REVOKED; mechanism = "EXTERNAL" });
+	local view = native.stream_view(session);
+	return authenticated and view and view.stage ~= "new" and view.certificate == "valid", session;
+end
+
+-- A list that revokes is read and put in force; it must hold whatever fails, and no longer than it is there.
+function world.revocation()
+	local empty = trust_list(lists.empty);
+	local passed, session = external();
+	if passed then world.trusted = world.trusted + 1; end
+	local file, set, store = trust_list(lists.revoking);
+	file:counts();
+	file:next_update();
+	file:begins(0);
+	file:same(empty);
+	file:follows(empty, 0);
+	native.partner_crls(guard.policies[HOST]);
+	native.take_up_crls(guard, { session }, set);
+	if external() then violations["revoked authenticated"] = true; end
+	if native.judge_certificate({ lists.chain }, store, REVOKED, nil, nil, "if_known", set).verdict == "valid" then
+		violations["revoked judged valid"] = true;
+	end
+	world.forget();
 end
 
 -- Everything at the record of one stream, over and over, while its policy is replaced under it.

@@ -20,6 +20,8 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "certificate_maker.h"
+
 /* Lua's allocator. What is freed is overwritten, and what grows always moves. */
 struct memory {
 	size_t bytes;
@@ -65,6 +67,46 @@ struct world {
 	struct memory *memory;
 };
 
+/* What memory.lua judges a certificate by: made once, of no use before 2025 or in a hundred years. */
+static struct {
+	char *chain;
+	const char *anchors, *revoking, *empty;
+} lists;
+
+static const char *write_list(struct crl_recipe recipe) {
+	char *pem = maker_crl_pem(maker_crl(recipe));
+	const char *path = maker_file(pem, strlen(pem));
+	free(pem);
+	return path;
+}
+
+static int make_lists(void **state) {
+	(void)state;
+	enum { CENTURY = 36500 };
+	const struct made *root = maker_make((struct recipe){
+		.subject = "Root", .basic = "critical,CA:TRUE", .usage = "critical,keyCertSign,cRLSign", .from = -10, .to = CENTURY });
+	const struct made *leaf = maker_make((struct recipe){ .issuer = root, .names = "DNS:revoked.test", .from = -10, .to = CENTURY });
+	char *pem = maker_pem(&root, 1);
+	lists.anchors = maker_file(pem, strlen(pem));
+	free(pem);
+	lists.chain = maker_pem(&leaf, 1);
+	lists.revoking = write_list((struct crl_recipe){ .issuer = root, .revoked = { leaf }, .more = 20, .from = -1, .to = CENTURY });
+	lists.empty = write_list((struct crl_recipe){ .issuer = root, .from = -1, .to = CENTURY });
+	return 0;
+}
+
+static int remove_lists(void **state) {
+	(void)state;
+	free(lists.chain);
+	maker_clean();
+	return 0;
+}
+
+static void set_string(lua_State *L, const char *name, const char *value) {
+	lua_pushstring(L, value);
+	lua_setfield(L, -2, name);
+}
+
 static struct world open_world(const char *listed) {
 	struct world world = { .memory = calloc(1, sizeof(struct memory)) };
 	assert_non_null(world.memory);
@@ -84,7 +126,14 @@ static struct world open_world(const char *listed) {
 	lua_pop(L, 1);
 	lua_remove(L, -2);
 	lua_pushstring(L, listed);
-	if (lua_pcall(L, 2, 1, 0) != LUA_OK)
+	lua_newtable(L);
+	set_string(L, "chain", lists.chain);
+	set_string(L, "anchors", lists.anchors);
+	set_string(L, "revoking", lists.revoking);
+	set_string(L, "empty", lists.empty);
+	lua_newuserdatauv(L, 1, 0);
+	lua_setfield(L, -2, "socket");
+	if (lua_pcall(L, 3, 1, 0) != LUA_OK)
 		fail_msg("%s", lua_tostring(L, -1));
 	assert_int_equal(lua_gettop(L), 1);
 	return world;
@@ -129,7 +178,7 @@ static void check_nobody_got_through(struct world *world, const char *when, size
 	lua_settop(L, 1);
 }
 
-static const char *const steps[] = { "open", "install", "compile_table", "compile_policy", "traffic", "replace" };
+static const char *const steps[] = { "open", "install", "compile_table", "compile_policy", "traffic", "revocation", "replace" };
 enum { STEPS = sizeof(steps) / sizeof(steps[0]) };
 
 /* Long strings are no constants in Lua: looking one up may need memory. */
@@ -138,10 +187,11 @@ enum { STEPS = sizeof(steps) / sizeof(steps[0]) };
 
 /* Everything works, then traffic gets through again. */
 static void check_recovery(struct world *world) {
-	lua_Integer delivered = counter(world, "delivered"), routed = counter(world, "routed");
+	lua_Integer delivered = counter(world, "delivered"), routed = counter(world, "routed"), trusted = counter(world, "trusted");
 	run_all(world, steps, STEPS);
 	assert_int_equal(counter(world, "delivered"), delivered + 1);
 	assert_int_equal(counter(world, "routed"), routed + 1);
+	assert_int_equal(counter(world, "trusted"), trusted + 1); /* or that nobody else is would say nothing */
 	assert_true(run(world, "forget"));
 	lua_getfield(world->L, 1, "staying");
 	bool stays = !lua_isnil(world->L, -1);
@@ -315,5 +365,5 @@ int main(void) {
 		cmocka_unit_test(test_every_allocation_fails), cmocka_unit_test(test_every_allocation_fails_at_first),
 		cmocka_unit_test(test_restless_collector), cmocka_unit_test(test_two_states), cmocka_unit_test(test_two_threads),
 	};
-	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("memory", tests, make_lists, remove_lists);
 }

@@ -4,22 +4,19 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "values.h"
+#include "objects.h"
 #include "policy_object.h"
+#include "values.h"
 
 #define READER_CLASS "s2s_partners.crl_reader"
 #define FILE_CLASS "s2s_partners.crl_file"
 #define SET_CLASS "s2s_partners.crls"
 #define MESSAGE_SIZE 2048
-/* Files of one set: a pattern may match many, and each is asked. */
-#define FILES_MAX 10000
 
 /* --- files, read in steps --- */
 
 static struct s2sp_crl_file *check_file(lua_State *L, int index) {
-	struct s2sp_crl_file **slot = luaL_checkudata(L, index, FILE_CLASS);
-	luaL_argcheck(L, *slot != NULL, index, "file without content");
-	return *slot;
+	return s2sp_lua_check_slot(L, index, FILE_CLASS, "file");
 }
 
 static int free_reader(lua_State *L) {
@@ -42,21 +39,9 @@ static int crl_reader(lua_State *L) {
 	const char *path = luaL_checklstring(L, 1, &length);
 	char message[MESSAGE_SIZE];
 	luaL_argcheck(L, length > 0 && strlen(path) == length, 1, "must be a path");
-	struct s2sp_crl_reader **slot = lua_newuserdatauv(L, sizeof(struct s2sp_crl_reader *), 0);
-	*slot = NULL;
-	luaL_setmetatable(L, READER_CLASS);
-	switch (s2sp_crl_reader_new(path, slot, message, sizeof(message))) {
-	case S2SP_STATUS_OK:
-		return 1;
-	case S2SP_STATUS_INVALID:
-		lua_pushnil(L);
-		lua_pushstring(L, message);
-		return 2;
-	case S2SP_STATUS_FAILED:
-	case S2SP_STATUS_NO_MEMORY:
-		break;
-	}
-	return luaL_error(L, "not enough memory");
+	struct s2sp_crl_reader **slot = s2sp_lua_new_slot(L, READER_CLASS, 0);
+	enum s2sp_status status = s2sp_crl_reader_new(path, slot, message, sizeof(message));
+	return s2sp_lua_outcome(L, status, message);
 }
 
 /*
@@ -67,32 +52,15 @@ static int reader_step(lua_State *L) {
 	struct s2sp_crl_reader **reader = luaL_checkudata(L, 1, READER_CLASS);
 	char message[MESSAGE_SIZE];
 	luaL_argcheck(L, *reader != NULL, 1, "reader that has finished");
-	struct s2sp_crl_file **slot = lua_newuserdatauv(L, sizeof(struct s2sp_crl_file *), 0);
-	*slot = NULL;
-	luaL_setmetatable(L, FILE_CLASS);
-	switch (s2sp_crl_reader_step(*reader, slot, message, sizeof(message))) {
-	case S2SP_STATUS_OK:
-		if (*slot == NULL) {
-			lua_pushboolean(L, 0);
-			return 1;
-		}
-		s2sp_crl_reader_free(*reader);
-		*reader = NULL;
-		if (message[0] == '\0')
-			return 1;
-		lua_pushstring(L, message);
-		return 2;
-	case S2SP_STATUS_INVALID:
-		s2sp_crl_reader_free(*reader);
-		*reader = NULL;
-		lua_pushnil(L);
-		lua_pushstring(L, message);
-		return 2;
-	case S2SP_STATUS_FAILED:
-	case S2SP_STATUS_NO_MEMORY:
-		break;
+	struct s2sp_crl_file **slot = s2sp_lua_new_slot(L, FILE_CLASS, 0);
+	enum s2sp_status status = s2sp_crl_reader_step(*reader, slot, message, sizeof(message));
+	if (status == S2SP_STATUS_OK && *slot == NULL) {
+		lua_pushboolean(L, 0);
+		return 1;
 	}
-	return luaL_error(L, "not enough memory");
+	s2sp_crl_reader_free(*reader); /* of no more use, whatever it says */
+	*reader = NULL;
+	return s2sp_lua_outcome(L, status, message);
 }
 
 /* file:counts() -> lists, revoked certificates, bytes of memory */
@@ -116,6 +84,40 @@ static int file_next_update(lua_State *L) {
 	return 2;
 }
 
+/* file:begins(now) -> when the next of its lists begins that is not valid yet, seconds since the epoch; nil: none */
+static int file_begins(lua_State *L) {
+	int64_t begins = s2sp_crl_file_begins(check_file(L, 1), (int64_t)luaL_checkinteger(L, 2));
+	if (begins == 0)
+		lua_pushnil(L);
+	else
+		lua_pushinteger(L, (lua_Integer)begins);
+	return 1;
+}
+
+/* file:same(other) -> whether both hold the same lists */
+static int file_same(lua_State *L) {
+	lua_pushboolean(L, s2sp_crl_file_same(check_file(L, 1), check_file(L, 2)));
+	return 1;
+}
+
+/*
+ * file:follows(before, now) -> true when it may take the place of `before`; else nil, why not, and when the answer may be another (absent: never);
+ * see s2sp_crl_file_follows
+ */
+static int file_follows(lua_State *L) {
+	const struct s2sp_crl_file *next = check_file(L, 1), *before = check_file(L, 2);
+	lua_Integer now = luaL_checkinteger(L, 3);
+	char message[MESSAGE_SIZE];
+	int64_t again;
+	lua_pushboolean(L, 1);
+	enum s2sp_status status = s2sp_crl_file_follows(next, before, (int64_t)now, message, sizeof(message), &again);
+	int results = s2sp_lua_outcome(L, status, message);
+	if (again == 0)
+		return results;
+	lua_pushinteger(L, (lua_Integer)again);
+	return results + 1;
+}
+
 /* --- sets --- */
 
 const struct s2sp_lua_crls *s2sp_lua_test_crls(lua_State *L, int index) {
@@ -127,7 +129,7 @@ static int crl_set(lua_State *L) {
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 1);
 	size_t count = lua_rawlen(L, 1);
-	luaL_argcheck(L, count <= FILES_MAX, 1, "too many files");
+	luaL_argcheck(L, count <= S2SP_LUA_CRL_FILES_MAX, 1, "too many files");
 	lua_createtable(L, (int)count, 0); /* of its own, so that nobody takes one away */
 	struct s2sp_lua_crls *set = lua_newuserdatauv(L, sizeof(*set) + count * sizeof(set->files[0]), 1);
 	set->count = 0;
@@ -215,30 +217,19 @@ static int partner_crls(lua_State *L) {
 	return 1;
 }
 
-static void new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction release) {
-	luaL_newmetatable(L, name);
-	if (release != NULL) {
-		lua_pushcfunction(L, release);
-		lua_setfield(L, -2, "__gc");
-	}
-	lua_newtable(L);
-	luaL_setfuncs(L, methods, 0);
-	lua_setfield(L, -2, "__index");
-	lua_pushboolean(L, 0);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
-}
-
 int s2sp_lua_open_crls(lua_State *L) {
 	static const luaL_Reg reader_methods[] = { { "step", reader_step }, { NULL, NULL } };
-	static const luaL_Reg file_methods[] = { { "counts", file_counts }, { "next_update", file_next_update }, { NULL, NULL } };
+	static const luaL_Reg file_methods[] = { { "counts", file_counts }, { "next_update", file_next_update }, { "begins", file_begins },
+											 { "same", file_same }, { "follows", file_follows }, { NULL, NULL } };
 	static const luaL_Reg set_methods[] = { { NULL, NULL } };
 	static const luaL_Reg functions[] = {
 		{ "crl_reader", crl_reader }, { "crl_set", crl_set }, { "partner_crls", partner_crls }, { NULL, NULL }
 	};
-	new_class(L, READER_CLASS, reader_methods, free_reader);
-	new_class(L, FILE_CLASS, file_methods, free_file);
-	new_class(L, SET_CLASS, set_methods, NULL);
+	s2sp_lua_new_class(L, READER_CLASS, reader_methods, free_reader);
+	s2sp_lua_new_class(L, FILE_CLASS, file_methods, free_file);
+	s2sp_lua_new_class(L, SET_CLASS, set_methods, NULL);
 	luaL_newlib(L, functions);
+	lua_pushinteger(L, S2SP_LUA_CRL_FILES_MAX);
+	lua_setfield(L, -2, "crl_files_max");
 	return 1;
 }

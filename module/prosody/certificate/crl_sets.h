@@ -10,6 +10,9 @@
 #include "s2sp.h"
 #include "certificate.h"
 
+/* Files of one set: a pattern may match many, and each is asked. */
+#define S2SP_LUA_CRL_FILES_MAX 10000
+
 /* The files that count for a partner. The userdata keeps them; two sets never have the same mark, whatever is in them. */
 struct s2sp_lua_crls {
 	unsigned char mark[16];
@@ -30,7 +33,7 @@ bool s2sp_lua_push_crls(lua_State *L, int guard, struct s2sp_text host, const st
 /* Whether a file of the set mentions a certificate of the chain that the report at `report` is about. NULL: none does. */
 bool s2sp_lua_crls_mention(lua_State *L, int report, const struct s2sp_lua_crls *crls);
 
-/* Pushes a table of functions for Lua: crl_reader, crl_set, partner_crls. */
+/* Pushes a table of functions for Lua: crl_reader, crl_set, partner_crls; and crl_files_max. */
 int s2sp_lua_open_crls(lua_State *L);
 
 #endif

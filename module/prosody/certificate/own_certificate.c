@@ -6,6 +6,7 @@
 
 #include "certificate_own.h"
 #include "idna.h"
+#include "objects.h"
 #include "values.h"
 
 /* A file of a chain and its key: far more than anybody has. */
@@ -21,6 +22,21 @@ static void set_boolean(lua_State *L, const char *key, bool value) {
 	lua_setfield(L, -2, key);
 }
 
+static void set_integer(lua_State *L, const char *key, int64_t value) {
+	lua_pushinteger(L, (lua_Integer)value);
+	lua_setfield(L, -2, key);
+}
+
+/* The text and the domain that both functions begin with. */
+static struct s2sp_text check_text(lua_State *L, struct s2sp_domain *domain) {
+	struct s2sp_text pem;
+	pem.bytes = luaL_checklstring(L, 1, &pem.length);
+	luaL_checktype(L, 2, LUA_TSTRING);
+	luaL_argcheck(L, pem.length <= FILE_SIZE_MAX, 1, "too large");
+	s2sp_lua_domain(s2sp_lua_text(L, 2), domain);
+	return pem;
+}
+
 static void push_own(lua_State *L, const struct s2sp_own_certificate *own) {
 	lua_createtable(L, 0, 10);
 	set_boolean(L, "names_domain", own->names_domain);
@@ -30,12 +46,9 @@ static void push_own(lua_State *L, const struct s2sp_own_certificate *own) {
 	set_string(L, "subject", own->subject);
 	set_string(L, "issuer", own->issuer);
 	set_string(L, "names", own->names);
-	lua_pushinteger(L, (lua_Integer)own->key_bits);
-	lua_setfield(L, -2, "key_bits");
-	lua_pushinteger(L, (lua_Integer)own->not_before);
-	lua_setfield(L, -2, "not_before");
-	lua_pushinteger(L, (lua_Integer)own->not_after);
-	lua_setfield(L, -2, "not_after");
+	set_integer(L, "key_bits", (int64_t)own->key_bits);
+	set_integer(L, "not_before", own->not_before);
+	set_integer(L, "not_after", own->not_after);
 }
 
 /*
@@ -43,12 +56,8 @@ static void push_own(lua_State *L, const struct s2sp_own_certificate *own) {
  * self_signed, subject, issuer, names, not_before, not_after }, or nil and what is wrong
  */
 int s2sp_lua_own_certificate(lua_State *L) {
-	struct s2sp_text pem;
 	struct s2sp_domain domain;
-	pem.bytes = luaL_checklstring(L, 1, &pem.length);
-	luaL_checktype(L, 2, LUA_TSTRING);
-	luaL_argcheck(L, pem.length <= FILE_SIZE_MAX, 1, "too large");
-	s2sp_lua_domain(s2sp_lua_text(L, 2), &domain);
+	struct s2sp_text pem = check_text(L, &domain);
 	unsigned char *der = lua_newuserdatauv(L, pem.length + 1, 0);
 	struct s2sp_own_certificate *own = lua_newuserdatauv(L, sizeof(*own), 0);
 	size_t length = 0;
@@ -57,20 +66,12 @@ int s2sp_lua_own_certificate(lua_State *L) {
 		lua_pushliteral(L, "holds no certificate in PEM form");
 		return 2;
 	}
-	switch (s2sp_own_certificate_read((struct s2sp_text){ (const char *)der, length }, s2sp_domain_text(&domain),
-									  s2sp_idna_to_ascii, own)) {
-	case S2SP_STATUS_OK:
-		push_own(L, own);
-		return 1;
-	case S2SP_STATUS_INVALID:
-		lua_pushnil(L);
-		lua_pushliteral(L, "holds a certificate that cannot be read");
-		return 2;
-	case S2SP_STATUS_FAILED:
-	case S2SP_STATUS_NO_MEMORY:
-		break;
-	}
-	return luaL_error(L, "not enough memory");
+	enum s2sp_status status = s2sp_own_certificate_read((struct s2sp_text){ (const char *)der, length }, s2sp_domain_text(&domain),
+														s2sp_idna_to_ascii, own);
+	if (status != S2SP_STATUS_OK)
+		return s2sp_lua_outcome(L, status, "holds a certificate that cannot be read");
+	push_own(L, own);
+	return 1;
 }
 
 /* The certificates of a file, their DER behind it. */
@@ -124,15 +125,12 @@ static bool decode_chain(struct s2sp_text text, size_t capacity, struct own_file
 static void push_finding(lua_State *L, const struct s2sp_own_finding *finding) {
 	lua_createtable(L, 0, 7);
 	set_string(L, "fault", s2sp_own_fault_token(finding->fault));
-	lua_pushinteger(L, (lua_Integer)finding->certificate);
-	lua_setfield(L, -2, "certificate");
+	set_integer(L, "certificate", (int64_t)finding->certificate);
 	set_string(L, "subject", finding->subject);
 	set_string(L, "issuer", finding->issuer);
 	set_string(L, "source", finding->source);
-	lua_pushinteger(L, (lua_Integer)finding->not_before);
-	lua_setfield(L, -2, "not_before");
-	lua_pushinteger(L, (lua_Integer)finding->not_after);
-	lua_setfield(L, -2, "not_after");
+	set_integer(L, "not_before", finding->not_before);
+	set_integer(L, "not_after", finding->not_after);
 }
 
 /*
@@ -140,12 +138,8 @@ static void push_finding(lua_State *L, const struct s2sp_own_finding *finding) {
  * cause, count, findings = { { fault, certificate, subject, issuer, source, not_before, not_after }... } }, or nil and what is wrong
  */
 int s2sp_lua_own_chain(lua_State *L) {
-	struct s2sp_text pem;
 	struct s2sp_domain domain;
-	pem.bytes = luaL_checklstring(L, 1, &pem.length);
-	luaL_checktype(L, 2, LUA_TSTRING);
-	luaL_argcheck(L, pem.length <= FILE_SIZE_MAX, 1, "too large");
-	s2sp_lua_domain(s2sp_lua_text(L, 2), &domain);
+	struct s2sp_text pem = check_text(L, &domain);
 	const struct s2sp_trust_store *store = s2sp_lua_check_trust_store(L, 3);
 	lua_Integer now = luaL_optinteger(L, 4, (lua_Integer)time(NULL));
 	struct own_file *file = lua_newuserdatauv(L, sizeof(*file) + pem.length + 1, 0);
@@ -153,22 +147,12 @@ int s2sp_lua_own_chain(lua_State *L) {
 	if (decode_chain(pem, pem.length + 1, file))
 		status = s2sp_own_chain_judge(file->chain, file->count, store, s2sp_domain_text(&domain), s2sp_idna_to_ascii, (int64_t)now,
 									  &file->own);
-	switch (status) {
-	case S2SP_STATUS_OK:
-		break;
-	case S2SP_STATUS_INVALID:
-		lua_pushnil(L);
-		lua_pushliteral(L, "holds a certificate that cannot be read");
-		return 2;
-	case S2SP_STATUS_FAILED:
-	case S2SP_STATUS_NO_MEMORY:
-		return luaL_error(L, "not enough memory");
-	}
+	if (status != S2SP_STATUS_OK)
+		return s2sp_lua_outcome(L, status, "holds a certificate that cannot be read");
 	lua_createtable(L, 0, 4);
 	set_string(L, "verdict", s2sp_certificate_verdict_token(file->own.verdict));
 	set_string(L, "cause", file->own.cause);
-	lua_pushinteger(L, (lua_Integer)file->count);
-	lua_setfield(L, -2, "count");
+	set_integer(L, "count", (int64_t)file->count);
 	lua_createtable(L, (int)file->own.finding_count, 0);
 	for (size_t i = 0; i < file->own.finding_count; i++) {
 		push_finding(L, &file->own.findings[i]);
@@ -188,17 +172,9 @@ int s2sp_lua_certificate_pins(lua_State *L) {
 	text.bytes = luaL_checklstring(L, 1, &text.length);
 	struct s2sp_pinned *pinned = lua_newuserdatauv(L, MOST * sizeof(*pinned), 0);
 	size_t count = 0;
-	switch (s2sp_certificate_pins(text, pinned, MOST, &count)) {
-	case S2SP_STATUS_OK:
-		break;
-	case S2SP_STATUS_INVALID:
-		lua_pushnil(L);
-		lua_pushliteral(L, "holds no certificate, or one that is damaged; it must be in PEM or DER format");
-		return 2;
-	case S2SP_STATUS_FAILED:
-	case S2SP_STATUS_NO_MEMORY:
-		return luaL_error(L, "not enough memory");
-	}
+	enum s2sp_status status = s2sp_certificate_pins(text, pinned, MOST, &count);
+	if (status != S2SP_STATUS_OK)
+		return s2sp_lua_outcome(L, status, "holds no certificate, or one that is damaged; it must be in PEM or DER format");
 	lua_createtable(L, (int)count, 0);
 	for (size_t i = 0; i < count; i++) {
 		char pin[S2SP_PIN_TEXT];
@@ -208,8 +184,7 @@ int s2sp_lua_certificate_pins(lua_State *L) {
 		set_string(L, "subject", pinned[i].subject);
 		set_string(L, "issuer", pinned[i].issuer);
 		set_boolean(L, "authority", pinned[i].authority);
-		lua_pushinteger(L, (lua_Integer)pinned[i].not_after);
-		lua_setfield(L, -2, "not_after");
+		set_integer(L, "not_after", pinned[i].not_after);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	return 1;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "idna.h"
+#include "objects.h"
 #include "values.h"
 
 #define MESSAGE_SIZE 2048
@@ -245,9 +246,7 @@ struct s2sp_trust_store *s2sp_lua_test_trust_store(lua_State *L, int index) {
 }
 
 struct s2sp_trust_store *s2sp_lua_check_trust_store(lua_State *L, int index) {
-	struct s2sp_trust_store **slot = luaL_checkudata(L, index, S2SP_LUA_TRUST_STORE);
-	luaL_argcheck(L, *slot != NULL, index, "trust store without content");
-	return *slot;
+	return s2sp_lua_check_slot(L, index, S2SP_LUA_TRUST_STORE, "trust store");
 }
 
 static int free_trust_store(lua_State *L) {
@@ -284,24 +283,9 @@ static int trust_store(lua_State *L) {
 	source.now = (int64_t)luaL_optinteger(L, -1, (lua_Integer)time(NULL));
 
 	char message[MESSAGE_SIZE];
-	struct s2sp_trust_store **slot = lua_newuserdatauv(L, sizeof(struct s2sp_trust_store *), 1);
-	*slot = NULL;
-	luaL_setmetatable(L, S2SP_LUA_TRUST_STORE);
-	switch (s2sp_trust_store_new(&source, slot, message, sizeof(message))) {
-	case S2SP_STATUS_OK:
-		if (message[0] == '\0')
-			return 1;
-		lua_pushstring(L, message);
-		return 2;
-	case S2SP_STATUS_INVALID:
-		lua_pushnil(L);
-		lua_pushstring(L, message);
-		return 2;
-	case S2SP_STATUS_FAILED:
-	case S2SP_STATUS_NO_MEMORY:
-		break;
-	}
-	return luaL_error(L, "not enough memory");
+	struct s2sp_trust_store **slot = s2sp_lua_new_slot(L, S2SP_LUA_TRUST_STORE, 1);
+	enum s2sp_status status = s2sp_trust_store_new(&source, slot, message, sizeof(message));
+	return s2sp_lua_outcome(L, status, message);
 }
 
 /* store:count() -> anchors read from files */
@@ -377,14 +361,7 @@ int s2sp_lua_open_certificate(lua_State *L) {
 		{ "peer_chain", peer_chain },
 		{ NULL, NULL },
 	};
-	luaL_newmetatable(L, S2SP_LUA_TRUST_STORE);
-	lua_pushcfunction(L, free_trust_store);
-	lua_setfield(L, -2, "__gc");
-	luaL_newlib(L, methods);
-	lua_setfield(L, -2, "__index");
-	lua_pushboolean(L, 0);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
+	s2sp_lua_new_class(L, S2SP_LUA_TRUST_STORE, methods, free_trust_store);
 	luaL_newlib(L, functions);
 	return 1;
 }

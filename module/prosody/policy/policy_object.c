@@ -3,6 +3,7 @@
 #include <limits.h>
 
 #include "idna.h"
+#include "objects.h"
 #include "values.h"
 
 /* What the userdata of a policy holds. */
@@ -22,10 +23,7 @@ struct s2sp_policy **s2sp_lua_new_policy(lua_State *L) {
 }
 
 struct s2sp_partner_table **s2sp_lua_new_table(lua_State *L) {
-	struct s2sp_partner_table **slot = lua_newuserdatauv(L, sizeof(struct s2sp_partner_table *), 0);
-	*slot = NULL;
-	luaL_setmetatable(L, S2SP_LUA_TABLE);
-	return slot;
+	return s2sp_lua_new_slot(L, S2SP_LUA_TABLE, 0);
 }
 
 struct s2sp_policy *s2sp_lua_test_policy(lua_State *L, int index) {
@@ -40,9 +38,7 @@ struct s2sp_policy *s2sp_lua_check_policy(lua_State *L, int index) {
 }
 
 struct s2sp_partner_table *s2sp_lua_check_table(lua_State *L, int index) {
-	struct s2sp_partner_table **slot = luaL_checkudata(L, index, S2SP_LUA_TABLE);
-	luaL_argcheck(L, *slot != NULL, index, "partner table without content");
-	return *slot;
+	return s2sp_lua_check_slot(L, index, S2SP_LUA_TABLE, "partner table");
 }
 
 static int free_policy(lua_State *L) {
@@ -192,18 +188,6 @@ static int canonical_domain(lua_State *L) {
 	return 2;
 }
 
-static void new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction free_function) {
-	luaL_newmetatable(L, name);
-	lua_pushcfunction(L, free_function);
-	lua_setfield(L, -2, "__gc");
-	lua_newtable(L);
-	luaL_setfuncs(L, methods, 0);
-	lua_setfield(L, -2, "__index");
-	lua_pushboolean(L, 0);
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
-}
-
 int s2sp_lua_open_policy(lua_State *L) {
 	static const luaL_Reg table_methods[] = { { "count", table_count }, { NULL, NULL } };
 	static const luaL_Reg policy_methods[] = {
@@ -226,8 +210,8 @@ int s2sp_lua_open_policy(lua_State *L) {
 		{ "pinned_partners", s2sp_lua_pinned_partners },
 		{ NULL, NULL },
 	};
-	new_class(L, S2SP_LUA_TABLE, table_methods, free_table);
-	new_class(L, S2SP_LUA_POLICY, policy_methods, free_policy);
+	s2sp_lua_new_class(L, S2SP_LUA_TABLE, table_methods, free_table);
+	s2sp_lua_new_class(L, S2SP_LUA_POLICY, policy_methods, free_policy);
 	luaL_newlib(L, functions);
 	return 1;
 }
