@@ -205,6 +205,13 @@ def forgotten(root):
                 yield "%s is not in %s/meson.build" % (path.relative_to(root), inventory)
 
 
+def by_path(root):
+    """Lua specs that look for Prosody's libraries themselves: what works with one version does not with another."""
+    for path in sorted((root / "spec/prosody").glob("*.lua")):
+        if path.name != "prosody_library.lua" and "lib/prosody/" in path.read_text(encoding="utf-8"):
+            yield "%s names Prosody's folder; require \"prosody_library\"" % path.relative_to(root)
+
+
 def doubled(root):
     """Files of one name in two folders: a log line, an include and a reader would not know which is meant."""
     seen = {}
@@ -267,6 +274,7 @@ def main():
     tap.case("circles of the core", circle_faults(calls(arguments.core)))
     tap.case("symbols of ident", ident_symbol_faults(symbols(arguments.ident)))
     tap.case("every file is in an inventory", forgotten(arguments.source))
+    tap.case("Prosody's libraries come through spec/prosody/prosody_library.lua", by_path(arguments.source))
     tap.case("no two files of Lua, and none of C, have one name", doubled(arguments.source))
     return tap.end()
 

@@ -194,6 +194,9 @@ def main():
                     "spec/core/forgotten_test.c", "spec/docs/forgotten_spec.lua", "spec/fuzz/forgotten_fuzz.c",
                     "spec/ident/forgotten_test.c", "spec/prosody/forgotten_spec.lua"]
         tap.case("files in no inventory", [] if found == expected else ["found " + " ".join(found)])
+        (folder / "spec/prosody/shown_spec.lua").write_text('package.path = "/usr/lib/prosody/?.lua";\n', encoding="utf-8")
+        found = [fault.split()[0] for fault in fence.by_path(folder)]
+        tap.case("a spec that looks for Prosody itself", [] if found == ["spec/prosody/shown_spec.lua"] else ["found " + " ".join(found)])
         found = [fault.split()[0] for fault in fence.doubled(folder)]
         tap.case("files of one name", [] if found == ["lua/room/forgotten.lib.lua", "module/prosody/forgotten.c"] else ["found " + " ".join(found)])
         for path in folder.glob("spec/prosody/*_spec.lua"):

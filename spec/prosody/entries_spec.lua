@@ -1,8 +1,8 @@
 -- Entries written by prosodyctl: flags, the text of a file, whose it is, where it is, and the disk as it would be with it.
 
 local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
-package.path = source.."/spec/prosody/?.lua;"..package.path..";/usr/lib/prosody/?.lua";
-package.cpath = package.cpath..";/usr/lib/prosody/?.so";
+package.path = source.."/spec/prosody/?.lua;"..package.path;
+require "prosody_library";
 local lfs = require "lfs";
 local stub = require "config_stub";
 local native = stub.native();

@@ -1,8 +1,8 @@
 -- Several exports at once, each known by its content; and the lists of other servers.
 
 local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
-package.path = source.."/spec/prosody/?.lua;"..package.path..";/usr/lib/prosody/?.lua";
-package.cpath = package.cpath..";/usr/lib/prosody/?.so";
+package.path = source.."/spec/prosody/?.lua;"..package.path;
+require "prosody_library";
 local stub = require "config_stub";
 local native = stub.native();
 local fixtures = source.."/fixtures/import/";

@@ -1,8 +1,8 @@
 -- Suggested lists: who is counted, in which order, what live streams say, and what users write into their rosters to do harm.
 
 local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
-package.path = source.."/spec/prosody/?.lua;"..package.path..";/usr/lib/prosody/?.lua";
-package.cpath = package.cpath..";/usr/lib/prosody/?.so";
+package.path = source.."/spec/prosody/?.lua;"..package.path;
+require "prosody_library";
 local stub = require "config_stub";
 local native = stub.native();
 local new_suggestion = stub.library("suggestion").new;
