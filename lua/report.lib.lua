@@ -16,16 +16,26 @@ end
 local function new_report(native)
 	local report = {};
 
-	local function tls_version(session)
-		local conn = session.conn;
-		local info = conn and conn.ssl_info and conn:ssl_info();
-		if not info and conn and conn.socket then
-			local sock = conn:socket();
-			info = sock and sock.info and sock:info();
-		end
-		return type(info) == "table" and info.protocol or nil;
+	-- What is reported has been decided and is about to be acted on: who wants to know of it hears before the line is written, and what goes
+	-- wrong there stops nothing.
+	local listeners = {}; -- name of a report -> list of functions
+
+	function report.on(name, listener)
+		table.insert(listeners[name], listener);
 	end
-	report.tls_version = tls_version;
+
+	-- Makes report[name], which calls `say`, one that can be listened to.
+	local function announced(name, say)
+		local list = {};
+		listeners[name] = list;
+		report[name] = function (...)
+			for _, listener in ipairs(list) do
+				local ok, err = pcall(listener, ...);
+				if not ok then module:log("error", "Could not count %s: %s", name, err); end
+			end
+			return say(...);
+		end;
+	end
 
 	-- Core's own formatting looks at each argument, and costs more than the rest of the line.
 	local function log_line(line)
@@ -94,7 +104,7 @@ local function new_report(native)
 	end
 
 	-- `quiet`: it is summed up with others.
-	function report.stream_refused(session, reason, rule, quiet)
+	announced("stream_refused", function (session, reason, rule, quiet)
 		if session.destroyed or quiet then return; end
 		local preposition, remote, host = names_of(session);
 		local view = native.stream_view(session);
@@ -102,15 +112,15 @@ local function new_report(native)
 			session.ip and (", address "..session.ip) or "",
 			view and view.certificate ~= "unknown" and (", certificate "..view.certificate) or "",
 			reason, rule, reason:find("^certificate%-") and certificate_cause(view) or ""));
-	end
+	end);
 
 	-- `view`: see native.stream_view
-	function report.stream_established(session, view)
+	announced("stream_established", function (session, view)
 		local preposition, remote, host = names_of(session);
 		log_line(("Established stream %s %s (host %s, partner %s): %s, %s, certificate %s"):format(preposition, remote, host,
-			view.partner or "?", method_names[view.method] or view.method, view.tls and (view.protocol or tls_version(session)) or "no TLS",
+			view.partner or "?", method_names[view.method] or view.method, view.tls and (view.protocol or "TLS") or "no TLS",
 			view.tls and view.certificate or "not asked for"));
-	end
+	end);
 
 	function report.element_refused(session, reason)
 		local preposition, remote, host = names_of(session);
@@ -140,7 +150,7 @@ local function new_report(native)
 
 	local timer_runs = false;
 
-	function report.stanza_refused(direction, label, remote, host, reason, rule)
+	announced("stanza_refused", function (direction, label, remote, host, reason, rule)
 		module:log("debug", "Refused a stanza %s %s (host %s): %s: %s", direction == "in" and "from" or "to",
 			printable(remote) or "(unknown domain)", printable(host) or "(unknown host)", reason, rule);
 		local directions = refused[label];
@@ -161,22 +171,22 @@ local function new_report(native)
 				return timer_runs and SUMMARY_INTERVAL or nil;
 			end);
 		end
-	end
+	end);
 
 	function report.stanza_changed(preposition, remote, host, reason)
 		module:log("debug", "Changed a stanza %s %s (host %s): %s", preposition, remote, host, reason);
 	end
 
-	function report.subscription_authorised(remote, host)
+	announced("subscription_authorised", function (remote, host)
 		report.stanza_changed("from", remote, host, "subscription-authorised");
-	end
+	end);
 
 	local function number_of(count, thing)
 		return ("%d %s%s"):format(count, thing, count == 1 and "" or "s");
 	end
 
 	-- The outcome of reading the configuration, and of judging the live streams again, if that has been done.
-	function report.committed(state, running, judged)
+	announced("committed", function (state, running, judged)
 		for _, issue in ipairs(state.issues) do
 			module:log(issue.severity == "error" and "error" or "warn", "%s", issue.message);
 		end
@@ -190,7 +200,7 @@ local function new_report(native)
 			module:log("error", "The partner configuration has errors and none was in force before: every stream with "
 				.."another server is refused until they are mended (config-invalid)");
 		end
-	end
+	end);
 
 	return report;
 end

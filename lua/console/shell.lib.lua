@@ -7,7 +7,7 @@ local disk = module:require "console/disk";
 local SECTION = "Federation partners: who may federate, and how";
 local order = { "list"; "show"; "explain"; "check"; "test"; "streams"; "suggest" };
 
-local function init(guard, native, commit, latch, metrics)
+local function init(guard, native, commit, latch, metrics, in_force)
 	local context = {
 		guard = guard; native = native; commit = commit; latch = latch; metrics = metrics;
 		live = metrics.live;
@@ -33,7 +33,7 @@ local function init(guard, native, commit, latch, metrics)
 			if issue.severity == "error" then errors[#errors + 1] = issue.message; end
 		end
 		print(("The configuration on disk is NOT in force: %s; %s"):format(layout.count(#errors, "error"),
-			guard.running and "the one before still is" or "every stream with another server is refused"));
+			in_force.running and "the one before still is" or "every stream with another server is refused"));
 		for _, message in ipairs(errors) do
 			layout.print(print, "  ", message);
 		end

@@ -19,6 +19,8 @@ describe("a reload", function ()
 	before_each(function ()
 		tasks, committed, lines = {}, {}, {};
 		guard, config, known_to_expiry = { running = true; policies = "first"; trust = {} }, { name = "first"; good = true }, "first";
+		function guard.current() return { policies = guard.policies; trust = guard.trust }; end
+		function guard.put(what) guard.policies, guard.trust = what.policies, what.trust; end
 		function judge() return {}; end
 		-- util.timer and util.async, as far as they are needed
 		local watchers_of = setmetatable({}, { __mode = "k" });
