@@ -47,6 +47,8 @@ local function new_guard(native, latch)
 	local limits = module:require "limits" (guard, native, latch);
 	local proxy = module:require "proxy" ();
 	limits.keepalive = module:require "keepalive" (guard, native);
+	local no_delay = module:require "no_delay" (native);
+	limits.no_delay = no_delay.on_writing;
 	guard.limits = limits;
 	local subscriptions = module:require "subscriptions" (native);
 	local facts, memory = module:require "facts" (guard, subscriptions, module.saved_state and module.saved_state.memory);
@@ -438,6 +440,7 @@ local function new_guard(native, latch)
 		module:hook_global("config-reloaded", keep_contexts, 1000);
 		module:hook_global("host-deactivated", keep_contexts, 1000);
 		module:hook_global("s2s-created", farewell, 1000);
+		no_delay.start();
 		module:hook_global("user-deleted", function (event) subscriptions.user_deleted(event.host, event.username); end);
 		guard.filter = native.stanza_filter(guard);
 		filters.add_filter_hook(add_filter);
@@ -463,6 +466,7 @@ local function new_guard(native, latch)
 
 	function guard.stop()
 		limits.stop();
+		no_delay.stop();
 		expiry.stop();
 		crl_watch.stop();
 		guard.stopped = true;
