@@ -50,6 +50,7 @@ local function new_guard(native, latch)
 	local no_delay = module:require "no_delay" (native);
 	limits.no_delay = no_delay.on_writing;
 	guard.limits = limits;
+	limits.first_look = module:require "first_look" (guard, native, limits, report);
 	local subscriptions = module:require "subscriptions" (native);
 	local facts, memory = module:require "facts" (guard, subscriptions, module.saved_state and module.saved_state.memory);
 	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned, memory.directed_by;
@@ -410,6 +411,7 @@ local function new_guard(native, latch)
 	end
 
 	function guard.save()
+		limits.first_look.hand_over_all();
 		local saved = guard.running and { policies = guard.policies; trust = guard.trust;
 			waiting = limits.save(); keepalives = guard.keepalives } or {};
 		saved.memory = memory.save();
@@ -466,6 +468,7 @@ local function new_guard(native, latch)
 
 	function guard.stop()
 		limits.stop();
+		limits.first_look.stop();
 		no_delay.stop();
 		expiry.stop();
 		crl_watch.stop();

@@ -13,6 +13,7 @@
 #include "reason.h"
 #include "status.h"
 #include "stream.h"
+#include "stream_header.h"
 #include "stream_limits.h"
 #include "text.h"
 #include "vocabulary.h"
