@@ -19,6 +19,9 @@ local function new_guard(native, latch)
 	local limits = module:require "limits" (guard, native, latch);
 	local proxy = module:require "proxy" ();
 	limits.keepalive = module:require "keepalive" (guard, native);
+	local no_delay = module:require "no_delay" (native);
+	limits.no_delay = no_delay.on_writing;
+	limits.first_look = module:require "first_look" (guard, native, limits, report);
 	local subscriptions = module:require "subscriptions" (native);
 	local interests = module:require "interests" ();
 	local facts, memory = module:require "facts" (guard, native, subscriptions, module.saved_state and module.saved_state.memory);
@@ -121,6 +124,7 @@ local function new_guard(native, latch)
 		module:hook_global("config-reloaded", keep_contexts, 1000);
 		module:hook_global("host-deactivated", keep_contexts, 1000);
 		module:hook_global("s2s-created", farewell, 1000);
+		no_delay.start();
 		module:hook_global("user-deleted", function (event) subscriptions.user_deleted(event.host, event.username); end);
 		filter = native.stanza_filter(guard);
 		filters.add_filter_hook(add_filter);
@@ -146,6 +150,7 @@ local function new_guard(native, latch)
 
 	-- What a reload of the module hands on.
 	function life.save()
+		limits.first_look.hand_over_all();
 		local saved = {};
 		if in_force.running then
 			saved = in_force.current();
@@ -157,6 +162,8 @@ local function new_guard(native, latch)
 
 	function life.stop()
 		limits.stop();
+		limits.first_look.stop();
+		no_delay.stop();
 		expiry.stop();
 		crl_watch.stop();
 		in_force.stopped = true;

@@ -76,6 +76,7 @@ local function new_limits(guard, native, latch)
 	end
 
 	limits.in_handshake = latch.in_handshake;
+	limits.leave = leave;
 
 	--- Refusing without a word in the log, and with few on the wire
 
@@ -146,6 +147,10 @@ local function new_limits(guard, native, latch)
 		limits.count_muted(ip, "connection-limit");
 		if node.session and not node.session.destroyed then
 			limits.dismiss(node.session, limit_row.stream_condition, limit_text);
+		elseif limits.first_look.is_mute(node.conn) then
+			leave(node.conn);
+			node.conn:write(HEADER..ERROR:format(limit_row.stream_condition, limit_text));
+			node.conn:close();
 		else
 			kill(node.conn);
 		end
@@ -153,7 +158,8 @@ local function new_limits(guard, native, latch)
 
 	local function enter(conn, session)
 		local node = nodes[conn];
-		if node then -- its TLS handshake began before there was a session
+		if node then -- it was there before its session
+			if not session then return; end
 			node.session = session;
 			native.stream_accepted(session, monotonic() - node.since);
 			return;
@@ -174,6 +180,8 @@ local function new_limits(guard, native, latch)
 			make_room(everybody);
 		end
 	end
+
+	limits.enter = enter;
 
 	-- The stream is established: it waits no longer.
 	function limits.settled(session)
@@ -217,7 +225,9 @@ local function new_limits(guard, native, latch)
 	end);
 
 	local on_closed = guarded("s2s-closed", function (event)
-		if event.conn then leave(event.conn); end
+		if not event.conn then return; end
+		leave(event.conn);
+		limits.first_look.forget(event.conn);
 	end);
 
 	--- Direct TLS: core has no session, and tells nobody, until the handshake is done
@@ -226,6 +236,7 @@ local function new_limits(guard, native, latch)
 
 	local begin_handshake = guarded("starttls", function (conn)
 		if conn.server and conn:server() ~= conn and not module:shared("/*/s2s/sessions")[conn] then
+			limits.no_delay(conn);
 			enter(conn);
 		end
 	end);
@@ -233,7 +244,9 @@ local function new_limits(guard, native, latch)
 	local function watch_listener(event)
 		local item = event.item;
 		local listener = item and (item.name == "s2s" or item.name == "s2s_direct_tls") and item.listener;
-		if listener and listener.onstarttls == nil then
+		if not listener then return; end
+		limits.first_look.watch(listener);
+		if listener.onstarttls == nil then
 			listener.onstarttls = begin_handshake;
 			listeners[listener] = true;
 		end
@@ -281,7 +294,18 @@ local function new_limits(guard, native, latch)
 
 	local last_summary = monotonic();
 
+	-- What has said nothing gets its session when its time is up, and is refused below with that.
+	local function end_silence(now, patience)
+		for conn, node in pairs(nodes) do
+			if not node.session and now - node.since >= patience and limits.first_look.is_mute(conn) then
+				limits.first_look.hand_over(conn);
+			end
+		end
+	end
+
 	local function sweep()
+		local patience = shortest and shortest:limits().establishment_timeout or MINUTE;
+		end_silence(monotonic(), patience);
 		local streams = latch.all_streams();
 		local found, agree = native.sweep(guard, streams, shortest);
 		for _, entry in ipairs(agree and {} or count_anew(streams)) do
@@ -291,9 +315,8 @@ local function new_limits(guard, native, latch)
 			act_on(table.unpack(entry, 1, 6));
 		end
 		local now = monotonic();
-		local patience = shortest and shortest:limits().establishment_timeout or MINUTE;
 		for conn, node in pairs(nodes) do
-			if not node.session and now - node.since >= patience then
+			if not node.session and now - node.since >= patience and not limits.first_look.is_mute(conn) then
 				limits.count_muted(conn:ip() or "?", "establishment-timeout");
 				kill(conn);
 			end

@@ -15,6 +15,7 @@
 #include "spoken_answer.h"
 #include "status.h"
 #include "stream.h"
+#include "stream_header.h"
 #include "stream_limits.h"
 #include "text.h"
 #include "vocabulary.h"

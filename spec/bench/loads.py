@@ -76,7 +76,9 @@ class Peer(Remote):
 
 
 class Load:
-    """`ready` is called once; `run(count)` makes the server do `count` of what is measured."""
+    """`ready` is called once; `run(count)` makes the server do `count` of what is measured. `arguments`: of the server."""
+
+    arguments = {}
 
     def __init__(self, lab, peer, server, batch):
         self.lab, self.peer, self.server, self.batch = lab, peer, server, batch
@@ -196,6 +198,21 @@ class Stranger(Load):
                     pass
 
 
+class DirectStranger(Stranger):
+    """the same on a direct TLS port"""
+
+    arguments = {"direct_tls": True}
+
+    def run(self, count):
+        for _ in range(count):
+            with Probe(self.server.address, 5270, from_=STRANGER, to=LOCAL, timeout=120, direct_tls=True) as stream:
+                stream.open()
+                try:
+                    stream.read_until("features")
+                except Closed:
+                    pass
+
+
 # name: (class, variants beside bare, runs under callgrind, runs by CPU time)
 LOADS = {
     "inbound": (Inbound, ["timers", "partners-10", "partners-10000", "table-10000", "unverified", "firewall", "strangers", "ejabberd",
@@ -205,4 +222,5 @@ LOADS = {
     "setup": (SetUp, ["partners-10", "crl-100000", "partners-10000"], 25, 200),
     "newcomer": (Newcomer, ["partners-10", "crl-100000"], 25, 100),
     "stranger": (Stranger, ["partners-10", "partners-10000", "ejabberd", "ejabberd-access"], 40, 500),
+    "stranger-tls": (DirectStranger, ["partners-10"], 20, 200),
 }

@@ -49,15 +49,15 @@ class Counted(Timed, Prosody):
 
     count = 0
 
-    def __init__(self, lab, variant, callgrind, version, build, seed=0):
+    def __init__(self, lab, variant, callgrind, version, build, seed=0, more="", **arguments):
         self.variant, self.callgrind = variant, callgrind
-        more = VARIANTS[variant][1](lab)
-        more["options"] = GATEKEEPER_OPTIONS + more.get("options", "") + EXTRA
+        arguments = {**VARIANTS[variant][1](lab), **arguments}
+        arguments["options"] = GATEKEEPER_OPTIONS + arguments.get("options", "") + more + EXTRA
         # The name is part of the arguments, their length of where the stack begins, and that of the seed of Lua's hashes.
         Counted.count += 1
         env = {"LD_PRELOAD": str(build / "spec/bench/steady.so"), "BENCH_SEED": f"{seed:04}"} if callgrind else {}
         super().__init__(lab, f"server{Counted.count:03}", [LOCAL], env=env, users=[ALICE], version=version, log_level="info", s2s_timeout=120,
-                         register=False, **more)
+                         register=False, **arguments)
         contacts = {f"contact{number}@{REMOTE}": "both" for number in range(CONTACTS)}
         self.set_roster(ALICE, {BOB: "both", **contacts})
 

@@ -5,7 +5,9 @@
 #include "counters.h"
 #include "crl_sets.h"
 #include "explanation.h"
+#include "first_look.h"
 #include "handler.h"
+#include "no_delay.h"
 #include "policy_object.h"
 #include "record.h"
 #include "places.h"
@@ -100,6 +102,7 @@ int luaopen_s2s_partners(lua_State *L) {
 		{ "stanza_filter", s2sp_lua_stanza_filter }, { "trust_anchors", trust_anchors },
 		{ "own_certificate", s2sp_lua_own_certificate }, { "own_chain", s2sp_lua_own_chain },
 		{ "certificate_pins", s2sp_lua_certificate_pins }, { "sync_file", s2sp_lua_sync_file },
+		{ "first_look", s2sp_lua_first_look }, { "no_delay", s2sp_lua_no_delay }, { "quick_ack", s2sp_lua_quick_ack },
 		{ NULL, NULL },
 	};
 	luaL_checkversion(L);

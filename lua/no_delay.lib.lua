@@ -1,0 +1,73 @@
+-- Streams are set up by small pieces in turn, and TLS puts session tickets between them. By themselves the systems on both sides make waits of 40 ms
+-- of that: the one that writes keeps a piece back until the one before is acknowledged (Nagle's algorithm, which Prosody leaves on), and the one that
+-- reads puts off its acknowledgement, since an answer may carry it. So what we write to another server goes out at once (TCP_NODELAY), and while we
+-- open a stream to it, which may be as slow a writer, what it writes is acknowledged at once (TCP_QUICKACK). Connections of clients, components and
+-- HTTP stay as Prosody makes them.
+
+local hosts = prosody.hosts;
+
+-- A connection whose socket says nothing of itself is left as it is: that is slow, not unsafe.
+local function descriptor(conn)
+	local sock = type(conn) == "table" and conn.socket and conn:socket();
+	local fd = sock and sock.getfd and math.tointeger(sock:getfd()); -- LuaSocket's is a float
+	return fd and fd >= 0 and fd or nil;
+end
+
+local function new_no_delay(native)
+	local failed = false;
+
+	local function on_writing(conn)
+		local fd = descriptor(conn);
+		if not fd then return; end
+		local ok, err = native.no_delay(fd);
+		if not ok and not failed then
+			failed = true; -- once is enough
+			module:log("warn", "TCP_NODELAY cannot be set on connections of other servers, streams take longer to set up: %s", err);
+		end
+	end
+
+	-- What they write matters while a stream is being opened, and an event for each piece of what we write, which the acknowledgements have to follow,
+	-- would cost every message. So the handler is there only meanwhile.
+	local opening, users = setmetatable({}, { __mode = "k" }), {}; -- session -> the events of its host; events -> how many
+
+	local function on_written(event)
+		local fd = opening[event.session] and descriptor(event.session.conn);
+		if fd then native.quick_ack(fd); end
+	end
+
+	local function opened(session)
+		local events = opening[session];
+		if not events then return; end
+		opening[session] = nil;
+		users[events] = users[events] > 1 and users[events] - 1 or nil;
+		if not users[events] then events.remove_handler("s2s-ondrain", on_written); end
+	end
+
+	local function on_created(event)
+		local session = event.session;
+		on_writing(session.conn);
+		local host = session.direction == "outgoing" and hosts[session.host];
+		local events = host and host.events;
+		if not events or opening[session] then return; end
+		if not users[events] then events.add_handler("s2s-ondrain", on_written); end
+		opening[session], users[events] = events, (users[events] or 0) + 1;
+	end
+
+	local function on_end(event)
+		opened(event.session);
+	end
+
+	local function start()
+		module:hook_global("s2s-created", on_created);
+		module:hook_global("s2sout-established", on_end);
+		module:hook_global("s2s-destroyed", on_end);
+	end
+
+	local function stop()
+		for session in pairs(opening) do opened(session); end
+	end
+
+	return { on_writing = on_writing; start = start; stop = stop };
+end
+
+return new_no_delay;
