@@ -55,7 +55,7 @@ local function new_limits(guard, native, latch)
 	local limits = {};
 	-- Connections accepted and not authenticated: conn -> node.
 	local nodes, everybody, by_address = {}, new_line(), {};
-	local room_total, room_address = 1000, 100; -- until a policy says
+	local room_total, room_address = native.waiting_room(); -- until a policy says
 	local shortest; -- the policy with the least patience: for streams that do not say which host they are for
 	local sweep_interval = 1;
 
@@ -174,11 +174,8 @@ local function new_limits(guard, native, latch)
 		nodes[conn] = node;
 		node.at = line_add(everybody, node);
 		node.at_address = line_add(line, node);
-		if line.count > room_address then
-			make_room(line);
-		elseif everybody.count > room_total then
-			make_room(everybody);
-		end
+		local crowded = native.waiting_crowded(room_total, room_address, everybody.count, line.count);
+		if crowded then make_room(crowded == "address" and line or everybody); end
 	end
 
 	limits.enter = enter;
@@ -267,7 +264,7 @@ local function new_limits(guard, native, latch)
 			local total, address = native.waiting_room(policy);
 			room_total, room_address = math.max(room_total, total), math.max(room_address, address);
 		end
-		if not shortest then room_total, room_address = 1000, 100; end
+		if not shortest then room_total, room_address = native.waiting_room(); end
 		sweep_interval = math.max(0.5, math.min(SWEEP_MAX, least / 10));
 	end
 
@@ -316,7 +313,7 @@ local function new_limits(guard, native, latch)
 		end
 		local now = monotonic();
 		for conn, node in pairs(nodes) do
-			if not node.session and now - node.since >= patience and not limits.first_look.is_mute(conn) then
+			if not node.session and native.waiting_due(shortest, now - node.since) and not limits.first_look.is_mute(conn) then
 				limits.count_muted(conn:ip() or "?", "establishment-timeout");
 				kill(conn);
 			end

@@ -11,6 +11,7 @@
 #include "policy_object.h"
 #include "record.h"
 #include "places.h"
+#include "stream_times.h"
 #include "all_streams.h"
 #include "sync_file.h"
 
@@ -22,6 +23,7 @@ static int install_host(lua_State *L) {
 	s2sp_stream_handlers_install(L, 1, 2, 3);
 	s2sp_stanza_handlers_install(L, 1, 2, 3);
 	s2sp_limit_handlers_install(L, 1, 2, 3);
+	s2sp_keepalive_handlers_install(L, 1, 2, 3);
 	return 0;
 }
 
@@ -117,6 +119,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	merge(L);
 	s2sp_lua_open_limits(L);
 	merge(L);
+	s2sp_lua_open_times(L);
+	merge(L);
 	s2sp_lua_open_streams(L);
 	merge(L);
 	s2sp_lua_open_counters(L);
@@ -129,6 +133,13 @@ int luaopen_s2s_partners(lua_State *L) {
 	merge(L);
 	push_reasons(L);
 	lua_setfield(L, -2, "reasons");
+	/* Of one partner in one user's roster: contacts, from where nobody is authorised automatically, and requests that wait for the user. */
+	lua_createtable(L, 0, 2);
+	lua_pushinteger(L, S2SP_CONTACTS_MAX);
+	lua_setfield(L, -2, "contacts");
+	lua_pushinteger(L, S2SP_WAITING_REQUESTS_MAX);
+	lua_setfield(L, -2, "waiting");
+	lua_setfield(L, -2, "bounds");
 	/* The Lua files refuse to work with a shared object of another version. */
 	lua_pushliteral(L, S2SP_VERSION);
 	lua_setfield(L, -2, "version");

@@ -2,7 +2,7 @@
 #include <stdint.h>
 
 #include "handler.h"
-#include "places.h"
+#include "stream_times.h"
 
 enum { FILTER_STANZA = 1, FILTER_GUARD, FILTER_SESSION };
 
