@@ -226,6 +226,50 @@ static void test_many_points(void **state) {
 	free(good);
 }
 
+/* `count` times `item`, DER in hexadecimal, within headers of these tags, the innermost last, as openssl.cnf has it behind `start`. */
+static char *many(const char *start, const char *item, size_t count, const unsigned char *tags, size_t tag_count) {
+	size_t each = strlen(item), length = count * each / 2, room = count * each + 200;
+	char headers[100] = "", *text = malloc(room);
+	assert_non_null(text);
+	for (size_t i = tag_count; i-- > 0; length += 4) {
+		char inner[100];
+		memcpy(inner, headers, sizeof(inner));
+		snprintf(headers, sizeof(headers), "%02X82%04zX%.80s", tags[i], length, inner);
+	}
+	size_t used = (size_t)snprintf(text, room, "%sDER:%s", start, headers);
+	for (size_t i = 0; i < count; i++, used += each)
+		memcpy(text + used, item, each + 1);
+	return text;
+}
+
+/* Points without names, by the thousand, beside lists with names by the thousand: a minute of work where it takes part of a second. */
+static void test_empty_points(void **state) {
+	(void)state;
+	enum { LISTS = 40, NAMES = 15000, POINTS = 10000, CPU_SECONDS = 5 };
+	static const unsigned char scope_tags[] = { 0x30, 0xA0, 0xA0 }, point_tags[] = { 0x30 };
+	char *scope = many("critical,", "8600", NAMES, scope_tags, sizeof(scope_tags));
+	char *points = many("", "3004A002A000", POINTS, point_tags, sizeof(point_tags));
+	const struct made *empty = maker_make((struct recipe){ .issuer = intermediate, .names = NAME, .points = points });
+	char *pem = maker_crl_pem(maker_crl((struct crl_recipe){ .issuer = intermediate, .scope = scope }));
+	size_t length = strlen(pem);
+	char *text = malloc(length * LISTS);
+	assert_non_null(text);
+	for (size_t i = 0; i < LISTS; i++)
+		memcpy(text + i * length, pem, length);
+	struct s2sp_crl_file *file = read_bytes((struct s2sp_text){ text, length * LISTS }, NULL);
+	assert_int_equal(s2sp_crl_file_lists(file), LISTS);
+	const struct s2sp_crl_file *const files[] = { file };
+	const struct made *const chain[] = { empty, intermediate };
+	clock_t begun = clock();
+	assert_int_equal(judge_files(chain, 2, REQUIRED, files, 1), UNKNOWN);
+	assert_true(clock() - begun < (clock_t)CPU_SECONDS * CLOCKS_PER_SEC);
+	s2sp_crl_file_free(file);
+	free(text);
+	free(pem);
+	free(points);
+	free(scope);
+}
+
 /* --- what takes the place of what --- */
 
 struct step {
@@ -288,6 +332,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_entries_twice),   cmocka_unit_test(test_steps_are_bounded), cmocka_unit_test(test_many_keys),
 		cmocka_unit_test(test_many_signatures), cmocka_unit_test(test_many_points),       cmocka_unit_test(test_succession),
+		cmocka_unit_test(test_empty_points),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
