@@ -88,7 +88,7 @@ static struct s2sp_text rewritten(struct s2sp_text der, struct s2sp_text more, s
 	return (struct s2sp_text){ (const char *)made.bytes, made.length };
 }
 
-/* Entries that stand in a second place would be read by nobody, whoever has signed them. */
+/* Entries that stand in a second place would be read by nobody, no matter who has signed them. */
 static void test_entries_twice(void **state) {
 	(void)state;
 	struct s2sp_text der = maker_crl((struct crl_recipe){ .issuer = intermediate, .revoked = { leaf }, .version_1 = true });
@@ -137,7 +137,7 @@ static void test_steps_are_bounded(void **state) {
 	free(head.bytes);
 }
 
-/* Each key has the whole list hashed: only so many are tried, and whoever comes with one more is not let through. */
+/* Each key has the whole list hashed: only so many are tried, and who comes with one more is not let through. */
 static void test_many_keys(void **state) {
 	(void)state;
 	enum { KEYS = 18 };
