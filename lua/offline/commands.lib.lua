@@ -128,10 +128,8 @@ local function new_offline(native)
 		local errors, warnings = print_issues(state, print);
 		for _, host in ipairs(sorted_hosts()) do
 			for _, found in ipairs(readiness.certificate(native, host)) do
-				if found.grade == "warning" then
-					warnings = warnings + 1;
-					layout.print(print, "warning: ", ("%s: %s"):format(host, found.text));
-				end
+				if found.grade == "warning" then warnings = warnings + 1; end
+				if found.grade ~= "ok" then layout.print(print, found.grade..": ", ("%s: %s"):format(host, found.text)); end
 			end
 		end
 		print(("%s, %s, %s"):format(layout.count(state.partner_count, "partner"), layout.count(errors, "error"),

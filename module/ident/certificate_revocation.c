@@ -36,6 +36,9 @@ size_t s2sp_openssl_serial(const ASN1_INTEGER *serial, unsigned char *bytes, siz
 static bool share_a_name(const DIST_POINT_NAME *one, const DIST_POINT_NAME *other, size_t *left) {
 	if (one == NULL || other == NULL || one->type != 0 || other->type != 0) /* 0: full names; relative ones nobody uses */
 		return false;
+	/* Not to go through all of one for nothing, point after point. */
+	if (sk_GENERAL_NAME_num(other->name.fullname) <= 0)
+		return false;
 	for (int i = 0; i < sk_GENERAL_NAME_num(one->name.fullname); i++) {
 		for (int j = 0; j < sk_GENERAL_NAME_num(other->name.fullname); j++) {
 			if (*left == 0)

@@ -2,7 +2,7 @@
  * Files of revocation lists. The first byte of the input says what the rest is:
  *   0  a file, PEM or DER; nobody trusted has signed what is in it, so it revokes nobody
  *   1  changes to a good list that revokes the leaf: offset (two bytes) and new byte; it revokes, or it is refused or passed over, but never lets
- *      the leaf pass as covered when what is signed has changed
+ *      the leaf pass as covered when what is signed has changed; and only what revokes as well may take the place of the good one
  *   2  the entries of a list, in DER: whom OpenSSL finds in there, is found
  */
 #include <stdint.h>
@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const struct made *root, *leaf;
 static struct s2sp_trust_store *store;
 static struct s2sp_text revoking;
+static struct s2sp_crl_file *verified; /* the same, and its signature is known to be good */
 static struct s2sp_certificate_report report;
 
 #define CHECK(condition)                                                                                                         \
@@ -32,6 +33,8 @@ static struct s2sp_certificate_report report;
 			abort();                                                                                                             \
 		}                                                                                                                        \
 	} while (0)
+
+static struct s2sp_crl_file *read_file(const uint8_t *data, size_t size);
 
 static enum s2sp_certificate_verdict judge(const struct s2sp_crl_file *file, enum s2sp_revocation revocation) {
 	const struct s2sp_certificate_question question = {
@@ -57,6 +60,8 @@ int LLVMFuzzerInitialize(int *count, char ***arguments) {
 	free(pem);
 	remove(file);
 	CHECK(judge(NULL, S2SP_REVOCATION_OFF) == S2SP_CERTIFICATE_VALID);
+	verified = read_file((const uint8_t *)revoking.bytes, revoking.length);
+	CHECK(judge(verified, S2SP_REVOCATION_IF_KNOWN) == S2SP_CERTIFICATE_REVOKED);
 	return 0;
 }
 
@@ -99,8 +104,14 @@ static void fuzz_change(const uint8_t *data, size_t size) {
 	if (file != NULL) {
 		enum s2sp_certificate_verdict verdict = judge(file, S2SP_REVOCATION_REQUIRED);
 		CHECK(verdict == S2SP_CERTIFICATE_REVOKED || verdict == S2SP_CERTIFICATE_REVOCATION_UNKNOWN);
-		if (memcmp(copy, revoking.bytes, revoking.length) == 0)
-			CHECK(verdict == S2SP_CERTIFICATE_REVOKED);
+		bool same = memcmp(copy, revoking.bytes, revoking.length) == 0;
+		CHECK(!same || verdict == S2SP_CERTIFICATE_REVOKED);
+		CHECK(s2sp_crl_file_same(file, verified) == same);
+		char message[300];
+		int64_t again;
+		enum s2sp_status status = s2sp_crl_file_follows(file, verified, MAKER_NOW, message, sizeof(message), &again);
+		CHECK(verdict == S2SP_CERTIFICATE_REVOKED ? status == S2SP_STATUS_OK : status == S2SP_STATUS_INVALID && message[0] != '\0');
+		CHECK(s2sp_crl_file_begins(file, MAKER_NOW) == 0 || s2sp_crl_file_begins(file, MAKER_NOW) > MAKER_NOW);
 	}
 	s2sp_crl_file_free(file);
 	free(copy);

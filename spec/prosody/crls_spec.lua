@@ -295,6 +295,26 @@ describe("revocation lists", function ()
 		assert.equal("revoked", verdict("contoso.test", "fabrikam.test"));
 	end);
 
+	it("are let go when others have taken their place", function ()
+		local files = setmetatable({}, { __mode = "k" });
+		write("x.crl", "crl:good:good");
+		load({ partner { crls = "x.crl" } });
+		for i = 1, 20 do
+			verdict("contoso.test", "fabrikam.test");
+			files[guard.trust.crl_files[folder.."/x.crl"].file] = i;
+			write("x.crl", i % 2 == 1 and "crl:revoking:good:fabrikam.test:good" or "crl:good:good", 90 - i);
+			watch.tick(now + 3 * i);
+			turns();
+		end
+		assert.is_true(#taken >= 10, tostring(#taken));
+		taken = {};
+		collectgarbage();
+		collectgarbage();
+		local left = 0;
+		for _ in pairs(files) do left = left + 1; end
+		assert.is_true(left <= 1, tostring(left));
+	end);
+
 	it("say what is wrong with a path", function ()
 		lfs.mkdir(folder.."/crls");
 		assert.matches('got "crls"; is a folder; name the files in it', load({}, { "crls" })[1], 1, true);

@@ -246,11 +246,11 @@ class Stream:
         self._events = []
         self.header = None
 
-    def start_tls(self, context, server_side=False, name=None):
-        """Handshake on the socket, without any XML."""
+    def start_tls(self, context, server_side=False, name=None, session=None):
+        """Handshake on the socket, without any XML.  session: of the same context, to be taken up again if the server agrees."""
         self.socket.settimeout(self.timeout)
         self.socket = context.wrap_socket(self.socket, server_side=server_side,
-                                          server_hostname=None if server_side else name)
+                                          server_hostname=None if server_side else name, session=session)
         self.tls = self.socket.version()
         self.restart()
 

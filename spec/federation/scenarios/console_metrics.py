@@ -1,6 +1,5 @@
 """The metrics as mod_http_openmetrics shows them, and what is never logged."""
 
-import json
 import pathlib
 import re
 import time
@@ -16,7 +15,7 @@ from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server,
 
 TIMEOUT = 90
 BOB, ERIN, DAVE = "bob@fabrikam.test", "erin@any.test", "dave@wingtip.test"
-PARTNERS = configuration(partner("fabrikam.test"), any_method("any.test", partner_type="public_verified"),
+PARTNERS = configuration(partner("fabrikam.test", crls=["none-revoked.crl"]), any_method("any.test", partner_type="public_verified"),
                          tls_dialback("wingtip.test", partner_type="public_unverified"))
 PREFIX = "prosody_mod_s2s_partners__"
 
@@ -30,6 +29,7 @@ http_interfaces = {{ "127.0.0.1" }}
 https_ports = {{}}
 openmetrics_allow_ips = {{ "127.0.0.1" }}
 """)
+    (lab.edge.directory / "none-revoked.crl").write_bytes(lab.certificates.crl())
     lab.edge.start()
     lab.fabrikam = Prosody(lab, "fabrikam", ["fabrikam.test", "any.test"], users=[BOB, ERIN], preset="any").start()
 
@@ -157,10 +157,14 @@ def scenario_strangers_cannot_grow_them(lab):
     assert {dict(labels).get("host") for _, labels in found} - {None} == {HOST}, found
 
 
-def scenario_dashboard_uses_these_names(lab):
-    dashboard = json.loads((FIXTURES.parent / "docs" / "grafana-dashboard.json").read_text())
-    names = set(re.findall(rf"{PREFIX}(\w+)", json.dumps(dashboard)))
-    assert names and names <= {name for name, _ in metrics()}, names
+def scenario_dashboard_has_what_is_documented(lab):
+    def names(page):
+        return set(re.findall(rf"{PREFIX}(\w+)", (FIXTURES.parent / "docs" / page).read_text()))
+    with Probe(lab.edge.address, from_="fabrikam.test", to=HOST, leaf=lab.certificates.leaf("fabrikam.test")) as probe:
+        probe.authenticate()
+        assert {name.partition("_total")[0] for name in names("grafana-dashboard.json")} == \
+            {name.partition("_total")[0] for name in names("metrics.md")}
+        assert names("grafana-dashboard.json") <= {name for name, _ in metrics()}, metrics()
 
 
 def scenario_no_body_and_no_note_is_logged(lab):
