@@ -37,11 +37,13 @@ local function new_first_look(guard, native, limits, report)
 		return true;
 	end
 
-	-- Core makes the session.
+	-- Core makes the session. Where it cannot, the connection has none, and goes with its time.
 	local function hand_over(conn)
 		local on_connect = mute[conn];
 		mute[conn] = nil;
-		if on_connect and not (conn.socket and conn:socket() == nil) then on_connect(conn); end -- nil: closed meanwhile
+		if not on_connect or conn.socket and conn:socket() == nil then return; end -- nil: closed meanwhile
+		local ok, err = xpcall(on_connect, debug.traceback, conn);
+		if not ok then module:log("error", "Error while core took a connection: %s", err); end
 	end
 
 	local function look(conn, data)
@@ -60,7 +62,11 @@ local function new_first_look(guard, native, limits, report)
 		function ours.onconnect(conn)
 			if stopped or not is_incoming(conn) or module:shared("/*/s2s/sessions")[conn] then return on_connect(conn); end
 			mute[conn] = on_connect;
-			limits.enter(conn);
+			local ok, err = xpcall(limits.enter, debug.traceback, conn);
+			if ok then return; end
+			-- What has no place has no time either.
+			module:log("error", "Error while a connection took its place: %s", err);
+			hand_over(conn);
 		end
 
 		function ours.onincoming(conn, data, ...)

@@ -233,8 +233,8 @@ local function new_limits(guard, native, latch)
 
 	local begin_handshake = guarded("starttls", function (conn)
 		if conn.server and conn:server() ~= conn and not module:shared("/*/s2s/sessions")[conn] then
-			limits.no_delay(conn);
 			enter(conn);
+			limits.no_delay(conn);
 		end
 	end);
 

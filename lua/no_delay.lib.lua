@@ -57,10 +57,18 @@ local function new_no_delay(native)
 		opened(event.session);
 	end
 
+	-- Core goes on with the stream after these events, whatever becomes of its speed.
+	local function protected(handler)
+		return function (event)
+			local ok, err = pcall(handler, event);
+			if not ok then module:log("error", "Error while setting options of a connection: %s", err); end
+		end;
+	end
+
 	local function start()
-		module:hook_global("s2s-created", on_created);
-		module:hook_global("s2sout-established", on_end);
-		module:hook_global("s2s-destroyed", on_end);
+		module:hook_global("s2s-created", protected(on_created));
+		module:hook_global("s2sout-established", protected(on_end));
+		module:hook_global("s2s-destroyed", protected(on_end));
 	end
 
 	local function stop()

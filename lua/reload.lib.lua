@@ -3,6 +3,7 @@
 local async = require "util.async";
 local timer = require "util.timer";
 
+local ISSUES_AT_ONCE = 50; -- lines of the log in one turn
 local SUPERSEDED_MAX = 5; -- reloads in a row that give way to the next; who reloads without end would else have none of them
 
 local function new_reload(in_force, rooms)
@@ -32,14 +33,31 @@ local function new_reload(in_force, rooms)
 		return true, judged;
 	end
 
+	-- Lets others have a turn. Returns `pause`, or nil when it is not to be asked again: this is in force, or has errors that are to be told,
+	-- whatever the configuration that comes next will have.
+	local function rest(pause)
+		return pause and pcall(pause) and pause or nil;
+	end
+
+	-- In turns of their own: a long list may have hundreds of issues, and the streams have just been judged.
+	local function tell(state, judged, pause)
+		for first = 1, #state.issues, ISSUES_AT_ONCE do
+			pause = rest(pause);
+			if in_force.stopped then return; end
+			hold_collector(report.issues, state, first, first + ISSUES_AT_ONCE - 1);
+		end
+		rest(pause);
+		if in_force.stopped then return; end
+		hold_collector(report.committed, state, in_force.running, judged);
+	end
+
 	-- Whether what the configuration says now has come into force. `pause` as commit.compile_all has it.
 	function reload.now(pause)
 		local applied, judged = apply(pause);
 		in_force.running = in_force.running or applied;
-		hold_collector(report.committed, commit.state, in_force.running, judged);
+		tell(commit.state, judged, pause);
 		if applied then
-			-- Whatever comes next: this is in force, and what comes next may have errors.
-			if pause then pcall(pause); end
+			rest(pause);
 			local now = in_force.current();
 			if not in_force.stopped then hold_collector(expiry.committed, now.policies, now.trust); end
 		end

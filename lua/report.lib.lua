@@ -185,11 +185,16 @@ local function new_report(native)
 		return ("%d %s%s"):format(count, thing, count == 1 and "" or "s");
 	end
 
-	-- The outcome of reading the configuration, and of judging the live streams again, if that has been done.
-	announced("committed", function (state, running, judged)
-		for _, issue in ipairs(state.issues) do
+	-- What there is to say about the configuration: issues from `first` to `last`. There may be hundreds, and each line is written to a file.
+	function report.issues(state, first, last)
+		for i = first, math.min(last, #state.issues) do
+			local issue = state.issues[i];
 			module:log(issue.severity == "error" and "error" or "warn", "%s", issue.message);
 		end
+	end
+
+	-- The outcome of reading the configuration, and of judging the live streams again, if that has been done.
+	announced("committed", function (state, running, judged)
 		if state.applied then
 			local live = judged and judged.count > 0 and ("; %s judged again in %.0f ms, %d of them closed"):format(
 				number_of(judged.count, "live stream"), judged.seconds * 1000, #judged.found) or "";

@@ -13,6 +13,7 @@ from variants import LOCAL, PLUGINS, VARIANTS
 
 ROUNDS = 7
 QUIET, WATCHED = 0.3, 1.2       # seconds before and after the signal
+PATIENCE = 60                   # more of them, on a busy machine
 STALL = 3                       # milliseconds: what a ping takes at most when nothing is in its way
 REST = 15                       # seconds without anything, in which the times of all streams are looked at now and then
 PING = "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
@@ -25,7 +26,7 @@ def _streams(partners, streams):
         path.write_text("return {\n" + "".join(
             f'{{ domain = "xmpp-{number:07d}.department.example"; partner_type = "federated"; '
             'tls = "optional"; sasl = "optional"; dialback = true };\n' for number in range(1, partners + 1)) + "}\n")
-        return {"partners": f's2s_partners_files = {{ "{path}" }}', "modules": ["bench_streams"], "plugins": [PLUGINS],
+        return {"partners": f's2s_partners_files = {{ "{path}" }}', "modules": ["bench_streams", "bench_turns"], "plugins": [PLUGINS],
                 "options": f's2s_partners_limits = {{ connections = 20000 }}\nbench_streams = {streams}\nbench_host = "{LOCAL}"\n'}
     return make
 
@@ -57,12 +58,16 @@ class Watch:
         self.pings(QUIET)
         mark = self.server.mark()
         self.server.process.signal(signal.SIGHUP)
-        answers = self.pings(WATCHED)
-        log = self.server.log_since(mark)
+        answers, begin = self.pings(WATCHED), time.monotonic()
+        while "Partner configuration applied" not in (log := self.server.log_since(mark)) and self.server.variant != "bare" and \
+                time.monotonic() < begin + PATIENCE:
+            answers += self.pings(0.5)
         assert "SIGHUP" in log
         assert "Partner configuration applied" in log or self.server.variant == "bare"
         longest, longest_cpu = max(answers)
         result = {"wait": longest, "wait_cpu": longest_cpu, "stalls": sum(wait for wait, _ in answers if wait > STALL)}
+        if turns := re.findall(r"turn of ([\d.]+) ms", log):
+            result["turn"] = max(map(float, turns))
         if judged := re.search(r"judged again in (\d+) ms", log):
             result["judged"] = float(judged[1])
         return result
@@ -86,6 +91,8 @@ def measure(version, options):
             watch.reload()      # the first one only warms up
             rounds = [watch.reload() for _ in range(ROUNDS)]
             result[variant] = {figure: statistics.median(one[figure] for one in rounds) for figure in rounds[0]}
+            if "turn" in rounds[0]:
+                rest["turn_worst"] = max(one["turn"] for one in rounds)
             result[variant].update(rest, title=VARIANTS[variant][0], wait_worst=max(one["wait"] for one in rounds), resident=server.resident())
             print(f"reload     {version:5} {variant:16}", ", ".join(
                 f"{figure} {value:.1f}" for figure, value in result[variant].items() if isinstance(value, float)), flush=True)

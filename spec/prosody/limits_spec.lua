@@ -29,6 +29,7 @@ describe("limits", function ()
 			stream_accepted = function (session, seconds) session.waited = seconds; end }, { __index = native });
 		limits = world.load "limits" (guard, pretended, latch);
 		limits.tick = function () end;
+		limits.first_look = { is_mute = function () return false; end; forget = function () end; watch = function () end };
 		limits.start();
 	end);
 
@@ -128,6 +129,7 @@ describe("limits", function ()
 		local module_env = world.load "limits";
 		limits = module_env(guard, pretended, latch);
 		limits.tick = function () end;
+		limits.first_look = { is_mute = function () return false; end; forget = function () end; watch = function () end };
 		for i = 1, 60 do
 			local name, value = debug.getupvalue(limits.start, i);
 			if name == "watch_listener" then watch = value; end

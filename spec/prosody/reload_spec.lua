@@ -5,7 +5,7 @@ package.path = source.."/spec/prosody/?.lua;"..package.path;
 local stub = require "config_stub";
 
 describe("a reload", function ()
-	local tasks, guard, reload, config, committed, known_to_expiry, configured, lines, judge;
+	local told, tasks, guard, reload, config, committed, known_to_expiry, configured, lines, judge;
 
 	-- It runs what the turn before has put off.
 	local function turn()
@@ -17,7 +17,7 @@ describe("a reload", function ()
 	local function turns() for _ = 1, 20 do turn(); end end
 
 	before_each(function ()
-		tasks, committed, lines = {}, {}, {};
+		told, tasks, committed, lines = {}, {}, {}, {};
 		guard, config, known_to_expiry = { running = true; policies = "first"; trust = {} }, { name = "first"; good = true }, "first";
 		function guard.current() return { policies = guard.policies; trust = guard.trust }; end
 		function guard.put(what) guard.policies, guard.trust = what.policies, what.trust; end
@@ -44,12 +44,12 @@ describe("a reload", function ()
 				end;
 			};
 		};
-		local commit = { superseded = {}; state = {} };
+		local commit = { superseded = {}; state = { issues = {} } };
 		-- Three pauses, and what it comes to is what was there before the first.
 		function commit.compile_all(pause)
 			local read = config;
 			for _ = 1, pause and 3 or 0 do pause(); end
-			commit.state = { applied = read.good };
+			commit.state = { applied = read.good; issues = read.issues or {} };
 			return read.good and { policies = read.name; trust = {} } or nil;
 		end
 		local env = setmetatable({
@@ -62,7 +62,10 @@ describe("a reload", function ()
 			limits = { configure = function (policies) configured = policies; end };
 			rejudge = { judge = function () return judge(); end; act = function () end };
 			expiry = { committed = function (policies) known_to_expiry = policies; end };
-			report = { committed = function (state) committed[#committed+1] = state.applied and guard.policies or "errors"; end };
+			report = {
+				issues = function (_, first, last) told[#told+1] = { first, last, #committed }; end;
+				committed = function (state) committed[#committed+1] = state.applied and guard.policies or "errors"; end;
+			};
 		});
 	end);
 
@@ -124,6 +127,32 @@ describe("a reload", function ()
 		assert.same({ "first", "first", "first" }, { guard.policies, configured, known_to_expiry });
 		assert.equal(trust, guard.trust);
 		assert.matches("^error: The partner configuration could not be applied: .*not enough memory", lines[#lines]);
+	end);
+
+	it("is told in portions, each in a turn of its own", function ()
+		config = { name = "second"; good = true; issues = {} };
+		for number = 1, 120 do config.issues[number] = number; end
+		reload.soon();
+		local most, before = 0, 0;
+		for _ = 1, 20 do
+			turn();
+			most, before = math.max(most, #told - before), #told;
+		end
+		assert.same({ { 1, 50, 0 }, { 51, 100, 0 }, { 101, 150, 0 } }, told);
+		assert.equal(1, most);
+		assert.same({ "second" }, committed);
+	end);
+
+	it("is told to the end before the next is in force", function ()
+		local issues = {};
+		for number = 1, 120 do issues[number] = number; end
+		config = { name = "second"; good = true; issues = issues };
+		reload.soon();
+		repeat turn(); until told[1];
+		change("third", false);
+		turns();
+		assert.same({ { 1, 50, 0 }, { 51, 100, 0 }, { 101, 150, 0 } }, told);
+		assert.same({ "second", "errors" }, committed);
 	end);
 
 	it("is read once when several come at a time", function ()

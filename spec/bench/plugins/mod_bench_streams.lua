@@ -17,7 +17,8 @@ local function open_stream(number)
 	local session = s2smanager.new_incoming(conn);
 	sessions[conn] = session;
 	session.sends2s, session.open_stream = nothing, nothing;
-	session.stream = { set_stanza_size_limit = nothing };
+	session.stream = { set_stanza_size_limit = nothing; feed = nothing };
+	session.data, session.filter, session.reset_stream, session.thread = nothing, nothing, nothing, { run = nothing };
 	function session.close(_, reason)
 		module:log("error", "Stream %d was closed: %s", number, reason and reason.text);
 		sessions[conn] = nil;
