@@ -3,6 +3,7 @@
 local layout = module:require "layout";
 local readiness = module:require "readiness";
 local disk = module:require "console/disk";
+local difference = module:require "difference";
 
 local promise = require "util.promise";
 
@@ -57,6 +58,11 @@ local function new_check(context)
 			print("The configuration on disk has no errors and no warnings.");
 		end
 		layout.print(print, "", ("%s on disk; checked, not applied."):format(layout.count(state.partner_count, "partner")));
+		if result then
+			print("");
+			print("What a commit would change");
+			difference.print(print, difference.compare(guard.policies, result.policies), difference.closing(native, context.latch, result));
+		end
 
 		local hosts = {};
 		for host in pairs(guard.hosts) do hosts[#hosts + 1] = host; end

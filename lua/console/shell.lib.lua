@@ -5,11 +5,11 @@ local explain = module:require "explain";
 local disk = module:require "console/disk";
 
 local SECTION = "Federation partners: who may federate, and how";
-local order = { "list"; "show"; "explain"; "check"; "test"; "streams"; "suggest" };
+local order = { "list"; "show"; "explain"; "check"; "commit"; "test"; "streams"; "suggest" };
 
-local function init(guard, native, commit, latch, metrics)
+local function init(guard, native, commit, latch, metrics, reload)
 	local context = {
-		guard = guard; native = native; commit = commit; latch = latch; metrics = metrics;
+		guard = guard; native = native; commit = commit; latch = latch; metrics = metrics; reload = reload;
 		live = metrics.live;
 	};
 
@@ -24,7 +24,7 @@ local function init(guard, native, commit, latch, metrics)
 		if state.applied then
 			if seen.files and disk.fingerprint() ~= seen.files then
 				layout.print(print, "", "The configuration on disk is NOT in force: it has changed since it was read; partners:check() looks at it, "
-					.."a reload applies it");
+					.."partners:commit() or a reload applies it");
 			end
 			return;
 		end
@@ -72,7 +72,7 @@ local function init(guard, native, commit, latch, metrics)
 
 	local commands = {};
 	context.commands = commands;
-	for _, group in ipairs({ "console/list"; "console/check"; "console/test"; "console/suggest" }) do
+	for _, group in ipairs({ "console/list"; "console/check"; "console/apply"; "console/test"; "console/suggest" }) do
 		for name, command in pairs((module:require(group))(context)) do
 			commands[name] = command;
 		end

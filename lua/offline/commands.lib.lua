@@ -39,6 +39,10 @@ Usage: prosodyctl mod_s2s_partners COMMAND
                                 removes one
                                 exit status of the three: 1 when the configuration
                                 would not be accepted: then nothing is saved
+  commit [--yes]                has the running server apply the configuration: shows
+                                what changes and which live streams it closes, asks
+                                (not with --yes), and says whether it was applied;
+                                exit status 1 when it was not
   probe DOMAIN [--local HOST]   what the other server offers, seen from HOST (our
                                 first host when left out), and the entry that fits;
                                 exit status 1 when no combination fits
@@ -272,7 +276,7 @@ local function new_offline(native)
 
 	local shared = { native = native; wrong_usage = wrong_usage; complain = complain; print_issues = print_issues; parse = parse;
 		compile = compile; sorted_hosts = sorted_hosts; OK = OK; FAILED = FAILED };
-	for _, group in ipairs({ "offline/changes"; "offline/discovery" }) do
+	for _, group in ipairs({ "offline/changes"; "offline/discovery"; "offline/running" }) do
 		for name, command in pairs((module:require(group))(shared)) do commands[name] = command; end
 	end
 

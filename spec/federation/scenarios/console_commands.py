@@ -275,7 +275,7 @@ def scenario_streams(lab):
 def scenario_help(lab):
     for command in ("partners:help()", "help partners"):
         output = lab.edge.shell(command)
-        for name in ("list", "show", "explain", "check", "test", "streams"):
+        for name in ("list", "show", "explain", "check", "commit", "test", "streams"):
             assert f"partners:{name}(" in output or f"partners {name} " in output, output
     assert "partners" in lab.edge.shell("help")
 
