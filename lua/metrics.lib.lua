@@ -3,6 +3,8 @@
 local function new_metrics(guard, native, latch, report)
 	local metrics = { live = module:require "live" (native, latch) };
 	guard.counters = {}; -- see counters.c
+	local recent = module:require "recent" (native, metrics.live);
+	metrics.recent = recent;
 
 	local families = {
 		decisions = module:metric("counter", "decisions", "", "Decisions about streams and stanzas with other servers",
@@ -94,11 +96,12 @@ local function new_metrics(guard, native, latch, report)
 		end;
 	end
 
-	after("stream_refused", function (session, reason)
+	after("stream_refused", function (session, reason, rule, quiet)
 		if session.destroyed or refused[session] then return; end
 		refused[session] = true;
 		local host, remote, direction = ends_of(session);
 		count(host, remote, direction, reason);
+		if not quiet then recent.refused(session, reason, rule); end
 	end);
 
 	-- partner -> when the first certificate of its chain expires
@@ -107,6 +110,7 @@ local function new_metrics(guard, native, latch, report)
 	after("stream_established", function (session, view)
 		local host, remote, direction = ends_of(session);
 		count(host, remote, direction, "none");
+		recent.established(session);
 		local certificate = view and view.report;
 		if view and view.partner and certificate and (certificate.chain_not_after or certificate.not_after) then
 			expiry[view.partner] = certificate.chain_not_after or certificate.not_after;
@@ -134,7 +138,7 @@ local function new_metrics(guard, native, latch, report)
 			end
 			return name == "unlisted";
 		end
-		for _, kept in ipairs({ totals, expiry }) do
+		for _, kept in ipairs({ totals, expiry, recent.kept }) do
 			for name in pairs(kept) do
 				if not is_listed(name) then kept[name] = nil; end
 			end

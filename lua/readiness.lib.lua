@@ -46,6 +46,13 @@ local function read_file(path)
 	return text;
 end
 
+-- The text of the file that mod_tls would present for the host; nil and why there is none.
+function readiness.certificate_text(host)
+	local path, problem = certificate_file(host);
+	if not path then return nil, problem; end
+	return read_file(path);
+end
+
 -- What there is to say of a finding of native.own_chain: text; and whether it is only worth knowing.
 local chain_words = {};
 
@@ -256,24 +263,26 @@ function readiness.each(items, job, finished)
 	more();
 end
 
--- The ports our S2S service listens on, and the addresses that are ours.
+-- The ports our S2S service listens on, the addresses that are ours, and the ports for direct TLS.
 function readiness.listening()
-	local ports, addresses, any = {}, {}, false;
-	local ok, services = pcall(function () return require "core.portmanager".get_active_services():get("s2s"); end);
-	for interface, by_port in pairs(ok and services or {}) do
-		if interface == "*" or interface == "::" or interface == "0.0.0.0" then
-			any = true;
-		else
-			addresses[interface] = true;
+	local ports, direct_ports, addresses, any = {}, {}, {}, false;
+	for service, found in pairs({ s2s = ports; s2s_direct_tls = direct_ports }) do
+		local ok, services = pcall(function () return require "core.portmanager".get_active_services():get(service); end);
+		for interface, by_port in pairs(ok and services or {}) do
+			if interface == "*" or interface == "::" or interface == "0.0.0.0" then
+				any = true;
+			else
+				addresses[interface] = true;
+			end
+			for port in pairs(by_port) do found[tonumber(port)] = true; end
 		end
-		for port in pairs(by_port) do ports[tonumber(port)] = true; end
 	end
 	if any then
 		for _, family in ipairs({ "ipv4"; "ipv6" }) do
 			for _, address in ipairs(local_addresses(family, true) or {}) do addresses[address] = true; end
 		end
 	end
-	return ports, addresses;
+	return ports, addresses, direct_ports;
 end
 
 local function sorted_keys(set)

@@ -5,7 +5,7 @@ local explain = module:require "explain";
 local disk = module:require "console/disk";
 
 local SECTION = "Federation partners: who may federate, and how";
-local order = { "list"; "show"; "explain"; "check"; "commit"; "test"; "streams"; "suggest" };
+local order = { "list"; "show"; "explain"; "check"; "commit"; "test"; "streams"; "sheet"; "suggest" };
 
 local function init(guard, native, commit, latch, metrics, reload)
 	local context = {
@@ -72,7 +72,7 @@ local function init(guard, native, commit, latch, metrics, reload)
 
 	local commands = {};
 	context.commands = commands;
-	for _, group in ipairs({ "console/list"; "console/check"; "console/apply"; "console/test"; "console/suggest" }) do
+	for _, group in ipairs({ "console/list"; "console/check"; "console/apply"; "console/test"; "console/suggest"; "console/sheet" }) do
 		for name, command in pairs((module:require(group))(context)) do
 			commands[name] = command;
 		end

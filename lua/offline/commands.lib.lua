@@ -6,6 +6,7 @@ local lfs = require "lfs";
 local layout = module:require "layout";
 local explain = module:require "explain";
 local readiness = module:require "readiness";
+local search = module:require "partner_search";
 
 local configmanager = require "core.configmanager";
 
@@ -15,7 +16,8 @@ Usage: prosodyctl mod_s2s_partners COMMAND
   check [--strict]              errors and warnings of the configuration, and our
                                 own certificates; exit status 1 when there are
                                 errors (--strict: or warnings)
-  list [HOST]                   the partners
+  list [HOST or WORD]           the partners: of one host, or those with the word in
+                                domains, description or type
   matrix                        the 18 combinations of tls, sasl and dialback
   explain FROM TO [KIND] [--listed]
                                 why a stanza or stream is allowed (exit status 0)
@@ -151,14 +153,16 @@ local function new_offline(native)
 	function commands.list(arg)
 		local words, options = parse(arg, {});
 		if not words then return wrong_usage("unknown option "..options); end
-		if #words > 1 then return wrong_usage("list takes one host"); end
-		local only = words[1];
+		if #words > 1 then return wrong_usage("list takes one host or one word"); end
+		local only, match = words[1], nil;
 		if only and not prosody.hosts[only] then
-			return wrong_usage(("%s is not a host of this server"):format(layout.plain(only, 80)));
+			local good, problem = search.check(only);
+			if not good then return wrong_usage(("%s %s"):format(layout.plain(only, 80), problem)); end
+			only, match = nil, search.matcher(native, only, function () end);
 		end
 		local policies = need_policies();
 		if not policies then return FAILED; end
-		local seen = {};
+		local seen, total = {}, 0;
 		for _, host in ipairs(sorted_hosts()) do
 			local policy = policies[host];
 			if policy and (not only or host == only) then
@@ -168,18 +172,31 @@ local function new_offline(native)
 						if policies[other] == policy and (not only or other == only) then others[#others + 1] = other; end
 					end
 					seen[policy] = true;
-					layout.print(print, "Partners of ", table.concat(others, ", "));
-					print("");
 					local rows, notes = {}, {};
-					for i, partner in ipairs(policy:partners()) do
-						rows[i] = { partner.name; partner.partner_type; layout.negotiation(partner); layout.methods(partner.methods) };
-						notes[i] = #partner.additional_domains > 0 and { { "  also "; table.concat(partner.additional_domains, ", ") } } or {};
+					for _, partner in ipairs(policy:partners()) do
+						if not match or match(partner) then
+							rows[#rows + 1] = { partner.name; partner.partner_type; layout.negotiation(partner); layout.methods(partner.methods) };
+							local below = search.description(partner);
+							if #partner.additional_domains > 0 then
+								below[#below + 1] = { "  also "; table.concat(partner.additional_domains, ", ") };
+							end
+							notes[#rows] = below;
+						end
 					end
-					if #rows > 0 then layout.table(print, columns, rows, notes); end
-					print("Domains not listed: "..policy:unlisted());
-					print("");
+					total = total + #rows;
+					if not match or #rows > 0 then
+						layout.print(print, "Partners of ", table.concat(others, ", "));
+						print("");
+						if #rows > 0 then layout.table(print, columns, rows, notes); end
+						print("Domains not listed: "..policy:unlisted());
+						print("");
+					end
 				end
 			end
+		end
+		if match and total == 0 then
+			complain("Error: "..search.nothing(words[1]));
+			return USAGE_ERROR;
 		end
 		return OK;
 	end

@@ -26,11 +26,11 @@ CHANGED = configuration(
     tcp_dialback("plain.test"), partner("litware.test"))
 
 SHELL = [
-    "help partners", "partners:list()", f'partners:list("{HOST}")', f'partners:show("{FABRIKAM}")', 'partners:show("evil.test")',
+    "help partners", "partners:list()", f'partners:list("{HOST}")', 'partners:list("2231")', f'partners:show("{FABRIKAM}")', 'partners:show("evil.test")',
     f'partners:explain("{BOB}", "{ALICE}")', f'partners:explain("{ALICE}", "dave@wingtip.test", "message")',
     f'partners:explain("{ALICE}", "erin@any.test", "presence")', 'partners:explain("eve@evil.test", "alice@contoso.test", "stream")',
     f'partners:test("{HOST}", "{FABRIKAM}")', f'partners:test("{HOST}", "nowhere.test")', f'partners:test("{HOST}", "evil.test")',
-    "partners:streams()", "partners:check()", "partners:commit()", "partners:suggest()",
+    f'partners:sheet("{FABRIKAM}")', "partners:streams()", "partners:check()", "partners:commit()", "partners:suggest()",
 ]
 COMMAND_LINE = [["shell", "partners", "list", HOST], ["shell", "partners", "explain", BOB, ALICE, "stream"]]
 OFFLINE = [
