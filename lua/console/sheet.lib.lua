@@ -21,8 +21,9 @@ local function new_sheet(context)
 		local function put(title, text) layout.print(print, ("    %-13s "):format(title), text); end
 		print("  "..host);
 		for _, target in ipairs(found.targets or {}) do
-			local lead = found.targets.srv and ("_xmpp-server._tcp.%s leads to"):format(host) or "none, so";
-			put("SRV", ("%s %s port %d"):format(lead, target.host, target.port));
+			local lead = (target.direct or found.targets.srv) and ("_%s._tcp.%s leads to"):format(target.direct and "xmpps-server" or "xmpp-server", host)
+				or "none, so";
+			put(target.direct and "direct TLS" or "SRV", ("%s %s port %d"):format(lead, target.host, target.port));
 		end
 		if not found.targets then put("SRV", "not known: "..layout.plain(found.problem, 200)); end
 		local text = readiness.certificate_text(host);

@@ -9,13 +9,18 @@ local readiness = module:require "readiness";
 local search = module:require "partner_search";
 
 local configmanager = require "core.configmanager";
+local async = require "util.async";
+local promise = require "util.promise";
 
 local USAGE = [[
 Usage: prosodyctl mod_s2s_partners COMMAND
 
-  check [--strict]              errors and warnings of the configuration, and our
+  check [--strict] [--resolver ADDRESS]
+                                errors and warnings of the configuration, and our
                                 own certificates; exit status 1 when there are
-                                errors (--strict: or warnings)
+                                errors (--strict: or warnings). --resolver: also how
+                                partners find our domains, asked of that resolver
+                                (ADDRESS or ADDRESS@PORT)
   list [HOST or WORD]           the partners: of one host, or those with the word in
                                 domains, description or type
   matrix                        the 18 combinations of tls, sasl and dialback
@@ -126,10 +131,57 @@ local function new_offline(native)
 
 	local commands = {};
 
+	-- How partners find our hosts: prints it and gives the number of warnings. What answers is the resolver of readiness.ask.
+	local function check_outside(resolver)
+		local ports, addresses, direct_ports = readiness.configured();
+		local own, warnings = {}, 0;
+		local unfinished = async.wait_for(promise.new(function (resolve)
+			readiness.each(sorted_hosts(), function (host, done, is_over)
+				readiness.find(host, function (targets, fault)
+					if is_over() then return; end
+					table.move(readiness.judge_own(host, targets, fault, ports, addresses, direct_ports), 1, 2, #own + 1, own);
+					done();
+				end);
+			end, resolve);
+		end));
+		table.sort(own, function (a, b) return a.text < b.text; end);
+		print("How partners find this server, asked of "..resolver);
+		if unfinished > 0 then
+			own[#own + 1] = { grade = "warning"; text = ("%s not looked up in time"):format(layout.count(unfinished, "domain")) };
+		end
+		for _, found in ipairs(own) do
+			if found.grade == "warning" then warnings = warnings + 1; end
+			layout.print(print, ("  %-8s "):format(found.grade), found.text);
+		end
+		return warnings;
+	end
+
+	-- Takes "--resolver ADDRESS" or "--resolver=ADDRESS" out of the words: the address, or nil and what is wrong.
+	local function take_resolver(arg)
+		local resolver;
+		for i = #arg, 1, -1 do
+			local value = arg[i]:match("^%-%-resolver=(.*)$");
+			if value or arg[i] == "--resolver" then
+				if resolver then return nil, "--resolver is given twice"; end
+				resolver = value or arg[i + 1];
+				if not resolver then return nil, "--resolver has no value"; end
+				if not value then table.remove(arg, i + 1); end
+				table.remove(arg, i);
+			end
+		end
+		return resolver;
+	end
+
 	function commands.check(arg)
+		local resolver, fault = take_resolver(arg);
+		if fault then return wrong_usage(fault); end
 		local words, options = parse(arg, { ["--strict"] = true });
 		if not words then return wrong_usage("unknown option "..options); end
 		if #words > 0 then return wrong_usage("check takes no "..words[1]); end
+		if resolver then
+			local good, problem = readiness.ask(resolver);
+			if not good then return wrong_usage("--resolver: "..problem); end
+		end
 		local _, state = compile();
 		local errors, warnings = print_issues(state, print);
 		for _, host in ipairs(sorted_hosts()) do
@@ -139,6 +191,9 @@ local function new_offline(native)
 					layout.print(print, "warning: ", ("%s: %s"):format(host, found.text));
 				end
 			end
+		end
+		if resolver then
+			warnings = warnings + check_outside(resolver);
 		end
 		print(("%s, %s, %s"):format(layout.count(state.partner_count, "partner"), layout.count(errors, "error"),
 			layout.count(warnings, "warning")));

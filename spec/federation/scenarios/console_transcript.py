@@ -34,7 +34,7 @@ SHELL = [
 ]
 COMMAND_LINE = [["shell", "partners", "list", HOST], ["shell", "partners", "explain", BOB, ALICE, "stream"]]
 OFFLINE = [
-    ["check"], ["check", "--strict"], ["list"], ["matrix"], ["explain", BOB, ALICE], ["explain", "dave@wingtip.test", ALICE],
+    ["check"], ["check", "--strict"], ["check", "--resolver", "127.0.53.53@5353"], ["list"], ["matrix"], ["explain", BOB, ALICE], ["explain", "dave@wingtip.test", ALICE],
     ["explain", "dave@wingtip.test", ALICE, "--listed"], ["import", FIXTURES / "import" / "partners.xml"],
     ["import", FIXTURES / "import" / "impossible.json"],
     ["import", *(FIXTURES / "import" / name for name in ("gateway.xml", "policies.json", "users.json"))],
