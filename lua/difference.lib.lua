@@ -3,6 +3,7 @@
 local layout = module:require "layout";
 
 local SHOWN = 200; -- lines of each kind
+local AT_A_TIME = 500; -- partners between two pauses
 
 -- Of a partner's view: what its name and place say already, and what other fields follow from.
 local not_compared = { name = true; place = true; match = true; given = true; pins = true; proxy_host = true; proxy_port = true; row_methods = true;
@@ -27,6 +28,23 @@ local function lacking(list, other)
 		if not set[item] then found[#found + 1] = item; end
 	end
 	return found;
+end
+
+-- Whether two views are alike, without a word: nearly all are.
+local function is_same(old, new)
+	for key, value in pairs(new) do
+		local before = old[key];
+		if value ~= before and not not_compared[key] then
+			if type(value) ~= "table" or type(before) ~= "table" or #value ~= #before then return false; end
+			for i, item in ipairs(value) do
+				if item ~= before[i] then return false; end
+			end
+		end
+	end
+	for key in pairs(old) do
+		if new[key] == nil and not not_compared[key] then return false; end
+	end
+	return #lacking(old.methods, new.methods) + #lacking(new.methods, old.methods) == 0;
 end
 
 -- { { key, text }... } in the order of keys; empty when nothing has changed.
@@ -56,30 +74,34 @@ local function compare_partner(old, new)
 	return changes;
 end
 
+-- As a list, and by name.
 local function views(policy)
-	local by_name, names = {}, {};
-	for _, partner in ipairs(policy and policy:partners() or {}) do
-		by_name[partner.name] = partner;
-		names[#names + 1] = partner.name;
-	end
-	table.sort(names);
-	return by_name, names;
+	local by_name, list = {}, policy and policy:partners() or {};
+	for _, partner in ipairs(list) do by_name[partner.name] = partner; end
+	return by_name, list;
 end
 
-local function compare_policies(old, new, group)
-	local old_views, old_names = views(old);
-	local new_views, new_names = views(new);
-	for _, name in ipairs(new_names) do
-		if not old_views[name] then
-			table.insert(group.added, new_views[name]);
-		else
-			local changes = compare_partner(old_views[name], new_views[name]);
-			if #changes > 0 then table.insert(group.changed, { name = name; changes = changes }); end
+local function by_name(a, b) return a.name < b.name; end
+
+local function compare_policies(old, new, group, pause)
+	local old_views, old_list = views(old);
+	pause();
+	local new_views, new_list = views(new);
+	pause();
+	for i, partner in ipairs(new_list) do
+		if i % AT_A_TIME == 0 then pause(); end
+		local before = old_views[partner.name];
+		if not before then
+			table.insert(group.added, partner);
+		elseif not is_same(before, partner) then
+			local changes = compare_partner(before, partner);
+			if #changes > 0 then table.insert(group.changed, { name = partner.name; changes = changes }); end
 		end
 	end
-	for _, name in ipairs(old_names) do
-		if not new_views[name] then table.insert(group.removed, old_views[name]); end
+	for _, partner in ipairs(old_list) do
+		if not new_views[partner.name] then table.insert(group.removed, partner); end
 	end
+	for _, list in ipairs({ group.added; group.removed; group.changed }) do table.sort(list, by_name); end
 	if old and new then
 		local default_before, default_now = old:default(), new:default();
 		if default_before and default_now then
@@ -92,11 +114,11 @@ local function compare_policies(old, new, group)
 end
 
 --[[
-compare(before, after), each host -> policy: { groups, added, removed, changed }: the numbers of partners, each counted once a group, and
+compare(before, after, pause), each host -> policy: { groups, added, removed, changed }: the numbers of partners, each counted once a group, and
 groups of hosts that had the same and get the same: { hosts, added, removed = { views }, changed = { { name, changes }... }, default,
-limits = { texts } }. A host without a policy, before or after, has no partners.
+limits = { texts } }. A host without a policy, before or after, has no partners. `pause` (or nil) is called between steps of a long list.
 ]]
-local function compare(before, after)
+local function compare(before, after, pause)
 	local names, seen = {}, {};
 	for _, policies in ipairs({ before; after }) do
 		for host in pairs(policies) do
@@ -115,7 +137,7 @@ local function compare(before, after)
 		if not group then
 			group = { hosts = {}; added = {}; removed = {}; changed = {}; default = {}; limits = {} };
 			by_pair[old][new] = group;
-			compare_policies(old or nil, new or nil, group);
+			compare_policies(old or nil, new or nil, group, pause or function () end);
 			table.insert(outcome.groups, group);
 			for _, kind in ipairs({ "added"; "removed"; "changed" }) do outcome[kind] = outcome[kind] + #group[kind]; end
 		end

@@ -110,7 +110,7 @@ local function new_metrics(guard, native, latch, report)
 	after("stream_established", function (session, view)
 		local host, remote, direction = ends_of(session);
 		count(host, remote, direction, "none");
-		recent.established(session);
+		recent.established(session, view);
 		local certificate = view and view.report;
 		if view and view.partner and certificate and (certificate.chain_not_after or certificate.not_after) then
 			expiry[view.partner] = certificate.chain_not_after or certificate.not_after;

@@ -223,27 +223,34 @@ _xmpps-server first (`direct`, TLS from the first byte; XEP-0368), as core tries
 that has no record. `srv`: there is a record of _xmpp-server.
 ]]
 function readiness.find(domain, done)
-	lookup("_xmpps-server._tcp."..domain, "SRV", function (direct_answer)
-		lookup("_xmpp-server._tcp."..domain, "SRV", function (answer, problem)
-			local targets = targets_of(direct_answer, true);
-			targets.srv = answer ~= nil;
-			if problem and #targets == 0 then return done(nil, problem); end
-			for _, target in ipairs(targets_of(answer)) do targets[#targets + 1] = target; end
-			if answer and #targets == 0 then
-				return done(nil, "its SRV record says that there is no such service");
-			elseif not answer then
-				targets[#targets + 1] = { host = domain; port = 5269 };
-			end
-			local left = #targets;
-			for _, target in ipairs(targets) do
-				lookup_addresses(target.host, function (addresses, address_problem)
-					target.addresses, target.problem = addresses, address_problem;
-					left = left - 1;
-					if left == 0 then done(targets); end
-				end);
-			end
+	local answers, left = {}, 2;
+	local function answered()
+		local targets = targets_of(answers.direct, true);
+		targets.srv = answers.plain ~= nil;
+		if answers.problem and #targets == 0 then return done(nil, answers.problem); end
+		for _, target in ipairs(targets_of(answers.plain)) do targets[#targets + 1] = target; end
+		if answers.plain and #targets == 0 then
+			return done(nil, "its SRV record says that there is no such service");
+		elseif not answers.plain then
+			targets[#targets + 1] = { host = domain; port = 5269 };
+		end
+		left = #targets;
+		for _, target in ipairs(targets) do
+			lookup_addresses(target.host, function (addresses, address_problem)
+				target.addresses, target.problem = addresses, address_problem;
+				left = left - 1;
+				if left == 0 then done(targets); end
+			end);
+		end
+	end
+	for kind, service in pairs({ direct = "_xmpps-server"; plain = "_xmpp-server" }) do
+		lookup(service.."._tcp."..domain, "SRV", function (answer, problem)
+			answers[kind] = answer;
+			if kind == "plain" then answers.problem = problem; end
+			left = left - 1;
+			if left == 0 then answered(); end
 		end);
-	end);
+	end
 end
 
 -- "SRV a:5269, b:5269; direct TLS a:5270"

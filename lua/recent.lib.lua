@@ -22,9 +22,7 @@ local function new_recent(native, live)
 	end
 
 	-- `kind`: "established" or "refused". Those whom only the policy for unlisted domains covers are told apart by nobody.
-	local function remember(session, kind, reason, rule)
-		if reason == "unlisted-domain" then return; end -- most of those that are refused
-		local view = native.stream_view(session);
+	local function remember(session, kind, view, reason, rule)
 		local name = view and view.partner;
 		if not name or name == "unlisted" then return; end
 		local directions = recent.kept[name] or {};
@@ -40,8 +38,12 @@ local function new_recent(native, live)
 		};
 	end
 
-	function recent.established(session) remember(session, "established"); end
-	function recent.refused(session, reason, rule) remember(session, "refused", reason, rule); end
+	-- `view`: see native.stream_view
+	function recent.established(session, view) remember(session, "established", view); end
+	function recent.refused(session, reason, rule)
+		if reason == "unlisted-domain" then return; end -- most of those that are refused
+		remember(session, "refused", native.stream_view(session), reason, rule);
+	end
 
 	-- { direction, kind, and what is kept }... of a partner, in a fixed order
 	function recent.of(name)

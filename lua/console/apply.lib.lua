@@ -24,15 +24,17 @@ local function new_commit(context)
 	end
 
 	-- Names one state of the files on disk, so that what has been looked at and what is applied are the same.
-	local function token_of(config)
-		return sha256(disk.fingerprint(config), true):sub(1, TOKEN_LENGTH);
+	local function token_of(stamps)
+		return sha256(stamps, true):sub(1, TOKEN_LENGTH);
 	end
 
-	local function print_errors(print, state)
+	-- How many there are. `only_errors`: the warnings have been shown before.
+	local function print_errors(print, state, only_errors)
 		local errors = 0;
 		for _, issue in ipairs(state.issues) do
-			if issue.severity == "error" then errors = errors + 1; end
-			layout.print(print, issue.severity == "error" and "error: " or "warning: ", issue.message);
+			local is_error = issue.severity == "error";
+			if is_error then errors = errors + 1; end
+			if is_error or not only_errors then layout.print(print, is_error and "error: " or "warning: ", issue.message); end
 		end
 		return errors;
 	end
@@ -48,22 +50,24 @@ local function new_commit(context)
 		if not ok then return done(nil, ("nothing has been applied: %s"):format(tostring(problem))); end
 		reload.when_done(function (applied, judged, why)
 			if why then return done(nil, "nothing has been applied: "..why); end
-			if not applied then return done(nil, refused(print_errors(print, context.commit.state))); end
+			if not applied then return done(nil, refused(print_errors(print, context.commit.state, true))); end
 			done(("applied: %s; %s closed"):format(difference.summary(outcome), layout.count(judged and #judged.found or 0, "live stream")));
 		end);
 	end
 
 	local function commit(print, wanted, done)
-		local result, state, config = disk.try(native, pause);
-		local errors = print_errors(print, state);
+		local shown = wanted ~= nil and wanted ~= "preview";
+		local result, state, config, stamps = disk.try(native, pause);
+		local errors = print_errors(print, state, shown);
 		if not result then return done(nil, refused(errors)); end
-		local token = token_of(config);
-		if wanted ~= nil and wanted ~= "preview" and wanted ~= token then
+		local token = token_of(stamps);
+		-- It may also have changed while it was read.
+		if shown and wanted ~= token or disk.fingerprint(config) ~= stamps then
 			return done(nil, "the configuration on disk is not the one that was shown; nothing has been applied. Look at it again: "
 				.."partners:commit(\"preview\")");
 		end
-		local outcome = difference.compare(guard.policies, result.policies);
-		if wanted == nil or wanted == "preview" then
+		local outcome = difference.compare(guard.policies, result.policies, pause);
+		if not shown then
 			if #state.issues > 0 then print(""); end
 			print(wanted and "What a commit would change" or "What changes");
 			difference.print(print, outcome, difference.closing(native, latch, result));
@@ -82,13 +86,14 @@ local function new_commit(context)
 		end
 		local print = self.session.print;
 		return promise.new(function (resolve, reject)
-			local over = false;
+			local over, time_out = false, nil;
 			local function done(text, problem)
 				if over then return; end
 				over = true;
+				timer.stop(time_out);
 				if text then resolve(text); else reject(problem); end
 			end
-			timer.add_task(SECONDS_MAX, function ()
+			time_out = timer.add_task(SECONDS_MAX, function ()
 				done(nil, ("no outcome after %d s; partners:list() says what is in force"):format(SECONDS_MAX));
 			end);
 			async.runner(function () commit(print, wanted, done); end, { error = function (_, err)

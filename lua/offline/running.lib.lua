@@ -56,7 +56,9 @@ local function new_running(shared)
 
 	local function say(ok, text)
 		-- The shell of a server without the module knows no such command.
-		if ok == false and text:find("nil value", 1, true) then text = "the running server has not loaded mod_s2s_partners; nothing has been applied"; end
+		if ok == false and text:find("nil value", 1, true) then
+			text = "the running server has not loaded mod_s2s_partners, or an older version of it; nothing has been applied";
+		end
 		if ok then print(text); else complain("Error: "..text); end
 		return ok and OK or FAILED;
 	end

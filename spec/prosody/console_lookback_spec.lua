@@ -68,7 +68,7 @@ describe("the last streams", function ()
 		local recent = new_recent(view, latch);
 		for i = 1, 100 do
 			recent.refused({ ip = ("9"):rep(500) }, "tls-required", ("r"):rep(10000)..i);
-			recent.established({ ip = "192.0.2.1"; tls = true });
+			recent.established({ ip = "192.0.2.1"; tls = true }, view);
 		end
 		local list = new_recent(view, latch).of("x.test");
 		assert.equal(4, #list);

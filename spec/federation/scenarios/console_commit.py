@@ -179,7 +179,7 @@ def scenario_command_without_a_server(lab):
     stopped.options = f'admin_socket = "{bare.directory / "prosody.sock"}"\n'
     stopped.write_config()
     ran = stopped.ctl("mod_s2s_partners", "commit", "--yes")
-    assert ran.returncode == 1 and "has not loaded mod_s2s_partners; nothing has been applied" in ran.stdout, ran.stdout
+    assert ran.returncode == 1 and "has not loaded mod_s2s_partners, or an older version of it; nothing has been applied" in ran.stdout, ran.stdout
     bare.stop()
 
 
