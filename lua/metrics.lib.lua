@@ -2,6 +2,8 @@
 
 local function new_metrics(guard, native, latch, report, expiry)
 	local metrics = { live = module:require "live" (native, latch) };
+	local recent = module:require "recent" (native, metrics.live);
+	metrics.recent = recent;
 
 	local families = {
 		decisions = module:metric("counter", "decisions", "", "Decisions about streams and stanzas with other servers",
@@ -83,16 +85,18 @@ local function new_metrics(guard, native, latch, report, expiry)
 		return session.to_host, session.from_host, "in";
 	end
 
-	report.on("stream_refused", function (session, reason)
+	report.on("stream_refused", function (session, reason, rule, quiet)
 		if session.destroyed or refused[session] then return; end
 		refused[session] = true;
 		local host, remote, direction = ends_of(session);
 		count(host, remote, direction, reason);
+		if not quiet then recent.refused(session, reason, rule); end
 	end);
 
-	report.on("stream_established", function (session)
+	report.on("stream_established", function (session, view)
 		local host, remote, direction = ends_of(session);
 		count(host, remote, direction, "none");
+		recent.established(session, view);
 	end);
 
 	report.on("stanza_refused", function (direction, _, remote, host, reason)
@@ -116,8 +120,10 @@ local function new_metrics(guard, native, latch, report, expiry)
 			end
 			return name == "unlisted";
 		end
-		for name in pairs(totals) do
-			if not is_listed(name) then totals[name] = nil; end
+		for _, kept in ipairs({ totals, recent.kept }) do
+			for name in pairs(kept) do
+				if not is_listed(name) then kept[name] = nil; end
+			end
 		end
 	end);
 

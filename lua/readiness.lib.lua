@@ -5,7 +5,8 @@ local layout = module:require "layout";
 local configmanager = require "core.configmanager";
 local create_context = require "core.certmanager".create_context;
 local timer = require "util.timer";
-local local_addresses = require "util.net".local_addresses;
+local net = require "util.net";
+local local_addresses, pton = net.local_addresses, net.pton;
 
 local LOOKUP_SECONDS = 5;   -- for one name
 local TOTAL_SECONDS = 30;   -- for all of them
@@ -44,6 +45,13 @@ local function read_file(path)
 	if not text then return nil, path.." cannot be read"; end
 	if #text > FILE_SIZE_MAX then return nil, path.." is too large for a certificate"; end
 	return text;
+end
+
+-- The text of the file that mod_tls would present for the host; nil and why there is none.
+function readiness.certificate_text(host)
+	local path, problem = certificate_file(host);
+	if not path then return nil, problem; end
+	return read_file(path);
 end
 
 -- What there is to say of a finding of native.own_chain: text; and whether it is only worth knowing.
@@ -197,24 +205,36 @@ local function lookup_addresses(name, done)
 	end);
 end
 
--- done(targets, problem): { { host, port, addresses }... } as a server that connects to the domain would find them, and `srv`
+-- The targets that the records name, in the order in which they are tried; those that say that there is no such service name none.
+local function targets_of(answer, direct)
+	local list = {};
+	for _, record in ipairs(answer or {}) do
+		if record.srv and record.srv.target ~= "." then
+			list[#list + 1] = { host = (record.srv.target:gsub("%.$", "")); port = record.srv.port; priority = record.srv.priority; direct = direct };
+		end
+	end
+	table.sort(list, function (a, b) return a.priority < b.priority; end);
+	return list;
+end
+
+--[[
+done(targets, problem): { { host, port, addresses, direct }... } as a server that connects to the domain would find them: those of
+_xmpps-server first (`direct`, TLS from the first byte; XEP-0368), as core tries them, then those of _xmpp-server, or the domain itself where
+that has no record. `srv`: there is a record of _xmpp-server.
+]]
 function readiness.find(domain, done)
-	lookup("_xmpp-server._tcp."..domain, "SRV", function (answer, problem)
-		if problem then return done(nil, problem); end
-		local targets = { srv = answer ~= nil };
-		for _, record in ipairs(answer or {}) do
-			if record.srv and record.srv.target ~= "." then
-				targets[#targets + 1] = { host = (record.srv.target:gsub("%.$", "")); port = record.srv.port;
-					priority = record.srv.priority };
-			end
-		end
-		if answer and #targets == 0 then
+	local answers, left = {}, 2;
+	local function answered()
+		local targets = targets_of(answers.direct, true);
+		targets.srv = answers.plain ~= nil;
+		if answers.problem and #targets == 0 then return done(nil, answers.problem); end
+		for _, target in ipairs(targets_of(answers.plain)) do targets[#targets + 1] = target; end
+		if answers.plain and #targets == 0 then
 			return done(nil, "its SRV record says that there is no such service");
-		elseif not answer then
-			targets[1] = { host = domain; port = 5269; priority = 0 };
+		elseif not answers.plain then
+			targets[#targets + 1] = { host = domain; port = 5269 };
 		end
-		table.sort(targets, function (a, b) return (a.priority or 0) < (b.priority or 0); end);
-		local left = #targets;
+		left = #targets;
 		for _, target in ipairs(targets) do
 			lookup_addresses(target.host, function (addresses, address_problem)
 				target.addresses, target.problem = addresses, address_problem;
@@ -222,7 +242,27 @@ function readiness.find(domain, done)
 				if left == 0 then done(targets); end
 			end);
 		end
-	end);
+	end
+	for kind, service in pairs({ direct = "_xmpps-server"; plain = "_xmpp-server" }) do
+		lookup(service.."._tcp."..domain, "SRV", function (answer, problem)
+			answers[kind] = answer;
+			if kind == "plain" then answers.problem = problem; end
+			left = left - 1;
+			if left == 0 then answered(); end
+		end);
+	end
+end
+
+-- "SRV a:5269, b:5269; direct TLS a:5270"
+function readiness.words(targets)
+	local plain, direct = {}, {};
+	for _, target in ipairs(targets) do
+		table.insert(target.direct and direct or plain, ("%s:%d"):format(layout.plain(target.host, 100), target.port));
+	end
+	local parts = {};
+	if #plain > 0 then parts[1] = (targets.srv and "SRV " or targets.proxy and "proxy " or "no SRV record, so ")..table.concat(plain, ", "); end
+	if #direct > 0 then parts[#parts + 1] = "direct TLS "..table.concat(direct, ", "); end
+	return table.concat(parts, "; ");
 end
 readiness.addresses = lookup_addresses;
 
@@ -256,24 +296,26 @@ function readiness.each(items, job, finished)
 	more();
 end
 
--- The ports our S2S service listens on, and the addresses that are ours.
+-- The ports our S2S service listens on, the addresses that are ours, and the ports for direct TLS.
 function readiness.listening()
-	local ports, addresses, any = {}, {}, false;
-	local ok, services = pcall(function () return require "core.portmanager".get_active_services():get("s2s"); end);
-	for interface, by_port in pairs(ok and services or {}) do
-		if interface == "*" or interface == "::" or interface == "0.0.0.0" then
-			any = true;
-		else
-			addresses[interface] = true;
+	local ports, direct_ports, addresses, any = {}, {}, {}, false;
+	for service, found in pairs({ s2s = ports; s2s_direct_tls = direct_ports }) do
+		local ok, services = pcall(function () return require "core.portmanager".get_active_services():get(service); end);
+		for interface, by_port in pairs(ok and services or {}) do
+			if interface == "*" or interface == "::" or interface == "0.0.0.0" then
+				any = true;
+			else
+				addresses[interface] = true;
+			end
+			for port in pairs(by_port) do found[tonumber(port)] = true; end
 		end
-		for port in pairs(by_port) do ports[tonumber(port)] = true; end
 	end
 	if any then
 		for _, family in ipairs({ "ipv4"; "ipv6" }) do
 			for _, address in ipairs(local_addresses(family, true) or {}) do addresses[address] = true; end
 		end
 	end
-	return ports, addresses;
+	return ports, addresses, direct_ports;
 end
 
 local function sorted_keys(set)
@@ -283,31 +325,97 @@ local function sorted_keys(set)
 	return table.concat(list, ", ");
 end
 
--- What others find of one of our domains: grade, text
-function readiness.judge_own(domain, targets, problem, ports, addresses)
-	if not targets then
-		return "warning", ("%s: %s"):format(domain, problem);
+-- The same as the configuration has it, for where no server runs: ports, addresses of this machine, ports for direct TLS.
+function readiness.configured()
+	local function ports_of(option, default)
+		local value, found = configmanager.get("*", option), {};
+		if value == nil then value = default; end
+		for _, port in ipairs(type(value) == "table" and value or { value }) do
+			if math.tointeger(tonumber(port)) then found[math.tointeger(tonumber(port))] = true; end
+		end
+		return found;
 	end
-	local words, port_fits, address_fits, any_address = {}, false, false, false;
+	local addresses = {};
+	for _, family in ipairs({ "ipv4"; "ipv6" }) do
+		for _, address in ipairs(local_addresses(family, true) or {}) do addresses[address] = true; end
+	end
+	-- Not all that it may listen on need be an address of an interface by itself.
+	for _, option in ipairs({ "interfaces"; "s2s_interfaces"; "s2s_direct_tls_interfaces" }) do
+		local value = configmanager.get("*", option);
+		for _, address in ipairs(type(value) == "table" and value or { value }) do addresses[address] = true; end
+	end
+	return ports_of("s2s_ports", 5269), addresses, ports_of("s2s_direct_tls_ports");
+end
+
+-- Has all that follows asked of one resolver: "192.0.2.53", "192.0.2.53@5353", "2001:db8::53". True, or nil and what is wrong. Only where no
+-- server runs: it would ask that one, too.
+function readiness.ask(resolver)
+	local address, port = resolver:match("^([%x:.]+)@(%d+)$");
+	address = address or resolver:match("^[%x:.]+$");
+	port = math.tointeger(tonumber(port or 53));
+	if not address or not pton(address) or not port or port < 1 or port > 65535 then
+		return nil, ("%s is not the address of a resolver, such as 192.0.2.53, 192.0.2.53@5353 or 2001:db8::53"):format(layout.plain(resolver, 60));
+	elseif not pcall(require, "lunbound") then
+		return nil, "Prosody asks DNS by itself here, and always the resolver of the system; to ask another one takes the package lua-unbound";
+	end
+	local known, options = configmanager.get("*", "unbound"), {};
+	for key, value in pairs(type(known) == "table" and known or {}) do options[key] = value; end
+	options.resolvconf, options.hoststxt, options.forward = false, false, ("%s@%d"):format(address, port);
+	configmanager.set("*", "unbound", options);
+	-- Core's resolver reads it when it is loaded, which may have been before.
+	for _, name in ipairs({ "net.unbound"; "net.adns" }) do
+		package.loaded[name], package.loaded["prosody."..name] = nil, nil;
+	end
+	-- COMPAT 13: that core's resolver is libunbound is said of this name alone.
+	if package.preload["prosody.net.adns"] then require "prosody.net.adns"; end
+	return true;
+end
+
+local function judge_targets(domain, targets, ports, addresses, words)
+	local port_fits, address_fits, any_address = false, false, false;
 	for _, target in ipairs(targets) do
-		words[#words + 1] = ("%s:%d"):format(target.host, target.port);
 		for _, address in ipairs(target.addresses or {}) do
 			any_address = true;
 			if ports[target.port] then port_fits = true; end
 			if addresses[address] and ports[target.port] then address_fits = true; end
 		end
 	end
-	local found = (targets.srv and "SRV " or "no SRV record, so ")..table.concat(words, ", ");
 	if not any_address then
-		return "warning", ("%s: %s, which has no address; partners cannot find this server"):format(domain, found);
+		return "warning", ("%s: %s, which has no address; partners cannot find this server"):format(domain, words);
 	elseif not port_fits then
-		return "warning", ("%s: %s, but this server listens on %s"):format(domain, found,
-			next(ports) and "port "..sorted_keys(ports) or "no port for server-to-server streams");
+		return "warning", ("%s: %s, but this server listens on %s"):format(domain, words,
+			next(ports) and "port "..sorted_keys(ports) or "no port for "..(targets[1].direct and "direct TLS" or "server-to-server streams"));
 	elseif not address_fits then
 		return "note", ("%s: %s, which is no address of this machine; in order if that is a router or proxy that leads here")
-			:format(domain, found);
+			:format(domain, words);
 	end
-	return "ok", ("%s: %s, which leads here"):format(domain, found);
+	return "ok", ("%s: %s, which leads here"):format(domain, words);
+end
+
+-- What others find of one of our domains: { grade, text }... `ports`, `addresses`, `direct_ports` as listening gives them.
+function readiness.judge_own(domain, targets, problem, ports, addresses, direct_ports)
+	if not targets then
+		return { { grade = "warning"; text = ("%s: %s"):format(domain, problem) } };
+	end
+	local plain, direct, found = { srv = targets.srv }, {}, {};
+	for _, target in ipairs(targets) do table.insert(target.direct and direct or plain, target); end
+	local function add(list, own_ports)
+		local grade, text = judge_targets(domain, list, own_ports, addresses, readiness.words(list));
+		found[#found + 1] = { grade = grade; text = text };
+	end
+	if #plain > 0 then
+		add(plain, ports);
+	else
+		found[1] = { grade = "warning"; text = domain..": _xmpp-server says that there is no such service; partners without direct TLS cannot find "
+			.."this server" };
+	end
+	if #direct > 0 then
+		add(direct, direct_ports);
+	elseif next(direct_ports) then
+		found[#found + 1] = { grade = "note"; text = ("%s: this server listens for direct TLS on port %s, and no _xmpps-server record says so")
+			:format(domain, sorted_keys(direct_ports)) };
+	end
+	return found;
 end
 
 -- What we find of a partner: grade, text
@@ -315,15 +423,15 @@ function readiness.judge_partner(name, targets, problem)
 	if not targets then
 		return "warning", ("%s: %s"):format(name, problem);
 	end
-	local words, any = {}, false;
+	local any, first_problem = false, nil;
 	for _, target in ipairs(targets) do
-		words[#words + 1] = ("%s:%d"):format(target.host, target.port);
 		any = any or #(target.addresses or {}) > 0;
+		first_problem = first_problem or target.problem;
 	end
-	local found = (targets.srv and "SRV " or targets.proxy and "proxy " or "no SRV record, so ")..table.concat(words, ", ");
+	local found = readiness.words(targets);
 	if not any then
 		return "warning", ("%s: %s, which has no address: it cannot be reached%s"):format(name, found,
-			targets[1].problem and " ("..targets[1].problem..")" or "");
+			first_problem and " ("..first_problem..")" or "");
 	end
 	return "ok", ("%s: %s"):format(name, found);
 end

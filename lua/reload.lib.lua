@@ -61,10 +61,30 @@ local function new_reload(in_force, rooms)
 			local now = in_force.current();
 			if not in_force.stopped then hold_collector(expiry.committed, now.policies, now.trust); end
 		end
-		return applied;
+		return applied, judged;
 	end
 
 	local asked, done = 0, 0;
+	local waiting = {}; -- { number, handler }: who wants to hear what became of the reload of that number
+
+	-- `up_to`: the last one that what has been read is an answer to.
+	local function answer(up_to, applied, judged, problem)
+		local told = waiting;
+		waiting = {};
+		for _, one in ipairs(told) do
+			if one.number <= up_to then
+				one.handler(applied, judged, problem);
+			else
+				waiting[#waiting + 1] = one;
+			end
+		end
+	end
+
+	-- handler(applied, judged, problem) when the reload that has been asked for last, or a later one, is through. `judged` as rejudge.judge
+	-- gives it, when applied; `problem`: why it could not even be read.
+	function reload.when_done(handler)
+		waiting[#waiting + 1] = { number = asked; handler = handler };
+	end
 
 	-- COMPAT 0.12: a signal's handler runs between any two instructions, so also while a connection writes; what is written to that
 	-- one meanwhile, such as our stream error, is lost. The next turn of the loop is soon enough.
@@ -80,18 +100,22 @@ local function new_reload(in_force, rooms)
 		end
 		timer.add_task(0, function ()
 			local in_one_go = asked - done > SUPERSEDED_MAX;
-			if in_force.stopped or this <= done or this ~= asked and not in_one_go then return; end
+			if in_force.stopped then return answer(asked, false, nil, "mod_s2s_partners is being unloaded"); end
+			if this <= done or this ~= asked and not in_one_go then return; end
 			module:log("debug", "Reading the partner configuration");
 			async.runner(function ()
 				local up_to = asked;
-				reload.now(not in_one_go and pause or nil);
+				local applied, judged = reload.now(not in_one_go and pause or nil);
 				done = math.max(done, up_to);
+				answer(up_to, applied, judged);
 			end, {
 				error = function (_, err)
 					if err == commit.superseded then
 						module:log("debug", "The partner configuration is to be read again: it was reloaded meanwhile");
+						if in_force.stopped then answer(asked, false, nil, "mod_s2s_partners is being unloaded"); end
 					else
 						module:log("error", "The partner configuration could not be applied: %s", err);
+						answer(asked, false, nil, tostring(err));
 					end
 				end;
 			}):run(true);

@@ -3,6 +3,7 @@
 local layout = module:require "layout";
 local readiness = module:require "readiness";
 local disk = module:require "console/disk";
+local difference = module:require "difference";
 
 local promise = require "util.promise";
 
@@ -57,6 +58,11 @@ local function new_check(context)
 			print("The configuration on disk has no errors and no warnings.");
 		end
 		layout.print(print, "", ("%s on disk; checked, not applied."):format(layout.count(state.partner_count, "partner")));
+		if result then
+			print("");
+			print("What a commit would change");
+			difference.print(print, difference.compare(guard.policies, result.policies), difference.closing(native, context.latch, result));
+		end
 
 		local hosts = {};
 		for host in pairs(guard.hosts) do hosts[#hosts + 1] = host; end
@@ -81,20 +87,21 @@ local function new_check(context)
 		print("");
 		print(("Asking DNS about %s of this server and %s ..."):format(layout.count(#hosts, "domain"),
 			layout.count(#partners, "partner")));
-		local ports, addresses = readiness.listening();
+		local ports, addresses, direct_ports = readiness.listening();
 		local outcome, shown = { own = {}; partner = {} }, 0;
 
 		return promise.new(function (resolve, reject)
 			readiness.each(items, function (item, done, is_over)
 				local function store(targets, problem)
 					if is_over() then return; end
-					local grade, text;
 					if item.host then
-						grade, text = readiness.judge_own(item.host, targets, problem, ports, addresses);
+						for _, found in ipairs(readiness.judge_own(item.host, targets, problem, ports, addresses, direct_ports)) do
+							table.insert(outcome.own, found);
+						end
 					else
-						grade, text = readiness.judge_partner(item.partner.name, targets, problem);
+						local grade, text = readiness.judge_partner(item.partner.name, targets, problem);
+						table.insert(outcome.partner, { grade = grade; text = text });
 					end
-					table.insert(item.host and outcome.own or outcome.partner, { grade = grade; text = text });
 					done();
 				end
 				if item.host then readiness.find(item.host, store); else find_partner(item.partner, store); end

@@ -35,8 +35,11 @@ local function load_with(config, name)
 	return assert(code, err)();
 end
 
--- The outcome of compiling what is on disk: result (nil with any error) and state, as commit has them.
-local function try(native)
+local fingerprint;
+
+-- The outcome of compiling what is on disk: result (nil with any error) and state, as commit has them; the configuration, and the fingerprint
+-- of its files before the last of them was read. `pause` (or nil) as commit.compile_all has it.
+local function try(native, pause)
 	local config = private_configmanager();
 	local ok, level, err = config.load(prosody.config_file, "lua");
 	if not ok then
@@ -45,7 +48,8 @@ local function try(native)
 			or "the file cannot be parsed", tostring(err)) } } };
 	end
 	local commit = load_with(config, "commit")(native, load_with(config, "options"), load_with(config, "trust")(native));
-	return commit.compile_all(), commit.state;
+	local stamps = fingerprint(config);
+	return commit.compile_all(pause), commit.state, config, stamps;
 end
 
 --- Whether the files are still those that were read
@@ -55,9 +59,9 @@ local function stamp(path)
 	return attributes and ("%s:%d:%d"):format(path, attributes.modification, attributes.size) or path..":none";
 end
 
--- Tells one state of all the files from another.
-local function fingerprint()
-	local configmanager = require "core.configmanager";
+-- Tells one state of all the files from another. `configmanager`: what has read them; core's when left out.
+function fingerprint(configmanager)
+	configmanager = configmanager or require "core.configmanager";
 	local base = prosody.paths.config or ".";
 	local expand = module:require "options".expand;
 	local stamps, seen = {}, {};

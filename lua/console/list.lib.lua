@@ -1,9 +1,12 @@
 -- partners:list, partners:show and partners:streams.
 
 local layout = module:require "layout";
+local search = module:require "partner_search";
 
 local function new_list(context)
+	local native = context.native;
 	local guard, commit, live, metrics = context.guard, context.commit, context.live, context.metrics;
+	local recent = metrics.recent;
 	local commands = {};
 
 	local function describe_streams(methods)
@@ -33,12 +36,22 @@ local function new_list(context)
 		{ title = "Methods"; min = 13 };
 	};
 
-	local function print_partners(print, policy, counts)
+	local function partners_of(policy, match)
+		local list = policy:partners();
+		if not match then return list; end
+		local found = {};
+		for _, partner in ipairs(list) do
+			if match(partner) then found[#found + 1] = partner; end
+		end
+		return found;
+	end
+
+	local function print_partners(print, policy, counts, partners)
 		local rows, notes = {}, {};
 		local warnings = warnings_by_place();
-		for i, partner in ipairs(policy:partners()) do
+		for i, partner in ipairs(partners) do
 			rows[i] = { partner.name; partner.partner_type; layout.negotiation(partner); layout.methods(partner.methods) };
-			local below = {};
+			local below = search.description(partner);
 			if #partner.additional_domains > 0 then
 				below[#below + 1] = { "  also "; table.concat(partner.additional_domains, ", ") };
 			end
@@ -63,23 +76,32 @@ local function new_list(context)
 		return nil, ("%s is not a host of this server; give one of its hosts or nothing"):format(layout.plain(host, 80));
 	end
 
-	local function list(self, host)
+	local function list(self, word)
 		local print = self.session.print;
-		if host ~= nil and not (type(host) == "string" and guard.hosts[host]) then
-			return no_host(host);
+		local host, match;
+		if type(word) == "string" and guard.hosts[word] then
+			host = word;
+		elseif word ~= nil then
+			local good, problem = search.check(word);
+			if not good then return nil, ("%s %s"):format(layout.plain(word, 80), problem); end
+			match = search.matcher(native, word, recent.reason);
 		end
 		context.say_if_not_applied(print);
 		local total = 0;
 		for _, group in ipairs(context.policies(host)) do
-			print("");
-			layout.print(print, "Partners of ", table.concat(group.hosts, ", "));
-			print("");
-			total = total + print_partners(print, group.policy, live.counts(host));
+			local partners = partners_of(group.policy, match);
+			if not match or #partners > 0 then
+				print("");
+				layout.print(print, "Partners of ", table.concat(group.hosts, ", "));
+				print("");
+				total = total + print_partners(print, group.policy, live.counts(host), partners);
+			end
 		end
-		return true, layout.count(total, "partner");
+		if match and total == 0 then return nil, search.nothing(word); end
+		return true, layout.count(total, "partner")..(match and " found" or "");
 	end
-	commands.list = { desc = "The partners: type, negotiation, methods, live streams, warnings";
-		args = { { name = "host"; type = "string" } }; handler = list };
+	commands.list = { desc = "The partners: type, negotiation, methods, live streams, warnings; of one host, or those with a word in domains, "
+		.."description, type or last refusal"; args = { { name = "host or word"; type = "string" } }; handler = list };
 
 	--- show
 
@@ -209,6 +231,26 @@ local function new_list(context)
 		end
 	end
 
+	local function recent_words(kept)
+		local words = { kept.address or "address not known" };
+		if kept.host then words[#words + 1] = "host "..kept.host; end
+		if kept.remote then words[#words + 1] = kept.remote; end
+		local text = ("%s, %s: "):format(os.date("!%Y-%m-%d %H:%M:%S UTC", math.floor(kept.time)), table.concat(words, ", "));
+		text = text..(kept.reason and ("%s: %s"):format(kept.reason, kept.rule or "") or layout.method(kept.method));
+		text = text..(kept.tls and ("; %s, certificate %s"):format(kept.tls, kept.certificate) or "; no TLS");
+		if kept.before then text = text.."; it offered "..kept.before; end
+		if kept.over then text = ("%s; over TLS %s"):format(text, kept.over); end
+		return text;
+	end
+
+	local function print_recent(print, partner)
+		print("");
+		print("Last streams");
+		for _, entry in ipairs(recent.of(partner.name)) do
+			layout.print(print, ("  %-3s %-11s  "):format(entry.direction, entry.kind), entry.kept and layout.plain(recent_words(entry.kept), 1000) or "none");
+		end
+	end
+
 	local function print_counters(print, partner, hosts)
 		local rows = {};
 		for _, entry in ipairs(metrics.totals(partner.name)) do
@@ -254,7 +296,7 @@ local function new_list(context)
 				for _, each in ipairs(group.hosts) do hosts[each] = true; end
 				print("");
 				layout.print(print, "", found_words(name, partner));
-				if partner.description ~= "" then layout.print(print, "  ", layout.plain(partner.description)); end
+				for _, line in ipairs(search.description(partner)) do layout.print(print, line[1], line[2]); end
 				if #partner.additional_domains > 0 then
 					layout.print(print, "  also ", table.concat(partner.additional_domains, ", "));
 				end
@@ -266,6 +308,7 @@ local function new_list(context)
 					layout.print(print, "warning: ", message);
 				end
 				print_live(print, partner, hosts);
+				if partner.match ~= "default" then print_recent(print, partner); end
 				print_counters(print, partner, hosts);
 			end
 		end

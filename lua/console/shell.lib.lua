@@ -5,11 +5,11 @@ local explain = module:require "explain";
 local disk = module:require "console/disk";
 
 local SECTION = "Federation partners: who may federate, and how";
-local order = { "list"; "show"; "explain"; "check"; "test"; "streams"; "suggest" };
+local order = { "list"; "show"; "explain"; "check"; "commit"; "test"; "streams"; "sheet"; "suggest" };
 
-local function init(guard, native, commit, latch, metrics, in_force)
+local function init(guard, native, commit, latch, metrics, in_force, reload)
 	local context = {
-		guard = guard; native = native; commit = commit; latch = latch; metrics = metrics;
+		guard = guard; native = native; commit = commit; latch = latch; metrics = metrics; in_force = in_force; reload = reload;
 		live = metrics.live;
 	};
 
@@ -24,7 +24,7 @@ local function init(guard, native, commit, latch, metrics, in_force)
 		if state.applied then
 			if seen.files and disk.fingerprint() ~= seen.files then
 				layout.print(print, "", "The configuration on disk is NOT in force: it has changed since it was read; partners:check() looks at it, "
-					.."a reload applies it");
+					.."partners:commit() or a reload applies it");
 			end
 			return;
 		end
@@ -72,7 +72,7 @@ local function init(guard, native, commit, latch, metrics, in_force)
 
 	local commands = {};
 	context.commands = commands;
-	for _, group in ipairs({ "console/list"; "console/check"; "console/test"; "console/suggest" }) do
+	for _, group in ipairs({ "console/list"; "console/check"; "console/apply"; "console/test"; "console/suggest"; "console/sheet" }) do
 		for name, command in pairs((module:require(group))(context)) do
 			commands[name] = command;
 		end

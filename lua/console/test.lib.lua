@@ -2,6 +2,7 @@
 
 local layout = module:require "layout";
 local readiness = module:require "readiness";
+local offers = module:require "offers";
 
 local promise = require "util.promise";
 local timer = require "util.timer";
@@ -79,10 +80,10 @@ local function new_test(context)
 		local words = {};
 		for i = 1, math.min(#targets, 4) do
 			local target = targets[i];
-			words[i] = ("%s:%d (%s)"):format(target.host, target.port,
-				#(target.addresses or {}) > 0 and table.concat(target.addresses, ", ") or "no address");
+			words[i] = ("%s%s:%d (%s)"):format(target.direct and "direct TLS " or i > 1 and targets[i - 1].direct and "then " or "",
+				layout.plain(target.host, 100), target.port, #(target.addresses or {}) > 0 and table.concat(target.addresses, ", ") or "no address");
 		end
-		return (targets.srv and "SRV " or "no SRV record; ")..table.concat(words, "; ");
+		return (targets.srv and "SRV " or #targets > 1 and "no SRV record of _xmpp-server; " or "no SRV record; ")..table.concat(words, "; ");
 	end
 
 	local function certificate_text(view)
@@ -133,8 +134,16 @@ local function new_test(context)
 		end);
 		hook(module:context(question.host), "stanza/http://etherx.jabber.org/streams:features", function (event)
 			if not is_ours(event.origin) then return; end
-			progress.stage("stream", "the other server has answered with its features");
-			look(event.origin);
+			local session = event.origin;
+			local words = offers.words(offers.read(event.stanza));
+			if not live.tls_info(session).protocol then
+				progress.stage("stream", "the other server answers, and offers "..words);
+			else
+				progress.stage("stream", "the other server answers over TLS from the first byte");
+				look(session);
+				if session.type == "s2sout_unauthed" then progress.stage("features", "over TLS it offers "..words); end
+			end
+			look(session);
 		end, 2000); -- before it is judged
 		hook(module, "s2s-check-certificate", function (event)
 			if is_ours(event.session) then look(event.session); end
@@ -308,6 +317,14 @@ local function new_test(context)
 					return fail(lookup_problem);
 				elseif not any then
 					return fail(describe_targets(targets));
+				end
+				-- Core tries direct TLS first, but not where TLS may not be used.
+				if question.partner.tls == "not_supported" then
+					local plain = { srv = targets.srv };
+					for _, target in ipairs(targets) do
+						if not target.direct then plain[#plain + 1] = target; end
+					end
+					targets = plain;
 				end
 				progress.stage("DNS", describe_targets(targets));
 				ping(question, print, progress, resolve, reject);

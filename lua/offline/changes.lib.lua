@@ -99,7 +99,7 @@ local function new_changes(shared)
 		else
 			layout.print(print, "", ("Removed %s."):format(change.place.path));
 		end
-		layout.print(print, "", "A running server applies it with prosodyctl reload.");
+		layout.print(print, "", "A running server applies it with prosodyctl mod_s2s_partners commit, or reload.");
 		return OK;
 	end
 

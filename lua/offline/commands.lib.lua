@@ -6,16 +6,23 @@ local lfs = require "lfs";
 local layout = module:require "layout";
 local explain = module:require "explain";
 local readiness = module:require "readiness";
+local search = module:require "partner_search";
 
 local configmanager = require "core.configmanager";
+local async = require "util.async";
+local promise = require "util.promise";
 
 local USAGE = [[
 Usage: prosodyctl mod_s2s_partners COMMAND
 
-  check [--strict]              errors and warnings of the configuration, and our
+  check [--strict] [--resolver ADDRESS]
+                                errors and warnings of the configuration, and our
                                 own certificates; exit status 1 when there are
-                                errors (--strict: or warnings)
-  list [HOST]                   the partners
+                                errors (--strict: or warnings). --resolver: also how
+                                partners find our domains, asked of that resolver
+                                (ADDRESS or ADDRESS@PORT)
+  list [HOST or WORD]           the partners: of one host, or those with the word in
+                                domains, description or type
   matrix                        the 18 combinations of tls, sasl and dialback
   explain FROM TO [KIND] [--listed]
                                 why a stanza or stream is allowed (exit status 0)
@@ -39,6 +46,10 @@ Usage: prosodyctl mod_s2s_partners COMMAND
                                 removes one
                                 exit status of the three: 1 when the configuration
                                 would not be accepted: then nothing is saved
+  commit [--yes]                has the running server apply the configuration: shows
+                                what changes and which live streams it closes, asks
+                                (not with --yes), and says whether it was applied;
+                                exit status 1 when it was not
   probe DOMAIN [--local HOST]   what the other server offers, seen from HOST (our
                                 first host when left out), and the entry that fits;
                                 exit status 1 when no combination fits
@@ -120,10 +131,57 @@ local function new_offline(native)
 
 	local commands = {};
 
+	-- How partners find our hosts: prints it and gives the number of warnings. What answers is the resolver of readiness.ask.
+	local function check_outside(resolver)
+		local ports, addresses, direct_ports = readiness.configured();
+		local own, warnings = {}, 0;
+		local unfinished = async.wait_for(promise.new(function (resolve)
+			readiness.each(sorted_hosts(), function (host, done, is_over)
+				readiness.find(host, function (targets, fault)
+					if is_over() then return; end
+					table.move(readiness.judge_own(host, targets, fault, ports, addresses, direct_ports), 1, 2, #own + 1, own);
+					done();
+				end);
+			end, resolve);
+		end));
+		table.sort(own, function (a, b) return a.text < b.text; end);
+		print("How partners find this server, asked of "..resolver);
+		if unfinished > 0 then
+			own[#own + 1] = { grade = "warning"; text = ("%s not looked up in time"):format(layout.count(unfinished, "domain")) };
+		end
+		for _, found in ipairs(own) do
+			if found.grade == "warning" then warnings = warnings + 1; end
+			layout.print(print, ("  %-8s "):format(found.grade), found.text);
+		end
+		return warnings;
+	end
+
+	-- Takes "--resolver ADDRESS" or "--resolver=ADDRESS" out of the words: the address, or nil and what is wrong.
+	local function take_resolver(arg)
+		local resolver;
+		for i = #arg, 1, -1 do
+			local value = arg[i]:match("^%-%-resolver=(.*)$");
+			if value or arg[i] == "--resolver" then
+				if resolver then return nil, "--resolver is given twice"; end
+				resolver = value or arg[i + 1];
+				if not resolver then return nil, "--resolver has no value"; end
+				if not value then table.remove(arg, i + 1); end
+				table.remove(arg, i);
+			end
+		end
+		return resolver;
+	end
+
 	function commands.check(arg)
+		local resolver, fault = take_resolver(arg);
+		if fault then return wrong_usage(fault); end
 		local words, options = parse(arg, { ["--strict"] = true });
 		if not words then return wrong_usage("unknown option "..options); end
 		if #words > 0 then return wrong_usage("check takes no "..words[1]); end
+		if resolver then
+			local good, problem = readiness.ask(resolver);
+			if not good then return wrong_usage("--resolver: "..problem); end
+		end
 		local _, state = compile();
 		local errors, warnings = print_issues(state, print);
 		for _, host in ipairs(sorted_hosts()) do
@@ -131,6 +189,9 @@ local function new_offline(native)
 				if found.grade == "warning" then warnings = warnings + 1; end
 				if found.grade ~= "ok" then layout.print(print, found.grade..": ", ("%s: %s"):format(host, found.text)); end
 			end
+		end
+		if resolver then
+			warnings = warnings + check_outside(resolver);
 		end
 		print(("%s, %s, %s"):format(layout.count(state.partner_count, "partner"), layout.count(errors, "error"),
 			layout.count(warnings, "warning")));
@@ -145,14 +206,16 @@ local function new_offline(native)
 	function commands.list(arg)
 		local words, options = parse(arg, {});
 		if not words then return wrong_usage("unknown option "..options); end
-		if #words > 1 then return wrong_usage("list takes one host"); end
-		local only = words[1];
+		if #words > 1 then return wrong_usage("list takes one host or one word"); end
+		local only, match = words[1], nil;
 		if only and not prosody.hosts[only] then
-			return wrong_usage(("%s is not a host of this server"):format(layout.plain(only, 80)));
+			local good, problem = search.check(only);
+			if not good then return wrong_usage(("%s %s"):format(layout.plain(only, 80), problem)); end
+			only, match = nil, search.matcher(native, only, function () end);
 		end
 		local policies = need_policies();
 		if not policies then return FAILED; end
-		local seen = {};
+		local seen, total = {}, 0;
 		for _, host in ipairs(sorted_hosts()) do
 			local policy = policies[host];
 			if policy and (not only or host == only) then
@@ -162,18 +225,31 @@ local function new_offline(native)
 						if policies[other] == policy and (not only or other == only) then others[#others + 1] = other; end
 					end
 					seen[policy] = true;
-					layout.print(print, "Partners of ", table.concat(others, ", "));
-					print("");
 					local rows, notes = {}, {};
-					for i, partner in ipairs(policy:partners()) do
-						rows[i] = { partner.name; partner.partner_type; layout.negotiation(partner); layout.methods(partner.methods) };
-						notes[i] = #partner.additional_domains > 0 and { { "  also "; table.concat(partner.additional_domains, ", ") } } or {};
+					for _, partner in ipairs(policy:partners()) do
+						if not match or match(partner) then
+							rows[#rows + 1] = { partner.name; partner.partner_type; layout.negotiation(partner); layout.methods(partner.methods) };
+							local below = search.description(partner);
+							if #partner.additional_domains > 0 then
+								below[#below + 1] = { "  also "; table.concat(partner.additional_domains, ", ") };
+							end
+							notes[#rows] = below;
+						end
 					end
-					if #rows > 0 then layout.table(print, columns, rows, notes); end
-					print("Domains not listed: "..policy:unlisted());
-					print("");
+					total = total + #rows;
+					if not match or #rows > 0 then
+						layout.print(print, "Partners of ", table.concat(others, ", "));
+						print("");
+						if #rows > 0 then layout.table(print, columns, rows, notes); end
+						print("Domains not listed: "..policy:unlisted());
+						print("");
+					end
 				end
 			end
+		end
+		if match and total == 0 then
+			complain("Error: "..search.nothing(words[1]));
+			return USAGE_ERROR;
 		end
 		return OK;
 	end
@@ -270,7 +346,7 @@ local function new_offline(native)
 
 	local shared = { native = native; wrong_usage = wrong_usage; complain = complain; print_issues = print_issues; parse = parse;
 		compile = compile; sorted_hosts = sorted_hosts; OK = OK; FAILED = FAILED };
-	for _, group in ipairs({ "offline/changes"; "offline/discovery" }) do
+	for _, group in ipairs({ "offline/changes"; "offline/discovery"; "offline/running" }) do
 		for name, command in pairs((module:require(group))(shared)) do commands[name] = command; end
 	end
 

@@ -9,6 +9,7 @@ local base64 = require "util.encodings".base64;
 local new_xmpp_stream = require "util.xmppstream".new;
 
 local layout = module:require "layout";
+local offers = module:require "offers";
 
 local SECONDS_MAX = 20;
 local BYTES_MAX = 256 * 1024;
@@ -18,7 +19,6 @@ local CHILDREN_MAX = 100; -- of the features
 local XMLNS_TLS = "urn:ietf:params:xml:ns:xmpp-tls";
 local XMLNS_SASL = "urn:ietf:params:xml:ns:xmpp-sasl";
 local XMLNS_STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams";
-local XMLNS_DIALBACK = "urn:xmpp:features:dialback";
 local XMLNS_STREAMS = "http://etherx.jabber.org/streams";
 
 -- COMPAT Prosody 0.12: the connection has no ssl_info
@@ -94,30 +94,13 @@ local function look(question, done)
 		open();
 	end
 
-	local function describe(features)
-		local words = {};
-		if features.starttls then words[#words + 1] = features.required and "STARTTLS required" or "STARTTLS"; end
-		if features.external then words[#words + 1] = "SASL EXTERNAL"; end
-		if features.dialback then words[#words + 1] = "dialback"; end
-		if features.bidi then words[#words + 1] = "bidi"; end
-		return #words > 0 and table.concat(words, ", ") or "nothing that would authenticate a server";
-	end
-
 	local function on_features(stanza)
 		if #stanza.tags > CHILDREN_MAX then return finish(stage, ("sends %d features; that is absurd"):format(#stanza.tags)); end
-		local features = {};
-		local starttls = stanza:get_child("starttls", XMLNS_TLS);
-		features.starttls = starttls ~= nil;
-		features.required = starttls ~= nil and starttls:get_child("required") ~= nil;
-		features.dialback = stanza:get_child("dialback", XMLNS_DIALBACK) ~= nil;
-		features.bidi = stanza:get_child("bidi", "urn:xmpp:features:bidi") ~= nil;
-		for mechanism in (stanza:get_child("mechanisms", XMLNS_SASL) or st.stanza("mechanisms")):childtags("mechanism") do
-			features.external = features.external or mechanism:get_text() == "EXTERNAL";
-		end
-		reached(seen.tls and "features" or "stream", ("version %s, offers %s"):format(layout.plain(seen.version, 20), describe(features)),
+		local features = offers.read(stanza);
+		reached(seen.tls and "features" or "stream", ("version %s, offers %s"):format(layout.plain(seen.version, 20), offers.words(features)),
 			seen.tls and "authentication" or "TLS");
 		if seen.tls then
-			seen.dialback_tls, seen.external, seen.bidi = features.dialback, features.external or false, features.bidi;
+			seen.dialback_tls, seen.external, seen.bidi = features.dialback, features.external, features.bidi;
 			if not seen.external then return finish(); end
 			if not question.has_certificate then
 				seen.own_text = "none is configured";

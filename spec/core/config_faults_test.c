@@ -102,7 +102,7 @@ static void test_types(void **state) {
 static void test_texts(void **state) {
 	(void)state;
 	static const struct { const char *bytes, *shown; } texts[] = {
-		{ "a\nb", "a\\x0ab" }, { "a\xff", "a\\xff" }, { "a\x1b[0m", "\\x1b" }, { "\xe2\x80\xae", "\\xe2" }, { "\xe2\x81\xa6", "\\xe2" },
+		{ "a\rb", "a\\x0db" }, { "a\xff", "a\\xff" }, { "a\x1b[0m", "\\x1b" }, { "\xe2\x80\xae", "\\xe2" }, { "\xe2\x81\xa6", "\\xe2" },
 		{ "\xef\xbb\xbf", "\\xef" }, { "\xc2\x85", "\\xc2" }, { "\xe0\x80\x80", "\\xe0" }, { "\xf0\x80\x80\x80", "\\xf0" },
 		{ "\xed\xa0\x80", "\\xed" }, { "\xf4\x90\x80\x80", "\\xf4" }, { "\xc3", "\\xc3" }, { "\xe2\x28", "\\xe2" }, { "\xc2\xad", "\\xc2" },
 	};

@@ -220,7 +220,7 @@ def completion_faults(root):
         yield f"the key {key} is not completed"
     for words, expected in (
             (["mod_s"], {"mod_s2s_partners"}), (["--config", "x", "mod_s2s_partners", "ch"], {"check"}),
-            (["mod_s2s_partners", "check", ""], {"--strict"}), (["mod_s2s_partners", "add", "x.test", "--type", "fed"], {"federated"}),
+            (["mod_s2s_partners", "check", "--s"], {"--strict"}), (["mod_s2s_partners", "add", "x.test", "--type", "fed"], {"federated"}),
             (["mod_s2s_partners", "set", "x.test", "--fo"], {"--force"}), (["mod_s2s_partners", "explain", "a@b", "c@d", "iq-g"], {"iq-get"}),
             (["mod_s2s_partners", "pin", str(root / "LICEN")], {str(root / "LICENSE")}), (["mod_s2s_partners", "version", ""], set()),
             (["shell", ""], set())):

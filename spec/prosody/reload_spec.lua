@@ -115,6 +115,38 @@ describe("a reload", function ()
 		assert.same({ "number 30", "number 30" }, { guard.policies, known_to_expiry });
 	end);
 
+	it("tells who waits for it what became of it", function ()
+		local told = {};
+		local function wait(name) reload.when_done(function (applied, judged, problem)
+			told[#told + 1] = ("%s %s %s %s"):format(name, tostring(applied), type(judged), problem or "");
+		end); end
+		change "second";
+		wait "a";
+		turn();
+		change("third", false); -- before the second is through: both hear of the third
+		wait "b";
+		turns();
+		assert.same({ "a false nil ", "b false nil " }, told);
+		told = {};
+		change "fourth";
+		wait "c";
+		turns();
+		assert.same({ "c true table " }, told);
+		told = {};
+		function judge() error("not enough memory", 0); end
+		change "fifth";
+		wait "d";
+		turns();
+		assert.equal(1, #told);
+		assert.matches("^d false nil .*not enough memory", told[1]);
+		told = {};
+		change "sixth";
+		wait "e";
+		guard.stopped = true;
+		turns();
+		assert.same({ "e false nil mod_s2s_partners is being unloaded" }, told);
+	end);
+
 	it("puts back what was in force when the streams cannot be judged", function ()
 		guard.trust = { "first" };
 		local trust = guard.trust;

@@ -94,6 +94,60 @@ describe("all streams at a time", function ()
 		assert.same({ total = 1; partners = { ["b.test"] = 1 } }, guard.places);
 	end);
 
+	-- What foresee says, and that it is what a commit then does; nothing is changed by having looked.
+	local function foreseen(new, streams)
+		local next_one = { policies = { [HOST] = new }; trust = guard.trust; places = { total = 0; partners = {} } };
+		local function told(list)
+			local rules = {};
+			for i, entry in ipairs(list) do
+				for number, session in ipairs(streams) do
+					if session == entry[1] then rules[i] = ("%d %s: %s"):format(number, entry[3], entry[5]); end
+				end
+			end
+			table.sort(rules);
+			return rules;
+		end
+		local places, views = guard.places, {};
+		for i, session in ipairs(streams) do views[i] = native.stream_view(session); end
+		local expected = told(native.foresee(next_one, streams));
+		assert.equal(places, guard.places);
+		for i, session in ipairs(streams) do assert.same(views[i], native.stream_view(session)); end
+		commit(new);
+		local found, _, settled = native.rejudge(guard, streams);
+		if not settled then
+			guard.places = { total = 0; partners = {} };
+			for _, entry in ipairs(native.recount(guard, streams)) do found[#found + 1] = entry; end
+		end
+		assert.same(told(found), expected);
+		return expected;
+	end
+
+	it("foresees what a commit does, and changes nothing", function ()
+		local streams = { open "a.test", open "b.test", open "a.test" };
+		assert.same({}, foreseen(policy { partner "b.test", partner "a.test" }, streams));
+		streams[4] = { type = "s2sin"; direction = "incoming"; from_host = "a.test"; to_host = HOST; conn = {} };
+		assert.same({ "2 policy-changed: the domain is no longer listed", "4 policy-changed: opened while mod_s2s_partners was not guarding" },
+			foreseen(policy { partner "a.test" }, streams));
+		streams[4] = nil;
+		table.remove(streams, 2); -- refused
+		local rules = foreseen(policy { partner("a.test", { connection_limit = 1 }) }, streams);
+		assert.equal(1, #rules);
+		assert.matches("^[12] policy%-changed: ", rules[1]);
+		guard.places = { total = 0; partners = {} };
+		commit(policy { partner "a.test" });
+		assert.same({ "1 config-invalid: no valid partner configuration is running for this host" }, foreseen(nil, { open "a.test" }));
+	end);
+
+	it("says of a stream that cannot be looked at that it is closed, and leaves it open", function ()
+		local one = open "a.test";
+		-- There are no places: an error of ours, not of the stream.
+		local found = native.foresee({ policies = guard.policies; trust = guard.trust }, { one });
+		assert.equal("internal-error", found[1][3]);
+		assert.equal("established", stage(one));
+		assert.has_error(function () native.foresee(nil, {}); end);
+		assert.has_error(function () native.foresee({}, nil); end);
+	end);
+
 	it("ends what core has named as a route and then left", function ()
 		local stranded = { type = "s2sout_unauthed"; direction = "outgoing"; from_host = HOST; to_host = "a.test" };
 		local connecting = { type = "s2sout_unauthed"; direction = "outgoing"; from_host = HOST; to_host = "b.test" };

@@ -63,10 +63,11 @@ static enum s2sp_status set_choice(struct s2sp_config *config, const struct s2sp
 	return status;
 }
 
+/* Lines of text that a terminal shows as they are. */
 static bool is_clean(struct s2sp_text text) {
 	while (text.length > 0) {
 		size_t length = s2sp_utf8_character(text);
-		if (length == 0 || !s2sp_utf8_printable(text, length))
+		if (length == 0 || (text.bytes[0] != '\n' && !s2sp_utf8_printable(text, length)))
 			return false;
 		text.bytes += length;
 		text.length -= length;
@@ -80,7 +81,7 @@ static enum s2sp_status set_description(struct s2sp_config *config, const struct
 		return status;
 	*taken = is_clean(value->string);
 	if (!*taken)
-		return s2sp_config_refuse(config, "bad-text", value, "must be one line of UTF-8 without control or invisible characters");
+		return s2sp_config_refuse(config, "bad-text", value, "must be UTF-8 without control or invisible characters, other than line feeds between lines");
 	return s2sp_arena_copy(s2sp_config_arena(config), value->string, &config->draft.partner.description);
 }
 

@@ -25,6 +25,7 @@ struct pass {
 	lua_Integer at, count;
 	size_t held; /* streams that have a place */
 	bool settled;
+	bool only_looks; /* no record changes, whatever happens */
 	const struct s2sp_policy *policy;
 	const struct s2sp_lua_crls *crls;
 };
@@ -63,7 +64,7 @@ static void give_up(lua_State *L, const struct pass *pass) {
 	int error = lua_gettop(L);
 	lua_rawgeti(L, PASS_STREAMS, pass->at);
 	struct s2sp_stream *stream = s2sp_lua_stream_get(L, error + 1);
-	if (stream != NULL)
+	if (stream != NULL && !pass->only_looks)
 		s2sp_stream_refuse(stream, S2SP_REASON_INTERNAL_ERROR, rule);
 	add(L, PASS_FOUND, error + 1, "refuse", S2SP_REASON_INTERNAL_ERROR, rule);
 	lua_rawgeti(L, PASS_FOUND, (lua_Integer)lua_rawlen(L, PASS_FOUND));
@@ -102,11 +103,13 @@ static bool is_destroyed(lua_State *L) {
 	return lua_toboolean(L, -1);
 }
 
+static const char opened_unguarded[] = "opened while mod_s2s_partners was not guarding";
+
 static void rejudge_one(lua_State *L, struct pass *pass, struct s2sp_stream *stream) {
 	if (stream == NULL) {
 		if (is_destroyed(L))
 			return;
-		add(L, PASS_FOUND, PASS_SESSION, "refuse", S2SP_REASON_POLICY_CHANGED, "opened while mod_s2s_partners was not guarding");
+		add(L, PASS_FOUND, PASS_SESSION, "refuse", S2SP_REASON_POLICY_CHANGED, opened_unguarded);
 	} else {
 		struct s2sp_decision decision = s2sp_lua_stream_rejudge(L, PASS_SESSION, PASS_RECORD, PASS_GUARD);
 		if (decision.verdict == S2SP_VERDICT_REFUSE)
@@ -233,6 +236,38 @@ static int recount(lua_State *L) {
 	return 1;
 }
 
+static void foresee_one(lua_State *L, struct pass *pass, struct s2sp_stream *stream) {
+	struct s2sp_stream view;
+	struct s2sp_decision decision = { S2SP_VERDICT_REFUSE, S2SP_REASON_POLICY_CHANGED, opened_unguarded };
+	(void)pass;
+	if (stream == NULL && is_destroyed(L))
+		return;
+	if (stream != NULL) {
+		decision = s2sp_lua_stream_foresee(L, PASS_SESSION, PASS_SESSION + 1, PASS_GUARD, &view);
+		if (decision.verdict != S2SP_VERDICT_REFUSE) {
+			decision = s2sp_lua_place_foresee(L, PASS_GUARD, PASS_SESSION + 1, &view);
+			if (decision.verdict == S2SP_VERDICT_REFUSE)
+				decision.reason = S2SP_REASON_POLICY_CHANGED; /* as recount has it */
+		}
+	}
+	if (decision.verdict == S2SP_VERDICT_REFUSE)
+		add(L, PASS_FOUND, PASS_SESSION, "refuse", decision.reason, decision.rule);
+}
+
+/*
+ * foresee(next, streams) -> found: what rejudge and recount would find if `next` were in force: a table with `policies` and `trust` as the
+ * guard's, and `places` = { total = 0, partners = {} }. Nothing changes but those places.
+ */
+static int foresee(lua_State *L) {
+	struct pass pass = { .step = foresee_one, .only_looks = true };
+	luaL_checktype(L, PASS_STREAMS, LUA_TTABLE);
+	lua_settop(L, PASS_STREAMS);
+	put_in_order(L);
+	pass_over(L, &pass);
+	lua_settop(L, PASS_FOUND);
+	return 1;
+}
+
 /* --- now and then --- */
 
 /*
@@ -293,7 +328,7 @@ static int count_held(lua_State *L) {
 
 int s2sp_lua_open_streams(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{ "rejudge", rejudge }, { "take_up_crls", take_up_crls }, { "recount", recount }, { "sweep", sweep }, { "count_held", count_held }, { NULL, NULL },
+		{ "rejudge", rejudge }, { "take_up_crls", take_up_crls }, { "recount", recount }, { "foresee", foresee }, { "sweep", sweep }, { "count_held", count_held }, { NULL, NULL },
 	};
 	luaL_newlib(L, functions);
 	return 1;

@@ -65,6 +65,20 @@ struct s2sp_decision s2sp_lua_place_hold(lua_State *L, int guard, int record) {
 	return decision;
 }
 
+struct s2sp_decision s2sp_lua_place_foresee(lua_State *L, int next, int record, const struct s2sp_stream *view) {
+	struct s2sp_decision decision = { S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream takes no place" };
+	enum s2sp_place place = s2sp_stream_place(view);
+	if (place == S2SP_PLACE_NONE)
+		return decision;
+	struct s2sp_text key = account(view->policy, view->partner, s2sp_lua_stream_remote(L, record));
+	int places = push_places(L, next);
+	decision = s2sp_decide_place(view->policy, view->partner, counts_of(L, places, key));
+	if (decision.verdict == S2SP_VERDICT_ALLOW && place == S2SP_PLACE_TAKES)
+		change_counts(L, places, key, 1);
+	lua_settop(L, places - 1);
+	return decision;
+}
+
 struct s2sp_decision s2sp_lua_place_for_stanza(lua_State *L, int guard, int record) {
 	struct s2sp_stream *stream = lua_touserdata(L, record);
 	struct s2sp_decision decision = { S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream does more than to verify keys" };

@@ -15,6 +15,12 @@ struct s2sp_decision s2sp_lua_place_ask(lua_State *L, int guard, const struct s2
                                         const struct s2sp_partner *partner, struct s2sp_text remote);
 
 /*
+ * Whether there would be a place in next.places for a record as s2sp_lua_stream_foresee has given it in `view`; if so it is taken there. The
+ * record itself, at `record`, stays as it is.
+ */
+struct s2sp_decision s2sp_lua_place_foresee(lua_State *L, int next, int record, const struct s2sp_stream *view);
+
+/*
  * A stanza for a stream that may have been opened to have a dialback key verified: from now on it is a stream like any other, if
  * there is room for it. Otherwise it goes on verifying, and the stanza is to be refused. May throw.
  */

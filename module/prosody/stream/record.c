@@ -134,9 +134,9 @@ static struct s2sp_trust_store *push_store(lua_State *L, int guard, struct s2sp_
 	return s2sp_lua_test_trust_store(L, -1);
 }
 
-/* The verdict of `host` on what the peer presented; the stream's own host's report stays with the record for the operator. */
-static enum s2sp_certificate_verdict judge_for(lua_State *L, int session, int record, int guard, struct s2sp_text host,
-                                               const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+/* The verdict of `host` on what the peer presented. The report for the operator is on top, or nil. */
+static enum s2sp_certificate_verdict push_report(lua_State *L, int session, int record, int guard, struct s2sp_text host,
+                                                 const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	int top = lua_gettop(L);
 	enum s2sp_certificate_verdict verdict = S2SP_CERTIFICATE_UNKNOWN;
 	struct s2sp_lua_peer peer = {
@@ -149,12 +149,23 @@ static enum s2sp_certificate_verdict judge_for(lua_State *L, int session, int re
 	struct s2sp_trust_store *store = push_store(L, guard, host, partner);
 	bool complete = s2sp_lua_push_crls(L, guard, host, policy, partner, &peer.crls);
 	s2sp_lua_push_peer_chain(L, session, true);
-	if (store != NULL && complete && lua_istable(L, -1)) {
+	if (store != NULL && complete && lua_istable(L, -1))
 		verdict = s2sp_lua_judge_peer_known(L, top + 1, top + 3, &peer);
-		if (s2sp_text_equal(host, s2sp_lua_stream_local(L, record)))
-			lua_setiuservalue(L, record, S2SP_RECORD_REPORT);
-	}
-	lua_settop(L, top);
+	else
+		lua_pushnil(L);
+	lua_replace(L, top + 1);
+	lua_settop(L, top + 1);
+	return verdict;
+}
+
+/* The same; the report of the stream's own host stays with the record. */
+static enum s2sp_certificate_verdict judge_for(lua_State *L, int session, int record, int guard, struct s2sp_text host,
+                                               const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+	enum s2sp_certificate_verdict verdict = push_report(L, session, record, guard, host, policy, partner);
+	if (!lua_isnil(L, -1) && s2sp_text_equal(host, s2sp_lua_stream_local(L, record)))
+		lua_setiuservalue(L, record, S2SP_RECORD_REPORT);
+	else
+		lua_pop(L, 1);
 	return verdict;
 }
 
@@ -271,18 +282,24 @@ static enum s2sp_certificate_verdict verdict_of(lua_State *L, int session, int r
 	return verdict;
 }
 
-struct s2sp_decision s2sp_lua_stream_stanza(lua_State *L, int session, int record, int guard, struct s2sp_text host) {
-	struct s2sp_stream *stream = lua_touserdata(L, record);
-	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
+/* The policy that `host` has in guard.policies, which keeps it; NULL when there is none. */
+static const struct s2sp_policy *policy_of(lua_State *L, int guard, struct s2sp_text host) {
 	int top = lua_gettop(L);
-	s2sp_lua_field(L, guard, "policies");
 	const struct s2sp_policy *policy = NULL;
+	s2sp_lua_field(L, guard, "policies");
 	if (lua_istable(L, -1) && host.length > 0) {
 		lua_pushlstring(L, host.bytes, host.length);
 		lua_rawget(L, -2);
-		policy = s2sp_lua_test_policy(L, -1); /* the guard keeps it */
+		policy = s2sp_lua_test_policy(L, -1);
 	}
 	lua_settop(L, top);
+	return policy;
+}
+
+struct s2sp_decision s2sp_lua_stream_stanza(lua_State *L, int session, int record, int guard, struct s2sp_text host) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
+	const struct s2sp_policy *policy = policy_of(L, guard, host);
 	if (s2sp_text_equal(host, s2sp_lua_stream_local(L, record)))
 		return s2sp_stream_stanza(stream, policy, remote);
 	const struct s2sp_partner *partner =
@@ -317,11 +334,38 @@ bool s2sp_lua_stream_new_crls(lua_State *L, int record, const struct s2sp_lua_cr
 	return mentioned;
 }
 
+/* Whether another policy may make another verdict of the certificate. `demanded`: the policy before had anchors or pins. */
+static bool needs_judgement(lua_State *L, int record, int guard, bool demanded, const struct s2sp_policy *policy,
+                            const struct s2sp_partner *partner) {
+	const struct s2sp_stream *stream = lua_touserdata(L, record);
+	return partner != NULL && stream->tls &&
+	       (demanded || demands_certificate(partner) || s2sp_policy_revocation(policy, partner) == S2SP_REVOCATION_REQUIRED ||
+	        is_mentioned(L, record, guard, s2sp_lua_stream_local(L, record), policy, partner));
+}
+
+static const struct s2sp_decision no_host_yet = { S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its host yet" };
+
+struct s2sp_decision s2sp_lua_stream_foresee(lua_State *L, int session, int record, int next, struct s2sp_stream *view) {
+	const struct s2sp_stream *stream = lua_touserdata(L, record);
+	struct s2sp_text local = s2sp_lua_stream_local(L, record), remote = s2sp_lua_stream_remote(L, record);
+	*view = *stream;
+	if (local.length == 0)
+		return no_host_yet;
+	bool demanded = stream->partner != NULL && demands_certificate(stream->partner);
+	const struct s2sp_policy *policy = policy_of(L, next, local);
+	const struct s2sp_partner *partner = policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(policy, remote, NULL);
+	if (needs_judgement(L, record, next, demanded, policy, partner)) {
+		s2sp_stream_observe(view, true, push_report(L, session, record, next, local, policy, partner));
+		lua_pop(L, 1);
+	}
+	return s2sp_stream_rejudge(view, policy, remote);
+}
+
 struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard) {
 	struct s2sp_stream *stream = lua_touserdata(L, record);
 	struct s2sp_text local = s2sp_lua_stream_local(L, record);
 	if (local.length == 0)
-		return (struct s2sp_decision){ S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its host yet" };
+		return no_host_yet;
 	bool demanded = stream->partner != NULL && demands_certificate(stream->partner);
 	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
 	/* The old policy may be gone with this; nothing of it is looked at below. */
@@ -331,10 +375,7 @@ struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int reco
 	lua_setiuservalue(L, record, S2SP_RECORD_VERDICTS);
 	const struct s2sp_partner *partner =
 		stream->policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(stream->policy, remote, NULL);
-	if (partner != NULL && stream->tls &&
-	    (demanded || demands_certificate(partner) ||
-	     s2sp_policy_revocation(stream->policy, partner) == S2SP_REVOCATION_REQUIRED ||
-	     is_mentioned(L, record, guard, local, stream->policy, partner)))
+	if (needs_judgement(L, record, guard, demanded, stream->policy, partner))
 		s2sp_stream_observe(stream, true, judge(L, session, record, guard, partner));
 	return s2sp_stream_rejudge(stream, stream->policy, remote);
 }

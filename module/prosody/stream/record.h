@@ -62,6 +62,12 @@ bool s2sp_lua_stream_new_crls(lua_State *L, int record, const struct s2sp_lua_cr
 /* Moves the record to the policy its local host has now and judges it again (s2sp_stream_rejudge). */
 struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard);
 
+/*
+ * What rejudge would say if `next` (a table with `policies` and `trust`, as the guard's) were in force. `view` becomes the record as it would
+ * then be; it is good as long as `next` is. The record and the session stay as they are.
+ */
+struct s2sp_decision s2sp_lua_stream_foresee(lua_State *L, int session, int record, int next, struct s2sp_stream *view);
+
 /* Pushes a function table: view(session). Registers the metatable. */
 int s2sp_lua_open_stream(lua_State *L);
 

@@ -21,7 +21,7 @@ def lua(value):
     if isinstance(value, (list, tuple)):
         return "{ " + ", ".join(map(lua, value)) + " }"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
     return str(value)
 
 

@@ -15,11 +15,11 @@ TIMEOUT = 90
 FABRIKAM = "fabrikam.test"
 BOB = f"bob@{FABRIKAM}"
 PARTNERS = configuration(
-    partner(FABRIKAM, "corp.fabrikam.test", "*.it.fabrikam.test", description="contract 2231"),
+    partner(FABRIKAM, "corp.fabrikam.test", "*.it.fabrikam.test", description="contract 2231\nask for Böb"),
     any_method("any.test", partner_type="public_verified"),
     tls_dialback("wingtip.test", partner_type="public_unverified"),
     partner("nowhere.test"), partner("closed.test"), partner("plain.test"), partner("wrong.test"), partner("sasl.test"),
-    partner("silent.test"), partner("bye.test"), partner("proxied.test", proxy="127.0.77.1:5299"),
+    partner("silent.test"), partner("bye.test"), partner("last.test"), partner("proxied.test", proxy="127.0.77.1:5299"),
     s2s_partners_limits={"establishment_timeout": 6})
 
 
@@ -74,6 +74,86 @@ def scenario_show_counts_refusals(lab):
         probe.read_close("not-authorized")
     output = lab.edge.shell('partners:show("wingtip.test")')
     assert re.search(r"contoso\.test +in +refuse +tls-required +1", output), output
+
+
+def found(lab, word):
+    """The partners that list shows for a word."""
+    output = lab.edge.shell(f"partners:list({word})")
+    return re.findall(r"^(?:\| )?(\S+\.test) +(?:federated|public_\w+) ", output, re.MULTILINE), words(output)
+
+
+def scenario_list_searches(lab):
+    for word, partners in (('"2231"', [FABRIKAM]), ('"BöB"', [FABRIKAM]), ('"BÖB"', []), ('"ask for B"', [FABRIKAM]), ('"CORP."', [FABRIKAM]),
+                           ('"it.fabrikam"', [FABRIKAM]), ('"public_verified"', ["any.test"]), ('"wingtip"', ["wingtip.test"]), ('"."', None),
+                           ('"%"', []), ('"[a"', [])):
+        listed, output = found(lab, word)
+        assert (len(listed) == 12 if partners is None else listed == partners), f"{word}: {output}"
+        assert (f"{len(listed)} partner" in output) if listed else "not a host of this server, and no partner has it" in output, output
+    listed, output = found(lab, '"2231"')
+    assert "contract 2231 ask for Böb also corp.fabrikam.test" in output, output
+    for word in ('""', '"  "', "1", "{}", "true", f'"{"x" * 300}"'):
+        output = lab.edge.shell(f"partners:list({word})")
+        assert re.search(r"Error: .*(must be a host of this server or a word|are enough for any domain)", words(output)) and len(output) < 400, output
+
+
+def scenario_show_last_streams(lab):
+    """Established and refused, each direction: when, where from, why, what was offered."""
+    mark = lab.edge.mark()
+    with Probe(lab.edge.address, from_="last.test", to=HOST, leaf=lab.certificates.leaf("last.test")) as probe:
+        probe.authenticate()
+        established(lab.edge, "from", "last.test", mark)
+    with Probe(lab.edge.address, from_="last.test", to=HOST, leaf=lab.certificates.leaf("other.test")) as probe:
+        probe.features()
+        probe.starttls()
+        probe.open()
+        probe.read_close("not-authorized", "certificate-identity-mismatch")
+    output = words(lab.edge.shell('partners:show("last.test")'))
+    when = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+    assert re.search(rf"in established {when}, 127\.0\.0\.1, host contoso\.test, last\.test: SASL; TLSv1\.\d, certificate valid", output), output
+    assert re.search(rf"in refused {when}, 127\.0\.0\.1, host contoso\.test, last\.test: certificate-identity-mismatch: .*; TLSv1\.\d, certificate "
+                     "identity-mismatch", output), output
+    assert "out established none" in output and "out refused none" in output, output
+    Remote(lab, ["last.test"], leaf=lab.certificates.leaf("last.test"), external="failure")
+    lab.edge.shell(f'partners:test("{HOST}", "last.test")')
+    output = words(lab.edge.shell('partners:show("last.test")'))
+    assert re.search(rf"out refused {when}, \S+, host contoso\.test, last\.test: sasl-required: .*it offered STARTTLS.*; over TLS SASL EXTERNAL", output), output
+    listed, _ = found(lab, '"sasl-required"')
+    assert "last.test" in listed, listed
+    lab.edge.shell(f'partners:test("{HOST}", "{FABRIKAM}")')
+    output = words(lab.edge.shell(f'partners:show("{FABRIKAM}")'))
+    assert re.search(rf"out established {when}, .*{FABRIKAM}: SASL; TLSv1.3, certificate valid; it offered STARTTLS.*; over TLS SASL EXTERNAL", output), output
+    lab.edge.shell('module:reload("s2s_partners")')
+    assert "sasl-required" in lab.edge.shell('partners:show("last.test")')
+
+
+def scenario_last_streams_are_bounded(lab):
+    """Who is not listed leaves nothing, however often."""
+    for number in range(20):
+        with Probe(lab.edge.address, from_=f"{'s' * 60}{number}.evil.test", to=HOST) as probe:
+            probe.open()
+            probe.read_close("policy-violation", "unlisted-domain")
+    kept = lab.edge.shell("> (function () local n = 0; for name in pairs(prosody.s2s_partners_latch.recent) do n = n + 1; "
+                          "if name:find('evil') or name == 'unlisted' then return 'bad' end end return n end)()")
+    assert re.search(r"Result: \d+\b", kept) and int(re.search(r"\d+", kept)[0]) <= 12, kept
+
+
+def scenario_sheet(lab):
+    output = words(lab.edge.shell(f'partners:sheet("{FABRIKAM}")'))
+    pin = lab.certificates.leaf(HOST).pin
+    for told in ("Federation of contoso.test with fabrikam.test", "SRV _xmpp-server._tcp.contoso.test leads to contoso.test port 5269", f"pin {pin}",
+                 "issued by CN=", "our server listens on port 5269", "fabrikam.test, corp.fabrikam.test, *.it.fabrikam.test", "TLS required",
+                 "authentication SASL EXTERNAL over TLS: your server presents a certificate that names fabrikam.test", "at most 200 at a time"):
+        assert told in output, f"{told}: {output}"
+    assert str(lab.directory) not in output and "wingtip" not in output and "2231" not in output, output
+    output = words(lab.edge.shell('partners:sheet("x.it.fabrikam.test")'))
+    assert "a certificate that names x.it.fabrikam.test" in output, output
+    output = words(lab.edge.shell('partners:sheet("wingtip.test")'))
+    assert "authentication dialback (XEP-0220) over TLS" in output and "SASL" not in output, output
+    assert "we connect to 127.0.77.1:5299, not to" in words(lab.edge.shell('partners:sheet("proxied.test")'))
+    for arguments, told in (('"evil.test"', "is not a partner"), ("", "give the partner's domain"), ("1", "give the partner's domain"),
+                            ('"a..b"', "give the partner's domain"), (f'"{FABRIKAM}", "nobody.test"', "is not a host of this server")):
+        output = words(lab.edge.shell(f"partners:sheet({arguments})"))
+        assert told in output and "Error: " in output and "Federation of" not in output, output
 
 
 def scenario_explain_streams(lab):
@@ -275,7 +355,7 @@ def scenario_streams(lab):
 def scenario_help(lab):
     for command in ("partners:help()", "help partners"):
         output = lab.edge.shell(command)
-        for name in ("list", "show", "explain", "check", "test", "streams"):
+        for name in ("list", "show", "explain", "check", "commit", "test", "streams", "sheet"):
             assert f"partners:{name}(" in output or f"partners {name} " in output, output
     assert "partners" in lab.edge.shell("help")
 
@@ -321,9 +401,40 @@ def scenario_adhoc(lab):
         assert lines[-1] == "verdict: refuse unlisted-domain", lines
 
 
+def submit(client, name, fields):
+    session = run_adhoc(client, name).find("command").get("sessionid")
+    fields = "".join(f"<field var='{key}'><value>{value}</value></field>" for key, value in fields.items())
+    return run_adhoc(client, name, f"<x xmlns='{FORM}' type='submit'>{fields}</x>", session)
+
+
+def scenario_adhoc_shows_and_tests(lab):
+    with Client(ALICE, lab.edge.address) as alice:
+        text = words("\n".join(text_of(submit(alice, "show", {"domain": FABRIKAM}))))
+        assert "tls required s2s_partners[1]" in text and "Last streams" in text, text
+        text = words("\n".join(text_of(submit(alice, "test", {"local": HOST, "remote": FABRIKAM}))))
+        assert re.search(r"round trip [\d.]+ m?s pong from fabrikam\.test .*contoso\.test -> fabrikam\.test works; ", text), text
+        text = words("\n".join(text_of(submit(alice, "test", {"local": HOST, "remote": "nowhere.test"}))))
+        assert "Error: contoso.test -> nowhere.test failed at DNS" in text and "Likely mend" in text, text
+        text = words("\n".join(text_of(run_adhoc(alice, "check"))))
+        assert "SRV contoso.test:5269, which leads here" in text and "0 errors" in text, text
+        mark = lab.edge.mark()
+        with Probe(lab.edge.address, from_="any.test", to=HOST, leaf=lab.certificates.leaf("any.test")) as probe:
+            probe.authenticate()
+            established(lab.edge, "from", "any.test", mark)
+            text = words("\n".join(text_of(run_adhoc(alice, "streams"))))
+            assert "in any.test contoso.test SASL" in text, text
+        for name, fields, told in (("show", {"domain": "evil.test"}, "is not a partner"), ("show", {}, "The field domain is needed"),
+                                   ("show", {"domain": "a..b"}, "give the partner"), ("test", {"local": HOST}, "The field remote is needed"),
+                                   ("test", {"local": "nobody.test", "remote": FABRIKAM}, "not a host"), ("explain", {"from": BOB}, "The field to is needed")):
+            answer = str(submit(alice, name, fields))
+            assert told in answer and "note" in answer, answer
+        # The server goes on, and so does this session.
+        assert any(line.startswith(FABRIKAM) for line in text_of(run_adhoc(alice, "list")))
+
+
 def scenario_adhoc_is_for_administrators(lab):
     with Client(f"carol@{HOST}", lab.edge.address) as carol:
-        for name in ("list", "explain"):
+        for name in ("list", "explain", "show", "check", "test", "streams"):
             answer = run_adhoc(carol, name)
             assert answer.get("type") == "error" and answer.condition == "forbidden", answer
         items = carol.iq(HOST, f"<query xmlns='http://jabber.org/protocol/disco#items' node='{COMMANDS}'/>")

@@ -20,22 +20,26 @@ PARTNERS = configuration(
     partner(FABRIKAM, "corp.fabrikam.test", description="Fabrikam, contract 2231"),
     any_method("any.test", partner_type="public_verified"), tls_dialback("wingtip.test", partner_type="public_unverified"),
     tcp_dialback("plain.test"), partner("nowhere.test"))
+CHANGED = configuration(
+    partner(FABRIKAM, "corp.fabrikam.test", description="Fabrikam, contract 2231"),
+    tls_dialback("any.test", partner_type="public_verified"), tls_dialback("wingtip.test", partner_type="public_unverified"),
+    tcp_dialback("plain.test"), partner("litware.test"))
 
 SHELL = [
-    "help partners", "partners:list()", f'partners:list("{HOST}")', f'partners:show("{FABRIKAM}")', 'partners:show("evil.test")',
+    "help partners", "partners:list()", f'partners:list("{HOST}")', 'partners:list("2231")', f'partners:show("{FABRIKAM}")', 'partners:show("evil.test")',
     f'partners:explain("{BOB}", "{ALICE}")', f'partners:explain("{ALICE}", "dave@wingtip.test", "message")',
     f'partners:explain("{ALICE}", "erin@any.test", "presence")', 'partners:explain("eve@evil.test", "alice@contoso.test", "stream")',
     f'partners:test("{HOST}", "{FABRIKAM}")', f'partners:test("{HOST}", "nowhere.test")', f'partners:test("{HOST}", "evil.test")',
-    "partners:streams()", "partners:check()", "partners:suggest()",
+    f'partners:sheet("{FABRIKAM}")', "partners:streams()", "partners:check()", "partners:commit()", "partners:suggest()",
 ]
 COMMAND_LINE = [["shell", "partners", "list", HOST], ["shell", "partners", "explain", BOB, ALICE, "stream"]]
 OFFLINE = [
-    ["check"], ["check", "--strict"], ["list"], ["matrix"], ["explain", BOB, ALICE], ["explain", "dave@wingtip.test", ALICE],
+    ["check"], ["check", "--strict"], ["check", "--resolver", "127.0.53.53@5353"], ["list"], ["matrix"], ["explain", BOB, ALICE], ["explain", "dave@wingtip.test", ALICE],
     ["explain", "dave@wingtip.test", ALICE, "--listed"], ["import", FIXTURES / "import" / "partners.xml"],
     ["import", FIXTURES / "import" / "impossible.json"],
     ["import", *(FIXTURES / "import" / name for name in ("gateway.xml", "policies.json", "users.json"))],
     ["import", FIXTURES / "import" / "ejabberd.yml"], ["suggest"], ["probe", FABRIKAM], ["probe", "nowhere.test"],
-    ["add", "new.test", "--type", "federated"], ["pin", FIXTURES / "import" / "users.json"],
+    ["add", "new.test", "--type", "federated"], ["commit", "--yes"], ["pin", FIXTURES / "import" / "users.json"],
     ["import", "/does/not/exist"], ["help"],
 ]
 
@@ -59,6 +63,9 @@ def scenario_every_command(lab):
         bob.wait_message("hello")
         alice.wait_error(alice.send_message("eve@evil.test"))
         for command in SHELL:
+            if command == "partners:commit()":
+                lab.edge.partners = CHANGED
+                lab.edge.write_config()
             output = lab.edge.shell(command, timeout=60)
             parts.append(f"prosody> {command}\n{output}")
             assert re.search(r"^(OK|Result|Error): ", output, re.MULTILINE) or command.startswith("help"), output
