@@ -41,9 +41,9 @@ local function new_commit(native, options, trust)
 		local run = options.begin();
 		local tables, by_key, policies, crls = {}, {}, {}, {};
 		local issues, failed, seen = {}, false, {};
-		local function add_issues(new, host)
+		local function add_issues(new, host, different)
 			for _, issue in ipairs(new or {}) do
-				if host and speaks_for_itself(host) then
+				if host and (different or speaks_for_itself(host)) then
 					issue.host = host;
 					issue.message = ("VirtualHost or Component %q: %s"):format(host, issue.message);
 				end
@@ -71,7 +71,7 @@ local function new_commit(native, options, trust)
 				-- Over an empty table where there is none: the other options are to be told about as well.
 				spec.policy.table = compiled or native.compile_table({});
 				local policy, new = native.compile_policy(spec.policy);
-				add_issues(new, host);
+				add_issues(new, host, spec.modules);
 				by_key[spec.policy_key] = compiled and policy or false;
 			end
 			policies[host] = by_key[spec.policy_key] or nil;

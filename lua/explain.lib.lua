@@ -310,7 +310,7 @@ local function new_explain(context)
 				say(("It is %s: %s."):format(question.partner.partner_type, type_words[question.partner.partner_type]));
 				say("Negotiation: "..(question.partner.match == "default" and layout.negotiation(question.partner) or row_words(question.partner)));
 				if #question.partner.methods < #question.partner.row_methods then
-					say(("Prosody's own options (s2s_require_encryption, s2s_secure_auth, s2s_secure_domains) leave of these: %s.")
+					say(("Prosody's own options (s2s_require_encryption, s2s_secure_auth, s2s_secure_domains) and modules (modules_enabled) leave of these: %s.")
 						:format(layout.methods(question.partner.methods)));
 				end
 				say(demand_words(question));

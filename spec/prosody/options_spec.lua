@@ -69,6 +69,29 @@ describe("options", function ()
 		assert.is_true(options.collect("plain").policy.options.require_encryption);
 	end);
 
+	it("of core say which modules a host lacks", function ()
+		local global = { modules_enabled = { "tls", "saslauth", "s2s_partners" }; modules_disabled = { "tls" } };
+		local config = { ["*"] = global; plain = host({}, global); more = host({ modules_enabled = { "tls", "dialback" } }, global);
+			fewer = host({ modules_enabled = { "tls", "dialback" }; modules_disabled = { "tls", "saslauth" } }, global) };
+		local options = stub.options(config, "/nowhere");
+		local run = options.begin();
+		local function missing(name)
+			local collected = options.collect(name, run);
+			local found = collected.policy.options;
+			return { found.without_tls or false, found.without_saslauth or false, found.without_dialback or false, collected.modules };
+		end
+		assert.same({ true, false, true, false }, missing("plain"));
+		assert.same({ false, false, false, true }, missing("more"));
+		assert.same({ true, true, false, true }, missing("fewer"));
+		assert.not_equal(options.collect("plain", run).policy_key, options.collect("more", run).policy_key);
+		-- Where nobody says what is loaded, nothing is missing but what is taken out.
+		config = { ["*"] = {}; plain = {}; fewer = { modules_disabled = { "dialback" } } };
+		options = stub.options(config, "/nowhere");
+		run = options.begin();
+		assert.same({ false, false, false, false }, missing("plain"));
+		assert.same({ false, false, true, true }, missing("fewer"));
+	end);
+
 	it("that are nearly ours are errors", function ()
 		local config = { ["*"] = { s2s_partner = {}; s2s_partners_file = "x"; s2s_timeout = 5 }; a = { s2s_partners_limit = {} } };
 		local collected = stub.options(config, "/nowhere").collect("a");
