@@ -256,7 +256,7 @@ local function new_explain(context)
 		elseif partner.partner_type ~= "public_unverified" then
 			words = words..", or make it partner_type = \"public_unverified\": then only contacts in the user's roster get through";
 		end
-		return words..", or deny the local user with s2s_partners_external_access.";
+		return words..", or deny the local user with s2s_partners_external_access, or external_access of the entry.";
 	end
 
 	local function verdict_line(verdict)

@@ -4,7 +4,7 @@
 local lfs = require "lfs";
 
 local configmanager = require "core.configmanager";
-local nodeprep = require "util.encodings".stringprep.nodeprep;
+local new_users = module:require "users".new;
 
 local known_options = {
 	s2s_partners = true; s2s_partners_files = true; s2s_partners_default = true;
@@ -252,32 +252,6 @@ local function find_unknown_options(issues, section)
 	end
 end
 
--- User names are compared as core prepares them (RFC 6122); ASCII is folded by the validator itself.
-local function prepare_access(issues, access)
-	local users = type(access) == "table" and rawget(access, "users");
-	if type(users) ~= "table" then return access; end
-	local prepared, changed = {}, false;
-	for name, value in next, users do
-		local new_name = name;
-		if type(name) == "string" and name:find("[\128-\255]") then
-			new_name = nodeprep(name) or name;
-			changed = true;
-		end
-		if prepared[new_name] ~= nil then
-			add_issue(issues, "error", "duplicate-user", ("s2s_partners_external_access.users[%s]"):format(quote(tostring(new_name))), "",
-				"this user is named twice, in different spellings; remove one of the two");
-		end
-		prepared[new_name] = value;
-	end
-	if not changed then return access; end
-	local copy = {};
-	for key, value in next, access do
-		copy[key] = value;
-	end
-	copy.users = prepared;
-	return copy;
-end
-
 -- A list of domains as core reads it: one string is a list of one.
 local function read_domains(context, name)
 	local value = context:get_option(name);
@@ -376,9 +350,10 @@ end
 
 --- For others
 
--- A run is one look at the whole configuration; what the hosts have in common is looked at once.
+-- A run is one look at the whole configuration; what the hosts have in common is looked at once. user_files: the files of user names that
+-- were read, with their stamps.
 local function begin()
-	return { ids = {}; next_id = 0; local_domains = local_domains() };
+	return { ids = {}; next_id = 0; local_domains = local_domains(); user_files = {} };
 end
 
 --[[
@@ -401,6 +376,7 @@ local function collect(host, run)
 	local access = context:get_option("s2s_partners_external_access");
 	local options = core_options(global, context);
 	local issues = {};
+	run.users = run.users or new_users(prosody.paths.config or ".", join, add_issue, quote, run.user_files);
 	if host ~= "*" then
 		find_unknown_options(issues, host);
 		if options.out_of_reach then
@@ -422,6 +398,9 @@ local function collect(host, run)
 			table.insert(spec.lists, { place = "s2s_partners"; list = partners });
 		end
 		read_files(spec.issues, spec.lists, prosody.paths.config or ".", files);
+		for _, item in ipairs(spec.lists) do
+			item.list = run.users.prepare_entries(spec.issues, item.list, item.place);
+		end
 		return spec;
 	end
 
@@ -431,7 +410,7 @@ local function collect(host, run)
 		crls = crls;
 		modules = differs_in_modules(global, options);
 		policy = {
-			default = default; limits = limits; external_access = prepare_access(issues, access);
+			default = default; limits = limits; external_access = run.users.prepare(issues, access, "s2s_partners_external_access");
 			options = options; issues = issues;
 		};
 	};

@@ -372,19 +372,77 @@ static void test_external_access(void **state) {
 	add_user(config, "Alice", "allow");
 	add_user(config, "bob", "deny");
 	struct s2sp_policy *policy = seal(config, table, NULL);
-	assert_true(s2sp_policy_external_access(policy, TEXT("alice")));
-	assert_false(s2sp_policy_external_access(policy, TEXT("bob")));
-	assert_false(s2sp_policy_external_access(policy, TEXT("carol")));
-	assert_false(s2sp_policy_external_access(policy, TEXT("")));
+	assert_true(s2sp_policy_external_access(policy, NULL, TEXT("alice")));
+	assert_false(s2sp_policy_external_access(policy, NULL, TEXT("bob")));
+	assert_false(s2sp_policy_external_access(policy, NULL, TEXT("carol")));
+	assert_false(s2sp_policy_external_access(policy, NULL, TEXT("")));
 	s2sp_policy_free(policy);
 	s2sp_config_free(config);
 
 	config = new_config();
 	policy = seal(config, table, NULL);
-	assert_true(s2sp_policy_external_access(policy, TEXT("anybody")));
+	assert_true(s2sp_policy_external_access(policy, NULL, TEXT("anybody")));
 	s2sp_policy_free(policy);
 	s2sp_config_free(config);
 	s2sp_partner_table_free(table);
+}
+
+/* What an entry says of users narrows what the host says, and holds for that partner alone, the policy for unlisted domains included. */
+static void test_a_partner_narrows_the_access_of_users(void **state) {
+	struct s2sp_value keys = table_value();
+	(void)state;
+	struct s2sp_config *config = begin_table();
+	partner(config, 1, "sales.example");
+	set(config, "external_access", table_value());
+	assert_int_equal(s2sp_config_follows(config), S2SP_CONTENTS_KEYS);
+	set_word(config, "default", "deny");
+	set(config, "users", table_value());
+	assert_int_equal(s2sp_config_follows(config), S2SP_CONTENTS_MAP);
+	add_user(config, "Alice", "allow");
+	add_user(config, "intern", "allow");
+	s2sp_config_end(config);
+	s2sp_config_end(config);
+	add_domain(config, "*.sales.example");
+	s2sp_config_end(config);
+	partner(config, 2, "all.example");
+	s2sp_config_end(config);
+	struct s2sp_partner_table *table = seal_table(config);
+
+	config = new_config();
+	s2sp_config_begin_default(config, &keys);
+	set_word(config, "partner_type", "public_unverified");
+	set(config, "external_access", table_value());
+	set(config, "users", table_value());
+	add_user(config, "bob", "deny");
+	s2sp_config_end(config);
+	s2sp_config_end(config);
+	set_word(config, "sasl", "optional");
+	s2sp_config_begin_external_access(config, &keys);
+	set(config, "users", table_value());
+	add_user(config, "intern", "deny");
+	struct s2sp_policy *policy = seal(config, table, NULL);
+	assert_non_null(policy);
+	static const struct {
+		const char *domain, *user;
+		bool may;
+	} cases[] = {
+		{ "sales.example", "alice", true },   { "eu.sales.example", "alice", true }, { "sales.example", "bob", false },
+		{ "sales.example", "intern", false }, { "all.example", "bob", true },        { "all.example", "intern", false },
+		{ "other.example", "bob", false },    { "other.example", "alice", true },    { "other.example", "intern", false },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct s2sp_partner *found = s2sp_policy_find(policy, TEXT(cases[i].domain), NULL);
+		assert_int_equal(s2sp_policy_external_access(policy, found, TEXT(cases[i].user)), cases[i].may);
+	}
+	const struct s2sp_partner *sales = s2sp_policy_find(policy, TEXT("sales.example"), NULL);
+	assert_false(s2sp_partner_access_default(sales));
+	assert_int_equal(s2sp_partner_access_users(sales), 2);
+	assert_true(s2sp_partner_access_default(s2sp_policy_find(policy, TEXT("all.example"), NULL)));
+	assert_int_equal(s2sp_partner_access_users(s2sp_policy_find(policy, TEXT("all.example"), NULL)), 0);
+	s2sp_policy_free(policy);
+	s2sp_config_free(config);
+	s2sp_partner_table_free(table);
+	assert_int_equal(counting.blocks, 0);
 }
 
 /* One global option, 10 000 partners: errors up to a cap, one warning for all. */
@@ -463,6 +521,7 @@ int main(void) {
 		cmocka_unit_test(test_unlisted_domains),
 		cmocka_unit_test(test_a_partner_of_another_policy_gets_nothing),
 		cmocka_unit_test(test_external_access),
+		cmocka_unit_test(test_a_partner_narrows_the_access_of_users),
 		cmocka_unit_test(test_conflicts_are_summed_up),
 		cmocka_unit_test(test_trust_without_tls_is_a_warning),
 	};

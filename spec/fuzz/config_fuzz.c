@@ -140,7 +140,7 @@ static void check_policy(const struct s2sp_policy *policy, struct s2sp_text name
 		check_partner(NULL, s2sp_policy_default(policy));
 	const struct s2sp_limits *limits = s2sp_policy_limits(policy);
 	CHECK(limits->connections > 0 && limits->partner_connections > 0 && limits->establishment_timeout > 0);
-	s2sp_policy_external_access(policy, name);
+	s2sp_policy_external_access(policy, NULL, name);
 }
 
 /* The policy over `table`, by the same config or by one of its own. */

@@ -341,6 +341,19 @@ describe("a policy", function ()
 		assert.is_false(policy:external_access("bob"));
 	end);
 
+	it("has the external access of a partner", function ()
+		local policy = compile({ { domain = "a.example"; partner_type = "federated"; external_access = { default = "deny"; users = { bob = "allow" } } };
+			{ domain = "b.example"; partner_type = "federated" } }, { external_access = { users = { carol = "deny" } } });
+		assert.is_true(policy:external_access("bob", "a.example"));
+		assert.is_false(policy:external_access("dave", "a.example"));
+		assert.is_true(policy:external_access("dave", "b.example"));
+		assert.is_false(policy:external_access("carol", "b.example"));
+		assert.is_true(policy:external_access("dave"));
+		assert.same({ default = "deny"; users = 1 }, policy:find("a.example").external_access);
+		assert.is_true(policy:find("a.example").given.external_access);
+		assert.is_nil(policy:find("b.example").external_access);
+	end);
+
 	it("says what the host's options leave", function ()
 		local policy, issues = compile({ { domain = "a.example"; partner_type = "federated"; tls = "optional"; sasl = "optional"; dialback = true } },
 			{ options = {} });

@@ -2,7 +2,7 @@
 #include "config_build.h"
 
 struct s2sp_arena *s2sp_config_arena(struct s2sp_config *config) {
-	return config->section == S2SP_SECTION_DEFAULT ? &config->policy->arena : &config->table->arena;
+	return config->section == S2SP_SECTION_DEFAULT || config->section == S2SP_SECTION_ACCESS ? &config->policy->arena : &config->table->arena;
 }
 
 void s2sp_config_draft_begin(struct s2sp_config *config) {
@@ -159,7 +159,7 @@ static enum s2sp_status check_type(struct s2sp_config *config) {
 				});
 }
 
-static uint8_t given_bits(const struct s2sp_draft *draft) {
+static uint16_t given_bits(const struct s2sp_draft *draft) {
 	static const struct {
 		enum s2sp_partner_key key;
 		enum s2sp_partner_setting setting;
@@ -172,15 +172,16 @@ static uint8_t given_bits(const struct s2sp_draft *draft) {
 		{ S2SP_PARTNER_KEY_PRESENCE_AUTHORIZATION, S2SP_GIVEN_PRESENCE_AUTHORIZATION },
 		{ S2SP_PARTNER_KEY_GROUP_CHAT, S2SP_GIVEN_GROUP_CHAT },
 		{ S2SP_PARTNER_KEY_REVOCATION, S2SP_GIVEN_REVOCATION },
+		{ S2SP_PARTNER_KEY_EXTERNAL_ACCESS, S2SP_GIVEN_EXTERNAL_ACCESS },
 	};
 	unsigned bits = 0;
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
 		bits |= given(draft, settings[i].key) ? (unsigned)settings[i].setting : 0;
-	return (uint8_t)bits;
+	return (uint16_t)bits;
 }
 
 static enum s2sp_status keep_addenda(struct s2sp_draft *draft, struct s2sp_arena *arena) {
-	static const struct s2sp_partner_addenda none = { { NULL, 0 }, NULL, 0 };
+	static const struct s2sp_partner_addenda none = { { NULL, 0 }, NULL, 0, NULL };
 	draft->partner.addenda = &none;
 	if (draft->crl_count > 0) {
 		size_t size = draft->crl_count * sizeof(*draft->crls);
@@ -191,7 +192,7 @@ static enum s2sp_status keep_addenda(struct s2sp_draft *draft, struct s2sp_arena
 		draft->addenda.crls = crls;
 		draft->addenda.crl_count = draft->crl_count;
 	}
-	if (draft->crl_count == 0 && draft->addenda.proxy_host.length == 0)
+	if (draft->crl_count == 0 && draft->addenda.proxy_host.length == 0 && draft->addenda.access == NULL)
 		return S2SP_STATUS_OK;
 	struct s2sp_partner_addenda *addenda = s2sp_arena_take(arena, sizeof(*addenda));
 	if (addenda == NULL)

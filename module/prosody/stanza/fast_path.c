@@ -31,7 +31,7 @@ static inline bool roles_deny_nobody(lua_State *L, struct s2sp_here *here) {
 
 /* Whether the local user may federate and, where a stanza comes in, has an account: `address` is a key of one of core's tables then. */
 static bool user_is_known(lua_State *L, struct s2sp_here *here, struct s2sp_lua_question *question, int address) {
-	if (!s2sp_policy_external_access(question->policy, question->parts.node) || !roles_deny_nobody(L, here))
+	if (!s2sp_policy_external_access(question->policy, question->partner, question->parts.node) || !roles_deny_nobody(L, here))
 		return false;
 	question->facts.access = S2SP_ACCESS_ALLOWED;
 	if (question->facts.direction == S2SP_OUTGOING)

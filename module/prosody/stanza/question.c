@@ -90,6 +90,7 @@ bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, e
                              const struct s2sp_partner *partner, bool accounts) {
 	struct s2sp_stanza_facts *facts = &question->facts;
 	memset(facts, 0, sizeof *facts);
+	question->partner = partner;
 	facts->direction = direction;
 	facts->partner_type = (enum s2sp_partner_type)partner->type;
 	facts->group_chat = partner->group_chat;
@@ -207,7 +208,7 @@ static int look_up(lua_State *L, const struct s2sp_lua_question *question, enum 
 	if (need == S2SP_NEED_WAITING && is_too_heavy(L, question))
 		return S2SP_WAITING_FULL;
 	if (need == S2SP_NEED_ACCESS) {
-		if (!s2sp_policy_external_access(question->policy, question->parts.node))
+		if (!s2sp_policy_external_access(question->policy, question->partner, question->parts.node))
 			return S2SP_ACCESS_DENIED;
 		if (roles_deny_nobody(L, question))
 			return S2SP_ACCESS_ALLOWED;

@@ -8,6 +8,7 @@
 struct s2sp_lua_question {
 	struct s2sp_stanza_facts facts;
 	const struct s2sp_policy *policy; /* of the local host */
+	const struct s2sp_partner *partner;
 	struct s2sp_text local;           /* the address on our side, as the stanza has it */
 	struct s2sp_jid parts;            /* of that */
 	struct s2sp_text contact;         /* the partner's */
