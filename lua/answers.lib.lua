@@ -91,11 +91,20 @@ local function new_answers(guard, with)
 
 	-- Core answers iqs to a bare JID in the user's name. For a contact who may not see the user's presence that must be what a user
 	-- who does not exist gives: service-unavailable (RFC 6121 8.5.1, 8.5.2.2.3).
-	function act.answer_alike(event, without_notes)
+	-- `events`: "all" when the answer is about personal events that the contact may not have, which then are not there; "some" when those
+	-- have been taken out of it.
+	function act.answer_alike(event, without_notes, events)
 		local stanza = event.stanza;
 		local from, to = stanza.attr.from, stanza.attr.to;
 		local user = jid_node(from);
-		if says_nothing(stanza) and not memory.sees_presence(event.from_host, user, to) then
+		if events then
+			report.stanza_changed("to", event.to_host, event.from_host, "status-note-removed");
+		end
+		if events == "all" then
+			event.stanza = st.error_reply(st.iq({ type = "get"; id = stanza.attr.id; from = to; to = from }), "cancel",
+				memory.sees_presence(event.from_host, user, to) and "item-not-found" or "service-unavailable");
+			without_notes = false;
+		elseif says_nothing(stanza) and not memory.sees_presence(event.from_host, user, to) then
 			event.stanza = st.error_reply(st.iq({ type = "get"; id = stanza.attr.id; from = to; to = from }),
 				"cancel", "service-unavailable");
 			without_notes = false;
@@ -105,7 +114,7 @@ local function new_answers(guard, with)
 			event.stanza = copy;
 			report.stanza_changed("to", event.to_host, event.from_host, "status-note-removed");
 		end
-		native.count(guard, event.from_host, event.to_host, "out", copy and "status-note-removed" or "none");
+		native.count(guard, event.from_host, event.to_host, "out", (copy or events) and "status-note-removed" or "none");
 	end
 
 	function act.authorise_subscription(stanza)

@@ -131,6 +131,7 @@ local function new_list(context)
 			{ "proxy"; partner.proxy or "none, DNS is asked"; partner.proxy and place or "default" };
 			{ "presence_authorization"; partner.presence_authorization; from("presence_authorization", by_type) };
 			{ "group_chat"; partner.group_chat; from("group_chat", by_type) };
+			{ "personal_events"; partner.personal_events; from("personal_events", by_type) };
 			{ "external_access"; access_words(partner.external_access); from("external_access", "s2s_partners_external_access alone") };
 		}) do
 			rows[#rows + 1] = row;

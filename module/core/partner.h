@@ -37,6 +37,7 @@ enum s2sp_partner_setting {
 	S2SP_GIVEN_GROUP_CHAT = 64,
 	S2SP_GIVEN_REVOCATION = 128,
 	S2SP_GIVEN_EXTERNAL_ACCESS = 256,
+	S2SP_GIVEN_PERSONAL_EVENTS = 512,
 };
 
 struct s2sp_access_list;
@@ -65,6 +66,7 @@ struct s2sp_partner {
 	bool group_chat;
 	uint8_t revocation; /* enum s2sp_revocation, as written */
 	bool narrowed;      /* addenda->access is there */
+	bool personal_events; /* personal_events = "allow" */
 	uint32_t additional_count;
 	const struct s2sp_pin *pins;
 	struct s2sp_text name;        /* canonical primary domain; "unlisted" for the default policy */

@@ -201,8 +201,8 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"Group chat with that domain is not allowed" },
 
 	[S2SP_REASON_STATUS_NOTE_REMOVED] = { "status-note-removed", CHANGE, POLICY, REFUSED,
-		"The text of a status note was taken out of what went to this partner; the presence itself was sent. Only federated "
-		"partners see notes.",
+		"A status note, or a personal event such as mood or location, was taken out of what went to this partner; the rest was sent, if "
+		"there was any. Only federated partners see notes; {personal_events = allow} lets others have events.",
 		"",
 		"" },
 	[S2SP_REASON_SUBSCRIPTION_AUTHORISED] = { "subscription-authorised", CHANGE, POLICY, REFUSED,

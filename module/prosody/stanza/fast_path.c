@@ -165,6 +165,10 @@ bool s2sp_fast_path_out(lua_State *L, struct s2sp_here *here) {
 	if (decision.verdict != S2SP_VERDICT_ALLOW || s2sp_may_bounce(&question) || s2sp_speaks_for_user(&question) || s2sp_to_remember(&question.facts) != NULL ||
 	    is_own_answer(L, question.facts.kind))
 		return false;
+	if (!decision.personal_events)
+		lua_settop(L, OUT_ATTR);
+	if (!decision.personal_events && s2sp_lua_events(L, &question) != S2SP_EVENTS_NONE)
+		return false;
 	enum s2sp_notes notes = S2SP_NOTES_NONE;
 	if (decision.change == S2SP_REASON_STATUS_NOTE_REMOVED) {
 		lua_settop(L, OUT_ATTR);

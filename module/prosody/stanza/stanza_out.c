@@ -64,6 +64,16 @@ static bool is_nobodys(lua_State *L, const struct s2sp_lua_question *question) {
 	return nobodys;
 }
 
+/* A message that is nothing but personal events is not sent; for who sent it, it has been. */
+static int keep_back(lua_State *L, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, S2SP_REASON_STATUS_NOTE_REMOVED);
+	int pushed = s2sp_act(L, true, "passed");
+	lua_pushvalue(L, ARG_EVENT);
+	lua_pushstring(L, s2sp_reason_row(S2SP_REASON_STATUS_NOTE_REMOVED)->token);
+	lua_pushnil(L);
+	return pushed + 3;
+}
+
 int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	struct s2sp_text name = s2sp_raw_text(L, stanza, S2SP_KEY_NAME);
 	if (s2sp_text_equal(name, S2SP_TEXT("db:verify")))
@@ -88,7 +98,17 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 	struct s2sp_authorisation decision = s2sp_lua_authorise(L, &question);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return refuse(L, decision);
-	if (s2sp_speaks_for_user(&question)) {
+	enum s2sp_events events = decision.personal_events ? S2SP_EVENTS_NONE : s2sp_lua_events(L, &question);
+	bool answer = question.facts.kind == S2SP_STANZA_IQ_RESULT;
+	if (events == S2SP_EVENTS_ALL && !answer)
+		return keep_back(L, policy, partner);
+	if (events == S2SP_EVENTS_SOME) {
+		s2sp_lua_push_without_events(L, &question);
+		lua_pushvalue(L, -1);
+		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
+		lua_replace(L, stanza);
+	}
+	if (s2sp_speaks_for_user(&question) || events == S2SP_EVENTS_ALL) {
 		if (question.facts.kind == S2SP_STANZA_PRESENCE_ERROR) {
 			lua_pushboolean(L, true);
 			return 1;
@@ -97,20 +117,22 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 		s2sp_push_action(L, "answer_alike");
 		lua_pushvalue(L, ARG_EVENT);
 		lua_pushboolean(L, decision.change == S2SP_REASON_STATUS_NOTE_REMOVED);
-		return 4;
+		lua_pushstring(L, events == S2SP_EVENTS_ALL ? "all" : events == S2SP_EVENTS_SOME ? "some" : NULL);
+		return 5;
 	}
 	bool removed = decision.change == S2SP_REASON_STATUS_NOTE_REMOVED && s2sp_lua_without_notes(L, stanza, ARG_GUARD);
 	if (removed)
 		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
-	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, removed ? decision.change : S2SP_REASON_NONE);
+	bool changed = removed || events == S2SP_EVENTS_SOME;
+	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, changed ? S2SP_REASON_STATUS_NOTE_REMOVED : S2SP_REASON_NONE);
 	const char *remember = s2sp_to_remember(&question.facts);
-	if (!removed && remember == NULL)
+	if (!changed && remember == NULL)
 		return 0;
 	lua_pushnil(L); /* core goes on */
 	s2sp_push_action(L, "passed");
 	lua_pushvalue(L, ARG_EVENT);
-	if (removed)
-		lua_pushstring(L, s2sp_reason_row(decision.change)->token);
+	if (changed)
+		lua_pushstring(L, s2sp_reason_row(S2SP_REASON_STATUS_NOTE_REMOVED)->token);
 	else
 		lua_pushnil(L);
 	lua_pushstring(L, remember);
