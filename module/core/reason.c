@@ -191,7 +191,7 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"Your contact list cannot be read at the moment" },
 	[S2SP_REASON_NOT_LISTED] = { "not-listed", REFUSAL, POLICY, SUBSCRIBE_FIRST,
 		"The partner is public_unverified and the contact is not in the local user's roster. The user has to add the contact "
-		"first; if the partner can be trusted with its users' identity, consider {partner_type = public_verified}.",
+		"first; with a public provider that is as it should be. {partner_type = federated} is for a business partner who vouches for its users.",
 		ALIKE,
 		"Add this contact to your contact list first" },
 	[S2SP_REASON_GROUP_CHAT_REFUSED] = { "group-chat-refused", REFUSAL, POLICY, REFUSED,

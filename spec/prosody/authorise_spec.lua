@@ -127,7 +127,7 @@ describe("personal events", function ()
 			assert.equal("none", outcome(answer(nodes(what, AVATAR))));
 			assert.equal("none", outcome(answer(nodes(what, nil, element("feature")))));
 			-- A client's own nodes are those of its software.
-			assert.equal("none", outcome(element("iq", { from = ALICE.."/phone"; type = "result" }, nodes(what, "http://client#1.0"))));
+			assert.equal("none", outcome(element("iq", { from = ALICE.."/phone"; type = "result" }, nodes(what, "urn:lab:client#1.0"))));
 		end
 	end);
 
