@@ -79,7 +79,7 @@ local namespaces = { "jabber:client", "jabber:server", "", "jabber:iq:last", "ht
 	"http://jabber.org/protocol/disco#info", "jabber:server:dialback", "urn:ietf:params:xml:ns:xmpp-tls",
 	"urn:ietf:params:xml:ns:xmpp-sasl", "http://etherx.jabber.org/streams", "urn:xmpp:bidi", "urn:lab",
 	"http://jabber.org/protocol/pubsub", "http://jabber.org/protocol/pubsub#event", "http://jabber.org/protocol/disco#items" };
-local nodes = { "http://jabber.org/protocol/mood", "urn:xmpp:avatar:data", "" };
+local event_nodes = { "http://jabber.org/protocol/mood", "urn:xmpp:avatar:data", "" };
 local children = { "status", "query", "x", "ping", "show", "forwarded", "presence", "message", "", "event", "items", "pubsub", "item", "body" };
 
 -- Trees, as a parser makes them, with `tags` beside the list of all children.
@@ -88,7 +88,7 @@ local function add_children(element, depth)
 	for _ = 1, choose(4) do
 		local child = choose(3) == 0 and some_text()
 			or { name = maybe_odd(pick(children)), attr = { xmlns = choose(2) == 0 and pick(namespaces) or nil;
-				node = choose(2) == 0 and maybe_odd(pick(nodes)) or nil }, tags = {} };
+				node = choose(2) == 0 and maybe_odd(pick(event_nodes)) or nil }, tags = {} };
 		if type(child) == "table" then
 			add_children(child, depth + 1);
 			table.insert(element.tags, child);
@@ -101,7 +101,7 @@ end
 local function events_child()
 	local event = { name = "event", attr = { xmlns = "http://jabber.org/protocol/pubsub#event" }, tags = {} };
 	for _ = 1, 1 + choose(3) do
-		local items = { name = "items", attr = { node = pick(nodes) }, tags = {} };
+		local items = { name = "items", attr = { node = pick(event_nodes) }, tags = {} };
 		table.insert(event, items);
 		table.insert(event.tags, items);
 	end
