@@ -204,9 +204,11 @@ enum s2sp_status s2sp_config_begin_limits(struct s2sp_config *config, const stru
 }
 
 enum s2sp_status s2sp_config_begin_external_access(struct s2sp_config *config, const struct s2sp_value *value) {
+	if (config->policy == NULL)
+		return S2SP_STATUS_FAILED;
 	enum s2sp_status status =
 		begin_keys(config, S2SP_SECTION_ACCESS, S2SP_WORD_OPTION_EXTERNAL_ACCESS, value, "must be {mapping}: {sample.access}");
-	config->access = config->policy == NULL ? NULL : &config->policy->access;
+	config->access = &config->policy->access;
 	return status;
 }
 
