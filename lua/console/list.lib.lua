@@ -84,7 +84,7 @@ local function new_list(context)
 	--- show
 
 	local function access_words(access)
-		if not access then return "everybody that the host allows"; end
+		if not access then return "as the host"; end
 		return ("default %q, %s named"):format(access.default, layout.count(access.users, "user"));
 	end
 
@@ -132,7 +132,7 @@ local function new_list(context)
 			{ "presence_authorization"; partner.presence_authorization; from("presence_authorization", by_type) };
 			{ "group_chat"; partner.group_chat; from("group_chat", by_type) };
 			{ "personal_events"; partner.personal_events; from("personal_events", by_type) };
-			{ "external_access"; access_words(partner.external_access); from("external_access", "s2s_partners_external_access alone") };
+			{ "external_access"; access_words(partner.external_access); from("external_access") };
 		}) do
 			rows[#rows + 1] = row;
 		end
