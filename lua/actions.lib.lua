@@ -162,7 +162,10 @@ local function new_actions(with)
 		end
 	end
 
-	changes.answer_alike = answers.alike;
+	function changes.answer_alike(event, condition, change)
+		if change then report.stanza_changed("to", event.to_host, event.from_host, change); end
+		answers.alike(event, condition);
+	end
 
 	-- Of a type that does not exist, or no iq by RFC 6120 8.2.3. What core makes of that depends on the user.
 	function changes.answer_malformed(origin, stanza, reply)

@@ -31,10 +31,11 @@ local function new_answers(guard, detached)
 		end
 	end
 
-	-- What a user who does not exist gives (RFC 6121 8.5.1, 8.5.2.2.3), in the place of what core says for one.
-	function answers.alike(event)
+	-- In the place of what core says in a user's name: `condition`, as a user who does not exist gives it (service-unavailable, RFC 6121 8.5.1,
+	-- 8.5.2.2.3), or one who has published nothing there (item-not-found).
+	function answers.alike(event, condition)
 		local attr = event.stanza.attr;
-		event.stanza = st.error_reply(st.iq({ type = "get"; id = attr.id; from = attr.to; to = attr.from }), "cancel", "service-unavailable");
+		event.stanza = st.error_reply(st.iq({ type = "get"; id = attr.id; from = attr.to; to = attr.from }), "cancel", condition);
 	end
 
 	return answers;

@@ -41,9 +41,9 @@ local function new_commit(native, options, trust)
 		local run = options.begin();
 		local tables, by_key, policies, crls = {}, {}, {}, {};
 		local issues, failed, seen = {}, false, {};
-		local function add_issues(new, host)
+		local function add_issues(new, host, different)
 			for _, issue in ipairs(new or {}) do
-				if host and speaks_for_itself(host) then
+				if host and (different or speaks_for_itself(host)) then
 					issue.host = host;
 					issue.message = ("VirtualHost or Component %q: %s"):format(host, issue.message);
 				end
@@ -71,7 +71,7 @@ local function new_commit(native, options, trust)
 				-- Over an empty table where there is none: the other options are to be told about as well.
 				spec.policy.table = compiled or native.compile_table({});
 				local policy, new = native.compile_policy(spec.policy);
-				add_issues(new, host);
+				add_issues(new, host, spec.modules);
 				by_key[spec.policy_key] = compiled and policy or false;
 			end
 			policies[host] = by_key[spec.policy_key] or nil;
@@ -88,16 +88,16 @@ local function new_commit(native, options, trust)
 		add_issues(found);
 		pause();
 		if failed then
-			return nil, issues, count;
+			return nil, issues, count, run.user_files;
 		end
-		return { policies = policies; trust = stores }, issues, count;
+		return { policies = policies; trust = stores }, issues, count, run.user_files;
 	end
 
 	-- Not even want of memory may end in anything but a refusal.
 	local function try_compile(hosts, pause)
-		local ok, result, issues, count = pcall(compile, hosts, pause or no_pause);
+		local ok, result, issues, count, user_files = pcall(compile, hosts, pause or no_pause);
 		if ok then
-			return result, issues, count;
+			return result, issues, count, user_files;
 		elseif result == commit.superseded then
 			error(result, 0);
 		end
@@ -109,12 +109,13 @@ local function new_commit(native, options, trust)
 	-- (or nil) is called between steps that take long with a long list; it may throw commit.superseded, which goes on.
 	function commit.compile_all(pause)
 		local hosts = all_hosts();
-		local result, issues, count = try_compile(hosts, pause);
+		local result, issues, count, user_files = try_compile(hosts, pause);
 		if pause and table.concat(all_hosts(), " ") ~= table.concat(hosts, " ") then
 			-- Hosts have come or gone meanwhile. Once more, in one go.
-			result, issues, count = try_compile(all_hosts());
+			result, issues, count, user_files = try_compile(all_hosts());
 		end
-		commit.state = { applied = result ~= nil; issues = issues; partner_count = count };
+		commit.state = { applied = result ~= nil; issues = issues; partner_count = count;
+			user_files = user_files and next(user_files) and user_files or nil };
 		return result;
 	end
 

@@ -221,13 +221,15 @@ local function new_explain(context)
 		local partner, told = question.partner, {};
 		local facts = {
 			partner_type = partner.partner_type; group_chat = partner.group_chat; presence_authorization = partner.presence_authorization;
+			personal_events = partner.personal_events;
 			direction = question.direction; stanza = question.kind; ["local"] = local_kind(question);
 			contact = question.other.jid;
 		};
 		for _ = 1, 16 do
-			local verdict, reason, rule, change = native.authorise(facts);
+			local verdict, reason, rule, change, events = native.authorise(facts);
 			if verdict ~= "wait" then
-				return { verdict = verdict; reason = reason; rule = rule; change = change }, told;
+				return { verdict = verdict; reason = reason; rule = rule; change = change;
+					without_events = verdict == "allow" and not events }, told;
 			end
 			local value = context.fact(reason, question);
 			if not value then
@@ -256,7 +258,7 @@ local function new_explain(context)
 		elseif partner.partner_type ~= "public_unverified" then
 			words = words..", or make it partner_type = \"public_unverified\": then only contacts in the user's roster get through";
 		end
-		return words..", or deny the local user with s2s_partners_external_access.";
+		return words..", or deny the local user with s2s_partners_external_access, or external_access of the entry.";
 	end
 
 	local function verdict_line(verdict)
@@ -310,7 +312,7 @@ local function new_explain(context)
 				say(("It is %s: %s."):format(question.partner.partner_type, type_words[question.partner.partner_type]));
 				say("Negotiation: "..(question.partner.match == "default" and layout.negotiation(question.partner) or row_words(question.partner)));
 				if #question.partner.methods < #question.partner.row_methods then
-					say(("Prosody's own options (s2s_require_encryption, s2s_secure_auth, s2s_secure_domains) leave of these: %s.")
+					say(("Prosody's own options (s2s_require_encryption, s2s_secure_auth, s2s_secure_domains) and modules (modules_enabled) leave of these: %s.")
 						:format(layout.methods(question.partner.methods)));
 				end
 				say(demand_words(question));
@@ -335,6 +337,9 @@ local function new_explain(context)
 						or "Should it hold a status note, that is taken out: only federated partners see notes.");
 				elseif judged.verdict == "allow" and judged.change == "subscription-authorised" then
 					say("The subscription is authorised on the user's behalf: presence_authorization is \"automatic\".");
+				end
+				if judged.without_events then
+					say("Personal events (mood, activity, tune, location; not avatars and nicknames) are taken out: personal_events is \"refuse\".");
 				end
 				if question.kind == "iq-get" and not (question.direction == "in" and question.own or question.other).user then
 					say("This is for any request but disco, ping, version and time, which every partner may ask a bare domain.");

@@ -4,7 +4,7 @@
 local lfs = require "lfs";
 
 local configmanager = require "core.configmanager";
-local nodeprep = require "util.encodings".stringprep.nodeprep;
+local new_users = module:require "users".new;
 
 local known_options = {
 	s2s_partners = true; s2s_partners_files = true; s2s_partners_default = true;
@@ -252,32 +252,6 @@ local function find_unknown_options(issues, section)
 	end
 end
 
--- User names are compared as core prepares them (RFC 6122); ASCII is folded by the validator itself.
-local function prepare_access(issues, access)
-	local users = type(access) == "table" and rawget(access, "users");
-	if type(users) ~= "table" then return access; end
-	local prepared, changed = {}, false;
-	for name, value in next, users do
-		local new_name = name;
-		if type(name) == "string" and name:find("[\128-\255]") then
-			new_name = nodeprep(name) or name;
-			changed = true;
-		end
-		if prepared[new_name] ~= nil then
-			add_issue(issues, "error", "duplicate-user", ("s2s_partners_external_access.users[%s]"):format(quote(tostring(new_name))), "",
-				"this user is named twice, in different spellings; remove one of the two");
-		end
-		prepared[new_name] = value;
-	end
-	if not changed then return access; end
-	local copy = {};
-	for key, value in next, access do
-		copy[key] = value;
-	end
-	copy.users = prepared;
-	return copy;
-end
-
 -- A list of domains as core reads it: one string is a list of one.
 local function read_domains(context, name)
 	local value = context:get_option(name);
@@ -298,14 +272,33 @@ local function lists(value, name)
 	return false;
 end
 
--- Whether the administrator has switched S2S off for the host: core loads mod_s2s into every host and component where this does not
--- say otherwise, and a host's own modules_enabled counts for more than the global modules_disabled.
-local function is_without_s2s(global, context)
-	if context:get_option_boolean("disallow_s2s", false) then return true; end
+-- Whether core loads a module into the host: as its modulemanager reckons, where a host's own modules_enabled counts for more than the
+-- global modules_disabled. `anyway`: whether it does where nothing says so.
+local function loads(global, context, name, anyway)
 	local own, everywhere = context:get_option("modules_disabled"), global:get_option("modules_disabled");
-	if own ~= everywhere and lists(own, "s2s") then return true; end
-	local enabled = context:get_option("modules_enabled");
-	return lists(everywhere, "s2s") and (enabled == global:get_option("modules_enabled") or not lists(enabled, "s2s"));
+	if own ~= everywhere and lists(own, name) then return false; end
+	local enabled, enabled_everywhere = context:get_option("modules_enabled"), global:get_option("modules_enabled");
+	return enabled ~= enabled_everywhere and lists(enabled, name)
+		or (anyway or lists(enabled_everywhere, name)) and not lists(everywhere, name);
+end
+
+-- Whether the administrator has switched S2S off for the host.
+local function is_without_s2s(global, context)
+	return context:get_option_boolean("disallow_s2s", false) or not loads(global, context, "s2s", true);
+end
+
+-- Whether the host lacks a module that methods need. Where modules_enabled is nowhere to be seen, nothing is known of modules: it is
+-- a piece of a configuration, since without that option nobody would ask.
+local function is_without(global, context, name)
+	if context:get_option("modules_enabled") == nil and context:get_option("modules_disabled") == nil then return nil; end
+	return not loads(global, context, name, global:get_option("modules_enabled") == nil) or nil;
+end
+
+local function differs_in_modules(global, options)
+	for _, name in ipairs({ "tls", "saslauth", "dialback" }) do
+		if options["without_"..name] ~= is_without(global, global, name) then return true; end
+	end
+	return false;
 end
 
 -- mod_s2s reads its options globally, mod_tls those of the host: the stricter one counts.
@@ -320,6 +313,9 @@ local function core_options(global, context)
 			or context:get_option_boolean("s2s_secure_auth", false) == true;
 		secure_domains = read_domains(global, "s2s_secure_domains");
 		insecure_domains = read_domains(global, "s2s_insecure_domains");
+		without_tls = is_without(global, context, "tls");
+		without_saslauth = is_without(global, context, "saslauth");
+		without_dialback = is_without(global, context, "dialback");
 		out_of_reach = is_without_s2s(global, context) or nil;
 		s2s_timeout = type(timeout) == "number" and timeout or nil;
 	};
@@ -346,6 +342,7 @@ local function option_key(run, options)
 	for i, domain in ipairs(options.insecure_domains) do insecure[i] = ("%q"):format(domain); end
 	return table.concat({
 		identify(run, options.require_encryption), identify(run, options.allow_encryption), identify(run, options.secure_auth),
+		identify(run, options.without_tls), identify(run, options.without_saslauth), identify(run, options.without_dialback),
 		identify(run, options.s2s_timeout), identify(run, options.out_of_reach), identify(run, options.crls), table.concat(secure, ","),
 		table.concat(insecure, ","),
 	}, "|");
@@ -353,9 +350,10 @@ end
 
 --- For others
 
--- A run is one look at the whole configuration; what the hosts have in common is looked at once.
+-- A run is one look at the whole configuration; what the hosts have in common is looked at once. user_files: the files of user names that
+-- were read, with their stamps.
 local function begin()
-	return { ids = {}; next_id = 0; local_domains = local_domains() };
+	return { ids = {}; next_id = 0; local_domains = local_domains(); user_files = {} };
 end
 
 --[[
@@ -366,6 +364,7 @@ What the configuration says for `host`:
 	policy_key  the same string for hosts that share the whole policy (within one run)
 	policy      the spec for native.compile_policy, but for its `table`
 	crls        the files and patterns of revocation lists for the authorities that the host trusts, as written
+	modules     whether the host's own modules_enabled or modules_disabled makes a difference to its methods
 ]]
 local function collect(host, run)
 	run = run or begin();
@@ -377,6 +376,7 @@ local function collect(host, run)
 	local access = context:get_option("s2s_partners_external_access");
 	local options = core_options(global, context);
 	local issues = {};
+	run.users = run.users or new_users(prosody.paths.config or ".", join, add_issue, quote, run.user_files);
 	if host ~= "*" then
 		find_unknown_options(issues, host);
 		if options.out_of_reach then
@@ -398,6 +398,9 @@ local function collect(host, run)
 			table.insert(spec.lists, { place = "s2s_partners"; list = partners });
 		end
 		read_files(spec.issues, spec.lists, prosody.paths.config or ".", files);
+		for _, item in ipairs(spec.lists) do
+			item.list = run.users.prepare_entries(spec.issues, item.list, item.place);
+		end
 		return spec;
 	end
 
@@ -405,8 +408,9 @@ local function collect(host, run)
 		table_key = table_key; table = table_spec;
 		policy_key = policy_key;
 		crls = crls;
+		modules = differs_in_modules(global, options);
 		policy = {
-			default = default; limits = limits; external_access = prepare_access(issues, access);
+			default = default; limits = limits; external_access = run.users.prepare(issues, access, "s2s_partners_external_access");
 			options = options; issues = issues;
 		};
 	};

@@ -81,4 +81,13 @@ function fingerprint(configmanager)
 	return table.concat(stamps, "\n");
 end
 
-return { try = try; fingerprint = fingerprint };
+-- Whether any of these files ({ [path] = stamp }, as options has read them) is another by now.
+local function differ(files)
+	local users = module:require "users";
+	for path, was in pairs(files or {}) do
+		if users.stamp(path) ~= was then return true; end
+	end
+	return false;
+end
+
+return { try = try; fingerprint = fingerprint; differ = differ };

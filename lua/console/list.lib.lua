@@ -105,6 +105,11 @@ local function new_list(context)
 
 	--- show
 
+	local function access_words(access)
+		if not access then return "as the host"; end
+		return ("default %q, %s named"):format(access.default, layout.count(access.users, "user"));
+	end
+
 	local type_meaning = {
 		federated = "high trust: their users are trusted to be who they are";
 		public_verified = "a public provider that verifies its users";
@@ -148,6 +153,8 @@ local function new_list(context)
 			{ "proxy"; partner.proxy or "none, DNS is asked"; partner.proxy and place or "default" };
 			{ "presence_authorization"; partner.presence_authorization; from("presence_authorization", by_type) };
 			{ "group_chat"; partner.group_chat; from("group_chat", by_type) };
+			{ "personal_events"; partner.personal_events; from("personal_events", by_type) };
+			{ "external_access"; access_words(partner.external_access); from("external_access") };
 		}) do
 			rows[#rows + 1] = row;
 		end

@@ -22,7 +22,7 @@ local function init(guard, native, commit, latch, metrics, in_force, reload)
 	function context.say_if_not_applied(print)
 		local state = commit.state;
 		if state.applied then
-			if seen.files and disk.fingerprint() ~= seen.files then
+			if seen.files and disk.fingerprint() ~= seen.files or disk.differ(state.user_files) then
 				layout.print(print, "", "The configuration on disk is NOT in force: it has changed since it was read; partners:check() looks at it, "
 					.."partners:commit() or a reload applies it");
 			end
@@ -64,7 +64,7 @@ local function init(guard, native, commit, latch, metrics, in_force, reload)
 		has_accounts = function (host) return guard.hosts[host].type == "local"; end;
 		fact = function (need, question)
 			local own, policy = question.own, question.policy;
-			if need == "access" and not policy:external_access(own.user or "") then return "denied"; end
+			if need == "access" and not policy:external_access(own.user or "", question.other.host) then return "denied"; end
 			local look_up = guard.facts and guard.facts[need];
 			return look_up and look_up(own.host, own.user or "", own.jid, question.other.jid, "");
 		end;

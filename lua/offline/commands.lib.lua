@@ -279,7 +279,7 @@ local function new_offline(native)
 			has_accounts = function (host) return not configmanager.rawget(host, "component_module"); end;
 			-- Nobody is asked here: the user exists, has not blocked or cancelled anybody, and the roster is as --listed says.
 			fact = function (need, question)
-				return need == "access" and (question.policy:external_access(question.own.user or "") and "allowed" or "denied")
+				return need == "access" and (question.policy:external_access(question.own.user or "", question.other.host) and "allowed" or "denied")
 					or need == "account" and "exists"
 					or need == "listed" and (options["--listed"] and "yes" or "no")
 					or need == "standing" and "none"

@@ -206,8 +206,8 @@ local function entry_lines(domain, chosen, seen)
 	local row = chosen.row;
 	local lines = {
 		"{ domain = "..quote(domain)..";";
-		"  -- who they are is yours to say: \"federated\" or \"public_verified\" if their";
-		"  -- users can be trusted to be who they are";
+		"  -- who they are is yours to say: \"federated\" if it is a business partner";
+		"  -- who vouches for its users";
 		"  partner_type = \"public_unverified\";";
 		("  tls = %s; sasl = %s; dialback = %s;"):format(quote(row.tls), quote(row.sasl), tostring(row.dialback));
 	};

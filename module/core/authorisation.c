@@ -183,6 +183,9 @@ static const struct {
 		S2SP_REASON_SUBSCRIPTION_AUTHORISED },
 };
 
+/* "personal events are notes too": whatever carries what a user publishes, if the partner may not have it. */
+static const set event_carriers = WHERE(ANYBODY, OUT, USER, K(MESSAGE) | K(GROUPCHAT) | K(MESSAGE_ERROR) | K(IQ_RESULT), EITHER);
+
 /* What the sender of a refused stanza hears, for any reason. */
 static const struct {
 	set where;
@@ -303,6 +306,7 @@ static bool is_vetoed(const struct s2sp_stanza_facts *facts, set known, size_t n
 static struct s2sp_authorisation allowed(const struct s2sp_stanza_facts *facts, set known, const char *rule) {
 	enum s2sp_need need = S2SP_NEED_NOTHING;
 	struct s2sp_authorisation decision = { .verdict = S2SP_VERDICT_ALLOW, .rule = rule };
+	decision.personal_events = facts->personal_events || !within(known, event_carriers);
 	for (size_t i = 0; i < COUNT(changes) && decision.change == S2SP_REASON_NONE; i++) {
 		if (is_changed(facts, known, i, &need)) {
 			if (need != S2SP_NEED_NOTHING)

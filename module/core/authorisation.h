@@ -80,6 +80,7 @@ struct s2sp_stanza_facts {
 	enum s2sp_local_kind local;
 	bool group_chat;         /* group_chat = "allow" */
 	bool presence_automatic; /* presence_authorization = "automatic" */
+	bool personal_events;    /* personal_events = "allow" */
 	/* The contact's address can be written in several ways, and the host's own block list compares one: BLOCKED has to be asked. */
 	bool spellings;
 	/* Looked up when asked for. */
@@ -126,6 +127,8 @@ struct s2sp_authorisation {
 	enum s2sp_reason reason; /* NONE with ALLOW and WAIT */
 	enum s2sp_reason change; /* with ALLOW: STATUS_NOTE_REMOVED (take notes out), SUBSCRIPTION_AUTHORISED (answer for the user), or NONE */
 	enum s2sp_reply reply;
+	/* With ALLOW: personal events may be in it. Otherwise they are taken out; a stanza that is nothing else is not sent. */
+	bool personal_events;
 	const char *rule; /* what decided, in words for the operator; static */
 };
 
@@ -151,6 +154,13 @@ enum s2sp_local_kind s2sp_local_kind_from_token(struct s2sp_text token);
  * UNKNOWN for anything but message, presence and iq, and for types of presence and iq that no standard knows.
  */
 enum s2sp_stanza_kind s2sp_stanza_kind_of(struct s2sp_text name, struct s2sp_text type);
+
+/*
+ * Whether what a user publishes at that node (XEP-0163) is a personal event: mood (XEP-0107), activity (0108), tune (0118), location
+ * (0080), and whatever else nobody knows better. Not avatars (0084, 0153), nicknames (0172) and profiles (0292), which say who a user is
+ * and not how; nor keys for encryption (OMEMO, 0384; OpenPGP, 0373), without which no message could be read. An empty node is one.
+ */
+bool s2sp_is_personal_event(struct s2sp_text node);
 
 /* Whether a payload element so named in that namespace is one of the services any partner may ask a bare domain for. */
 bool s2sp_is_service(struct s2sp_text xmlns, struct s2sp_text name);

@@ -170,6 +170,31 @@ enum s2sp_stanza_kind s2sp_stanza_kind_of(struct s2sp_text name, struct s2sp_tex
 	return S2SP_STANZA_UNKNOWN;
 }
 
+static bool begins_with(struct s2sp_text text, struct s2sp_text start) {
+	return text.length > start.length && memcmp(text.bytes, start.bytes, start.length) == 0;
+}
+
+bool s2sp_is_personal_event(struct s2sp_text node) {
+	static const char *const others[] = {
+		"urn:xmpp:avatar:data",
+		"urn:xmpp:avatar:metadata",
+		"http://jabber.org/protocol/nick",
+		"urn:xmpp:vcard4",
+		"urn:ietf:params:xml:ns:vcard-4.0",
+		"urn:xmpp:openpgp:0",
+	};
+	static const char *const families[] = { "eu.siacs.conversations.axolotl.", "urn:xmpp:omemo:", "urn:xmpp:openpgp:0:" };
+	for (size_t i = 0; i < COUNT(others); i++) {
+		if (s2sp_text_equal(node, s2sp_text_from(others[i])))
+			return false;
+	}
+	for (size_t i = 0; i < COUNT(families); i++) {
+		if (begins_with(node, s2sp_text_from(families[i])))
+			return false;
+	}
+	return true;
+}
+
 bool s2sp_is_service(struct s2sp_text xmlns, struct s2sp_text name) {
 	/* XEP-0030, XEP-0199, XEP-0092, XEP-0202 */
 	static const char *const services[][2] = {

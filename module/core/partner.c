@@ -15,11 +15,23 @@ struct s2sp_partner_table *s2sp_partner_table_new(const struct s2sp_allocator *a
 	return table;
 }
 
+void s2sp_access_begin(struct s2sp_access_list *access, const struct s2sp_allocator *allocator, const unsigned char seed[16]) {
+	access->allowed = true;
+	access->next = NULL;
+	s2sp_index_begin(&access->users, allocator, seed);
+}
+
+void s2sp_access_end(struct s2sp_access_list *access) {
+	for (; access != NULL; access = access->next)
+		s2sp_index_end(&access->users);
+}
+
 void s2sp_partner_table_free(struct s2sp_partner_table *table) {
 	if (table == NULL)
 		return;
 	struct s2sp_allocator allocator = table->allocator;
 	s2sp_index_end(&table->domains);
+	s2sp_access_end(table->accesses);
 	s2sp_arena_end(&table->arena);
 	if (table->partners != NULL)
 		allocator.reallocate(allocator.owner, table->partners, 0);

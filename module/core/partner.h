@@ -36,13 +36,18 @@ enum s2sp_partner_setting {
 	S2SP_GIVEN_PRESENCE_AUTHORIZATION = 32,
 	S2SP_GIVEN_GROUP_CHAT = 64,
 	S2SP_GIVEN_REVOCATION = 128,
+	S2SP_GIVEN_EXTERNAL_ACCESS = 256,
+	S2SP_GIVEN_PERSONAL_EVENTS = 512,
 };
+
+struct s2sp_access_list;
 
 /* What few partners have: it costs those that have none of it a pointer. */
 struct s2sp_partner_addenda {
 	struct s2sp_text proxy_host;  /* canonical domain or IP literal; empty: ask DNS */
 	const struct s2sp_text *crls; /* paths and patterns of files of revocation lists, as written */
 	size_t crl_count;
+	const struct s2sp_access_list *access; /* narrows the access that the host gives its users; NULL: it does not */
 };
 
 /* Sealed: everything is owned by the table it was found in (or by the policy, for the default policy). */
@@ -54,12 +59,14 @@ struct s2sp_partner {
 	uint32_t pin_count;
 	uint32_t connection_limit; /* 0: the general partner_connections limit */
 	uint16_t proxy_port;
-	uint8_t type;  /* enum s2sp_partner_type */
-	uint8_t given; /* set of enum s2sp_partner_setting */
+	uint8_t type; /* enum s2sp_partner_type */
 	bool keepalive;
+	uint16_t given; /* set of enum s2sp_partner_setting */
 	bool presence_automatic;
 	bool group_chat;
 	uint8_t revocation; /* enum s2sp_revocation, as written */
+	bool narrowed;      /* addenda->access is there */
+	bool personal_events; /* personal_events = "allow" */
 	uint32_t additional_count;
 	const struct s2sp_pin *pins;
 	struct s2sp_text name;        /* canonical primary domain; "unlisted" for the default policy */

@@ -9,7 +9,7 @@ struct s2sp_policy *s2sp_policy_new(const struct s2sp_allocator *allocator, cons
 	memset(policy, 0, sizeof(*policy));
 	policy->allocator = *allocator;
 	s2sp_arena_begin(&policy->arena, allocator);
-	s2sp_index_begin(&policy->users, allocator, seed);
+	s2sp_access_begin(&policy->access, allocator, seed);
 	return policy;
 }
 
@@ -17,7 +17,7 @@ void s2sp_policy_free(struct s2sp_policy *policy) {
 	if (policy == NULL)
 		return;
 	struct s2sp_allocator allocator = policy->allocator;
-	s2sp_index_end(&policy->users);
+	s2sp_access_end(&policy->access);
 	s2sp_arena_end(&policy->arena);
 	if (policy->methods != NULL)
 		allocator.reallocate(allocator.owner, policy->methods, 0);
@@ -84,9 +84,21 @@ unsigned s2sp_policy_methods(const struct s2sp_policy *policy, const struct s2sp
 	return policy->methods == NULL ? partner->row->methods & policy->methods_left : policy->methods[index];
 }
 
-bool s2sp_policy_external_access(const struct s2sp_policy *policy, struct s2sp_text user) {
-	uint32_t access = s2sp_index_find(&policy->users, 0, user);
-	return access == S2SP_INDEX_NONE ? policy->access_allowed : access == 1;
+static bool allows(const struct s2sp_access_list *access, struct s2sp_text user) {
+	uint32_t named = s2sp_index_find(&access->users, 0, user);
+	return named == S2SP_INDEX_NONE ? access->allowed : named == 1;
+}
+
+bool s2sp_policy_external_access(const struct s2sp_policy *policy, const struct s2sp_partner *partner, struct s2sp_text user) {
+	return allows(&policy->access, user) && (partner == NULL || !partner->narrowed || allows(partner->addenda->access, user));
+}
+
+bool s2sp_partner_access_default(const struct s2sp_partner *partner) {
+	return !partner->narrowed || partner->addenda->access->allowed;
+}
+
+size_t s2sp_partner_access_users(const struct s2sp_partner *partner) {
+	return partner->narrowed ? partner->addenda->access->users.count : 0;
 }
 
 bool s2sp_policy_host_crls(const struct s2sp_policy *policy, const struct s2sp_partner *partner) {

@@ -65,7 +65,14 @@ enum s2sp_revocation s2sp_policy_revocation(const struct s2sp_policy *policy, co
  */
 bool s2sp_policy_host_crls(const struct s2sp_policy *policy, const struct s2sp_partner *partner);
 
-/* Whether a local user may federate at all; `user` is the prepared localpart. */
-bool s2sp_policy_external_access(const struct s2sp_policy *policy, struct s2sp_text user);
+/*
+ * Whether a local user may exchange stanzas with `partner` (NULL: with any at all): where the host's access allows it and the partner's
+ * own, if it has one, too. `user` is the prepared localpart.
+ */
+bool s2sp_policy_external_access(const struct s2sp_policy *policy, const struct s2sp_partner *partner, struct s2sp_text user);
+
+/* Of a partner that narrows the access of local users (`narrowed`): what holds for users it does not name, and how many it names. */
+bool s2sp_partner_access_default(const struct s2sp_partner *partner);
+size_t s2sp_partner_access_users(const struct s2sp_partner *partner);
 
 #endif

@@ -191,7 +191,7 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"Your contact list cannot be read at the moment" },
 	[S2SP_REASON_NOT_LISTED] = { "not-listed", REFUSAL, POLICY, SUBSCRIBE_FIRST,
 		"The partner is public_unverified and the contact is not in the local user's roster. The user has to add the contact "
-		"first; if the partner can be trusted with its users' identity, consider {partner_type = public_verified}.",
+		"first; with a public provider that is as it should be. {partner_type = federated} is for a business partner who vouches for its users.",
 		ALIKE,
 		"Add this contact to your contact list first" },
 	[S2SP_REASON_GROUP_CHAT_REFUSED] = { "group-chat-refused", REFUSAL, POLICY, REFUSED,
@@ -201,8 +201,8 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"Group chat with that domain is not allowed" },
 
 	[S2SP_REASON_STATUS_NOTE_REMOVED] = { "status-note-removed", CHANGE, POLICY, REFUSED,
-		"The text of a status note was taken out of what went to this partner; the presence itself was sent. Only federated "
-		"partners see notes.",
+		"A status note, or a personal event such as mood or location, was taken out of what went to this partner; the rest was sent, if "
+		"there was any. Only federated partners see notes; {personal_events = allow} lets others have events.",
 		"",
 		"" },
 	[S2SP_REASON_SUBSCRIPTION_AUTHORISED] = { "subscription-authorised", CHANGE, POLICY, REFUSED,

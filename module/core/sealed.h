@@ -27,7 +27,15 @@ struct s2sp_partner_table {
 	size_t count;
 	size_t capacity;
 	struct s2sp_index domains;
+	struct s2sp_access_list *accesses; /* of the partners that have one */
 	uint64_t wildcard_lengths[(S2SP_DOMAIN_LENGTH_MAX + 64) / 64]; /* a bit for each length that a name of kind wildcard has */
+};
+
+/* Which local users may exchange stanzas with others: of a host, or of one partner. It lives in the arena of what owns it. */
+struct s2sp_access_list {
+	bool allowed;            /* users that are not named */
+	struct s2sp_index users; /* value 1: allow, 0: deny */
+	struct s2sp_access_list *next;
 };
 
 struct s2sp_listing {
@@ -44,13 +52,12 @@ struct s2sp_policy {
 	bool has_default;
 	bool out_of_reach;
 	bool crls;           /* the host has revocation lists for the authorities that it trusts */
-	bool access_allowed; /* of users that are not named */
 	uint8_t default_methods;
 	uint8_t methods_left; /* of every partner's row, while methods is NULL */
 	uint8_t *methods;     /* by index of the partner, where the host's constraints do not take the same from all of them; else NULL */
 	struct s2sp_limits limits;
 	uint32_t least_connections; /* the smallest limit that any partner has, its own or the general one */
-	struct s2sp_index users; /* value 1: allow, 0: deny */
+	struct s2sp_access_list access; /* of the host; next: of the default policy */
 };
 
 /* Empty ones. NULL when out of memory. */
@@ -59,6 +66,9 @@ struct s2sp_policy *s2sp_policy_new(const struct s2sp_allocator *allocator, cons
 
 /* Room for one more partner, zeroed, at the end. OK or NO_MEMORY. */
 enum s2sp_status s2sp_partner_table_append(struct s2sp_partner_table *table, const struct s2sp_partner *partner);
+/* Begins an access that allows everybody; ends the users of all that `access` leads to, not the memory they stand in. */
+void s2sp_access_begin(struct s2sp_access_list *access, const struct s2sp_allocator *allocator, const unsigned char seed[16]);
+void s2sp_access_end(struct s2sp_access_list *access);
 /* There is a name of kind wildcard of that length. */
 void s2sp_partner_table_note_wildcard(struct s2sp_partner_table *table, size_t length);
 /* As s2sp_partner_table_find. The answer has what is known of the domain without a read of the partner. */

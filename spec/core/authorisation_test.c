@@ -391,6 +391,43 @@ static void test_kinds_by_name_and_type(void **state) {
 	assert_false(s2sp_is_service(S2SP_TEXT("jabber:iq:last"), S2SP_TEXT("query")));
 }
 
+/* Personal events are notes: they go where they may, and only what leaves a user carries any. */
+static void test_personal_events(void **state) {
+	(void)state;
+	for (int type = S2SP_PUBLIC_UNVERIFIED; type <= S2SP_FEDERATED; type++) {
+		for (int kind = 1; kind < S2SP_STANZA_COUNT; kind++) {
+			for (int local = 1; local < S2SP_LOCAL_COUNT; local++) {
+				for (int bits = 0; bits < 4; bits++) {
+					struct s2sp_stanza_facts facts = {
+						.partner_type = (enum s2sp_partner_type)type, .kind = (enum s2sp_stanza_kind)kind,
+						.local = (enum s2sp_local_kind)local, .direction = bits & 1 ? S2SP_OUTGOING : S2SP_INCOMING,
+						.personal_events = (bits & 2) != 0, .group_chat = true, .access = S2SP_ACCESS_ALLOWED,
+						.account = S2SP_ACCOUNT_EXISTS, .listing = S2SP_LISTING_YES, .directed = S2SP_FACT_YES,
+						.requested = S2SP_FACT_YES, .standing = S2SP_STANDING_AUTHORISED, .blocked = S2SP_FACT_NO,
+						.contacts = S2SP_CONTACTS_FEW, .waiting = S2SP_WAITING_ROOM,
+					};
+					bool carries = (kind == S2SP_STANZA_MESSAGE || kind == S2SP_STANZA_GROUPCHAT || kind == S2SP_STANZA_MESSAGE_ERROR ||
+					                kind == S2SP_STANZA_IQ_RESULT) && local == S2SP_LOCAL_USER && (bits & 1) != 0;
+					struct s2sp_authorisation decision = s2sp_authorise(&facts);
+					assert_int_equal(decision.personal_events, decision.verdict == S2SP_VERDICT_ALLOW && (!carries || facts.personal_events));
+				}
+			}
+		}
+	}
+	static const struct { const char *node; bool personal; } nodes[] = {
+		{ "http://jabber.org/protocol/mood", true }, { "http://jabber.org/protocol/geoloc", true },
+		{ "http://jabber.org/protocol/tune", true }, { "http://jabber.org/protocol/activity", true }, { "urn:lab:other", true },
+		{ "", true }, { "urn:xmpp:avatar:data", false }, { "urn:xmpp:avatar:metadata", false },
+		{ "urn:xmpp:avatar:data/", true }, { "URN:XMPP:AVATAR:DATA", true }, { "http://jabber.org/protocol/nick", false },
+		{ "http://jabber.org/protocol/nick#", true }, { "urn:xmpp:vcard4", false }, { "urn:xmpp:omemo:2:devices", false },
+		{ "urn:xmpp:omemo:", true }, { "urn:xmpp:omemo", true }, { "eu.siacs.conversations.axolotl.devicelist", false },
+		{ "urn:xmpp:openpgp:0", false }, { "urn:xmpp:openpgp:0:public-keys", false }, { "urn:xmpp:openpgp", true },
+	};
+	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
+		assert_int_equal(s2sp_is_personal_event(s2sp_text_from(nodes[i].node)), nodes[i].personal);
+	assert_true(s2sp_is_personal_event((struct s2sp_text){ NULL, 0 }));
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_combination),
@@ -404,6 +441,7 @@ int main(void) {
 		cmocka_unit_test(test_when_there_is_counting),
 		cmocka_unit_test(test_nonsense_is_refused),
 		cmocka_unit_test(test_kinds_by_name_and_type),
+		cmocka_unit_test(test_personal_events),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

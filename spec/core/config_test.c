@@ -331,6 +331,12 @@ static enum s2sp_status feed_table(struct s2sp_config *config, bool faulty) {
 			TRY(add(config, j, "crls/a.crl"));
 		TRY(s2sp_config_end(config));
 		TRY(set_word(config, "proxy", "edge.example"));
+		TRY(set(config, "external_access", table_value()));
+		TRY(set_word(config, "default", "deny"));
+		TRY(set(config, "users", table_value()));
+		TRY(add_user(config, "carol", "allow"));
+		TRY(s2sp_config_end(config));
+		TRY(s2sp_config_end(config));
 		TRY(set_word(config, "tls", "optional"));
 		TRY(set_word(config, "sasl", "optional"));
 		TRY(set(config, "dialback", boolean_value(true)));
@@ -363,6 +369,11 @@ static enum s2sp_status feed_policy(struct s2sp_config *config) {
 	TRY(add(config, 1, PIN));
 	TRY(s2sp_config_end(config));
 	TRY(set_word(config, "crls", "crls/a.crl"));
+	TRY(set(config, "external_access", table_value()));
+	TRY(set(config, "users", table_value()));
+	TRY(add_user(config, "carol", "deny"));
+	TRY(s2sp_config_end(config));
+	TRY(s2sp_config_end(config));
 	TRY(s2sp_config_begin_limits(config, &table));
 	TRY(set(config, "partner_connections", number_value(2000)));
 	TRY(s2sp_config_begin_external_access(config, &table));

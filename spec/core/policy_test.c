@@ -20,6 +20,13 @@ static struct s2sp_config *new_config(void) {
 	return config;
 }
 
+/* A public_unverified partner without anything else: whatever its methods are, nobody is warned of its type. */
+static void provider(struct s2sp_config *config, size_t index, const char *domain) {
+	assert_int_equal(begin_partner(config, index, domain), S2SP_STATUS_OK);
+	set_word(config, "domain", domain);
+	set_word(config, "partner_type", "public_unverified");
+}
+
 static void negotiate(struct s2sp_config *config, const char *tls, const char *sasl, bool dialback) {
 	set_word(config, "tls", tls);
 	set_word(config, "sasl", sasl);
@@ -50,13 +57,13 @@ static void add_domain(struct s2sp_config *config, const char *domain) {
 /* 0: SASL only; 1: all three; 2: TCP dialback only; 3: both dialbacks, over two domains. */
 static struct s2sp_partner_table *sample_table(void) {
 	struct s2sp_config *config = begin_table();
-	partner(config, 1, "sasl.example");
+	provider(config, 1, "sasl.example");
 	negotiate(config, "required", "required", false);
-	partner(config, 2, "all.example");
+	provider(config, 2, "all.example");
 	negotiate(config, "optional", "optional", true);
-	partner(config, 3, "tcp.example");
+	provider(config, 3, "tcp.example");
 	negotiate(config, "not_supported", "not_supported", true);
-	partner(config, 4, "dialback.example");
+	provider(config, 4, "dialback.example");
 	add_domain(config, "exempt.example");
 	negotiate(config, "optional", "not_supported", true);
 	return seal_table(config);
@@ -130,9 +137,9 @@ static void test_the_same_is_taken_from_all(void **state) {
 	const struct test_host closed = { .starttls_required = true };
 	(void)state;
 	struct s2sp_config *config = begin_table();
-	partner(config, 1, "sasl.example");
+	provider(config, 1, "sasl.example");
 	negotiate(config, "required", "required", false);
-	partner(config, 2, "all.example");
+	provider(config, 2, "all.example");
 	add_domain(config, "*.deep.all.example");
 	negotiate(config, "optional", "optional", true);
 	struct s2sp_partner_table *table = seal_table(config);
@@ -185,7 +192,7 @@ static void test_constraints_of_one_domain(void **state) {
 /* One partner at a time, and what is said of it. */
 static void assert_told(const char *tls, const char *sasl, bool dialback, struct test_host host, const char *message) {
 	struct s2sp_config *config = begin_table();
-	partner(config, 1, "a.example");
+	provider(config, 1, "a.example");
 	negotiate(config, tls, sasl, dialback);
 	struct s2sp_partner_table *table = seal_table(config);
 	config = new_config();
@@ -204,7 +211,7 @@ static void test_every_constraint_to_blame_is_named(void **state) {
 				(struct test_host){ .starttls_required = true, .no_dialback = true, .denied = "a.example" },
 				"partner_list[1] (\"a.example\").tls: got \"not_supported\"; leaves only TCP dialback, which s2s_use_starttls: required, "
 				"s2s_access and the lack of mod_s2s_dialback forbid; set s2s_use_starttls: optional, allow \"a.example\" in "
-				"s2s_access and add mod_s2s_dialback to modules, or tls: required here");
+				"s2s_access and add mod_s2s_dialback to modules");
 	assert_told("required", "not_supported", true, (struct test_host){ .no_dialback = true },
 				"partner_list[1] (\"a.example\").tls: got \"required\"; leaves only TLS dialback, which the lack of mod_s2s_dialback "
 				"forbids; add mod_s2s_dialback to modules");
@@ -365,19 +372,77 @@ static void test_external_access(void **state) {
 	add_user(config, "Alice", "allow");
 	add_user(config, "bob", "deny");
 	struct s2sp_policy *policy = seal(config, table, NULL);
-	assert_true(s2sp_policy_external_access(policy, TEXT("alice")));
-	assert_false(s2sp_policy_external_access(policy, TEXT("bob")));
-	assert_false(s2sp_policy_external_access(policy, TEXT("carol")));
-	assert_false(s2sp_policy_external_access(policy, TEXT("")));
+	assert_true(s2sp_policy_external_access(policy, NULL, TEXT("alice")));
+	assert_false(s2sp_policy_external_access(policy, NULL, TEXT("bob")));
+	assert_false(s2sp_policy_external_access(policy, NULL, TEXT("carol")));
+	assert_false(s2sp_policy_external_access(policy, NULL, TEXT("")));
 	s2sp_policy_free(policy);
 	s2sp_config_free(config);
 
 	config = new_config();
 	policy = seal(config, table, NULL);
-	assert_true(s2sp_policy_external_access(policy, TEXT("anybody")));
+	assert_true(s2sp_policy_external_access(policy, NULL, TEXT("anybody")));
 	s2sp_policy_free(policy);
 	s2sp_config_free(config);
 	s2sp_partner_table_free(table);
+}
+
+/* What an entry says of users narrows what the host says, and holds for that partner alone, the policy for unlisted domains included. */
+static void test_a_partner_narrows_the_access_of_users(void **state) {
+	struct s2sp_value keys = table_value();
+	(void)state;
+	struct s2sp_config *config = begin_table();
+	partner(config, 1, "sales.example");
+	set(config, "external_access", table_value());
+	assert_int_equal(s2sp_config_follows(config), S2SP_CONTENTS_KEYS);
+	set_word(config, "default", "deny");
+	set(config, "users", table_value());
+	assert_int_equal(s2sp_config_follows(config), S2SP_CONTENTS_MAP);
+	add_user(config, "Alice", "allow");
+	add_user(config, "intern", "allow");
+	s2sp_config_end(config);
+	s2sp_config_end(config);
+	add_domain(config, "*.sales.example");
+	s2sp_config_end(config);
+	partner(config, 2, "all.example");
+	s2sp_config_end(config);
+	struct s2sp_partner_table *table = seal_table(config);
+
+	config = new_config();
+	s2sp_config_begin_default(config, &keys);
+	set_word(config, "partner_type", "public_unverified");
+	set(config, "external_access", table_value());
+	set(config, "users", table_value());
+	add_user(config, "bob", "deny");
+	s2sp_config_end(config);
+	s2sp_config_end(config);
+	set_word(config, "sasl", "optional");
+	s2sp_config_begin_external_access(config, &keys);
+	set(config, "users", table_value());
+	add_user(config, "intern", "deny");
+	struct s2sp_policy *policy = seal(config, table, NULL);
+	assert_non_null(policy);
+	static const struct {
+		const char *domain, *user;
+		bool may;
+	} cases[] = {
+		{ "sales.example", "alice", true },   { "eu.sales.example", "alice", true }, { "sales.example", "bob", false },
+		{ "sales.example", "intern", false }, { "all.example", "bob", true },        { "all.example", "intern", false },
+		{ "other.example", "bob", false },    { "other.example", "alice", true },    { "other.example", "intern", false },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct s2sp_partner *found = s2sp_policy_find(policy, TEXT(cases[i].domain), NULL);
+		assert_int_equal(s2sp_policy_external_access(policy, found, TEXT(cases[i].user)), cases[i].may);
+	}
+	const struct s2sp_partner *sales = s2sp_policy_find(policy, TEXT("sales.example"), NULL);
+	assert_false(s2sp_partner_access_default(sales));
+	assert_int_equal(s2sp_partner_access_users(sales), 2);
+	assert_true(s2sp_partner_access_default(s2sp_policy_find(policy, TEXT("all.example"), NULL)));
+	assert_int_equal(s2sp_partner_access_users(s2sp_policy_find(policy, TEXT("all.example"), NULL)), 0);
+	s2sp_policy_free(policy);
+	s2sp_config_free(config);
+	s2sp_partner_table_free(table);
+	assert_int_equal(counting.blocks, 0);
 }
 
 /* One global option, 10 000 partners: errors up to a cap, one warning for all. */
@@ -390,7 +455,7 @@ static void test_conflicts_are_summed_up(void **state) {
 	begin_list(config);
 	for (size_t i = 1; i <= 10000; i++) {
 		snprintf(domain, sizeof(domain), "p%zu.example", i);
-		partner(config, i, domain);
+		provider(config, i, domain);
 		if (i % 2 == 0)
 			negotiate(config, "not_supported", "not_supported", true);
 		else
@@ -405,6 +470,37 @@ static void test_conflicts_are_summed_up(void **state) {
 	assert_message(config, 51,
 				   "s2s_use_starttls: got required; takes TCP dialback away from 5000 partners (\"p1.example\", "
 				   "\"p3.example\", \"p5.example\", ...); set it to optional");
+	s2sp_config_free(config);
+	s2sp_partner_table_free(table);
+	assert_int_equal(counting.blocks, 0);
+}
+
+/* Whose users are trusted should not be believed on the word of the network; what the host takes away is no cause to say so. */
+static void test_trust_without_tls_is_a_warning(void **state) {
+	const struct test_host closed = { .starttls_required = true };
+	(void)state;
+	struct s2sp_config *config = begin_table();
+	partner(config, 1, "all.example");
+	negotiate(config, "optional", "optional", true);
+	partner(config, 2, "tls.example");
+	negotiate(config, "required", "optional", true);
+	provider(config, 3, "tcp.example");
+	negotiate(config, "not_supported", "not_supported", true);
+	struct s2sp_partner_table *table = seal_table(config);
+	config = new_config();
+	s2sp_policy_free(seal(config, table, NULL));
+	assert_int_equal(s2sp_config_issue_count(config), 1);
+	assert_string_equal(s2sp_config_issue_at(config, 0)->code, "trusted-without-tls");
+	assert_int_equal(s2sp_config_issue_at(config, 0)->severity, S2SP_SEVERITY_WARNING);
+	assert_message(config, 0,
+				   "partner_list[1] (\"all.example\").partner_type: got \"federated\"; is trusted, and TCP dialback is among its methods: "
+				   "anybody who can change its DNS or the network between can pass for it; set tls: required, or partner_type: "
+				   "public_unverified");
+	s2sp_config_free(config);
+	config = new_config();
+	assert_null(seal(config, table, TEST_HOST(&closed)));
+	for (size_t i = 0; i < s2sp_config_issue_count(config); i++)
+		assert_string_not_equal(s2sp_config_issue_at(config, i)->code, "trusted-without-tls");
 	s2sp_config_free(config);
 	s2sp_partner_table_free(table);
 	assert_int_equal(counting.blocks, 0);
@@ -425,7 +521,9 @@ int main(void) {
 		cmocka_unit_test(test_unlisted_domains),
 		cmocka_unit_test(test_a_partner_of_another_policy_gets_nothing),
 		cmocka_unit_test(test_external_access),
+		cmocka_unit_test(test_a_partner_narrows_the_access_of_users),
 		cmocka_unit_test(test_conflicts_are_summed_up),
+		cmocka_unit_test(test_trust_without_tls_is_a_warning),
 	};
 	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
 }

@@ -88,6 +88,9 @@ local function lay_out(folder, text)
 			if not name:find("[*?]") then write(folder.."/"..name, "return {}"); end
 		end
 	end
+	for name in text:gmatch('%f[%w]users%s*=%s*"([^"]+)"') do
+		write(folder.."/"..name, "somebody");
+	end
 	write(folder.."/prosody.cfg.lua", text);
 	return folder.."/prosody.cfg.lua";
 end

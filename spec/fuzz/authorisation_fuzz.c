@@ -50,6 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		.group_chat = choose(&choices, 2),
 		.presence_automatic = choose(&choices, 2),
 		.spellings = choose(&choices, 2),
+		.personal_events = choose(&choices, 2),
 	};
 	struct s2sp_stanza_facts known = facts, asked = facts;
 	int values[S2SP_NEED_COUNT] = { 0 };

@@ -24,6 +24,7 @@ static const char *const words[] = {
 	"fabrikam.com", "*.fabrikam.com", "corp.fabrikam.com", "*.com", "contoso.com", "b\xc3\xbc" "cher.example", "192.0.2.1",
 	"xmpp.fabrikam.com:5269", "[2001:db8::1]:5269", "certs/ca.pem",
 	"sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "partner_list", "{check}", "{tls = required}", "intern",
+	"external_access", "personal_events",
 };
 #define WORDS (sizeof(words) / sizeof(words[0]))
 
@@ -140,7 +141,7 @@ static void check_policy(const struct s2sp_policy *policy, struct s2sp_text name
 		check_partner(NULL, s2sp_policy_default(policy));
 	const struct s2sp_limits *limits = s2sp_policy_limits(policy);
 	CHECK(limits->connections > 0 && limits->partner_connections > 0 && limits->establishment_timeout > 0);
-	s2sp_policy_external_access(policy, name);
+	s2sp_policy_external_access(policy, found, name);
 }
 
 /* The policy over `table`, by the same config or by one of its own. */

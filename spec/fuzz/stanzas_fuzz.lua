@@ -77,21 +77,35 @@ local types = { "chat", "groupchat", "error", "get", "set", "result", "subscribe
 	"unavailable", "", "invalid", "valid" };
 local namespaces = { "jabber:client", "jabber:server", "", "jabber:iq:last", "http://jabber.org/protocol/muc", "urn:xmpp:ping",
 	"http://jabber.org/protocol/disco#info", "jabber:server:dialback", "urn:ietf:params:xml:ns:xmpp-tls",
-	"urn:ietf:params:xml:ns:xmpp-sasl", "http://etherx.jabber.org/streams", "urn:xmpp:bidi", "urn:lab" };
-local children = { "status", "query", "x", "ping", "show", "forwarded", "presence", "message", "" };
+	"urn:ietf:params:xml:ns:xmpp-sasl", "http://etherx.jabber.org/streams", "urn:xmpp:bidi", "urn:lab",
+	"http://jabber.org/protocol/pubsub", "http://jabber.org/protocol/pubsub#event", "http://jabber.org/protocol/disco#items" };
+local event_nodes = { "http://jabber.org/protocol/mood", "urn:xmpp:avatar:data", "" };
+local children = { "status", "query", "x", "ping", "show", "forwarded", "presence", "message", "", "event", "items", "pubsub", "item", "body" };
 
 -- Trees, as a parser makes them, with `tags` beside the list of all children.
 local function add_children(element, depth)
 	if depth > 5 then return; end
 	for _ = 1, choose(4) do
 		local child = choose(3) == 0 and some_text()
-			or { name = maybe_odd(pick(children)), attr = { xmlns = choose(2) == 0 and pick(namespaces) or nil }, tags = {} };
+			or { name = maybe_odd(pick(children)), attr = { xmlns = choose(2) == 0 and pick(namespaces) or nil;
+				node = choose(2) == 0 and maybe_odd(pick(event_nodes)) or nil }, tags = {} };
 		if type(child) == "table" then
 			add_children(child, depth + 1);
 			table.insert(element.tags, child);
 		end
 		table.insert(element, child);
 	end
+end
+
+-- A push of personal events, and perhaps something beside it.
+local function events_child()
+	local event = { name = "event", attr = { xmlns = "http://jabber.org/protocol/pubsub#event" }, tags = {} };
+	for _ = 1, 1 + choose(3) do
+		local items = { name = "items", attr = { node = pick(event_nodes) }, tags = {} };
+		table.insert(event, items);
+		table.insert(event.tags, items);
+	end
+	return event;
 end
 
 local function deep_child()
@@ -113,6 +127,13 @@ local function some_element(from, to)
 		element[1], element.tags[1] = child, child;
 	elseif shape == 3 then
 		element.tags, element[1] = odd_value(), odd_value();
+	elseif shape == 4 then
+		for _ = 1, 1 + choose(2) do
+			local child = events_child();
+			table.insert(element, child);
+			table.insert(element.tags, child);
+		end
+		add_children(element, 5);
 	elseif shape > 7 then
 		add_children(element, 1);
 	end
@@ -307,6 +328,27 @@ end
 local stream_namespaces = { [""] = true; ["jabber:client"] = true; ["jabber:server"] = true; ["jabber:component:accept"] = true };
 
 -- What a partner may not see: RFC 6121 4.7.2.2 and XEP-0012, wherever in a presence.
+local function is_personal(element)
+	local node = type(element) == "table" and field(field(element, "attr"), "node");
+	return node ~= "urn:xmpp:avatar:data";
+end
+
+-- Whether a push, or items that were asked for, are of a node that is a personal event.
+local function has_personal_event(stanza)
+	for i = 1, rawlen(stanza) do
+		local child = rawget(stanza, i);
+		local xmlns = type(child) == "table" and field(field(child, "attr"), "xmlns");
+		local name = type(child) == "table" and field(child, "name");
+		local push = name == "event" and xmlns == "http://jabber.org/protocol/pubsub#event" and field(stanza, "name") == "message";
+		local answer = name == "pubsub" and xmlns == "http://jabber.org/protocol/pubsub" and field(stanza, "name") == "iq";
+		for j = 1, (push or answer) and rawlen(child) or 0 do
+			local inner = rawget(child, j);
+			if type(inner) == "table" and (push or field(inner, "name") == "items") and is_personal(inner) then return true; end
+		end
+	end
+	return false;
+end
+
 local function has_note(element, xmlns)
 	if type(element) ~= "table" then return false; end
 	local own = field(field(element, "attr"), "xmlns");
@@ -347,6 +389,9 @@ local function check_route(host, event, route)
 	if user and partner.partner_type == "public_unverified" and name == "message" then
 		assert(facts.listed == "yes" or partner.group_chat == "allow" and facts.directed == "yes", "routed to a contact that is not listed");
 		assert(kind ~= "groupchat" or partner.group_chat == "allow", "group chat routed");
+	end
+	if user and partner.partner_type ~= "federated" and (name == "message" or kind == "result") then
+		assert(not has_personal_event(stanza), "a personal event went out");
 	end
 	local xmlns = text_of(attribute(stanza, "xmlns")); -- of any other, it is no presence, whatever its name
 	if partner.partner_type ~= "federated" and name == "presence" and kind ~= "subscribe" and stream_namespaces[xmlns] then

@@ -189,6 +189,12 @@ def users():
     yield of(USER, "directed-unlisted", "directed presence to unlisted domains", flood("<presence to='d@u{r}x{n}.test'/>"), FLOOD // 4)
     yield of(USER, "message-children", "message with many children", one(f"<message to='carol@{VERIFIED}' id='m'>", shapes.CHILDREN, "</message>"))
     yield of(USER, "message-deep", "message with a deep tree", one(f"<message to='carol@{VERIFIED}' id='m'>", shapes.DEEP, "</message>"))
+    yield of(USER, "message-events", "message with many events, every other personal", one(
+        f"<message to='carol@{VERIFIED}' id='m'><event xmlns='http://jabber.org/protocol/pubsub#event'>",
+        shapes.many("<items node='x'/><items node='urn:xmpp:avatar:data'/>"), "</event></message>"))
+    yield of(USER, "message-all-events", "message with words and many times personal events", one(
+        f"<message to='carol@{VERIFIED}' id='m'><body>b</body>",
+        shapes.many("<event xmlns='http://jabber.org/protocol/pubsub#event'><items node='x'/><items/></event>"), "</message>"))
     yield of(USER, "message-unlisted", "message with many children to a domain that is not listed",
              one("<message to='carol@unlisted.test' id='m'>", shapes.CHILDREN, "</message>"))
     yield of(USER, "message-text", "message of apostrophes", one(f"<message to='carol@{VERIFIED}' id='m'><body>", shapes.APOSTROPHES, "</body></message>"))

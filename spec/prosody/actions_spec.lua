@@ -177,7 +177,7 @@ describe("an action", function ()
 
 	it("replaces an answer by that of nobody", function ()
 		local event = { stanza = st.iq({ type = "result"; id = "7"; from = "alice@"..HOST; to = "bob@fed.test/r" }):tag("query") };
-		act.answer_alike(event);
+		act.answer_alike(event, "service-unavailable");
 		assert.same({ "alice@"..HOST, "bob@fed.test/r", "7", "error" },
 			{ event.stanza.attr.from, event.stanza.attr.to, event.stanza.attr.id, event.stanza.attr.type });
 		assert.is_nil(event.stanza:get_child("query"));

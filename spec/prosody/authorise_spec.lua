@@ -55,6 +55,90 @@ describe("decisions in words", function ()
 	end);
 end);
 
+describe("personal events", function ()
+	local MOOD, AVATAR = "http://jabber.org/protocol/mood", "urn:xmpp:avatar:metadata";
+	local ALICE = "alice@contoso.test";
+
+	local function event(...) return element("event", { xmlns = "http://jabber.org/protocol/pubsub#event" }, ...); end
+	local function items(node, name) return element(name or "items", { node = node }, element("item")); end
+	local function message(...) return element("message", { from = ALICE; type = "headline" }, ...); end
+	local function from_client(...) return element("message", { from = ALICE.."/phone" }, ...); end
+	local function answer(...) return element("iq", { from = ALICE; type = "result" }, ...); end
+	local function pubsub(...) return element("pubsub", { xmlns = "http://jabber.org/protocol/pubsub" }, ...); end
+	local function nodes(what, node, ...) return element("query", { xmlns = "http://jabber.org/protocol/disco#"..what; node = node }, ...); end
+	local function item(node) return element("item", { jid = ALICE; node = node }); end
+	local function outcome(stanza)
+		local before = show(stanza);
+		local word, copy = native.without_events(stanza);
+		assert.equal(before, show(stanza));
+		return copy and word.." "..show(copy) or word;
+	end
+
+	it("are not sent when nothing else is", function ()
+		for _, name in ipairs({ "items", "purge", "delete", "configuration", "whatever" }) do
+			assert.equal("all", outcome(message(event(items(MOOD, name)))));
+		end
+		assert.equal("all", outcome(message(event(items(nil)))));
+		assert.equal("all", outcome(message(event(items(MOOD)), event(items("urn:lab:other")))));
+		-- Headers of delivery go with it (XEP-0131 names the node).
+		assert.equal("all", outcome(message(event(items(MOOD)), element("headers", { xmlns = "http://jabber.org/protocol/shim" }))));
+		assert.equal("all", outcome(from_client(event(items(MOOD)))));
+	end);
+
+	it("are taken out of what else there is", function ()
+		assert.equal("some message(event(items(item())))", outcome(message(event(items(MOOD), items(AVATAR)))));
+		assert.equal("some message(event(items(item())),x())", outcome(message(event(items(MOOD)), event(items(AVATAR)), element("x"))));
+		assert.equal("some message(body(hello))", outcome(message(event(items(MOOD)), element("body", nil, "hello"))));
+		assert.equal("some message(encrypted())", outcome(from_client(element("encrypted"), event(items(MOOD)))));
+		local _, copy = native.without_events(message(event(items(MOOD)), event(items(AVATAR))));
+		assert.equal(1, #copy.tags);
+		assert.equal(AVATAR, copy.tags[1].tags[1].attr.node);
+	end);
+
+	it("are no more than that", function ()
+		assert.equal("none", outcome(message()));
+		assert.equal("none", outcome(message(element("body", nil, "hello"))));
+		assert.equal("none", outcome(message(event())));
+		assert.equal("none", outcome(message(event(items(AVATAR)))));
+		assert.equal("none", outcome(message(element("event", { xmlns = "urn:lab" }, items(MOOD)))));
+		assert.equal("none", outcome(message(element("event", {}, items(MOOD)))));
+		-- What a user quotes is written to the contact.
+		assert.equal("none", outcome(message(element("forwarded", { xmlns = "urn:xmpp:forward:0" }, message(event(items(MOOD)))))));
+		assert.equal("none", outcome(message("text", event("text"))));
+	end);
+
+	it("are not in answers", function ()
+		assert.equal("all", outcome(answer(pubsub(items(MOOD)))));
+		assert.equal("all", outcome(answer(pubsub(items(nil)))));
+		assert.equal("all", outcome(answer(pubsub(items(AVATAR), items(MOOD)))));
+		assert.equal("none", outcome(answer(pubsub(items(AVATAR)))));
+		assert.equal("none", outcome(answer(pubsub(element("subscriptions", {}, element("subscription", { node = MOOD }))))));
+		assert.equal("none", outcome(answer()));
+		assert.equal("all", outcome(element("iq", { from = ALICE.."/phone"; type = "result" }, pubsub(items(MOOD)))));
+		assert.equal("none", outcome(answer(event(items(MOOD)))));
+	end);
+
+	it("are not listed", function ()
+		assert.equal("some iq(query(item()))", outcome(answer(nodes("items", nil, item(MOOD), item(AVATAR)))));
+		assert.equal("some iq(query())", outcome(answer(nodes("items", nil, item(MOOD)))));
+		assert.equal("none", outcome(answer(nodes("items", nil, item(nil), item(AVATAR)))));
+		for _, what in ipairs({ "items", "info" }) do
+			assert.equal("all", outcome(answer(nodes(what, MOOD))));
+			assert.equal("none", outcome(answer(nodes(what, AVATAR))));
+			assert.equal("none", outcome(answer(nodes(what, nil, element("feature")))));
+			-- A client's own nodes are those of its software.
+			assert.equal("none", outcome(element("iq", { from = ALICE.."/phone"; type = "result" }, nodes(what, "urn:lab:client#1.0"))));
+		end
+	end);
+
+	it("cost one pass, however many there are", function ()
+		local many = {};
+		for i = 1, 3000 do many[i] = items(i % 2 == 0 and MOOD or AVATAR); end
+		local _, copy = native.without_events(message(event(table.unpack(many))));
+		assert.equal(1500, #copy.tags[1].tags);
+	end);
+end);
+
 describe("copies without status notes", function ()
 	local cache;
 	before_each(function () cache = { notes = setmetatable({}, { __mode = "k" }) }; end);

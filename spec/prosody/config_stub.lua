@@ -53,6 +53,10 @@ function module_methods:get_option_number(name, default)
 	return tonumber(self:get_option(name, default)) or default;
 end
 
+local function in_environment(name, env)
+	return assert(loadfile(source.."/lua/"..name..".lib.lua", "t", env))();
+end
+
 -- lua/options.lib.lua as it would be loaded for `config`; `hosts` are those that run, by name.
 function stub.options(config, folder, hosts)
 	local libraries = {
@@ -69,7 +73,8 @@ function stub.options(config, folder, hosts)
 			return require(name);
 		end;
 	}, { __index = _G });
-	return assert(loadfile(source.."/lua/options.lib.lua", "t", env))();
+	env.module.require = function (_, name) return in_environment(name, env); end;
+	return in_environment("options", env);
 end
 
 -- A file of lua/ that needs no more of the module API than to find others of its kind.

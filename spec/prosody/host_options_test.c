@@ -45,6 +45,10 @@ static void test_which_options_hold(void **state) {
 	assert_string_equal(held(&options, ""), "s2s_require_encryption");
 	options = (struct s2sp_host_options){ .allow_encryption = false };
 	assert_string_equal(held(&options, "a.example"), "s2s_allow_encryption");
+	options = (struct s2sp_host_options){ .allow_encryption = true, .without_tls = true };
+	assert_string_equal(held(&options, "a.example"), "modules_enabled");
+	options = (struct s2sp_host_options){ .allow_encryption = true, .without_saslauth = true, .without_dialback = true };
+	assert_string_equal(held(&options, ""), "modules_enabled modules_enabled");
 	options = (struct s2sp_host_options){ .allow_encryption = true,
 										  .secure_domains = secure,
 										  .secure_domain_count = 3,

@@ -69,6 +69,29 @@ describe("options", function ()
 		assert.is_true(options.collect("plain").policy.options.require_encryption);
 	end);
 
+	it("of core say which modules a host lacks", function ()
+		local global = { modules_enabled = { "tls", "saslauth", "s2s_partners" }; modules_disabled = { "tls" } };
+		local config = { ["*"] = global; plain = host({}, global); more = host({ modules_enabled = { "tls", "dialback" } }, global);
+			fewer = host({ modules_enabled = { "tls", "dialback" }; modules_disabled = { "tls", "saslauth" } }, global) };
+		local options = stub.options(config, "/nowhere");
+		local run = options.begin();
+		local function missing(name)
+			local collected = options.collect(name, run);
+			local found = collected.policy.options;
+			return { found.without_tls or false, found.without_saslauth or false, found.without_dialback or false, collected.modules };
+		end
+		assert.same({ true, false, true, false }, missing("plain"));
+		assert.same({ false, false, false, true }, missing("more"));
+		assert.same({ true, true, false, true }, missing("fewer"));
+		assert.not_equal(options.collect("plain", run).policy_key, options.collect("more", run).policy_key);
+		-- Where nobody says what is loaded, nothing is missing but what is taken out.
+		config = { ["*"] = {}; plain = {}; fewer = { modules_disabled = { "dialback" } } };
+		options = stub.options(config, "/nowhere");
+		run = options.begin();
+		assert.same({ false, false, false, false }, missing("plain"));
+		assert.same({ false, false, true, true }, missing("fewer"));
+	end);
+
 	it("that are nearly ours are errors", function ()
 		local config = { ["*"] = { s2s_partner = {}; s2s_partners_file = "x"; s2s_timeout = 5 }; a = { s2s_partners_limit = {} } };
 		local collected = stub.options(config, "/nowhere").collect("a");
@@ -92,9 +115,42 @@ describe("user names", function ()
 	end);
 
 	it("stay as they are otherwise", function ()
-		for _, access in ipairs({ "deny", { users = { bob = "deny" } }, { users = 1 }, {}, { users = { "bob" } } }) do
+		for _, access in ipairs({ "deny", { users = { bob = "deny" } }, { users = 1 }, {}, { users = { "bob" } }, { users = "" }, { users = "a\0b" } }) do
 			assert.equal(access, (access_of(access)));
 		end
+	end);
+
+	it("come from files as well, each read once", function ()
+		local folder = os.tmpname();
+		os.remove(folder);
+		assert(lfs.mkdir(folder));
+		local function write(text)
+			local file = assert(io.open(folder.."/users", "wb"));
+			file:write(text);
+			file:close();
+		end
+		write("# comment\r\n\r\n  Alice\t# with a word\nbob#2\n\195\156we");
+		local access = { default = "deny"; users = "users" };
+		local list = { { domain = "a.example"; external_access = { users = folder.."/users" } }, { domain = "b.example" } };
+		local options = stub.options({ ["*"] = { s2s_partners_external_access = access; s2s_partners = list } }, folder);
+		local run = options.begin();
+		local collected = options.collect("*", run);
+		assert.same({ default = "deny"; users = { alice = "allow"; ["bob#2"] = "allow"; ["\195\188we"] = "allow" } }, collected.policy.external_access);
+		assert.equal("users", access.users);
+		write("eve\n");
+		local spec = collected.table();
+		assert.same({ alice = "deny"; ["bob#2"] = "deny"; ["\195\188we"] = "deny" }, spec.lists[1].list[1].external_access.users);
+		assert.equal(list[2], spec.lists[1].list[2]);
+		assert.equal(folder.."/users", list[1].external_access.users);
+		assert.same({}, spec.issues);
+		assert.same({ folder.."/users" }, { (next(run.user_files)) });
+		-- Beside its place: a file of names is cut short, too large, none.
+		write(("no good\n"):rep(30));
+		assert.equal(21, #options.collect("*").policy.issues);
+		os.remove(folder.."/users");
+		assert.same({ 'error s2s_partners_external_access.users: "users"; there is no such file; create it, or name another' },
+			messages(options.collect("*").policy));
+		lfs.rmdir(folder);
 	end);
 
 	it("are not taken twice", function ()

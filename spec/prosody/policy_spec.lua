@@ -211,7 +211,7 @@ describe("values", function ()
 			print, coroutine.create(print), io.stdout, trap, { [1] = 1; [3] = 3 }, { [{}] = {} }, { [true] = false }, { [math.mininteger] = 1 },
 			{ [math.maxinteger] = 1 }, { [0/1] = 1, [-0.5] = 2, [1/0] = 3 } };
 		local keys = { "domain", "additional_domains", "description", "partner_type", "tls", "sasl", "dialback", "trust_anchors",
-			"pinned_keys", "connection_limit", "keepalive", "proxy", "presence_authorization", "group_chat", "unknown" };
+			"pinned_keys", "connection_limit", "keepalive", "proxy", "presence_authorization", "group_chat", "personal_events", "external_access", "unknown" };
 		for _, value in ipairs(values) do
 			assert.is_nil((compile({ value })));
 			for _, key in ipairs(keys) do
@@ -253,7 +253,7 @@ describe("a policy", function ()
 			match = "wildcard"; trust_anchors = "certs/ca.pem"; pins = 1; pinned_keys = { PIN };
 			crls = {}; revocation = "off"; host_crls = false;
 			connection_limit = 7; keepalive = true; proxy = "[2001:db8::1]:5269"; proxy_host = "2001:db8::1"; proxy_port = 5269;
-			presence_authorization = "automatic"; group_chat = "refuse";
+			presence_authorization = "automatic"; group_chat = "refuse"; personal_events = "allow";
 			given = { tls = true; sasl = true; dialback = true; connection_limit = true; keepalive = true; group_chat = true };
 		}, policy:find("a.b.FABRIKAM.com."));
 		assert.same({
@@ -261,7 +261,8 @@ describe("a policy", function ()
 			partner_type = "public_unverified"; tls = "required"; sasl = "required"; dialback = false;
 			methods = { "sasl" }; row_methods = { "sasl" }; match = "primary"; pins = 0; pinned_keys = {};
 			crls = {}; revocation = "off"; host_crls = false;
-			connection_limit = 20; keepalive = false; presence_authorization = "user"; group_chat = "refuse"; given = {};
+			connection_limit = 20; keepalive = false; presence_authorization = "user"; group_chat = "refuse"; personal_events = "refuse";
+			given = {};
 		}, policy:find("BÜCHER.example"));
 		assert.equal("additional", policy:find("corp.example").match);
 	end);
@@ -339,6 +340,28 @@ describe("a policy", function ()
 			keepalive_interval = 300 }, policy:limits());
 		assert.is_true(policy:external_access("alice"));
 		assert.is_false(policy:external_access("bob"));
+	end);
+
+	it("lets personal events go where status notes go, unless it says otherwise", function ()
+		for _, case in ipairs({ { "federated", nil, "allow" }, { "public_verified", nil, "refuse" }, { "public_unverified", nil, "refuse" },
+			{ "federated", "refuse", "refuse" }, { "public_verified", "allow", "allow" }, { "public_unverified", "allow", "allow" } }) do
+			local partner = compile({ { domain = "a.example"; partner_type = case[1]; personal_events = case[2] } }):find("a.example");
+			assert.equal(case[3], partner.personal_events);
+			assert.equal(case[2] and true or nil, partner.given.personal_events);
+		end
+	end);
+
+	it("has the external access of a partner", function ()
+		local policy = compile({ { domain = "a.example"; partner_type = "federated"; external_access = { default = "deny"; users = { bob = "allow" } } };
+			{ domain = "b.example"; partner_type = "federated" } }, { external_access = { users = { carol = "deny" } } });
+		assert.is_true(policy:external_access("bob", "a.example"));
+		assert.is_false(policy:external_access("dave", "a.example"));
+		assert.is_true(policy:external_access("dave", "b.example"));
+		assert.is_false(policy:external_access("carol", "b.example"));
+		assert.is_true(policy:external_access("dave"));
+		assert.same({ default = "deny"; users = 1 }, policy:find("a.example").external_access);
+		assert.is_true(policy:find("a.example").given.external_access);
+		assert.is_nil(policy:find("b.example").external_access);
 	end);
 
 	it("says what the host's options leave", function ()

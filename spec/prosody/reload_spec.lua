@@ -116,9 +116,9 @@ describe("a reload", function ()
 	end);
 
 	it("tells who waits for it what became of it", function ()
-		local told = {};
+		local heard = {};
 		local function wait(name) reload.when_done(function (applied, judged, problem)
-			told[#told + 1] = ("%s %s %s %s"):format(name, tostring(applied), type(judged), problem or "");
+			heard[#heard + 1] = ("%s %s %s %s"):format(name, tostring(applied), type(judged), problem or "");
 		end); end
 		change "second";
 		wait "a";
@@ -126,25 +126,25 @@ describe("a reload", function ()
 		change("third", false); -- before the second is through: both hear of the third
 		wait "b";
 		turns();
-		assert.same({ "a false nil ", "b false nil " }, told);
-		told = {};
+		assert.same({ "a false nil ", "b false nil " }, heard);
+		heard = {};
 		change "fourth";
 		wait "c";
 		turns();
-		assert.same({ "c true table " }, told);
-		told = {};
+		assert.same({ "c true table " }, heard);
+		heard = {};
 		function judge() error("not enough memory", 0); end
 		change "fifth";
 		wait "d";
 		turns();
-		assert.equal(1, #told);
-		assert.matches("^d false nil .*not enough memory", told[1]);
-		told = {};
+		assert.equal(1, #heard);
+		assert.matches("^d false nil .*not enough memory", heard[1]);
+		heard = {};
 		change "sixth";
 		wait "e";
 		guard.stopped = true;
 		turns();
-		assert.same({ "e false nil mod_s2s_partners is being unloaded" }, told);
+		assert.same({ "e false nil mod_s2s_partners is being unloaded" }, heard);
 	end);
 
 	it("puts back what was in force when the streams cannot be judged", function ()

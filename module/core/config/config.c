@@ -11,6 +11,7 @@ struct s2sp_config *s2sp_config_new(const struct s2sp_allocator *allocator, s2sp
 	config->allocator = *allocator;
 	config->to_ascii = to_ascii;
 	config->vocabulary = vocabulary;
+	memcpy(config->seed, seed, sizeof(config->seed));
 	s2sp_issues_begin(&config->issues, allocator);
 	config->table = s2sp_partner_table_new(allocator, seed);
 	config->policy = s2sp_policy_new(allocator, seed);
@@ -18,7 +19,6 @@ struct s2sp_config *s2sp_config_new(const struct s2sp_allocator *allocator, s2sp
 		s2sp_config_free(config);
 		return NULL;
 	}
-	config->policy->access_allowed = true;
 	s2sp_config_limits_begin(&config->policy->limits);
 	return config;
 }
@@ -66,6 +66,8 @@ static const char *word(const struct s2sp_config *config, enum s2sp_word which) 
 /* Ends the open section and starts `section` at the path `option`. */
 static enum s2sp_status begin(struct s2sp_config *config, enum s2sp_section section, const char *option) {
 	enum s2sp_status status = s2sp_config_close_list(config);
+	if (config->nested)
+		s2sp_config_close_access(config);
 	if (status == S2SP_STATUS_OK && (config->section == S2SP_SECTION_PARTNER || config->section == S2SP_SECTION_DEFAULT))
 		status = s2sp_config_draft_finish(config);
 	if (status == S2SP_STATUS_OK && config->section == S2SP_SECTION_LIMITS)
@@ -125,6 +127,10 @@ static void return_to_list(struct s2sp_config *config) {
 }
 
 enum s2sp_status s2sp_config_end(struct s2sp_config *config) {
+	if (config->open == S2SP_OPEN_NOTHING && config->nested) {
+		s2sp_config_close_access(config);
+		return S2SP_STATUS_OK;
+	}
 	if (config->open != S2SP_OPEN_NOTHING || config->section != S2SP_SECTION_PARTNER)
 		return s2sp_config_close_list(config);
 	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, "");
@@ -198,7 +204,12 @@ enum s2sp_status s2sp_config_begin_limits(struct s2sp_config *config, const stru
 }
 
 enum s2sp_status s2sp_config_begin_external_access(struct s2sp_config *config, const struct s2sp_value *value) {
-	return begin_keys(config, S2SP_SECTION_ACCESS, S2SP_WORD_OPTION_EXTERNAL_ACCESS, value, "must be {mapping}: {sample.access}");
+	if (config->policy == NULL)
+		return S2SP_STATUS_FAILED;
+	enum s2sp_status status =
+		begin_keys(config, S2SP_SECTION_ACCESS, S2SP_WORD_OPTION_EXTERNAL_ACCESS, value, "must be {mapping}: {sample.access}");
+	config->access = &config->policy->access;
+	return status;
 }
 
 enum s2sp_contents s2sp_config_follows(const struct s2sp_config *config) {

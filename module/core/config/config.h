@@ -87,7 +87,7 @@ enum s2sp_contents s2sp_config_follows(const struct s2sp_config *config);
 enum s2sp_status s2sp_config_set(struct s2sp_config *config, struct s2sp_text key, const struct s2sp_value *value);
 /* One item of the list (by its 1-based index) or map (by its name) that was set last. */
 enum s2sp_status s2sp_config_add(struct s2sp_config *config, size_t index, struct s2sp_text name, const struct s2sp_value *value);
-/* Ends the list or map of a key; when none is open, ends the partner. */
+/* Ends the list, map or nested keys of a key, the innermost first; when none is open, ends the partner. */
 enum s2sp_status s2sp_config_end(struct s2sp_config *config);
 /* A key that has no place in the open list or map. */
 enum s2sp_status s2sp_config_stray(struct s2sp_config *config, struct s2sp_text key, const struct s2sp_value *value);

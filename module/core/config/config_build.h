@@ -37,6 +37,8 @@ enum s2sp_partner_key {
 	S2SP_PARTNER_KEY_PROXY,
 	S2SP_PARTNER_KEY_PRESENCE_AUTHORIZATION,
 	S2SP_PARTNER_KEY_GROUP_CHAT,
+	S2SP_PARTNER_KEY_PERSONAL_EVENTS,
+	S2SP_PARTNER_KEY_EXTERNAL_ACCESS,
 	S2SP_PARTNER_KEY_COUNT,
 };
 
@@ -82,6 +84,10 @@ struct s2sp_config {
 	struct s2sp_text place; /* of the list, escaped, in the table's arena */
 	bool not_a_list_told;   /* one partner stands where the list must be, and that has been said */
 	struct s2sp_line path;  /* of what was begun */
+	struct s2sp_access_list *access; /* whose keys are being set: the host's, or that of the entry */
+	bool nested;                /* the latter */
+	size_t outer;               /* length of the path of the entry then */
+	unsigned char seed[16];
 	/* What is being set or added; borrowed, valid during the call. */
 	struct s2sp_text key;
 	size_t item;
@@ -135,6 +141,9 @@ struct s2sp_arena *s2sp_config_arena(struct s2sp_config *config);
 enum s2sp_status s2sp_config_set_partner(struct s2sp_config *config, const struct s2sp_value *value);
 enum s2sp_status s2sp_config_set_limit(struct s2sp_config *config, const struct s2sp_value *value);
 enum s2sp_status s2sp_config_set_access(struct s2sp_config *config, const struct s2sp_value *value);
+/* The access of an entry: its keys follow, up to the end. */
+enum s2sp_status s2sp_config_open_access(struct s2sp_config *config, const struct s2sp_value *value, bool *taken);
+void s2sp_config_close_access(struct s2sp_config *config);
 /* Items of the open list or map. */
 enum s2sp_status s2sp_config_add_domain(struct s2sp_config *config, const struct s2sp_value *value);
 enum s2sp_status s2sp_config_add_pin(struct s2sp_config *config, const struct s2sp_value *value);

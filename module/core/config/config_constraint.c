@@ -124,12 +124,37 @@ static void explain(const struct judgement *judgement, const struct s2sp_partner
 		s2sp_line_add_joint(line, i, count, " and ");
 		write_remedy(line, blamed[i], domain);
 	}
-	if (!tls_off && methods == S2SP_METHOD_TCP_DIALBACK)
+	/* Not where TLS dialback is ruled out as well. */
+	if (!tls_off && methods == S2SP_METHOD_TCP_DIALBACK && (forbidden(judgement, bits) & S2SP_METHOD_TLS_DIALBACK) == 0)
 		s2sp_vocabulary_write(judgement->config->vocabulary, ", or {tls = required} here", line);
 }
 
 static bool is_default(const struct judgement *judgement, const struct s2sp_partner *partner) {
 	return partner == &judgement->config->policy->default_partner;
+}
+
+static void begin_path(struct judgement *judgement, const struct s2sp_partner *partner) {
+	struct s2sp_line *path = &judgement->config->path;
+	s2sp_line_begin(path);
+	s2sp_line_add_text(path, partner->place);
+	if (!is_default(judgement, partner))
+		s2sp_config_path_name(path, partner->name);
+}
+
+/* Without TLS nothing but DNS and the network says who a partner is: too little for one whose word is taken for its users'. */
+static enum s2sp_status warn_of_tcp(struct judgement *judgement, const struct s2sp_partner *partner) {
+	const char *type = s2sp_partner_type_token((enum s2sp_partner_type)partner->type);
+	struct s2sp_value value = { .kind = S2SP_VALUE_STRING, .string = s2sp_text_from(type) };
+	begin_path(judgement, partner);
+	return s2sp_config_report(judgement->config,
+							  &(struct s2sp_finding){
+								  .severity = S2SP_SEVERITY_WARNING,
+								  .code = "trusted-without-tls",
+								  .key = "partner_type",
+								  .value = &value,
+								  .expected = "is trusted, and TCP dialback is among its methods: anybody who can change its DNS or the "
+											  "network between can pass for it; set {tls = required}, or {partner_type = public_unverified}",
+							  });
 }
 
 static enum s2sp_status refuse_partner(struct judgement *judgement, const struct s2sp_partner *partner, uint32_t bits,
@@ -138,10 +163,7 @@ static enum s2sp_status refuse_partner(struct judgement *judgement, const struct
 	struct s2sp_line expected;
 	if (judgement->without_method++ >= ERRORS_TOLD)
 		return S2SP_STATUS_OK;
-	s2sp_line_begin(&config->path);
-	s2sp_line_add_text(&config->path, partner->place);
-	if (!is_default(judgement, partner))
-		s2sp_config_path_name(&config->path, partner->name);
+	begin_path(judgement, partner);
 	s2sp_line_begin(&expected);
 	explain(judgement, partner, bits, domain, &expected);
 	struct s2sp_value value = { .kind = S2SP_VALUE_STRING, .string = s2sp_text_from(s2sp_requirement_token(partner->row->tls)) };
@@ -177,7 +199,8 @@ static enum s2sp_status judge_partner(struct judgement *judgement, const struct 
 	}
 	*methods = (uint8_t)all;
 	tally(judgement, partner, takers);
-	return S2SP_STATUS_OK;
+	bool trusted = partner->type != S2SP_PUBLIC_UNVERIFIED;
+	return trusted && (all & S2SP_METHOD_TCP_DIALBACK) != 0 ? warn_of_tcp(judgement, partner) : S2SP_STATUS_OK;
 }
 
 /* Nearly always the constraints take the same from every partner. One mask then replaces the array. */

@@ -2,7 +2,7 @@
 #include "config_build.h"
 
 struct s2sp_arena *s2sp_config_arena(struct s2sp_config *config) {
-	return config->section == S2SP_SECTION_DEFAULT ? &config->policy->arena : &config->table->arena;
+	return config->section == S2SP_SECTION_DEFAULT || config->section == S2SP_SECTION_ACCESS ? &config->policy->arena : &config->table->arena;
 }
 
 void s2sp_config_draft_begin(struct s2sp_config *config) {
@@ -139,6 +139,7 @@ static enum s2sp_status check_revocation(struct s2sp_config *config) {
 
 /* What follows from the partner type where nothing was written (and one thing that must not be written). */
 static enum s2sp_status check_type(struct s2sp_config *config) {
+	static const struct s2sp_value allow = { .kind = S2SP_VALUE_STRING, .string = { "allow", 5 } };
 	static const struct s2sp_value automatic = { .kind = S2SP_VALUE_STRING, .string = { "automatic", 9 } };
 	struct s2sp_draft *draft = &config->draft;
 	if (!has(draft, S2SP_PARTNER_KEY_PARTNER_TYPE))
@@ -148,8 +149,21 @@ static enum s2sp_status check_type(struct s2sp_config *config) {
 		draft->partner.presence_automatic = !unverified;
 	if (!given(draft, S2SP_PARTNER_KEY_GROUP_CHAT))
 		draft->partner.group_chat = !unverified;
-	if (!unverified || !draft->partner.presence_automatic)
-		return S2SP_STATUS_OK;
+	if (!given(draft, S2SP_PARTNER_KEY_PERSONAL_EVENTS))
+		draft->partner.personal_events = draft->partner.type == S2SP_FEDERATED;
+	enum s2sp_status status = S2SP_STATUS_OK;
+	if (unverified && draft->partner.personal_events)
+		status = s2sp_config_report(
+			config, &(struct s2sp_finding){
+						.severity = S2SP_SEVERITY_WARNING,
+						.code = "events-unverified",
+						.key = "personal_events",
+						.value = &allow,
+						.expected = "shows what users publish of mood, activity and place to users nobody vouches for; remove it unless "
+									"that is meant",
+					});
+	if (status != S2SP_STATUS_OK || !unverified || !draft->partner.presence_automatic)
+		return status;
 	return s2sp_config_report(
 		config, &(struct s2sp_finding){
 					.code = "automatic-unverified",
@@ -159,7 +173,7 @@ static enum s2sp_status check_type(struct s2sp_config *config) {
 				});
 }
 
-static uint8_t given_bits(const struct s2sp_draft *draft) {
+static uint16_t given_bits(const struct s2sp_draft *draft) {
 	static const struct {
 		enum s2sp_partner_key key;
 		enum s2sp_partner_setting setting;
@@ -172,15 +186,17 @@ static uint8_t given_bits(const struct s2sp_draft *draft) {
 		{ S2SP_PARTNER_KEY_PRESENCE_AUTHORIZATION, S2SP_GIVEN_PRESENCE_AUTHORIZATION },
 		{ S2SP_PARTNER_KEY_GROUP_CHAT, S2SP_GIVEN_GROUP_CHAT },
 		{ S2SP_PARTNER_KEY_REVOCATION, S2SP_GIVEN_REVOCATION },
+		{ S2SP_PARTNER_KEY_PERSONAL_EVENTS, S2SP_GIVEN_PERSONAL_EVENTS },
+		{ S2SP_PARTNER_KEY_EXTERNAL_ACCESS, S2SP_GIVEN_EXTERNAL_ACCESS },
 	};
 	unsigned bits = 0;
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
 		bits |= given(draft, settings[i].key) ? (unsigned)settings[i].setting : 0;
-	return (uint8_t)bits;
+	return (uint16_t)bits;
 }
 
 static enum s2sp_status keep_addenda(struct s2sp_draft *draft, struct s2sp_arena *arena) {
-	static const struct s2sp_partner_addenda none = { { NULL, 0 }, NULL, 0 };
+	static const struct s2sp_partner_addenda none = { { NULL, 0 }, NULL, 0, NULL };
 	draft->partner.addenda = &none;
 	if (draft->crl_count > 0) {
 		size_t size = draft->crl_count * sizeof(*draft->crls);
@@ -191,7 +207,7 @@ static enum s2sp_status keep_addenda(struct s2sp_draft *draft, struct s2sp_arena
 		draft->addenda.crls = crls;
 		draft->addenda.crl_count = draft->crl_count;
 	}
-	if (draft->crl_count == 0 && draft->addenda.proxy_host.length == 0)
+	if (draft->crl_count == 0 && draft->addenda.proxy_host.length == 0 && draft->addenda.access == NULL)
 		return S2SP_STATUS_OK;
 	struct s2sp_partner_addenda *addenda = s2sp_arena_take(arena, sizeof(*addenda));
 	if (addenda == NULL)

@@ -35,6 +35,8 @@ enum s2sp_status s2sp_config_set(struct s2sp_config *config, struct s2sp_text ke
 		return status;
 	speak_of(config, key);
 	config->follows = S2SP_CONTENTS_NONE;
+	if (config->nested)
+		return s2sp_config_set_access(config, value);
 	switch (config->section) {
 	case S2SP_SECTION_PARTNER:
 	case S2SP_SECTION_DEFAULT:

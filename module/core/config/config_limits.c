@@ -69,7 +69,7 @@ enum s2sp_status s2sp_config_set_access(struct s2sp_config *config, const struct
 	if (s2sp_text_equal(config->key, S2SP_TEXT("default"))) {
 		enum s2sp_status status = s2sp_config_word(config, value, access_words, &word, &taken);
 		if (taken)
-			config->policy->access_allowed = word == 0;
+			config->access->allowed = word == 0;
 		return status;
 	}
 	if (!s2sp_text_equal(config->key, S2SP_TEXT("users")))
@@ -86,6 +86,40 @@ enum s2sp_status s2sp_config_set_access(struct s2sp_config *config, const struct
 	config->open_items = 0;
 	config->follows = S2SP_CONTENTS_MAP;
 	return S2SP_STATUS_OK;
+}
+
+enum s2sp_status s2sp_config_open_access(struct s2sp_config *config, const struct s2sp_value *value, bool *taken) {
+	*taken = value->kind == S2SP_VALUE_COMPOUND;
+	if (!*taken) {
+		return s2sp_config_report(config, &(struct s2sp_finding){
+											  .code = "wrong-type",
+											  .value = value,
+											  .typed = true,
+											  .expected = "must be {mapping}: {sample.access}",
+										  });
+	}
+	struct s2sp_access_list *access = s2sp_arena_take(s2sp_config_arena(config), sizeof(*access));
+	if (access == NULL)
+		return S2SP_STATUS_NO_MEMORY;
+	struct s2sp_access_list **all = config->section == S2SP_SECTION_DEFAULT ? &config->policy->access.next : &config->table->accesses;
+	s2sp_access_begin(access, &config->allocator, config->seed);
+	access->next = *all;
+	*all = access;
+	config->draft.addenda.access = access;
+	config->draft.partner.narrowed = true;
+	config->access = access;
+	config->nested = true;
+	config->outer = config->path.length;
+	s2sp_line_add(&config->path, ".");
+	s2sp_line_add_text(&config->path, config->key);
+	config->follows = S2SP_CONTENTS_KEYS;
+	return S2SP_STATUS_OK;
+}
+
+void s2sp_config_close_access(struct s2sp_config *config) {
+	config->nested = false;
+	config->path.length = config->outer;
+	config->path.bytes[config->outer] = '\0';
 }
 
 /* What RFC 7622 3.3.1 and RFC 3920 A.5 forbid in a localpart; the profile itself is the host's business. */
@@ -121,11 +155,11 @@ enum s2sp_status s2sp_config_add_user(struct s2sp_config *config, const struct s
 	for (size_t i = 0; i < name.length; i++)
 		folded[i] = s2sp_ascii_fold(name.bytes[i]);
 	name.bytes = folded;
-	if (s2sp_index_find(&config->policy->users, 0, name) != S2SP_INDEX_NONE)
+	if (s2sp_index_find(&config->access->users, 0, name) != S2SP_INDEX_NONE)
 		return s2sp_config_refuse(config, "duplicate-user", value,
 								  "this user is named already, case does not count; remove one of the two");
-	status = s2sp_arena_copy(&config->policy->arena, name, &name);
+	status = s2sp_arena_copy(s2sp_config_arena(config), name, &name);
 	if (status != S2SP_STATUS_OK)
 		return status;
-	return s2sp_index_add(&config->policy->users, 0, name, word == 0 ? 1 : 0);
+	return s2sp_index_add(&config->access->users, 0, name, word == 0 ? 1 : 0);
 }

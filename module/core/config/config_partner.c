@@ -18,6 +18,8 @@ static const char *const keys[S2SP_PARTNER_KEY_COUNT + 1] = {
 	[S2SP_PARTNER_KEY_PROXY] = "proxy",
 	[S2SP_PARTNER_KEY_PRESENCE_AUTHORIZATION] = "presence_authorization",
 	[S2SP_PARTNER_KEY_GROUP_CHAT] = "group_chat",
+	[S2SP_PARTNER_KEY_PERSONAL_EVENTS] = "personal_events",
+	[S2SP_PARTNER_KEY_EXTERNAL_ACCESS] = "external_access",
 	[S2SP_PARTNER_KEY_COUNT] = NULL,
 };
 
@@ -166,6 +168,10 @@ static enum s2sp_status set_key(struct s2sp_config *config, enum s2sp_partner_ke
 		return set_choice(config, value, automatic_or_user, &draft->partner.presence_automatic, taken);
 	case S2SP_PARTNER_KEY_GROUP_CHAT:
 		return set_choice(config, value, allow_or_refuse, &draft->partner.group_chat, taken);
+	case S2SP_PARTNER_KEY_PERSONAL_EVENTS:
+		return set_choice(config, value, allow_or_refuse, &draft->partner.personal_events, taken);
+	case S2SP_PARTNER_KEY_EXTERNAL_ACCESS:
+		return s2sp_config_open_access(config, value, taken);
 	case S2SP_PARTNER_KEY_COUNT:
 		break;
 	}

@@ -16,6 +16,7 @@ void s2sp_push_keys(lua_State *L) {
 		[S2SP_KEY_TO] = "to",
 		[S2SP_KEY_ID] = "id",
 		[S2SP_KEY_LANGUAGE] = "xml:lang",
+		[S2SP_KEY_NODE] = "node",
 		[S2SP_KEY_TYPE] = "type",
 		[S2SP_KEY_RECORD] = S2SP_LUA_STREAM_FIELD,
 		[S2SP_KEY_S2SOUT] = "s2sout",

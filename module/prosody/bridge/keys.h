@@ -24,6 +24,7 @@ enum s2sp_key {
 	S2SP_KEY_TO,
 	S2SP_KEY_ID,
 	S2SP_KEY_LANGUAGE,
+	S2SP_KEY_NODE,
 	S2SP_KEY_TYPE, /* of a session and of a host as well */
 	/* of a session, a host, a user */
 	S2SP_KEY_RECORD,

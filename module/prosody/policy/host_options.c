@@ -38,6 +38,9 @@ enum {
 	SECURE_AUTH_CERTIFICATE,
 	SECURE_DOMAINS_CERTIFICATE,
 	NO_ENCRYPTION,
+	NO_TLS,
+	NO_SASLAUTH,
+	NO_DIALBACK,
 	COUNT
 };
 
@@ -88,6 +91,27 @@ static const struct s2sp_constraint list[COUNT] = {
 		.got = "false",
 		.lost = "leaves only TCP dialback to {partners}; set it to true, or tls = \"not_supported\" for them",
 	},
+	[NO_TLS] = {
+		.forbids = S2SP_METHODS_OVER_TLS,
+		.fact = "the missing module \"tls\"",
+		.remedy = "add \"tls\" to modules_enabled",
+		.path = "modules_enabled",
+		.lost = "without \"tls\", only TCP dialback is left to {partners}; add it, or set tls = \"not_supported\" for them",
+	},
+	[NO_SASLAUTH] = {
+		.forbids = S2SP_METHOD_SASL,
+		.fact = "the missing module \"saslauth\"",
+		.remedy = "add \"saslauth\" to modules_enabled",
+		.path = "modules_enabled",
+		.lost = "without \"saslauth\", only dialback is left to {partners}; add it, or set sasl = \"not_supported\" for them",
+	},
+	[NO_DIALBACK] = {
+		.forbids = S2SP_METHOD_TLS_DIALBACK | S2SP_METHOD_TCP_DIALBACK,
+		.fact = "the missing module \"dialback\"",
+		.remedy = "add \"dialback\" to modules_enabled",
+		.path = "modules_enabled",
+		.lost = "without \"dialback\", only SASL is left to {partners}; add it, or set dialback = false for them",
+	},
 };
 
 static uint32_t holding(const void *of, struct s2sp_text domain) {
@@ -98,7 +122,8 @@ static uint32_t holding(const void *of, struct s2sp_text domain) {
 	return (uint32_t)options->require_encryption << REQUIRE_ENCRYPTION | (uint32_t)secure_auth << SECURE_AUTH |
 		   (uint32_t)secure_domain << SECURE_DOMAINS | (uint32_t)secure_auth << SECURE_AUTH_CERTIFICATE |
 		   (uint32_t)(secure_domain && !options->secure_auth) << SECURE_DOMAINS_CERTIFICATE |
-		   (uint32_t)!options->allow_encryption << NO_ENCRYPTION;
+		   (uint32_t)!options->allow_encryption << NO_ENCRYPTION | (uint32_t)options->without_tls << NO_TLS |
+		   (uint32_t)options->without_saslauth << NO_SASLAUTH | (uint32_t)options->without_dialback << NO_DIALBACK;
 }
 
 static enum s2sp_status read_domains(struct s2sp_host_rules *rules, struct s2sp_index *index, const struct s2sp_text *domains,

@@ -1,7 +1,8 @@
 /*
  * Prosody's own options, where they can be stricter than a partner's entry: what each of them takes away, worded for core. mod_s2s
  * refuses streams without TLS under s2s_require_encryption, under s2s_secure_auth unless the domain is in s2s_insecure_domains, and
- * to what is in s2s_secure_domains; the latter two also demand a valid certificate. s2s_allow_encryption = false is mod_tls off.
+ * to what is in s2s_secure_domains; the latter two also demand a valid certificate. s2s_allow_encryption = false is mod_tls off. And
+ * the modules that a method needs, where the host does not load them.
  * Nothing of Lua is needed here.
  */
 #ifndef S2SP_PROSODY_HOST_OPTIONS_H
@@ -19,6 +20,9 @@ struct s2sp_host_options {
 	size_t secure_domain_count;
 	const struct s2sp_text *insecure_domains;
 	size_t insecure_domain_count;
+	bool without_tls; /* the host does not load that module of core's; the same of the others */
+	bool without_saslauth;
+	bool without_dialback;
 	bool out_of_reach;    /* the host takes part in no stream */
 	bool crls;            /* the host has certificate revocation lists for the authorities that it trusts */
 	uint32_t s2s_timeout; /* seconds; 0 when unknown */

@@ -208,6 +208,9 @@ static struct s2sp_host_options read_options(lua_State *L, int spec) {
 	options.allow_encryption = boolean_field(L, table, "allow_encryption", true);
 	options.secure_auth = boolean_field(L, table, "secure_auth", false);
 	options.out_of_reach = boolean_field(L, table, "out_of_reach", false);
+	options.without_tls = boolean_field(L, table, "without_tls", false);
+	options.without_saslauth = boolean_field(L, table, "without_saslauth", false);
+	options.without_dialback = boolean_field(L, table, "without_dialback", false);
 	options.crls = boolean_field(L, table, "crls", false);
 	options.s2s_timeout = seconds_field(L, table, "s2s_timeout");
 	options.secure_domains = text_list(L, table, "secure_domains", &options.secure_domain_count);
@@ -227,7 +230,8 @@ static void feed_section(lua_State *L, struct s2sp_config *config, int spec, con
 
 /*
  * compile_policy{ table = TABLE, default = ANY, limits = ANY, external_access = ANY, options = { require_encryption,
- * allow_encryption, secure_auth, secure_domains, insecure_domains, out_of_reach, s2s_timeout, crls (whether the host has revocation lists) },
+ * allow_encryption, secure_auth, secure_domains, insecure_domains, without_tls, without_saslauth, without_dialback (modules of core's),
+ * out_of_reach, s2s_timeout, crls (whether the host has revocation lists) },
  * issues = { ... } } -> policy or nil, issues.
  */
 int s2sp_lua_compile_policy(lua_State *L) {

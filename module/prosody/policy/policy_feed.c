@@ -217,6 +217,7 @@ static void feed_stray(lua_State *L, struct s2sp_config *config, const struct ke
 }
 
 static void feed_list(lua_State *L, struct s2sp_config *config, int table, enum s2sp_contents contents);
+static void feed_keys(lua_State *L, struct s2sp_config *config, int table);
 
 static void feed_key(lua_State *L, struct s2sp_config *config, int table, const struct key *key) {
 	struct s2sp_value value = take_value(L, table, key);
@@ -224,7 +225,10 @@ static void feed_key(lua_State *L, struct s2sp_config *config, int table, const 
 	s2sp_lua_check_status(L, s2sp_config_set(config, text, &value));
 	enum s2sp_contents contents = s2sp_config_follows(config);
 	if (contents != S2SP_CONTENTS_NONE) {
-		feed_list(L, config, lua_gettop(L) - 1, contents);
+		if (contents == S2SP_CONTENTS_KEYS)
+			feed_keys(L, config, lua_gettop(L) - 1);
+		else
+			feed_list(L, config, lua_gettop(L) - 1, contents);
 		s2sp_lua_check_status(L, s2sp_config_end(config));
 	}
 	lua_pop(L, 2);

@@ -166,12 +166,18 @@ static int policy_limits(lua_State *L) {
 	return 1;
 }
 
-/* policy:external_access(user) -> whether that local user (prepared localpart) may federate */
+/* policy:external_access(user, domain or nil) -> whether that local user (prepared localpart) may federate, with the partner of that domain */
 static int policy_external_access(lua_State *L) {
 	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
 	struct s2sp_text user;
 	user.bytes = luaL_checklstring(L, 2, &user.length);
-	lua_pushboolean(L, s2sp_policy_external_access(policy, user));
+	const struct s2sp_partner *partner = NULL;
+	if (!lua_isnoneornil(L, 3)) {
+		struct s2sp_domain domain;
+		s2sp_lua_domain(s2sp_lua_text(L, 3), &domain);
+		partner = s2sp_policy_find(policy, s2sp_domain_text(&domain), NULL);
+	}
+	lua_pushboolean(L, s2sp_policy_external_access(policy, partner, user));
 	return 1;
 }
 

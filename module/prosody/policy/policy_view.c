@@ -94,6 +94,8 @@ static void set_given(lua_State *L, const struct s2sp_partner *partner) {
 		{ "presence_authorization", S2SP_GIVEN_PRESENCE_AUTHORIZATION },
 		{ "group_chat", S2SP_GIVEN_GROUP_CHAT },
 		{ "revocation", S2SP_GIVEN_REVOCATION },
+		{ "external_access", S2SP_GIVEN_EXTERNAL_ACCESS },
+		{ "personal_events", S2SP_GIVEN_PERSONAL_EVENTS },
 	};
 	lua_newtable(L);
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
@@ -153,5 +155,13 @@ void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const
 	set_proxy(L, partner);
 	set_string(L, "presence_authorization", partner->presence_automatic ? "automatic" : "user");
 	set_string(L, "group_chat", partner->group_chat ? "allow" : "refuse");
+	set_string(L, "personal_events", partner->personal_events ? "allow" : "refuse");
+	if (partner->narrowed) {
+		lua_createtable(L, 0, 2);
+		set_string(L, "default", s2sp_partner_access_default(partner) ? "allow" : "deny");
+		lua_pushinteger(L, (lua_Integer)s2sp_partner_access_users(partner));
+		lua_setfield(L, -2, "users");
+		lua_setfield(L, -2, "external_access");
+	}
 	set_given(L, partner);
 }

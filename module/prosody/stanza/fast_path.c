@@ -32,7 +32,7 @@ static inline bool roles_deny_nobody(lua_State *L, struct s2sp_here *here) {
 
 /* Whether the local user may federate and, where a stanza comes in, has an account: `address` is a key of one of core's tables then. */
 static bool user_is_known(lua_State *L, struct s2sp_here *here, struct s2sp_lua_question *question, int address) {
-	if (!s2sp_policy_external_access(question->policy, question->parts.node) || !roles_deny_nobody(L, here))
+	if (!s2sp_policy_external_access(question->policy, question->partner, question->parts.node) || !roles_deny_nobody(L, here))
 		return false;
 	question->facts.access = S2SP_ACCESS_ALLOWED;
 	if (question->facts.direction == S2SP_OUTGOING)
@@ -156,6 +156,10 @@ bool s2sp_fast_path_out(lua_State *L, struct s2sp_here *here) {
 	struct s2sp_authorisation decision = authorise(L, here, &question, S2SP_OUTGOING, stream->partner, OUT_FROM);
 	if (decision.verdict != S2SP_VERDICT_ALLOW || s2sp_may_bounce(&question) || s2sp_speaks_for_user(&question) || s2sp_to_remember(&question.facts) != NULL ||
 	    (may_be_own_answer(question.facts.kind) && s2sp_is_own_answer(L, lua_upvalueindex(S2SP_UP_ANSWERS), OUT_STANZA)))
+		return false;
+	if (!decision.personal_events)
+		lua_settop(L, OUT_ATTR);
+	if (!decision.personal_events && s2sp_lua_events(L, &question) != S2SP_EVENTS_NONE)
 		return false;
 	enum s2sp_notes notes = S2SP_NOTES_NONE;
 	if (decision.change == S2SP_REASON_STATUS_NOTE_REMOVED) {

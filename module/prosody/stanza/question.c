@@ -101,10 +101,12 @@ bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, e
                              const struct s2sp_partner *partner, bool accounts) {
 	struct s2sp_stanza_facts *facts = &question->facts;
 	memset(facts, 0, sizeof *facts);
+	question->partner = partner;
 	facts->direction = direction;
 	facts->partner_type = (enum s2sp_partner_type)partner->type;
 	facts->group_chat = partner->group_chat;
 	facts->presence_automatic = partner->presence_automatic;
+	facts->personal_events = partner->personal_events;
 	facts->kind = s2sp_lua_stanza_kind(question->name, question->type);
 	facts->local = local_kind(question, accounts);
 	facts->spellings = has_spellings(facts->local, question->contact);
@@ -228,7 +230,7 @@ static int look_up(lua_State *L, const struct s2sp_lua_question *question, enum 
 	if (need == S2SP_NEED_WAITING && is_too_heavy(L, question))
 		return S2SP_WAITING_FULL;
 	if (need == S2SP_NEED_ACCESS) {
-		if (!s2sp_policy_external_access(question->policy, question->parts.node))
+		if (!s2sp_policy_external_access(question->policy, question->partner, question->parts.node))
 			return S2SP_ACCESS_DENIED;
 		if (roles_deny_nobody(L, question))
 			return S2SP_ACCESS_ALLOWED;
@@ -270,8 +272,10 @@ static bool type_from_token(struct s2sp_text token, enum s2sp_partner_type *type
 
 /*
  * authorise{ partner_type, direction = "in" | "out", stanza, ["local"] = "user" | "host" | "component" | "room", group_chat =
- *   "allow" | "refuse", presence_authorization = "automatic" | "user", contact = the address, and the facts that are known:
- *   access, account, listed, directed, requested, standing, blocked, contacts, waiting } -> "allow" | "refuse", reason, rule, change. "wait", the name of the fact that is missing.
+ *   "allow" | "refuse", presence_authorization = "automatic" | "user", personal_events = "allow" | "refuse",
+ *   contact = the address, and the facts that are known:
+ *   access, account, listed, directed, requested, standing, blocked, contacts, waiting } -> "allow" | "refuse", reason, rule, change, whether personal events may be in it. "wait", the
+ *   name of the fact that is missing.
  * The same decision as for traffic. An unknown word is an error.
  */
 static int authorise(lua_State *L) {
@@ -280,7 +284,8 @@ static int authorise(lua_State *L) {
 		                               .local = s2sp_local_kind_from_token(option(L, "local")),
 		                               .group_chat = s2sp_text_equal(option(L, "group_chat"), S2SP_TEXT("allow")),
 		                               .presence_automatic =
-		                                   s2sp_text_equal(option(L, "presence_authorization"), S2SP_TEXT("automatic")) };
+		                                   s2sp_text_equal(option(L, "presence_authorization"), S2SP_TEXT("automatic")),
+		                               .personal_events = s2sp_text_equal(option(L, "personal_events"), S2SP_TEXT("allow")) };
 	luaL_argcheck(L, type_from_token(option(L, "partner_type"), &facts.partner_type), 1, "partner_type");
 	luaL_argcheck(L, facts.kind != S2SP_STANZA_UNKNOWN, 1, "stanza");
 	luaL_argcheck(L, facts.local != S2SP_LOCAL_UNKNOWN, 1, "local");
@@ -302,7 +307,8 @@ static int authorise(lua_State *L) {
 	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
 	s2sp_lua_push_words(L, decision.rule);
 	lua_pushstring(L, s2sp_reason_row(decision.change)->token);
-	return 4;
+	lua_pushboolean(L, decision.personal_events);
+	return 5;
 }
 
 /* without_notes(stanza, cache) -> a copy without status notes, or nil when it has none; for tests */
@@ -315,8 +321,31 @@ static int without_notes(lua_State *L) {
 	return 1;
 }
 
+/*
+ * without_events(stanza) -> "none", "some" or "all", and with "some" a copy without personal events: of what a local user sends to a
+ * partner that may not have them; for tests
+ */
+static int without_events(lua_State *L) {
+	static const char *const words[] = { "none", "some", "all" };
+	struct s2sp_lua_question question = { .stanza = 1 };
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 1);
+	s2sp_raw(L, 1, S2SP_KEY_ATTR);
+	question.local = s2sp_raw_text(L, 2, S2SP_KEY_FROM);
+	question.parts = s2sp_jid_split(question.local);
+	question.facts.kind = s2sp_stanza_kind_of(s2sp_raw_text(L, 1, S2SP_KEY_NAME), s2sp_raw_text(L, 2, S2SP_KEY_TYPE));
+	enum s2sp_events events = s2sp_lua_events(L, &question);
+	lua_pushstring(L, words[events]);
+	if (events != S2SP_EVENTS_SOME)
+		return 1;
+	s2sp_lua_push_without_events(L, &question);
+	return 2;
+}
+
 int s2sp_lua_open_authorise(lua_State *L) {
-	static const luaL_Reg functions[] = { { "authorise", authorise }, { "without_notes", without_notes }, { NULL, NULL } };
+	static const luaL_Reg functions[] = {
+		{ "authorise", authorise }, { "without_notes", without_notes }, { "without_events", without_events }, { NULL, NULL }
+	};
 	luaL_newlibtable(L, functions);
 	s2sp_push_keys(L);
 	luaL_setfuncs(L, functions, S2SP_KEY_COUNT);

@@ -8,6 +8,7 @@
 struct s2sp_lua_question {
 	struct s2sp_stanza_facts facts;
 	const struct s2sp_policy *policy; /* of the local host */
+	const struct s2sp_partner *partner;
 	struct s2sp_text local;           /* the address on our side, as the stanza has it */
 	struct s2sp_jid parts;            /* of that */
 	struct s2sp_text contact;         /* the partner's */
@@ -90,6 +91,15 @@ bool s2sp_lua_without_notes(lua_State *L, int stanza, int guard);
 /* What there is to do about notes. KEPT: a copy from before is as good as a new one, and has been pushed. Cannot throw. */
 enum s2sp_notes { S2SP_NOTES_NONE, S2SP_NOTES_FOUND, S2SP_NOTES_KEPT };
 enum s2sp_notes s2sp_lua_notes_kept(lua_State *L, int stanza, int guard);
+
+/*
+ * What there is to do about personal events (XEP-0163) in the stanza of `question`, which may not have them. SOME: a copy without them
+ * goes; ALL: nothing else is in it, or it is an answer that must not show that there is something. Allocates nothing, cannot throw.
+ */
+enum s2sp_events { S2SP_EVENTS_NONE, S2SP_EVENTS_SOME, S2SP_EVENTS_ALL };
+enum s2sp_events s2sp_lua_events(lua_State *L, const struct s2sp_lua_question *question);
+/* Pushes that copy, which shares what it can with the original. May throw for want of memory. */
+void s2sp_lua_push_without_events(lua_State *L, const struct s2sp_lua_question *question);
 
 /* Pushes a table of functions for Lua: authorise, without_notes. */
 int s2sp_lua_open_authorise(lua_State *L);

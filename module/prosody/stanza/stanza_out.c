@@ -53,6 +53,27 @@ static bool is_nobodys(lua_State *L, const struct s2sp_lua_question *question) {
 	return nobodys;
 }
 
+/* A message that is nothing but personal events is not sent; for who sent it, it has been. */
+static int keep_back(lua_State *L, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, S2SP_REASON_STATUS_NOTE_REMOVED);
+	int pushed = s2sp_act(L, true, "passed");
+	lua_pushvalue(L, ARG_EVENT);
+	lua_pushstring(L, s2sp_reason_row(S2SP_REASON_STATUS_NOTE_REMOVED)->token);
+	lua_pushnil(L);
+	return pushed + 3;
+}
+
+/* The answer in a user's name gives way to an error. `change`: what is counted and told of it, or NONE. */
+static int answer_alike(lua_State *L, const struct s2sp_lua_question *question, const char *condition, enum s2sp_reason change) {
+	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, question->policy, question->partner, S2SP_OUTGOING, change);
+	lua_pushnil(L); /* core goes on, with the error */
+	s2sp_push_action(L, "answer_alike");
+	lua_pushvalue(L, ARG_EVENT);
+	lua_pushstring(L, condition);
+	lua_pushstring(L, change == S2SP_REASON_NONE ? NULL : s2sp_reason_row(change)->token);
+	return 5;
+}
+
 int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	struct s2sp_text name = s2sp_raw_text(L, stanza, S2SP_KEY_NAME);
 	if (s2sp_text_equal(name, S2SP_TEXT("db:verify")))
@@ -77,31 +98,37 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 	struct s2sp_authorisation decision = s2sp_lua_authorise(L, &question);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return s2sp_lua_refuse_route(L, (struct s2sp_decision){ decision.verdict, decision.reason, decision.rule }, 0);
-	if (s2sp_speaks_for_user(&question)) {
-		if (question.facts.kind == S2SP_STANZA_PRESENCE_ERROR) {
-			lua_pushboolean(L, true);
-			return 1;
-		}
-		if (s2sp_lua_answer_is_replaced(L, &question)) {
-			s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, S2SP_REASON_NONE);
-			lua_pushnil(L);
-			s2sp_push_action(L, "answer_alike");
-			lua_pushvalue(L, ARG_EVENT);
-			return 3;
-		}
+	enum s2sp_events events = decision.personal_events ? S2SP_EVENTS_NONE : s2sp_lua_events(L, &question);
+	if (events == S2SP_EVENTS_ALL && question.facts.kind != S2SP_STANZA_IQ_RESULT)
+		return keep_back(L, policy, partner);
+	if (events == S2SP_EVENTS_SOME) {
+		s2sp_lua_push_without_events(L, &question);
+		lua_pushvalue(L, -1);
+		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
+		lua_replace(L, stanza);
 	}
+	bool speaks = s2sp_speaks_for_user(&question);
+	if (speaks && question.facts.kind == S2SP_STANZA_PRESENCE_ERROR) {
+		lua_pushboolean(L, true);
+		return 1;
+	}
+	if (events == S2SP_EVENTS_ALL)
+		return answer_alike(L, &question, s2sp_lua_fact_is(L, &question, "sees", "yes") ? "item-not-found" : "service-unavailable", S2SP_REASON_STATUS_NOTE_REMOVED);
+	if (speaks && s2sp_lua_answer_is_replaced(L, &question))
+		return answer_alike(L, &question, "service-unavailable", events == S2SP_EVENTS_SOME ? S2SP_REASON_STATUS_NOTE_REMOVED : S2SP_REASON_NONE);
 	bool removed = decision.change == S2SP_REASON_STATUS_NOTE_REMOVED && s2sp_lua_without_notes(L, stanza, ARG_GUARD);
 	if (removed)
 		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
-	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, removed ? decision.change : S2SP_REASON_NONE);
+	bool changed = removed || events == S2SP_EVENTS_SOME;
+	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, changed ? S2SP_REASON_STATUS_NOTE_REMOVED : S2SP_REASON_NONE);
 	const char *remember = s2sp_to_remember(&question.facts);
-	if (!removed && remember == NULL)
+	if (!changed && remember == NULL)
 		return 0;
 	lua_pushnil(L); /* core goes on */
 	s2sp_push_action(L, "passed");
 	lua_pushvalue(L, ARG_EVENT);
-	if (removed)
-		lua_pushstring(L, s2sp_reason_row(decision.change)->token);
+	if (changed)
+		lua_pushstring(L, s2sp_reason_row(S2SP_REASON_STATUS_NOTE_REMOVED)->token);
 	else
 		lua_pushnil(L);
 	lua_pushstring(L, remember);

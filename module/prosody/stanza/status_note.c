@@ -1,4 +1,5 @@
 /* Status notes, taken out of copies: the stanza itself also goes to those who may see them. */
+#include "element_copy.h"
 #include "question.h"
 
 /* Deeper than this nothing is looked at and nothing is sent. */
@@ -74,51 +75,6 @@ static bool has_note(lua_State *L, int element, struct s2sp_text inherited, int 
 	return found;
 }
 
-/* Pushes a copy of the element's own fields with empty `tags`. */
-static void push_shell(lua_State *L, int element) {
-	lua_createtable(L, (int)lua_rawlen(L, element) & 0xff, 4);
-	static const char *const fields[] = { "name", "attr", "namespaces" };
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		lua_pushstring(L, fields[i]);
-		lua_pushvalue(L, -1);
-		lua_rawget(L, element);
-		lua_rawset(L, -3);
-	}
-	lua_newtable(L);
-	lua_setfield(L, -2, "tags");
-	if (lua_getmetatable(L, element))
-		lua_setmetatable(L, -2);
-}
-
-/* A copy in the making: its children so far. Its table and its `tags` are at two stack indexes of their own. */
-struct copy {
-	int at, tags;
-	bool begun;
-	lua_Integer children, elements;
-};
-
-/* Pops a child and appends it. */
-static void append(lua_State *L, struct copy *copy) {
-	if (lua_istable(L, -1)) {
-		lua_pushvalue(L, -1);
-		lua_rawseti(L, copy->tags, ++copy->elements);
-	}
-	lua_rawseti(L, copy->at, ++copy->children);
-}
-
-/* Makes the copy, with the first `before` children of the element. */
-static void begin(lua_State *L, struct copy *copy, int element, lua_Integer before) {
-	push_shell(L, element);
-	lua_getfield(L, -1, "tags");
-	lua_replace(L, copy->tags);
-	lua_replace(L, copy->at);
-	copy->begun = true;
-	for (lua_Integer i = 1; i <= before; i++) {
-		lua_rawgeti(L, element, i);
-		append(L, copy);
-	}
-}
-
 /*
  * What `has_note` would find is left out. INSIDE: a copy has been pushed; else nothing. A copy is begun where the first thing is found in
  * an element, so that each child is looked at once and copied at most once; text and elements without notes are shared.
@@ -133,7 +89,7 @@ static enum found clean(lua_State *L, int element, struct s2sp_text inherited, i
 		return FOUND_NOTE;
 	bool without_text = depth > 0 && is_last_activity(L, element, xmlns);
 	int top = lua_gettop(L), child = top + 3;
-	struct copy copy = { .at = top + 1, .tags = top + 2 };
+	struct s2sp_copy copy = { .at = top + 1, .tags = top + 2 };
 	lua_settop(L, copy.tags);
 	lua_Integer count = (lua_Integer)lua_rawlen(L, element);
 	for (lua_Integer i = 1; i <= count; i++) {
@@ -144,9 +100,9 @@ static enum found clean(lua_State *L, int element, struct s2sp_text inherited, i
 		else if (without_text)
 			found = FOUND_NOTE;
 		if (found != FOUND_NOTHING && !copy.begun)
-			begin(L, &copy, element, i - 1);
+			s2sp_copy_begin(L, &copy, element, i - 1);
 		if (found != FOUND_NOTE && copy.begun)
-			append(L, &copy);
+			s2sp_copy_append(L, &copy);
 		lua_settop(L, copy.tags);
 	}
 	lua_settop(L, copy.begun ? copy.at : top);
@@ -211,7 +167,7 @@ static bool iq_has_note(lua_State *L, int stanza) {
 static bool clean_iq(lua_State *L, int stanza) {
 	struct s2sp_text none = { NULL, 0 };
 	int top = lua_gettop(L), child = top + 3;
-	struct copy copy = { .at = top + 1, .tags = top + 2 };
+	struct s2sp_copy copy = { .at = top + 1, .tags = top + 2 };
 	lua_settop(L, copy.tags);
 	lua_Integer count = (lua_Integer)lua_rawlen(L, stanza);
 	for (lua_Integer i = 1; i <= count; i++) {
@@ -219,9 +175,9 @@ static bool clean_iq(lua_State *L, int stanza) {
 		if (lua_rawgeti(L, stanza, i) == LUA_TTABLE && is_last_activity(L, child, namespace_of(L, child, none)))
 			found = clean(L, child, none, 1);
 		if (found != FOUND_NOTHING && !copy.begun)
-			begin(L, &copy, stanza, i - 1);
+			s2sp_copy_begin(L, &copy, stanza, i - 1);
 		if (copy.begun)
-			append(L, &copy);
+			s2sp_copy_append(L, &copy);
 		lua_settop(L, copy.tags);
 	}
 	lua_settop(L, copy.begun ? copy.at : top);

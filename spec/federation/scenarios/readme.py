@@ -24,11 +24,15 @@ def setup(lab):
     lab.edge = edge_server(lab, sample(), options="s2s_require_encryption = true\ns2s_secure_auth = false\n").start()
 
 
-def both_ways(lab, domain, preset, method):
+def both_ways(lab, domain, preset, method, unverified=False):
     other = f"bob@{domain}"
     server = Prosody(lab, domain.replace(".", "_"), [domain], users=[other], preset=preset).start()
     mark = lab.edge.mark()
     with Client(ALICE, lab.edge.address) as alice, Client(other, server.address) as bob:
+        if unverified:
+            assert alice.wait_error(alice.send_message(other))[0] == "subscription-required"
+            alice.subscribe(other)
+            bob.wait_presence(ALICE, "subscribe")
         for sender, receiver in ((alice, bob), (bob, alice)):
             sender.send_message(receiver.jid, f"from {sender.jid}")
             receiver.wait_message(f"from {sender.jid}")
@@ -45,7 +49,7 @@ def scenario_wildcard(lab):
 
 
 def scenario_dialback(lab):
-    both_ways(lab, "litware.test", "tls-dialback", "TLS dialback")
+    both_ways(lab, "litware.test", "tls-dialback", "TLS dialback", unverified=True)
 
 
 def scenario_anybody_else(lab):
