@@ -40,15 +40,17 @@ local function new_guard(native, latch)
 	};
 	local options = module:require "options";
 	local needs, unparsed = module:require "needs", module:require "unparsed";
-	local farewell, contexts = module:require "farewell" (latch.in_handshake), module:require "contexts";
-	local report = module:require "report" (native);
+	-- Whether nothing is enforced. Exactly true, here and in C: whatever else it may come to be means that everything is.
+	guard.observing = latch.observes() == true;
+	local farewell, contexts = module:require "farewell" (latch.in_handshake, guard), module:require "contexts";
+	local report = module:require "report" (native, guard);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
 	local limits = module:require "limits" (guard, native, latch);
-	local proxy = module:require "proxy" ();
+	local proxy = module:require "proxy" (guard);
 	limits.keepalive = module:require "keepalive" (guard, native);
 	guard.limits = limits;
-	local subscriptions = module:require "subscriptions" (native);
+	local subscriptions = module:require "subscriptions" (native, guard);
 	local facts, memory = module:require "facts" (guard, subscriptions, module.saved_state and module.saved_state.memory);
 	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned, memory.directed_by;
 	local expiry = module:require "expiry" (native, latch);
@@ -82,6 +84,7 @@ local function new_guard(native, latch)
 
 	local crl_watch = trust.crls.watch(guard, { latch = latch; rejudge = rejudge; expiry = expiry });
 	limits.tick = function ()
+		guard.observed.tick();
 		expiry.tick();
 		crl_watch.tick();
 	end;
@@ -339,13 +342,21 @@ local function new_guard(native, latch)
 
 	-- A handler has failed. Whatever it was about goes no further.
 	function guard.internal_error(event, err, name)
-		module:log("error", "Error while handling %s, refused: %s", name, err);
+		module:log("error", "Error while handling %s, %s: %s", name, guard.observing == true and "would be refused" or "refused", err);
 		local session = event.origin or event.session;
 		if event.to_host and event.from_host then
-			act.refuse_route(event, "internal-error", "an error in the handler");
+			guard.acting().refuse_route(event, "internal-error", "an error in the handler");
 		elseif session and type(session.type) == "string" and session.type:sub(1, 3) == "s2s" then
-			act.close(session, "internal-error", "policy-violation", "an error in the handler");
+			guard.acting().close(session, "internal-error", "policy-violation", "an error in the handler");
 		end
+	end
+
+	-- While nothing is enforced each action has one in its place that only tells.
+	guard.observed = module:require "observe" (guard, { native = native; report = report; limits = limits; memory = memory;
+		partner_label = partner_label; latch = latch; act = act });
+	guard.would = guard.observed.would;
+	function guard.acting()
+		return guard.observing == true and guard.would or act;
 	end
 
 	--- Policies
@@ -426,6 +437,17 @@ local function new_guard(native, latch)
 
 	local metrics = module:require "metrics" (guard, native, latch, report);
 	local console, remove_adhoc;
+
+	-- The mode as the configuration has it now. Whether it is another.
+	function guard.take_mode()
+		local observing = latch.observes() == true;
+		if observing == guard.observing then return false; end
+		local ok, err = pcall(metrics.drain); -- what has been counted was of the mode before
+		if not ok then module:log("error", "Could not count: %s", err); end
+		guard.observing = observing;
+		module:log("info", observing and "From now on nothing is enforced" or "From now on the list of partners is enforced");
+		return true;
+	end
 
 	function guard.start(saved)
 		native.install_global(guard, module);

@@ -13,14 +13,16 @@ local function new_reload(guard, rooms)
 	-- It is read with pauses, but comes into force in one turn: nothing is ever judged half by the old and half by the new.
 	local function apply(pause)
 		local new = commit.compile_all(pause);
-		if not new then return false; end
+		-- The mode counts for itself, whatever the list is: else a list with errors would keep a server from being guarded again.
+		local other_mode = guard.take_mode();
+		if not new and not other_mode then return false; end
 		local before = { policies = guard.policies; trust = guard.trust };
 		local function put_in_force(what)
 			guard.policies, guard.trust = what.policies, what.trust;
 			limits.configure(guard.policies);
 		end
 		local ok, judged = pcall(hold_collector, function ()
-			put_in_force(new);
+			put_in_force(new or before);
 			return rejudge.judge();
 		end);
 		if not ok then
@@ -29,7 +31,7 @@ local function new_reload(guard, rooms)
 			error(judged, 0);
 		end
 		rejudge.act(judged);
-		return true, judged;
+		return new ~= nil, judged;
 	end
 
 	-- Whether what the configuration says now has come into force. `pause` as commit.compile_all has it.
@@ -37,6 +39,7 @@ local function new_reload(guard, rooms)
 		local applied, judged = apply(pause);
 		guard.running = guard.running or applied;
 		hold_collector(report.committed, commit.state, guard.running, judged);
+		if guard.observing == true then guard.observed.warn(); end
 		if applied then
 			-- Whatever comes next: this is in force, and what comes next may have errors.
 			if pause then pcall(pause); end

@@ -6,7 +6,7 @@ local disk = module:require "console/disk";
 
 local promise = require "util.promise";
 
-local PARTNERS_SHOWN = 200;
+local PARTNERS_SHOWN, STREAMS_SHOWN = 200, 100;
 
 local function new_check(context)
 	local guard, native = context.guard, context.native;
@@ -48,6 +48,27 @@ local function new_check(context)
 		end);
 	end
 
+	-- In observe mode: what to enforce what is on disk would do to the streams that live.
+	local function print_streams_to_close(print, result)
+		local policies, trust = guard.policies, guard.trust;
+		if result then policies, trust = result.policies, result.trust; end
+		local streams = context.latch.all_streams();
+		local found = native.foresee({ policies = policies; trust = trust; observing = guard.observing }, streams);
+		print("");
+		print(("Live streams, if this were enforced: %d of %d would be closed"):format(#found, #streams));
+		for i, entry in ipairs(found) do
+			if i > STREAMS_SHOWN then
+				print(("  and %d more"):format(#found - STREAMS_SHOWN));
+				break;
+			end
+			local session = entry[1];
+			local outgoing = session.direction == "outgoing";
+			layout.print(print, "  ", ("%s %s (host %s): %s: %s"):format(outgoing and "to" or "from",
+				layout.plain((outgoing and session.to_host or session.from_host) or "(unknown domain)", 80),
+				layout.plain((outgoing and session.from_host or session.to_host) or "(unknown host)", 80), entry[3], entry[5]));
+		end
+	end
+
 	local function check(self)
 		local print = self.session.print;
 		context.say_if_not_applied(print);
@@ -57,6 +78,7 @@ local function new_check(context)
 			print("The configuration on disk has no errors and no warnings.");
 		end
 		layout.print(print, "", ("%s on disk; checked, not applied."):format(layout.count(state.partner_count, "partner")));
+		if guard.observing == true then print_streams_to_close(print, result); end
 
 		local hosts = {};
 		for host in pairs(guard.hosts) do hosts[#hosts + 1] = host; end

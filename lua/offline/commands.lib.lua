@@ -82,7 +82,7 @@ local function parse(arg, known)
 	return words, options;
 end
 
-local function new_offline(native)
+local function new_offline(native, observes)
 	-- prosodyctl fills in a host "*" that is none.
 	prosody.hosts["*"] = nil;
 
@@ -91,6 +91,10 @@ local function new_offline(native)
 		local trust = module:require "trust" (native);
 		local commit = module:require "commit" (native, options, trust);
 		return commit.compile_all(), commit.state;
+	end
+
+	local function say_observing()
+		if observes() then print("OBSERVING: nothing is enforced"); end
 	end
 
 	local function sorted_hosts()
@@ -114,7 +118,8 @@ local function new_offline(native)
 		local result, state = compile();
 		if result then return result.policies; end
 		local errors = print_issues(state, complain);
-		complain(("The configuration has %s; with it, every stream with another server is refused."):format(layout.count(errors, "error")));
+		complain(("The configuration has %s; with it, every stream with another server %s refused."):format(layout.count(errors, "error"),
+			observes() and "would be" or "is"));
 		return nil;
 	end
 
@@ -124,6 +129,7 @@ local function new_offline(native)
 		local words, options = parse(arg, { ["--strict"] = true });
 		if not words then return wrong_usage("unknown option "..options); end
 		if #words > 0 then return wrong_usage("check takes no "..words[1]); end
+		say_observing();
 		local _, state = compile();
 		local errors, warnings = print_issues(state, print);
 		for _, host in ipairs(sorted_hosts()) do
@@ -152,6 +158,7 @@ local function new_offline(native)
 		if only and not prosody.hosts[only] then
 			return wrong_usage(("%s is not a host of this server"):format(layout.plain(only, 80)));
 		end
+		say_observing();
 		local policies = need_policies();
 		if not policies then return FAILED; end
 		local seen = {};

@@ -5,7 +5,7 @@ package.path = source.."/spec/prosody/?.lua;"..package.path;
 local stub = require "config_stub";
 
 describe("a reload", function ()
-	local tasks, guard, reload, config, committed, known_to_expiry, configured, lines, judge;
+	local tasks, guard, reload, config, committed, known_to_expiry, configured, lines, judge, mode, other_mode, warned;
 
 	-- It runs what the turn before has put off.
 	local function turn()
@@ -18,8 +18,14 @@ describe("a reload", function ()
 
 	before_each(function ()
 		tasks, committed, lines = {}, {}, {};
+		mode, other_mode, warned = {}, false, 0;
 		guard, config, known_to_expiry = { running = true; policies = "first"; trust = {} }, { name = "first"; good = true }, "first";
 		function judge() return {}; end
+		function guard.take_mode()
+			mode[#mode+1] = guard.policies;
+			return other_mode;
+		end
+		guard.observed = { warn = function () warned = warned + 1; end };
 		-- util.timer and util.async, as far as they are needed
 		local watchers_of = setmetatable({}, { __mode = "k" });
 		local function resume(thread)
@@ -68,6 +74,23 @@ describe("a reload", function ()
 		config = { name = name; good = good ~= false };
 		reload.soon();
 	end
+
+	it("takes the mode with the list, whether that is good or not", function ()
+		local judged = 0;
+		function judge() judged = judged + 1; return {}; end
+		change "second";
+		assert.same({}, mode); -- not before it comes into force
+		turns();
+		assert.same({ { "first" }, 1, 0 }, { mode, judged, warned });
+		change("third", false);
+		turns();
+		assert.same({ { "first", "second" }, 1 }, { mode, judged });
+		other_mode, guard.observing = true, true;
+		change("fourth", false);
+		turns();
+		assert.same({ { "first", "second", "second" }, 2, 1 }, { mode, judged, warned });
+		assert.same({ "second", "errors" }, { guard.policies, committed[#committed] });
+	end);
 
 	it("comes into force some turns later", function ()
 		change "second";

@@ -2,6 +2,7 @@
 #include "question.h"
 #include "counters.h"
 #include "handler.h"
+#include "host_objects.h"
 #include "fast_path.h"
 #include "policy_object.h"
 #include "places.h"
@@ -52,6 +53,11 @@ static int on_stanza_in(lua_State *L) {
 	if (!s2sp_jid_is_of(s2sp_lua_text_field(L, -1, "from"), remote)) {
 		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
 		return s2sp_act_refuse(L, true, origin, decision, "not-authorized");
+	}
+	if (stream->stage == S2SP_STAGE_REFUSED && s2sp_lua_observing(L, ARG_GUARD)) {
+		/* It would not be there: so is each stanza over it counted. */
+		decision = (struct s2sp_decision){ S2SP_VERDICT_REFUSE, (enum s2sp_reason)stream->reason, "its stream would have been refused" };
+		return refuse_stanza(L, origin, stanza, decision);
 	}
 	const struct s2sp_policy *policy = policy_of_host(L);
 	decision = s2sp_lua_stream_stanza(L, origin, origin + 1, ARG_GUARD, s2sp_lua_text(L, ARG_HOST));
@@ -128,7 +134,10 @@ static int on_route(lua_State *L) {
 	struct s2sp_stream *stream = push_route(L);
 	bool in_use = is_in_use(L, ROUTE);
 	if (in_use && (stream == NULL || stream->stage < S2SP_STAGE_AUTHENTICATED || stream->partner != partner)) {
-		int pushed = act_on_event(L, "refuse_route", s2sp_no_record);
+		decision = s2sp_no_record;
+		if (stream != NULL && stream->stage == S2SP_STAGE_REFUSED)
+			decision = (struct s2sp_decision){ S2SP_VERDICT_REFUSE, (enum s2sp_reason)stream->reason, "the stream has been refused already" };
+		int pushed = act_on_event(L, "refuse_route", decision);
 		lua_pushvalue(L, ROUTE); /* to be closed */
 		return pushed + 1;
 	}

@@ -2,6 +2,7 @@
 #include "question.h"
 
 #include "counters.h"
+#include "host_objects.h"
 
 /* An answer of the module's own, which has been decided about already. */
 static bool is_own_answer(lua_State *L, int stanza) {
@@ -101,7 +102,7 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 	}
 	bool removed = decision.change == S2SP_REASON_STATUS_NOTE_REMOVED && s2sp_lua_without_notes(L, stanza, ARG_GUARD);
 	if (removed)
-		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
+		s2sp_host_raw_set(L, ARG_GUARD, ARG_EVENT, S2SP_KEY_STANZA);
 	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, removed ? decision.change : S2SP_REASON_NONE);
 	const char *remember = s2sp_to_remember(&question.facts);
 	if (!removed && remember == NULL)

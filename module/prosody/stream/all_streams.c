@@ -9,6 +9,7 @@
 
 #include "crl_sets.h"
 #include "handler.h"
+#include "host_objects.h"
 #include "policy_object.h"
 #include "record.h"
 #include "places.h"
@@ -24,6 +25,7 @@ struct pass {
 	lua_Integer at, count;
 	size_t held; /* streams that have a place */
 	bool settled;
+	bool harmless; /* an error refuses nobody */
 	const struct s2sp_policy *policy;
 	const struct s2sp_lua_crls *crls;
 };
@@ -62,7 +64,7 @@ static void give_up(lua_State *L, const struct pass *pass) {
 	int error = lua_gettop(L);
 	lua_rawgeti(L, PASS_STREAMS, pass->at);
 	struct s2sp_stream *stream = s2sp_lua_stream_get(L, error + 1);
-	if (stream != NULL)
+	if (stream != NULL && !pass->harmless)
 		s2sp_stream_refuse(stream, S2SP_REASON_INTERNAL_ERROR, rule);
 	add(L, PASS_FOUND, error + 1, "refuse", S2SP_REASON_INTERNAL_ERROR, rule);
 	lua_rawgeti(L, PASS_FOUND, (lua_Integer)lua_rawlen(L, PASS_FOUND));
@@ -147,6 +149,30 @@ static int rejudge(lua_State *L) {
 	lua_settop(L, PASS_MORE);
 	lua_pushboolean(L, settled);
 	return 3;
+}
+
+static void foresee_one(lua_State *L, struct pass *pass, struct s2sp_stream *stream) {
+	(void)pass;
+	if (stream == NULL) {
+		if (!is_destroyed(L))
+			add(L, PASS_FOUND, PASS_SESSION, "refuse", S2SP_REASON_POLICY_CHANGED, "opened while mod_s2s_partners was not guarding");
+		return;
+	}
+	s2sp_lua_stream_copy(L, PASS_SESSION + 1);
+	struct s2sp_decision decision = s2sp_lua_stream_rejudge(L, PASS_SESSION, lua_gettop(L), PASS_GUARD);
+	if (decision.verdict == S2SP_VERDICT_REFUSE)
+		add(L, PASS_FOUND, PASS_SESSION, "refuse", decision.reason, decision.rule);
+}
+
+/*
+ * foresee(guard, streams) -> found: as rejudge, for a guard that is not in force ({ policies, trust, observing }), and with no effect on anything. Of places
+ * nothing is said.
+ */
+static int foresee(lua_State *L) {
+	struct pass pass = { .step = foresee_one, .harmless = true };
+	pass_over(L, &pass);
+	lua_settop(L, PASS_FOUND);
+	return 1;
 }
 
 static void take_up_one(lua_State *L, struct pass *pass, struct s2sp_stream *stream) {
@@ -251,6 +277,10 @@ static void look_at_one(lua_State *L, struct pass *pass, struct s2sp_stream *str
 			add(L, PASS_FOUND, PASS_SESSION, "refuse", S2SP_REASON_INTERNAL_ERROR, "the host gave up while it opened the stream");
 		return;
 	}
+	if (stream->stage == S2SP_STAGE_REFUSED && s2sp_lua_observing(L, PASS_GUARD)) {
+		pass->held += stream->counted;
+		return; /* its time was over when it was refused */
+	}
 	bool keepalive;
 	struct s2sp_decision decision = s2sp_lua_stream_due(L, PASS_GUARD, PASS_SESSION + 1, pass->policy, &keepalive);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
@@ -292,7 +322,7 @@ static int count_held(lua_State *L) {
 
 int s2sp_lua_open_streams(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{ "rejudge", rejudge }, { "take_up_crls", take_up_crls }, { "recount", recount }, { "sweep", sweep }, { "count_held", count_held }, { NULL, NULL },
+		{ "rejudge", rejudge }, { "foresee", foresee }, { "take_up_crls", take_up_crls }, { "recount", recount }, { "sweep", sweep }, { "count_held", count_held }, { NULL, NULL },
 	};
 	luaL_newlib(L, functions);
 	return 1;

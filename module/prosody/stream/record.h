@@ -62,6 +62,15 @@ bool s2sp_lua_stream_new_crls(lua_State *L, int record, const struct s2sp_lua_cr
 /* Moves the record to the policy its local host has now and judges it again (s2sp_stream_rejudge). */
 struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard);
 
+/*
+ * Pushes a copy of the record for a session, to be judged in its place with no effect on the stream: what it is and how it came about, without
+ * certificates' reports and without numbers. May throw.
+ */
+struct s2sp_stream *s2sp_lua_stream_copy(lua_State *L, int record);
+
+/* Whether core takes a domain other than `remote` for authenticated on this session. */
+bool s2sp_lua_other_domain_authenticated(lua_State *L, int session, struct s2sp_text remote);
+
 /* Pushes a function table: view(session). Registers the metatable. */
 int s2sp_lua_open_stream(lua_State *L);
 

@@ -1,0 +1,143 @@
+-- The mode "observe": everything is judged, counted and logged, nothing is done. Here is what takes the place of guard.act then: a function for
+-- each of its actions, which tells and leaves alone what is Prosody's. And what has been seen, for partners:suggest().
+
+local jid_host = require "util.jid".host;
+
+local DAY = 86400; -- seconds
+local DOMAINS_MAX = 2000; -- remembered by name; users, and peers with names of their own making, can come up with any number
+
+-- What the other side would perhaps have done had it been offered something else.
+local by_choice = { ["sasl-not-supported"] = true; ["tls-not-supported"] = true; ["sasl-required"] = true; ["dialback-not-allowed"] = true };
+local CHOICE = " (negotiated as Prosody alone does it; when enforced it is offered only what the entry allows)";
+
+-- with: native, report, limits, memory, partner_label, latch, act (the actions themselves)
+local function new_observe(guard, with)
+	local native, report, limits, latch = with.native, with.report, with.limits, with.latch;
+	local observe, would = {}, {};
+	observe.would = would;
+
+	--- What has been seen, by canonical domain
+
+	-- It survives module:reload.
+	local seen = prosody.s2s_partners_latch.observed or { domains = {}; count = 0; left_out = 0; since = os.time() };
+	prosody.s2s_partners_latch.observed = seen;
+
+	local function see(remote, direction, what, key)
+		local domain = remote and native.canonical_domain(remote);
+		if not domain or guard.hosts[domain] then return; end
+		local record = seen.domains[domain];
+		if not record then
+			if seen.count >= DOMAINS_MAX then
+				seen.left_out = seen.left_out + 1;
+				return;
+			end
+			record = { stanzas = { ["in"] = 0; out = 0 }; streams = { ["in"] = {}; out = {} } };
+			seen.domains[domain] = record;
+			seen.count = seen.count + 1;
+		end
+		if what == "stanza" then
+			record.stanzas[direction] = record.stanzas[direction] + 1;
+		else
+			record.streams[direction][key] = (record.streams[direction][key] or 0) + 1;
+		end
+	end
+
+	-- { domains = { [domain] = { stanzas = { in, out }, streams = { in = { [method] = count }, out } } }, left_out, since }: what would have
+	-- been refused. nil when nothing has been observed.
+	function observe.seen()
+		return next(seen.domains) and seen or nil;
+	end
+
+	--- In the place of the actions
+
+	local told = setmetatable({}, { __mode = "k" }); -- stream -> reason -> true: it lives on, and is refused again with each step
+	local established = setmetatable({}, { __mode = "k" }); -- streams that have been seen
+	local judged = setmetatable({}, { __mode = "k" }); -- events and stanzas: they go on, to the next handler that would refuse them
+
+	local function once(set, key)
+		if set[key] then return false; end
+		set[key] = true;
+		return true;
+	end
+
+	function would.close(session, reason, _, rule)
+		if session.destroyed then return; end
+		local view = native.stream_view(session);
+		if view and view.observed and (session.type == "s2sin" or session.type == "s2sout") and once(established, session) then
+			see(view.remote, view.direction, "stream", view.observed);
+		end
+		told[session] = told[session] or {};
+		if not once(told[session], reason) then return; end
+		if view and view.stage == "refused" then native.place_release(guard, session); end -- it would be gone
+		if by_choice[reason] and view and view.partner then rule = rule..CHOICE; end
+		report.stream_refused(session, reason, rule, not limits.may_log(session, reason));
+	end
+
+	would.watch_header = with.act.watch_header; -- it only looks
+	would.established = with.act.established;
+	would.passed = with.act.passed;
+
+	function would.connect_through() end
+
+	function would.dialback_error(session, _, reason)
+		report.element_refused(session, reason);
+	end
+
+	function would.deny_key(session)
+		report.element_refused(session, "dialback-not-allowed");
+	end
+
+	function would.drop_element(session, reason)
+		report.element_refused(session, reason);
+	end
+
+	function would.refuse_stanza(_, stanza, reason, rule)
+		if not once(judged, stanza) then return; end
+		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
+		see(remote, "in", "stanza");
+		report.stanza_refused("in", with.partner_label(host, remote), remote, host, reason, rule);
+	end
+
+	function would.refuse_route(event, reason, rule, session)
+		if session then would.close(session, reason, nil, rule); end
+		if event.stanza.name == "db:verify" or not once(judged, event) then return; end
+		see(event.to_host, "out", "stanza");
+		report.stanza_refused("out", with.partner_label(event.from_host, event.to_host), event.to_host, event.from_host, reason, rule);
+	end
+
+	function would.reroute(event)
+		module:log("debug", "Would route a stanza to %s (host %s) by its own addresses", event.to_host, event.from_host);
+	end
+
+	function would.answer_malformed(_, stanza)
+		module:log("debug", "Would drop a malformed %s from %s", stanza.name, stanza.attr.from);
+	end
+
+	function would.answer_alike(event, without_notes)
+		local changed = without_notes and native.without_notes(event.stanza, guard) ~= nil;
+		if changed then report.stanza_changed("to", event.to_host, event.from_host, "status-note-removed"); end
+		native.count(guard, event.from_host, event.to_host, "out", changed and "status-note-removed" or "none");
+	end
+
+	function would.authorise_subscription(stanza)
+		report.subscription_authorised(jid_host(stanza.attr.from), jid_host(stanza.attr.to));
+	end
+
+	--- Saying so
+
+	local warned = os.time();
+
+	function observe.warn()
+		warned = os.time();
+		latch.warn_observing();
+	end
+
+	function observe.tick()
+		local now = os.time();
+		if guard.observing == true and (now - warned >= DAY or now < warned) then observe.warn(); end
+	end
+
+	return observe;
+end
+
+return new_observe;
