@@ -4,6 +4,7 @@ import re
 import time
 
 from fedlab.client import Client
+from fedlab.clock import Clock
 from fedlab.probe import Probe
 from fedlab.prosody import Prosody
 from fedlab.remote import Remote
@@ -139,3 +140,228 @@ def scenario_the_whole_way(lab):
         client.close()
     for server in [edge, *servers.values()]:
         server.stop()
+
+
+# What cannot be used, and what cannot be read
+
+def scenario_bad_list(lab):
+    """A list with errors refuses nothing while observing, at the start and after; with "enforce" it refuses everything."""
+    edge = edge_server(lab, BAD + 's2s_partners_mode = "observe"\n', name="bad").start()
+    with Client(ALICE, edge.address) as alice:
+        edge.wait_log(rf"warn.*{OBSERVING}")
+        is_open(lab, edge, alice)
+        tells(edge, "from", EVIL, "config-invalid", 0)
+        remote = Remote(lab, [EVIL], leaf=lab.certificates.leaf(EVIL))
+        alice.send_message(f"bob@{EVIL}", "out with a bad list")
+        remote.wait_element("message")
+        for command in ("list", "check"):
+            shown = edge.shell(f"partners:{command}()", timeout=60)
+            assert OBSERVING in shown.splitlines()[0] and "friendly" in shown, shown
+        shown = edge.ctl("mod_s2s_partners", "check")
+        assert shown.stdout.startswith(OBSERVING) and shown.returncode == 1, shown.stdout
+        edge.partners = BAD + 's2s_partners_mode = "enforce"\n'
+        mark = edge.mark()
+        edge.reload()
+        edge.wait_log(r"Refused stream to evil.test .*: config-invalid", 5, mark)
+        assert_all_refused(lab, edge, alice, "config-invalid")
+        # And back, with the same errors.
+        edge.partners = BAD + 's2s_partners_mode = "observe"\n'
+        edge.reload()
+        is_open(lab, edge, alice)
+    edge.stop()
+
+
+def scenario_no_shared_object(lab):
+    """Nothing can judge: while observing nothing is refused, it is said at the start and at each reload; "enforce" closes, without a reload of the module."""
+    copy = copy_of_module(lab, "noobject")
+    without_object(copy)
+    edge = edge_server(lab, observing(partner(FABRIKAM)), name="noobject", under_test=copy).start()
+    with Client(ALICE, edge.address) as alice:
+        edge.wait_log(r"error.*Nothing is judged.*shared object")
+        edge.wait_log(rf"warn.*{OBSERVING}")
+        is_open(lab, edge, alice)
+        remote = Remote(lab, [EVIL], leaf=lab.certificates.leaf(EVIL))
+        alice.send_message(f"bob@{EVIL}", "out without a judge")
+        remote.wait_element("message")
+        mark = edge.mark()
+        edge.reload()
+        edge.wait_log(rf"warn.*{OBSERVING}", 5, mark)
+        with probe_of(lab, edge) as probe:
+            probe.authenticate()
+            edge.partners = configuration(partner(FABRIKAM), **ENFORCE)
+            mark = edge.mark()
+            edge.reload()
+            edge.wait_log(r"error.*Federation is refused in both directions: .*shared object", 5, mark)
+            probe.read_close("policy-violation")
+        assert_all_refused(lab, edge, alice, "internal-error")
+        # Whoever then observes has to load the module: nobody else looks at the mode.
+        edge.partners = observing(partner(FABRIKAM))
+        edge.reload()
+        assert_all_refused(lab, edge, alice, "internal-error")
+        edge.shell('module:reload("s2s_partners")')
+        is_open(lab, edge, alice)
+    edge.stop()
+
+
+def scenario_unloaded(lab):
+    """Unloaded or reloaded while observing: nothing is refused; enforce is heard of even so."""
+    edge = edge_server(lab, observing(partner(FABRIKAM)), name="unloaded").start()
+    with Client(ALICE, edge.address) as alice, probe_of(lab, edge) as probe:
+        probe.authenticate()
+        for command in ("reload", "unload"):
+            mark = edge.mark()
+            edge.shell(f'module:{command}("s2s_partners")')
+            edge.wait_log(rf"warn.*{OBSERVING}", 5, mark)
+            passes_in(probe, EVIL, alice, f"after {command}")
+            is_open(lab, edge, alice)
+        edge.partners = configuration(partner(FABRIKAM), **ENFORCE)
+        edge.reload()
+        probe.read_close("policy-violation")
+        assert_all_refused(lab, edge, alice, "internal-error")
+        edge.shell('module:load("s2s_partners")')
+        is_open(lab, edge, alice, FABRIKAM)
+        is_closed(lab, edge)
+    edge.stop()
+
+
+UNREADABLE = ('"Observe"', '"observe "', "true", "1", "{ 'observe' }", '"observe\\0"', "function () return 'observe' end")
+
+
+def scenario_unreadable_mode(lab):
+    """Anything but the one word is "enforce": at a reload of a server that observes, and at the start."""
+    edge = edge_server(lab, observing(partner(FABRIKAM)), name="words").start()
+    with Client(ALICE, edge.address) as alice:
+        for value in UNREADABLE:
+            edge.partners = observing(partner(FABRIKAM))
+            edge.reload()
+            is_open(lab, edge, alice)
+            edge.partners = configuration(partner(FABRIKAM)) + f"s2s_partners_mode = {value}\n"
+            mark = edge.mark()
+            edge.reload()
+            is_closed(lab, edge)
+            is_open(lab, edge, alice, FABRIKAM)     # the list before holds
+            edge.wait_log("error.*s2s_partners_mode.*until this is mended the server enforces", 5, mark)
+        edge.restart()
+        is_closed(lab, edge)
+    edge.stop()
+
+
+def scenario_mode_of_a_host(lab):
+    """Written below a VirtualHost, where it is easily put by mistake: enforce, and an error."""
+    edge = edge_server(lab, configuration(partner(FABRIKAM)), name="host", hosts={HOST: 's2s_partners_mode = "observe"'}).start()
+    edge.wait_log("error.*s2s_partners_mode.*global section")
+    is_closed(lab, edge)
+    edge.hosts = {HOST: 's2s_partners_mode = "enforce"'}
+    edge.partners = observing(partner(FABRIKAM))
+    edge.reload()
+    is_closed(lab, edge)
+    edge.stop()
+
+
+def scenario_handler_raises(lab):
+    """An error in a handler of the module's is told, and costs nobody a stream."""
+    folder = lab.directory / "raising"
+    folder.mkdir()
+    (folder / "mod_raising.lua").write_text("""
+-- What the module reads first raises; core, which comes later, finds it as it was.
+module:set_global();
+module:add_timer(0.5, function ()
+    for _, host in pairs(prosody.hosts) do
+        host.events.add_handler("s2s-stream-features", function (event)
+            local session = event.origin;
+            local real = session.to_host;
+            session.to_host = nil;
+            setmetatable(session, { __index = function (_, key)
+                if key == "to_host" then
+                    setmetatable(session, nil);
+                    session.to_host = real;
+                    error("a fault");
+                end
+            end });
+        end, 1001);
+    end
+end);
+""")
+    edge = edge_server(lab, observing(partner(FABRIKAM)), name="raising", plugins=[folder], modules=["raising"]).start()
+    time.sleep(1)
+    with Client(ALICE, edge.address) as alice:
+        is_open(lab, edge, alice)
+        is_open(lab, edge, alice, FABRIKAM)
+    edge.wait_log(r"error.*Error while handling s2s-stream-features, would be refused: .*a fault", 5)
+    edge.stop()
+
+
+# In and out of it
+
+def scenario_switch_judges_all(lab):
+    """Streams of both directions, in the handshake too, when the mode changes; and the other way, nobody is closed."""
+    edge = edge_server(lab, observing(partner(FABRIKAM), tls_dialback(NORTHWIND)), name="switch").start()
+    northwind = Remote(lab, [NORTHWIND], leaf=lab.certificates.leaf(NORTHWIND))
+    evil = Remote(lab, [EVIL], leaf=lab.certificates.leaf(EVIL))
+    with Client(ALICE, edge.address) as alice, probe_of(lab, edge) as stranger, probe_of(lab, edge, FABRIKAM) as good, \
+            probe_of(lab, edge, "third.test") as halfway, probe_of(lab, edge, FABRIKAM) as begun:
+        stranger.authenticate()
+        good.authenticate()
+        halfway.secure()
+        begun.features()
+        for domain, remote in ((NORTHWIND, northwind), (EVIL, evil)):
+            alice.send_message(f"bob@{domain}", f"first to {domain}")
+            remote.wait_element("message")
+        # Northwind's stream came about by EXTERNAL, which its entry does not have.
+        checked = edge.shell("partners:check()", timeout=60)
+        assert re.search(rf"to {NORTHWIND} \(host {HOST}\): sasl-not-supported", re.sub(r"\s+(\| )?", " ", checked)), checked
+        edge.partners = edge.partners.replace("observe", "enforce")
+        mark = edge.mark()
+        edge.reload()
+        for probe in (stranger, halfway):
+            probe.read_close("policy-violation")
+        passes_in(good, FABRIKAM, alice, "of one that conforms")
+        assert begun.starttls() is None
+        begun.authenticate()
+        edge.wait_log(rf"Refused stream to {NORTHWIND} \(.*sasl-not-supported", 5, mark)
+        edge.wait_log(rf"Refused stream to {EVIL} \(.*unlisted-domain", 5, mark)
+        alice.send_message(f"bob@{NORTHWIND}", "second")
+        northwind.wait_element(lambda element: element.name == "message" and element.find("body").text == "second")
+        edge.wait_log(rf"Established stream to {NORTHWIND} .*TLS dialback", 5, mark)
+        edge.partners = edge.partners.replace("enforce", "observe")
+        edge.reload()
+        passes_in(good, FABRIKAM, alice, "while observing again")
+        is_open(lab, edge, alice)
+    edge.stop()
+
+
+def scenario_listed_meanwhile(lab):
+    """A stream of whoever is listed only later conforms then; one over which a second domain was authenticated does not."""
+    edge = edge_server(lab, observing(), name="meanwhile").start()
+    Remote(lab, [NORTHWIND])
+    with Client(ALICE, edge.address) as alice, probe_of(lab, edge, FABRIKAM) as good, probe_of(lab, edge, "two.test") as two, \
+            probe_of(lab, edge, "pinned.test") as pinned:
+        good.authenticate()
+        two.authenticate()
+        assert two.dialback(from_=NORTHWIND) == "valid"
+        pinned.authenticate()
+        edge.partners = configuration(partner(FABRIKAM), any_method("two.test"), any_method(NORTHWIND),
+                                      partner("pinned.test", pinned_keys=[lab.certificates.leaf("elsewhere.test").pin]), **ENFORCE)
+        mark = edge.mark()
+        edge.reload()
+        passes_in(good, FABRIKAM, alice, "listed meanwhile")
+        closed_somehow(two)
+        pinned.read_close("not-authorized", r"\(certificate-pin-mismatch\)")
+        edge.wait_log(r"Refused stream from two.test .*wrong-domain", 5, mark)
+        assert "Refused stream from fabrikam.test" not in edge.log_since(mark)
+    edge.stop()
+
+
+def scenario_said_daily(lab):
+    """At the start, at each reload, and once a day."""
+    clock = Clock(lab)
+    edge = edge_server(lab, observing(partner(FABRIKAM)), name="daily", env=clock.env).start()
+    edge.wait_log(rf"warn.*{OBSERVING}")
+    mark = edge.mark()
+    edge.reload()
+    edge.wait_log(rf"warn.*{OBSERVING}", 5, mark)
+    for days in (2, 4):
+        mark = edge.mark()
+        clock.set(days)
+        edge.wait_log(rf"warn.*{OBSERVING}", 15, mark)
+    edge.stop()
