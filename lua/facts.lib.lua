@@ -74,9 +74,9 @@ local function new_facts(guard, subscriptions, saved)
 	end
 
 	-- Whether the contact may see the user's presence, and so knows that there is such a user.
-	function memory.sees_presence(host, user, contact)
+	function facts.sees(host, user, _, contact)
 		local roster = roster_of(user, host);
-		return roster ~= nil and is_authorised(roster, contact);
+		return roster ~= nil and is_authorised(roster, contact) and "yes" or "no";
 	end
 
 	function facts.listed(host, user, _, contact)
@@ -150,9 +150,9 @@ local function new_facts(guard, subscriptions, saved)
 	end
 
 	-- Whether that session's presence has gone to the contact and has not been taken back.
-	function memory.has_directed(full, contact)
-		local sessions = full and directed[jid.bare(full)];
-		return sessions ~= nil and sessions[full] ~= nil and sessions[full][canonical(contact)] ~= nil;
+	function facts.passed(_, _, full, contact)
+		local sessions = directed[jid.bare(full)];
+		return sessions and sessions[full] and sessions[full][canonical(contact)] and "yes" or "no";
 	end
 
 	local function forget(full, contact)

@@ -1,30 +1,15 @@
 -- The guard: what the C handlers act through, and the running policy of every host.
 -- It may know Prosody; it decides nothing.
 
-local st = require "util.stanza";
 local filters = require "util.filters";
-local errors = require "util.error";
 local async = require "util.async";
-local timer = require "util.timer";
-local jid_host, jid_prep = require "util.jid".host, require "util.jid".prep;
-local s2smanager = require "core.s2smanager";
+local jid = require "util.jid";
 local nameprep = require "util.encodings".stringprep.nameprep;
 
 local hosts = prosody.hosts;
 
-local xmlns_tls = "urn:ietf:params:xml:ns:xmpp-tls";
-local xmlns_sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
-local xmlns_dialback_feature = "urn:xmpp:features:dialback";
-local xmlns_bidi_feature = "urn:xmpp:features:bidi";
-
-local xmlns_muc = "http://jabber.org/protocol/muc";
-
-local ID_MAX = 256; -- bytes; a longer one is not sent back
-
 local function new_guard(native, latch)
-	local act = {};
 	local guard = {
-		act = act;
 		policies = {}; -- host -> policy userdata; a host without one refuses everything
 		trust = { anchors = {}; hosts = {}; own = {} }; -- see trust.load
 		hosts = hosts;
@@ -33,13 +18,12 @@ local function new_guard(native, latch)
 		tls_info = (package.loaded["ssl.core"] or {}).info;
 		bare_sessions = prosody.bare_sessions;
 		full_sessions = prosody.full_sessions;
-		is_address = function (address) return jid_prep(address) ~= nil; end;
+		is_address = function (address) return jid.prep(address) ~= nil; end;
 		answers = setmetatable({}, { __mode = "k" }); -- stanzas of our own, not to be judged again
 		notes = setmetatable({}, { __mode = "k" }); -- stanza -> its copy without status notes
 		questions = {}; -- host -> keys that partners are being asked about; counted by C, at most so many that their bounds allow
 	};
 	local options = module:require "options";
-	local needs, unparsed = module:require "needs", module:require "unparsed";
 	-- Whether nothing is enforced. Exactly true, here and in C: whatever else it may come to be means that everything is.
 	guard.observing = latch.observes() == true;
 	local farewell, contexts = module:require "farewell" (latch.in_handshake, guard), module:require "contexts";
@@ -65,21 +49,6 @@ local function new_guard(native, latch)
 		}):run(true);
 	end
 
-	local function close_stream(session, condition, text, bounce)
-		if session.destroyed then return; end
-		detached(function ()
-			if limits.in_handshake(session) then
-				-- Nothing that could be said would be protected. Its connection is cut in a moment, see limits.
-				s2smanager.destroy_session(session, text, bounce);
-			elseif session.conn and session.close then
-				session:close({ condition = condition, text = text }, nil, bounce);
-			elseif session.direction == "outgoing" then
-				-- Not connected yet: core has nothing to close, but a queue to return.
-				s2smanager.destroy_session(session, text, bounce);
-			end
-		end);
-	end
-
 	local rejudge = module:require "rejudge" (guard, native, latch, limits, module:require "queue", detached);
 
 	local crl_watch = trust.crls.watch(guard, { latch = latch; rejudge = rejudge; expiry = expiry });
@@ -97,213 +66,13 @@ local function new_guard(native, latch)
 
 	local reload = module:require "reload" (guard, { commit = commit; limits = limits; rejudge = rejudge; expiry = expiry; report = report });
 
-	-- The module's own answers, and what else is done about a stanza that may pass.
-	local answers = module:require "answers" (guard, { native = native; report = report; memory = memory;
-		subscriptions = subscriptions; partner_label = partner_label; detached = detached });
-
-	local timed_out = { ["establishment-timeout"] = true; ["inactivity-timeout"] = true };
-	local stream_is_known = false; -- the first one is looked at
-
-	--- What C asks for after it has decided
-
-	function act.close(session, reason, condition, rule)
-		if session.destroyed then return; end
-		local row = native.reasons[reason];
-		local text = ("%s (%s)"):format(row.peer_text, reason);
-		local quiet = not limits.may_log(session, reason);
-		if not quiet and timed_out[reason] then rule = rule..unparsed(session); end
-		report.stream_refused(session, reason, rule, quiet);
-		if quiet and session.conn then
-			limits.dismiss(session, condition, text);
-			return;
-		end
-		close_stream(session, condition, text, errors.new({
-			type = row.stanza_type;
-			condition = row.stanza_condition;
-			text = row.user_text;
-		}));
-	end
-
-	-- COMPAT 0.12.3, 13.0: no event tells of the header of a stream before XMPP 1.0, to which no features are sent. Our answer
-	-- to it does; what is to be done waits until core is through with the header.
-	function act.watch_header(session)
-		if not stream_is_known then
-			local lacking = needs.of_stream(session, prosody.version);
-			if lacking then error(lacking, 0); end
-			stream_is_known = true;
-		end
-		local open_stream = session.open_stream;
-		function session.open_stream(...)
-			if session.version and session.version < 1 then -- none: closed before there was a header
-				timer.add_task(0, function ()
-					if not session.destroyed then
-						prosody.events.fire_event("s2s-partners-header", { session = session });
-					end
-				end);
-			end
-			return open_stream(...);
-		end
-		-- COMPAT 13.0.6: core prepares the header's `from`, which takes the last dot off; "fabrikam.test.." then looks like a domain
-		-- with a trailing dot. The domain of a stream is what was written. Gone again as soon as one is known.
-		local thread = session.thread;
-		local run = thread.run;
-		function thread.run(self, item, ...)
-			if type(item) == "table" and (item.event == "streamopened" or item.stream == "opened") and not session.from_host then
-				session.s2s_partners_written = item.attr.from;
-				if item.attr.from then thread.run = nil; end
-			end
-			return run(self, item, ...);
-		end
-	end
-
-	act.connect_through = proxy.connect_through;
-
-	function act.established(session)
-		limits.settled(session);
-		local view = native.stream_view(session);
-		report.stream_established(session, view);
-		expiry.seen(view);
-	end
-
-	-- XEP-0220 2.4: the request is refused, the stream goes on. Nothing of it comes back but what is short.
-	function act.dialback_error(session, stanza, reason)
-		report.element_refused(session, reason);
-		local attr = stanza.attr;
-		if attr.type then return; end -- an answer is not answered
-		local full = reason == "connection-limit";
-		session.sends2s(st.stanza("db:"..stanza.name, { from = attr.to, to = attr.from, type = "error",
-				id = attr.id and #attr.id <= ID_MAX and attr.id or nil })
-			:tag("error", { type = full and "wait" or "cancel" })
-				:tag(full and "resource-constraint" or "not-acceptable", { xmlns = "urn:ietf:params:xml:ns:xmpp-stanzas" }));
-	end
-
-	-- What core answers to a key that is not ours, without its warning.
-	function act.deny_key(session, stanza)
-		report.element_refused(session, "dialback-not-allowed");
-		local attr = stanza.attr;
-		session.sends2s(st.stanza("db:verify", { from = attr.to, to = attr.from, id = attr.id, type = "invalid" }));
-	end
-
-	-- A stanza in the namespace of clients, or something that core would take for one: no stanza of this stream at all.
-	function act.drop_element(session, reason)
-		report.element_refused(session, reason);
-	end
-
-	-- Nothing in a refusal tells a stranger why. `reply`: "error" | "unavailable" | "none"; nil: by the kind of stanza.
-	function act.refuse_stanza(origin, stanza, reason, rule, reply)
-		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
-		report.stanza_refused("in", partner_label(host, remote), remote, host, reason, rule);
-		local kind = stanza.attr.type;
-		if reply == "unavailable" then
-			answers.subscribe(stanza);
-		elseif reply == "error" or reply == nil
-			and (stanza.name == "message" and kind ~= "error" or stanza.name == "iq" and (kind == "get" or kind == "set")) then
-			answers.send(origin, st.error_reply(stanza, "cancel", "service-unavailable"));
-		end
-	end
-
-	-- Whether the sender of a stanza is to hear that it could not go out. Core notes whom a session has sent presence to.
-	local function deserves_answer(stanza, origin)
-		local kind = stanza.attr.type;
-		if stanza.name == "message" then
-			return kind ~= "error";
-		elseif stanza.name == "iq" then
-			return kind == "get" or kind == "set";
-		elseif stanza.name == "presence" then
-			return kind == "subscribe" or kind == nil and (stanza:get_child("x", xmlns_muc) ~= nil
-				or origin and origin.directed and origin.directed[stanza.attr.to]);
-		end
-	end
-
-	-- Presence refused for these is not expected to have been allowed before. Limits and the like come and go.
-	local never_seen = { ["unlisted-domain"] = true; ["not-listed"] = true; ["roster-unavailable"] = true;
-		["external-access-denied"] = true };
-
-	function act.refuse_route(event, reason, rule, session)
-		local stanza, from_host = event.stanza, event.from_host;
-		report.stanza_refused("out", partner_label(from_host, event.to_host), event.to_host, from_host, reason, rule);
-		if session then
-			act.close(session, reason, native.reasons[reason].stream_condition, rule);
-		end
-		if hosts[from_host] and deserves_answer(stanza, event.origin) then
-			local row = native.reasons[reason];
-			local reply = st.error_reply(stanza, row.stanza_type, row.stanza_condition, row.user_text);
-			detached(function () prosody.core_route_stanza(hosts[from_host], reply); end);
-		end
-		-- It has not seen the user come; it need not see the user go. Whoever has, before this one was refused, does see that.
-		local origin = event.origin;
-		if stanza.name == "presence" and stanza.attr.type == nil and origin and origin.directed and never_seen[reason]
-			and not memory.has_directed(stanza.attr.from, stanza.attr.to) then
-			origin.directed[stanza.attr.to] = nil;
-		end
-	end
-
-	-- Core answers a stanza over the stream it came on. Where the answer is from another of our hosts, or for another domain,
-	-- than that stream's, it has to take its own way.
-	function act.reroute(event)
-		local stanza = event.stanza;
-		-- Core answers malformed addresses as they stand: one that is none, or that is not prepared, must neither come back
-		-- here nor make for a stream of its own.
-		local from_host = nameprep(jid_host(stanza.attr.from) or event.from_host);
-		local to_host = nameprep(jid_host(stanza.attr.to) or event.to_host);
-		if not from_host or not to_host or not hosts[from_host] or hosts[to_host]
-			or from_host == event.from_host and to_host == event.to_host then
-			act.refuse_route(event, "wrong-domain", "routed by other addresses than its own");
-		else
-			hosts[from_host].events.fire_event("route/remote", {
-				origin = event.origin; from_host = from_host; to_host = to_host; stanza = stanza;
-			});
-		end
-	end
-
-	--- Small reads and writes on Prosody's objects
-
-	local function conforms(tag, offer)
-		local name, xmlns = tag.name, tag.attr.xmlns;
-		if name == "starttls" and xmlns == xmlns_tls then
-			return offer.starttls and (not tag.tags[1]) == not offer.starttls_required;
-		elseif name == "mechanisms" and xmlns == xmlns_sasl then
-			return offer.sasl;
-		elseif name == "dialback" and xmlns == xmlns_dialback_feature then
-			return offer.dialback;
-		elseif name == "bidi" and xmlns == xmlns_bidi_feature then
-			return offer.bidi;
-		end
-		return true;
-	end
-
-	-- What stands in the place of a feature, nil when it is to go.
-	local function conforming(tag, offer)
-		if conforms(tag, offer) then return tag; end
-		if tag.name ~= "starttls" or not offer.starttls then return nil; end
-		-- Core shares one element among all streams: never change it in place.
-		local starttls = st.stanza("starttls", { xmlns = xmlns_tls });
-		return offer.starttls_required and starttls:tag("required"):up() or starttls;
-	end
-
-	-- Cuts a <stream:features/> down to what `offer` allows. In one pass: util.stanza takes children out one by one, and moves all that
-	-- are behind each time.
-	function guard.trim_features(features, offer)
-		local good = true;
-		for _, tag in ipairs(features.tags) do
-			good = good and conforms(tag, offer);
-		end
-		if good then return; end -- nearly always; to build a list anew is what costs
-		local tags, count, kept = {}, #features, 0;
-		for i = 1, count do
-			local child = features[i];
-			if type(child) == "table" then
-				child = conforming(child, offer);
-				tags[#tags+1] = child;
-			end
-			if child ~= nil then
-				kept = kept + 1;
-				features[kept] = child;
-			end
-		end
-		for i = kept + 1, count do features[i] = nil; end
-		features.tags = tags;
-	end
+	local answers = module:require "answers" (guard, detached);
+	local features = module:require "features";
+	guard.read_features = features.read;
+	guard.act = module:require "actions" ({ guard = guard; native = native; limits = limits; report = report; memory = memory; expiry = expiry;
+		subscriptions = subscriptions; answers = answers; features = features; unparsed = module:require "unparsed"; detached = detached;
+		partner_label = partner_label; watch_header = module:require "header" (module:require "needs");
+		connect_through = proxy.connect_through });
 
 	-- Whether mod_dialback would say that a key is of its making. What cannot be found out is left to it.
 	function guard.key_is_ours(host, stanza)
@@ -315,48 +84,18 @@ local function new_guard(native, latch)
 		return not ok or ours;
 	end
 
-	-- Core warns of empty features, though the stream they are for is closed.
-	function guard.fill_features(features)
-		if not features.tags[1] then features:tag("refused"):up(); end
-	end
-
-	-- What a peer's <stream:features/> offers: starttls, required, EXTERNAL, dialback.
-	function guard.read_features(features)
-		local starttls = features:get_child("starttls", xmlns_tls);
-		local mechanisms = features:get_child("mechanisms", xmlns_sasl);
-		local external = false;
-		for mechanism in (mechanisms or st.stanza("none")):childtags("mechanism") do
-			external = external or mechanism:get_text() == "EXTERNAL";
-		end
-		return starttls ~= nil, starttls ~= nil and starttls:get_child("required") ~= nil, external,
-			features:get_child("dialback", xmlns_dialback_feature) ~= nil;
-	end
-
-	function guard.send_starttls_failure(session)
-		session.sends2s(st.stanza("failure", { xmlns = xmlns_tls }));
-	end
-
-	function guard.send_sasl_failure(session)
-		session.sends2s(st.stanza("failure", { xmlns = xmlns_sasl }):tag("not-authorized"));
-	end
-
-	-- A handler has failed. Whatever it was about goes no further.
-	function guard.internal_error(event, err, name)
-		module:log("error", "Error while handling %s, %s: %s", name, guard.observing == true and "would be refused" or "refused", err);
-		local session = event.origin or event.session;
-		if event.to_host and event.from_host then
-			guard.acting().refuse_route(event, "internal-error", "an error in the handler");
-		elseif session and type(session.type) == "string" and session.type:sub(1, 3) == "s2s" then
-			guard.acting().close(session, "internal-error", "policy-violation", "an error in the handler");
-		end
+	-- The domains of a stanza's own addresses. Core answers malformed addresses as they stand: nil of what is none.
+	function guard.own_way(event)
+		local attr = event.stanza.attr;
+		return nameprep(jid.host(attr.from) or event.from_host), nameprep(jid.host(attr.to) or event.to_host);
 	end
 
 	-- While nothing is enforced each action has one in its place that only tells.
 	guard.observed = module:require "observe" (guard, { native = native; report = report; limits = limits; memory = memory;
-		partner_label = partner_label; latch = latch; act = act });
+		partner_label = partner_label; latch = latch; act = guard.act });
 	guard.would = guard.observed.would;
 	function guard.acting()
-		return guard.observing == true and guard.would or act;
+		return guard.observing == true and guard.would or guard.act;
 	end
 
 	--- Policies

@@ -73,37 +73,35 @@ local function new_observe(guard, with)
 		report.stream_refused(session, reason, rule, not limits.may_log(session, reason));
 	end
 
-	would.watch_header = with.act.watch_header; -- it only looks
-	would.established = with.act.established;
-	would.passed = with.act.passed;
+	-- What comes before a stream is closed is left out as well: core goes on with it.
+	would.close_offering, would.close_starttls, would.close_sasl = would.close, would.close, would.close;
 
-	function would.connect_through() end
-
-	function would.dialback_error(session, _, reason)
+	function would.dialback_error(session, reason)
 		report.element_refused(session, reason);
 	end
+	would.deny_key, would.drop_element = would.dialback_error, would.dialback_error;
 
-	function would.deny_key(session)
-		report.element_refused(session, "dialback-not-allowed");
-	end
-
-	function would.drop_element(session, reason)
-		report.element_refused(session, reason);
-	end
-
-	function would.refuse_stanza(_, stanza, reason, rule)
+	function would.refuse_stanza(_, reason, rule, stanza)
 		if not once(judged, stanza) then return; end
 		local remote, host = jid_host(stanza.attr.from), jid_host(stanza.attr.to);
 		see(remote, "in", "stanza");
 		report.stanza_refused("in", with.partner_label(host, remote), remote, host, reason, rule);
 	end
 
-	function would.refuse_route(event, reason, rule, session)
+	function would.refuse_route(event, reason, rule, _, _, session)
 		if session then would.close(session, reason, nil, rule); end
 		if event.stanza.name == "db:verify" or not once(judged, event) then return; end
 		see(event.to_host, "out", "stanza");
 		report.stanza_refused("out", with.partner_label(event.from_host, event.to_host), event.to_host, event.from_host, reason, rule);
 	end
+
+	-- These look, and remember; they change nothing.
+	would.watch_header, would.established, would.passed = with.act.watch_header, with.act.established, with.act.passed;
+
+	-- And these would change what is core's.
+	function would.connect_through() end
+	function would.trim_features() end
+	function would.answer_alike() end
 
 	function would.reroute(event)
 		module:log("debug", "Would route a stanza to %s (host %s) by its own addresses", event.to_host, event.from_host);
@@ -113,14 +111,18 @@ local function new_observe(guard, with)
 		module:log("debug", "Would drop a malformed %s from %s", stanza.name, stanza.attr.from);
 	end
 
-	function would.answer_alike(event, without_notes)
-		local changed = without_notes and native.without_notes(event.stanza, guard) ~= nil;
-		if changed then report.stanza_changed("to", event.to_host, event.from_host, "status-note-removed"); end
-		native.count(guard, event.from_host, event.to_host, "out", changed and "status-note-removed" or "none");
-	end
-
 	function would.authorise_subscription(stanza)
 		report.subscription_authorised(jid_host(stanza.attr.from), jid_host(stanza.attr.to));
+	end
+
+	function would.internal_error(event, err, name)
+		module:log("error", "Error while handling %s, would be refused: %s", name, err);
+		local session = event.origin or event.session;
+		if event.to_host and event.from_host then
+			would.refuse_route(event, "internal-error", "an error in the handler");
+		elseif session and type(session.type) == "string" and session.type:sub(1, 3) == "s2s" then
+			would.close(session, "internal-error", nil, "an error in the handler");
+		end
 	end
 
 	--- Saying so

@@ -1,4 +1,4 @@
-#include "authorisation.h"
+#include "refusal.h"
 
 /*
  * What is always known of a stanza, as a set: one bit each for the partner's type, the direction, whose address it is on our side,
@@ -239,15 +239,22 @@ static bool within(set known, set where) {
 	return (known & ~where) == 0;
 }
 
-static struct s2sp_authorisation refused(set known, enum s2sp_reason reason, const char *rule) {
-	struct s2sp_authorisation refusal = { .verdict = S2SP_VERDICT_REFUSE, .reason = reason, .rule = rule };
+static enum s2sp_reply reply_for(set known) {
 	for (size_t i = 0; i < COUNT(replies); i++) {
-		if (within(known, replies[i].where)) {
-			refusal.reply = replies[i].reply;
-			break;
-		}
+		if (within(known, replies[i].where))
+			return replies[i].reply;
 	}
-	return refusal;
+	return S2SP_REPLY_NONE;
+}
+
+enum s2sp_reply s2sp_reply_to(enum s2sp_direction direction, enum s2sp_stanza_kind kind) {
+	if ((unsigned)direction > S2SP_OUTGOING || (unsigned)kind >= S2SP_STANZA_COUNT)
+		return S2SP_REPLY_NONE;
+	return reply_for(UNV | USER | BIT(DIRECTIONS, direction) | BIT(KINDS, kind));
+}
+
+static struct s2sp_authorisation refused(set known, enum s2sp_reason reason, const char *rule) {
+	return (struct s2sp_authorisation){ .verdict = S2SP_VERDICT_REFUSE, .reason = reason, .rule = rule, .reply = reply_for(known) };
 }
 
 enum answer { NO, YES, NOT_KNOWN };

@@ -112,7 +112,7 @@ enum s2sp_reply {
 	S2SP_REPLY_NONE = 0,
 	/* Incoming: service-unavailable, whatever the reason. Outgoing: the stanza error of the reason's row. */
 	S2SP_REPLY_ERROR,
-	/* Outgoing available presence: the same, if it was directed; a broadcast is dropped. */
+	/* Outgoing available presence: the same, if it was directed; a broadcast is dropped. See s2sp_refused_route. */
 	S2SP_REPLY_ERROR_IF_DIRECTED,
 	/* Incoming subscribe: what the host itself says for a user whose answer is outstanding. */
 	S2SP_REPLY_UNAVAILABLE,

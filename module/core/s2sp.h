@@ -11,6 +11,8 @@
 #include "pin.h"
 #include "policy.h"
 #include "reason.h"
+#include "refusal.h"
+#include "spoken_answer.h"
 #include "status.h"
 #include "stream.h"
 #include "stream_limits.h"

@@ -134,8 +134,6 @@ end
 local core = dofile("spec/prosody/core_stub.lua").new(HOST, action);
 local fire, guard = core.fire, core.guard;
 guard.read_features = action("read_features");
-guard.trim_features = action("trim_features");
-guard.fill_features = action("fill_features");
 guard.is_address = function (address) return not address:find("/\0", 1, true); end;
 guard.facts = setmetatable({}, { __index = function (_, need)
 	return function ()

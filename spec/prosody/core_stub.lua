@@ -9,7 +9,7 @@ local function sorted_insert(list, entry)
 	table.insert(list, at, entry);
 end
 
--- `action(name)` gives the function for an action of the guard's, and for internal_error.
+-- `action(name)` gives the function for an action of the guard's.
 function stub.new(host, action)
 	local core = { hooks = {}; context = {} };
 
@@ -30,14 +30,13 @@ function stub.new(host, action)
 
 	core.guard = {
 		act = setmetatable({}, { __index = function (_, name) return action(name); end });
-		internal_error = action("internal_error"); policies = {}; trust = { anchors = {}; hosts = {}; own = {} };
+		policies = {}; trust = { anchors = {}; hosts = {}; own = {} };
 		hosts = { [host] = { type = "local"; s2sout = {} } };
 		bare_sessions = {}; full_sessions = {}; places = { total = 0; partners = {} }; questions = {}; keepalives = {}; counters = {};
 		answers = setmetatable({}, { __mode = "k" }); notes = setmetatable({}, { __mode = "k" });
-		fill_features = function () end; trim_features = function () end; roles_scanned = true;
+		roles_scanned = true;
 		read_features = function () return false, false, false, true; end;
 		key_is_ours = function () return true; end;
-		send_starttls_failure = action("send_starttls_failure"); send_sasl_failure = action("send_sasl_failure");
 		facts = {
 			access = function () return "allowed"; end; account = function () return "exists"; end;
 			listed = function () return "no"; end; directed = function () return "no"; end;

@@ -64,7 +64,10 @@ local function new_server(counters, roles_scanned)
 		};
 		directed = { ["alice@"..HOST] = { ["alice@"..HOST.."/r"] = { ["eve@open.test"] = true } } };
 		is_address = function (address) return not address:find("/gone", 1, true); end;
-		fill_features = function () end; trim_features = function () end;
+		own_way = function (event)
+			local function domain(address) return address and address:match("^[^/]*"):match("[^@]*$"); end
+			return domain(event.stanza.attr.from) or event.from_host, domain(event.stanza.attr.to) or event.to_host;
+		end;
 		facts = {
 			access = function (_, user)
 				server.asked = (server.asked or 0) + 1;
@@ -84,6 +87,8 @@ local function new_server(counters, roles_scanned)
 			standing = function () return "none"; end;
 			blocked = function (_, user, _, contact) return user == "alice" and contact:match("^eve@") and "yes" or "no"; end;
 			contacts = function (_, _, _, contact) return contact:match("^eve@") and "many" or "few"; end;
+			sees = function (_, user) return user == "dave" and "yes" or "no"; end;
+			passed = function (_, _, _, contact) return contact:match("^bob@") and "yes" or "no"; end;
 			waiting = function (_, user) return user == "dave" and "full" or "room"; end;
 		};
 	};
@@ -98,7 +103,6 @@ local function new_server(counters, roles_scanned)
 			table.insert(server.actions, name..show(arguments));
 		end;
 	end });
-	guard.internal_error = function (_, err) table.insert(server.actions, "internal error: "..tostring(err)); end;
 	for _, host in ipairs { HOST, ROOMS } do
 		hooks[host] = {};
 		native.install_host(guard, { hook = function (_, event, handler, priority)
@@ -289,7 +293,8 @@ describe("the fast path", function ()
 		for _, block in pairs(counters) do
 			native.drain_counters(block, function (_, _, _, _, _, times) counted = counted + times; end);
 		end
-		assert.same(passes - alike - own, counted);
+		assert.same(passes - own, counted);
+		assert.is_true(alike > 0, "no answer of core's was replaced");
 		assert.is_true(own > CASES / 200, own.." answers of the module's own");
 		assert.is_true(quick.deepest + CALL <= SLOTS, quick.deepest.." slots of the stack");
 		assert.is_true(quick.deepest > SLOTS / 2, quick.deepest.." slots of the stack: no fast path has called anything");

@@ -2,6 +2,7 @@
 
 #include "host_objects.h"
 #include "question.h"
+#include "refusal.h"
 
 const struct s2sp_decision s2sp_no_record = {
 	S2SP_VERDICT_REFUSE, S2SP_REASON_INTERNAL_ERROR, "the stream has no record: it was opened while the module was not guarding"
@@ -19,24 +20,38 @@ int s2sp_act(lua_State *L, bool result, const char *action) {
 	return 2;
 }
 
+int s2sp_act_refusal(lua_State *L, bool result, const char *action, int subject, enum s2sp_reason reason) {
+	subject = lua_absindex(L, subject);
+	int pushed = s2sp_act(L, result, action);
+	lua_pushvalue(L, subject);
+	lua_pushstring(L, s2sp_reason_row(reason)->token);
+	return pushed + 2;
+}
+
 int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision decision, const char *condition) {
-	const struct s2sp_reason_row *row = s2sp_reason_row(decision.reason);
-	session = lua_absindex(L, session);
-	int pushed = s2sp_act(L, result, "close");
-	lua_pushvalue(L, session);
-	lua_pushstring(L, row->token);
-	lua_pushstring(L, condition == NULL ? row->stream_condition : condition);
+	return s2sp_act_close(L, result, "close", session, decision, condition);
+}
+
+int s2sp_act_close(lua_State *L, bool result, const char *action, int session, struct s2sp_decision decision, const char *condition) {
+	int pushed = s2sp_act_refusal(L, result, action, session, decision.reason);
+	lua_pushstring(L, condition == NULL ? s2sp_reason_row(decision.reason)->stream_condition : condition);
 	s2sp_lua_push_words(L, decision.rule);
-	return pushed + 4;
+	return pushed + 2;
 }
 
 int s2sp_act_dialback_error(lua_State *L, bool result, int session, int element, enum s2sp_reason reason) {
-	session = lua_absindex(L, session);
 	element = lua_absindex(L, element);
-	int pushed = s2sp_act(L, result, "dialback_error");
-	lua_pushvalue(L, session);
+	session = lua_absindex(L, session);
+	s2sp_lua_field(L, element, "attr");
+	bool answer = s2sp_lua_field(L, -1, "type") != LUA_TNIL;
+	lua_pop(L, 2);
+	if (answer)
+		return s2sp_act_refusal(L, result, "drop_element", session, reason); /* an answer is not answered */
+	struct s2sp_stanza_error error = s2sp_dialback_error(reason);
+	int pushed = s2sp_act_refusal(L, result, "dialback_error", session, reason);
 	lua_pushvalue(L, element);
-	lua_pushstring(L, s2sp_reason_row(reason)->token);
+	lua_pushstring(L, error.type);
+	lua_pushstring(L, error.condition);
 	return pushed + 3;
 }
 
@@ -52,7 +67,8 @@ static bool is_observing(lua_State *L) {
 static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 	lua_insert(L, 2);
 	lua_settop(L, 2); /* the event, the error */
-	if (lua_getfield(L, lua_upvalueindex(S2SP_UP_GUARD), "internal_error") == LUA_TFUNCTION) {
+	s2sp_lua_field(L, lua_upvalueindex(S2SP_UP_GUARD), is_observing(L) ? "would" : "act");
+	if (s2sp_lua_field(L, 3, "internal_error") == LUA_TFUNCTION) {
 		lua_pushvalue(L, 1);
 		lua_pushvalue(L, 2);
 		lua_pushstring(L, handler->event);

@@ -66,13 +66,23 @@ void s2sp_push_action(lua_State *L, const char *action);
 int s2sp_act(lua_State *L, bool result, const char *action);
 
 /*
+ * Every refusal is pushed here: what the event gets back, the action, its subject (the value at a stack index: a session, the origin of a
+ * stanza, the event of a route) and the reason. What else the action takes follows. Returns the number of values pushed (4).
+ */
+int s2sp_act_refusal(lua_State *L, bool result, const char *action, int subject, enum s2sp_reason reason);
+
+/*
  * Pushes the refusal of a stream: result, act.close and its arguments (session, reason, condition, rule). `condition` NULL:
  * the one of the reason's row. Returns the number of values pushed; the deciding function returns it.
  */
 int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision decision, const char *condition);
 
+/* The same by another action, which does something before it closes: "close_offering", "close_starttls", "close_sasl". */
+int s2sp_act_close(lua_State *L, bool result, const char *action, int session, struct s2sp_decision decision, const char *condition);
+
 /*
- * Pushes the refusal of a dialback element over a stream that goes on: result, act.dialback_error and its arguments (session, element, reason).
+ * Pushes the refusal of a dialback element over a stream that goes on: result, act.dialback_error and its arguments (session, reason, element, and the
+ * error's type and condition); of one that is an answer itself, act.drop_element.
  * As above.
  */
 int s2sp_act_dialback_error(lua_State *L, bool result, int session, int element, enum s2sp_reason reason);

@@ -20,13 +20,3 @@ void s2sp_host_raw_set(lua_State *L, int guard, int table, enum s2sp_key key) {
 	else
 		s2sp_raw_set(L, table, key);
 }
-
-void s2sp_host_call(lua_State *L, int guard, const char *name, int count) {
-	if (s2sp_lua_observing(L, guard)) {
-		lua_pop(L, count);
-		return;
-	}
-	s2sp_lua_field(L, guard, name);
-	lua_insert(L, -1 - count);
-	lua_call(L, count, 0);
-}

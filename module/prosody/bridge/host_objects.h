@@ -27,7 +27,4 @@ void s2sp_host_set(lua_State *L, int guard, int object, const char *name);
 /* Pops a value into table[key], which has to be there already. In a closure that has the keys; cannot throw. */
 void s2sp_host_raw_set(lua_State *L, int guard, int table, enum s2sp_key key);
 
-/* Pops `count` arguments for guard[name], which writes to an object or sends something over a stream. May throw. */
-void s2sp_host_call(lua_State *L, int guard, const char *name, int count);
-
 #endif

@@ -1,5 +1,6 @@
 /* The module's face to Lua. */
 #include "question.h"
+#include "refused_stanza.h"
 #include "peer_certificate.h"
 #include "counters.h"
 #include "crl_sets.h"
@@ -120,6 +121,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	s2sp_lua_open_explain(L);
 	merge(L);
 	s2sp_lua_open_authorise(L);
+	merge(L);
+	s2sp_lua_open_refusals(L);
 	merge(L);
 	push_reasons(L);
 	lua_setfield(L, -2, "reasons");

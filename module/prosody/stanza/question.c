@@ -8,6 +8,13 @@ static bool is_bare_domain(struct s2sp_text jid) {
 	return jid.length > 0 && memchr(jid.bytes, '/', jid.length) == NULL && memchr(jid.bytes, '@', jid.length) == NULL;
 }
 
+/* type='' is not the absence of a type. */
+enum s2sp_stanza_kind s2sp_lua_stanza_kind(struct s2sp_text name, struct s2sp_text type) {
+	if (type.bytes != NULL && type.length == 0 && !s2sp_text_equal(name, S2SP_TEXT("message")))
+		return S2SP_STANZA_UNKNOWN;
+	return s2sp_stanza_kind_of(name, type);
+}
+
 /* Whether the stanza has exactly one payload element, a service; or (`muc`) any that joins a room. */
 static bool has_payload(lua_State *L, int stanza, bool muc) {
 	int top = lua_gettop(L);
@@ -26,6 +33,10 @@ static bool has_payload(lua_State *L, int stanza, bool muc) {
 	}
 	lua_settop(L, top);
 	return found;
+}
+
+bool s2sp_lua_joins(lua_State *L, int stanza) {
+	return has_payload(L, stanza, true);
 }
 
 /*
@@ -94,9 +105,7 @@ bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, e
 	facts->partner_type = (enum s2sp_partner_type)partner->type;
 	facts->group_chat = partner->group_chat;
 	facts->presence_automatic = partner->presence_automatic;
-	/* type='' is not the absence of a type. */
-	facts->kind = question->type.bytes != NULL && question->type.length == 0 && !s2sp_text_equal(question->name, S2SP_TEXT("message"))
-	                  ? S2SP_STANZA_UNKNOWN : s2sp_stanza_kind_of(question->name, question->type);
+	facts->kind = s2sp_lua_stanza_kind(question->name, question->type);
 	facts->local = local_kind(question, accounts);
 	facts->spellings = has_spellings(facts->local, question->contact);
 	bool well_formed = is_well_formed(L, question);
@@ -147,12 +156,10 @@ static bool roles_deny_nobody(lua_State *L, const struct s2sp_lua_question *ques
 	return nobody;
 }
 
-/* guard.facts[need](host, user, local, contact, id) -> token; 0 when that fails. */
-static int ask(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
-	int top = lua_gettop(L);
-	int value = 0;
+/* Pushes guard.facts[name](host, user, local, contact, id), a word; empty when that fails. Below it is a value to be popped as well. */
+static struct s2sp_text push_fact(lua_State *L, const struct s2sp_lua_question *question, const char *name) {
 	s2sp_lua_field(L, question->guard, "facts");
-	if (s2sp_lua_field(L, -1, s2sp_need_token(need)) == LUA_TFUNCTION) {
+	if (s2sp_lua_field(L, -1, name) == LUA_TFUNCTION) {
 		lua_pushvalue(L, question->host_value);
 		struct s2sp_text node = question->parts.node;
 		lua_pushlstring(L, node.length == 0 ? "" : node.bytes, node.length);
@@ -160,10 +167,24 @@ static int ask(lua_State *L, const struct s2sp_lua_question *question, enum s2sp
 		lua_pushlstring(L, question->contact.length == 0 ? "" : question->contact.bytes, question->contact.length);
 		lua_pushlstring(L, question->id.length == 0 ? "" : question->id.bytes, question->id.length);
 		if (lua_pcall(L, 5, 1, 0) == LUA_OK)
-			value = s2sp_fact_from_token(need, s2sp_lua_text(L, -1));
+			return s2sp_lua_text(L, -1);
 	}
+	return (struct s2sp_text){ NULL, 0 };
+}
+
+static int ask(lua_State *L, const struct s2sp_lua_question *question, enum s2sp_need need) {
+	int top = lua_gettop(L);
+	int value = s2sp_fact_from_token(need, push_fact(L, question, s2sp_need_token(need)));
 	lua_settop(L, top);
 	return value;
+}
+
+bool s2sp_lua_fact_is(lua_State *L, const struct s2sp_lua_question *question, const char *name, const char *word) {
+	int top = lua_gettop(L);
+	luaL_checkstack(L, 10, NULL);
+	bool is = s2sp_text_equal(push_fact(L, question, name), s2sp_text_from(word));
+	lua_settop(L, top);
+	return is;
 }
 
 /* What a request costs that waits for the user: core keeps all of it, in memory and in the store of the roster. */

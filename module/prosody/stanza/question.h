@@ -37,6 +37,19 @@ struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_quest
 bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
                              const struct s2sp_partner *partner, bool accounts);
 
+/* The kind by name and type as the stanza has them; JOIN and SERVICE are not told apart. And whether it has what makes it a JOIN. */
+enum s2sp_stanza_kind s2sp_lua_stanza_kind(struct s2sp_text name, struct s2sp_text type);
+bool s2sp_lua_joins(lua_State *L, int stanza);
+
+/*
+ * Whether guard.facts[name] says `word` of the question's user and contact (its host, addresses and id are all that counts); false too when
+ * it fails. Leaves the stack as it was.
+ */
+bool s2sp_lua_fact_is(lua_State *L, const struct s2sp_lua_question *question, const char *name, const char *word);
+
+/* Whether service-unavailable is to take the place of an answer that core gives for a user (spoken_answer.h). The same. */
+bool s2sp_lua_answer_is_replaced(lua_State *L, const struct s2sp_lua_question *question);
+
 /*
  * Roles exist since Prosody 13. scanned[host]: when none was found that denies anybody, 0 if that has not been found out. It holds
  * for a second, then it is found out again. Neither can throw.

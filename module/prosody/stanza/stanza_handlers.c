@@ -4,6 +4,7 @@
 #include "handler.h"
 #include "host_objects.h"
 #include "fast_path.h"
+#include "refused_stanza.h"
 #include "policy_object.h"
 #include "places.h"
 
@@ -22,15 +23,6 @@ static const struct s2sp_policy *policy_of_host(lua_State *L) {
 	}
 	lua_pop(L, 1);
 	return policy;
-}
-
-static int refuse_stanza(lua_State *L, int origin, int stanza, struct s2sp_decision decision) {
-	int pushed = s2sp_act(L, true, "refuse_stanza");
-	lua_pushvalue(L, origin);
-	lua_pushvalue(L, stanza);
-	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
-	s2sp_lua_push_words(L, decision.rule);
-	return pushed + 4;
 }
 
 /* message, presence and iq to any address of the host, whatever the stream they came over (bidi included). */
@@ -57,7 +49,7 @@ static int on_stanza_in(lua_State *L) {
 	if (stream->stage == S2SP_STAGE_REFUSED && s2sp_lua_observing(L, ARG_GUARD)) {
 		/* It would not be there: so is each stanza over it counted. */
 		decision = (struct s2sp_decision){ S2SP_VERDICT_REFUSE, (enum s2sp_reason)stream->reason, "its stream would have been refused" };
-		return refuse_stanza(L, origin, stanza, decision);
+		return s2sp_lua_refuse_stanza(L, origin, stanza, decision, S2SP_REPLY_NONE);
 	}
 	const struct s2sp_policy *policy = policy_of_host(L);
 	decision = s2sp_lua_stream_stanza(L, origin, origin + 1, ARG_GUARD, s2sp_lua_text(L, ARG_HOST));
@@ -68,7 +60,7 @@ static int on_stanza_in(lua_State *L) {
 	}
 	if (stream->stage != S2SP_STAGE_ESTABLISHED)
 		return s2sp_act_refuse(L, true, origin, s2sp_stream_premature(stream), "not-authorized");
-	return refuse_stanza(L, origin, stanza, decision.verdict == S2SP_VERDICT_ALLOW ? s2sp_no_record : decision);
+	return s2sp_lua_refuse_stanza(L, origin, stanza, decision.verdict == S2SP_VERDICT_ALLOW ? s2sp_no_record : decision, s2sp_lua_reply_to(L, stanza));
 }
 
 /* Pushes what core has for this route in hosts[host].s2sout[to_host], and its record: nil where there is none. */
@@ -106,11 +98,35 @@ static bool routed_by_its_addresses(lua_State *L, int attr) {
 	       (to.length == 0 || s2sp_text_equal(to, s2sp_raw_text(L, ARG_EVENT, S2SP_KEY_TO_HOST)));
 }
 
-static int act_on_event(lua_State *L, const char *action, struct s2sp_decision decision) {
-	int pushed = s2sp_act(L, true, action);
+/*
+ * Core answers over the stream a request came in on. Where the answer is from another of our hosts, or for another domain, than that
+ * stream's, it has to take its own way: guard.own_way(event) -> the domains of the stanza's own addresses, prepared; nil of what is none.
+ */
+static int reroute(lua_State *L) {
+	int from = lua_gettop(L) + 1, to = from + 1, hosts = from + 2;
+	if (s2sp_lua_field(L, ARG_GUARD, "own_way") == LUA_TFUNCTION) {
+		lua_pushvalue(L, ARG_EVENT);
+		lua_call(L, 1, 2);
+	}
+	lua_settop(L, to);
+	struct s2sp_text from_host = s2sp_lua_text(L, from), to_host = s2sp_lua_text(L, to);
+	struct s2sp_own_addresses own = { .known = from_host.bytes != NULL && to_host.bytes != NULL };
+	if (own.known && s2sp_raw(L, ARG_GUARD, S2SP_KEY_HOSTS) == LUA_TTABLE) {
+		lua_pushvalue(L, from);
+		own.from_ours = lua_rawget(L, hosts) != LUA_TNIL;
+		lua_pushvalue(L, to);
+		own.to_ours = lua_rawget(L, hosts) != LUA_TNIL;
+	}
+	own.same = s2sp_text_equal(from_host, s2sp_raw_text(L, ARG_EVENT, S2SP_KEY_FROM_HOST)) &&
+	           s2sp_text_equal(to_host, s2sp_raw_text(L, ARG_EVENT, S2SP_KEY_TO_HOST));
+	lua_settop(L, to);
+	struct s2sp_decision decision = s2sp_decide_own_way(own);
+	if (decision.verdict != S2SP_VERDICT_ALLOW)
+		return s2sp_lua_refuse_route(L, decision, 0);
+	int pushed = s2sp_act(L, true, "reroute");
 	lua_pushvalue(L, ARG_EVENT);
-	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
-	s2sp_lua_push_words(L, decision.rule);
+	lua_pushvalue(L, from);
+	lua_pushvalue(L, to);
 	return pushed + 3;
 }
 
@@ -122,7 +138,7 @@ static int on_route(lua_State *L) {
 	s2sp_raw(L, ARG_EVENT, S2SP_KEY_STANZA);
 	s2sp_raw(L, ROUTED, S2SP_KEY_ATTR);
 	if (!routed_by_its_addresses(L, ROUTED_ATTR))
-		return act_on_event(L, "reroute", (struct s2sp_decision){ S2SP_VERDICT_REFUSE, S2SP_REASON_WRONG_DOMAIN, "routed by other addresses than its own" });
+		return reroute(L);
 	struct s2sp_domain domain;
 	s2sp_lua_domain(s2sp_raw_text(L, ARG_EVENT, S2SP_KEY_TO_HOST), &domain);
 	const struct s2sp_partner *partner;
@@ -130,16 +146,14 @@ static int on_route(lua_State *L) {
 	const struct s2sp_policy *policy = policy_of_host(L);
 	struct s2sp_decision decision = s2sp_decide_route(policy, s2sp_domain_text(&domain), verify, &partner);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
-		return act_on_event(L, "refuse_route", decision);
+		return s2sp_lua_refuse_route(L, decision, 0);
 	struct s2sp_stream *stream = push_route(L);
 	bool in_use = is_in_use(L, ROUTE);
 	if (in_use && (stream == NULL || stream->stage < S2SP_STAGE_AUTHENTICATED || stream->partner != partner)) {
 		decision = s2sp_no_record;
 		if (stream != NULL && stream->stage == S2SP_STAGE_REFUSED)
 			decision = (struct s2sp_decision){ S2SP_VERDICT_REFUSE, (enum s2sp_reason)stream->reason, "the stream has been refused already" };
-		int pushed = act_on_event(L, "refuse_route", decision);
-		lua_pushvalue(L, ROUTE); /* to be closed */
-		return pushed + 1;
+		return s2sp_lua_refuse_route(L, decision, ROUTE);
 	}
 	int results = s2sp_lua_authorise_out(L, ROUTED, policy, partner);
 	if (results > 0 && !lua_isnil(L, -results))
@@ -149,7 +163,7 @@ static int on_route(lua_State *L) {
 		if (decision.verdict == S2SP_VERDICT_ALLOW && !in_use)
 			decision = s2sp_stream_queue(stream); /* COMPAT Prosody 0.12: its queue has no bound */
 		if (decision.verdict != S2SP_VERDICT_ALLOW)
-			return act_on_event(L, "refuse_route", decision);
+			return s2sp_lua_refuse_route(L, decision, 0);
 	}
 	if (in_use) {
 		s2sp_lua_stanza_counts(L, stream, ROUTED, ROUTED_ATTR);

@@ -2,16 +2,7 @@
 #include "question.h"
 
 #include "counters.h"
-
-static const char *reply_token(enum s2sp_reply reply) {
-	switch (reply) {
-	case S2SP_REPLY_ERROR: return "error";
-	case S2SP_REPLY_UNAVAILABLE: return "unavailable";
-	case S2SP_REPLY_NONE:
-	case S2SP_REPLY_ERROR_IF_DIRECTED: break;
-	}
-	return "none";
-}
+#include "refused_stanza.h"
 
 int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	struct s2sp_lua_question question;
@@ -22,7 +13,8 @@ int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2s
 		pushed = s2sp_act(L, true, "answer_malformed");
 		lua_pushvalue(L, origin);
 		lua_pushvalue(L, stanza);
-		return pushed + 2;
+		lua_pushstring(L, s2sp_reply_token(s2sp_reply_to_malformed(question.name, question.type, question.id.bytes != NULL)));
+		return pushed + 3;
 	}
 	struct s2sp_authorisation decision = s2sp_lua_authorise(L, &question);
 	if (decision.verdict == S2SP_VERDICT_ALLOW) {
@@ -34,11 +26,5 @@ int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2s
 		lua_pushvalue(L, stanza);
 		return pushed + 1;
 	}
-	pushed = s2sp_act(L, true, "refuse_stanza");
-	lua_pushvalue(L, origin);
-	lua_pushvalue(L, stanza);
-	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
-	s2sp_lua_push_words(L, decision.rule);
-	lua_pushstring(L, reply_token(decision.reply));
-	return pushed + 5;
+	return s2sp_lua_refuse_stanza(L, origin, stanza, (struct s2sp_decision){ decision.verdict, decision.reason, decision.rule }, decision.reply);
 }

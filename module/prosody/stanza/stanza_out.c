@@ -3,6 +3,7 @@
 
 #include "counters.h"
 #include "host_objects.h"
+#include "refused_stanza.h"
 
 /* An answer of the module's own, which has been decided about already. */
 static bool is_own_answer(lua_State *L, int stanza) {
@@ -14,14 +15,6 @@ static bool is_own_answer(lua_State *L, int stanza) {
 	}
 	lua_settop(L, top);
 	return own;
-}
-
-static int refuse(lua_State *L, struct s2sp_authorisation decision) {
-	int pushed = s2sp_act(L, true, "refuse_route");
-	lua_pushvalue(L, ARG_EVENT);
-	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
-	s2sp_lua_push_words(L, decision.rule);
-	return pushed + 3;
 }
 
 const char *s2sp_to_remember(const struct s2sp_stanza_facts *facts) {
@@ -88,17 +81,19 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 	}
 	struct s2sp_authorisation decision = s2sp_lua_authorise(L, &question);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
-		return refuse(L, decision);
+		return s2sp_lua_refuse_route(L, (struct s2sp_decision){ decision.verdict, decision.reason, decision.rule }, 0);
 	if (s2sp_speaks_for_user(&question)) {
 		if (question.facts.kind == S2SP_STANZA_PRESENCE_ERROR) {
 			lua_pushboolean(L, true);
 			return 1;
 		}
-		lua_pushnil(L);
-		s2sp_push_action(L, "answer_alike");
-		lua_pushvalue(L, ARG_EVENT);
-		lua_pushboolean(L, decision.change == S2SP_REASON_STATUS_NOTE_REMOVED);
-		return 4;
+		if (s2sp_lua_answer_is_replaced(L, &question)) {
+			s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, S2SP_REASON_NONE);
+			lua_pushnil(L);
+			s2sp_push_action(L, "answer_alike");
+			lua_pushvalue(L, ARG_EVENT);
+			return 3;
+		}
 	}
 	bool removed = decision.change == S2SP_REASON_STATUS_NOTE_REMOVED && s2sp_lua_without_notes(L, stanza, ARG_GUARD);
 	if (removed)

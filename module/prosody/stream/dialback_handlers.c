@@ -127,10 +127,9 @@ static int verify_request(lua_State *L, struct s2sp_stream *stream, int session)
 	decision = s2sp_stream_wrong_key(stream);
 	if (decision.verdict != S2SP_VERDICT_WAIT)
 		return conclude(L, session, decision);
-	int pushed = s2sp_act(L, true, "deny_key");
-	lua_pushvalue(L, session);
+	int pushed = s2sp_act_refusal(L, true, "deny_key", session, decision.reason);
 	s2sp_lua_field(L, ARG_EVENT, "stanza");
-	return pushed + 2;
+	return pushed + 1;
 }
 
 /* db:verify: a request on an incoming stream, the answer to ours on an outgoing one (XEP-0220 2.1). */

@@ -104,10 +104,7 @@ static int judge_handshake(lua_State *L, struct s2sp_stream *stream, int record,
 		return refuse_shape(L, s2sp_stream_misshapen(stream, row, fault));
 	if (!s2sp_handshake_idle(row, side, authenticated))
 		return 0;
-	int pushed = s2sp_act(L, false, "drop_element");
-	lua_pushvalue(L, FILTER_SESSION);
-	lua_pushstring(L, s2sp_reason_row(row->reason)->token);
-	return pushed + 2;
+	return s2sp_act_refusal(L, false, "drop_element", FILTER_SESSION, row->reason);
 }
 
 /*
@@ -137,10 +134,7 @@ static int judge_element(lua_State *L) {
 				return s2sp_act_refuse(L, false, FILTER_SESSION, decision, "not-authorized");
 			}
 			/* No stanza. Core would answer it without looking at who it says it is from, or take it for a local user's. */
-			int pushed = s2sp_act(L, false, "drop_element");
-			lua_pushvalue(L, FILTER_SESSION);
-			lua_pushstring(L, s2sp_reason_row(S2SP_REASON_WRONG_DOMAIN)->token);
-			return pushed + 2;
+			return s2sp_act_refusal(L, false, "drop_element", FILTER_SESSION, S2SP_REASON_WRONG_DOMAIN);
 		}
 		decision = s2sp_lua_stream_refresh(L, FILTER_SESSION, record, FILTER_GUARD);
 		if (decision.verdict == S2SP_VERDICT_ALLOW)
@@ -228,11 +222,13 @@ static int filter(lua_State *L) {
 			return drop(L);
 	}
 	/* The error is on top. */
-	if (lua_getfield(L, lua_upvalueindex(UP_GUARD), "internal_error") == LUA_TFUNCTION) {
+	int error = lua_gettop(L);
+	s2sp_lua_field(L, lua_upvalueindex(UP_GUARD), s2sp_observing(L, lua_upvalueindex(UP_GUARD)) ? "would" : "act");
+	if (s2sp_lua_field(L, -1, "internal_error") == LUA_TFUNCTION) {
 		lua_createtable(L, 0, 1);
 		lua_pushvalue(L, 2);
 		lua_setfield(L, -2, "session");
-		lua_pushvalue(L, -3);
+		lua_pushvalue(L, error);
 		lua_pushliteral(L, "stanzas/in");
 		(void)lua_pcall(L, 3, 0, 0);
 	}

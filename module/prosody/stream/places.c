@@ -7,6 +7,7 @@
 
 #include "handler.h"
 #include "policy_object.h"
+#include "refused_stanza.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -265,14 +266,6 @@ static int waiting_room(lua_State *L) {
 	return 2;
 }
 
-static int refuse_route(lua_State *L, struct s2sp_decision decision) {
-	int pushed = s2sp_act(L, true, "refuse_route");
-	lua_pushvalue(L, ARG_EVENT);
-	lua_pushstring(L, s2sp_reason_row(decision.reason)->token);
-	s2sp_lua_push_words(L, decision.rule);
-	return pushed + 3;
-}
-
 /*
  * The last moment before core opens a new stream: nothing has been looked up yet. What the stream is opened for is noted for
  * s2sout-created, which comes next.
@@ -296,7 +289,7 @@ static int on_new_stream(lua_State *L) {
 		decision = s2sp_lua_place_ask(L, ARG_GUARD, policy, partner, s2sp_domain_text(&domain));
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
-	return refuse_route(L, decision);
+	return s2sp_lua_refuse_route(L, decision, 0);
 }
 
 /* --- times --- */

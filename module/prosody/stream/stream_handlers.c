@@ -106,9 +106,9 @@ static int on_certificate(lua_State *L) {
 }
 
 static int refuse_features(lua_State *L, int session, struct s2sp_decision decision) {
+	int pushed = s2sp_act_close(L, true, "close_offering", session, decision, NULL);
 	s2sp_lua_field(L, ARG_EVENT, "features");
-	s2sp_host_call(L, ARG_GUARD, "fill_features", 1);
-	return s2sp_act_refuse(L, true, session, decision, NULL);
+	return pushed + 1;
 }
 
 /* s2s-stream-features, first: refuse at once, and keep core from preparing TLS where there is to be none. */
@@ -128,18 +128,23 @@ static int on_features_first(lua_State *L) {
 	return 0;
 }
 
-static void push_offer(lua_State *L, bool starttls, bool starttls_required, bool sasl, bool dialback, bool bidi) {
+/* Core goes on, with no more in event[field] than `offer` has. */
+static int trim_features(lua_State *L, const char *field, struct s2sp_offer offer) {
+	lua_pushnil(L);
+	s2sp_push_action(L, "trim_features");
+	s2sp_lua_field(L, ARG_EVENT, field);
 	lua_createtable(L, 0, 5);
-	lua_pushboolean(L, starttls);
+	lua_pushboolean(L, offer.starttls);
 	lua_setfield(L, -2, "starttls");
-	lua_pushboolean(L, starttls_required);
+	lua_pushboolean(L, offer.starttls_required);
 	lua_setfield(L, -2, "starttls_required");
-	lua_pushboolean(L, sasl);
+	lua_pushboolean(L, offer.sasl);
 	lua_setfield(L, -2, "sasl");
-	lua_pushboolean(L, dialback);
+	lua_pushboolean(L, offer.dialback);
 	lua_setfield(L, -2, "dialback");
-	lua_pushboolean(L, bidi);
+	lua_pushboolean(L, offer.bidi);
 	lua_setfield(L, -2, "bidi");
+	return 4;
 }
 
 /* s2s-stream-features, last: what core's modules put in is cut down to what the entry allows. */
@@ -152,22 +157,12 @@ static int on_features_last(lua_State *L) {
 		decision = s2sp_stream_offer(stream, &offer);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return refuse_features(L, session, decision);
-	s2sp_lua_field(L, ARG_EVENT, "features");
-	push_offer(L, offer.starttls, offer.starttls_required, offer.sasl, offer.dialback, offer.bidi);
-	s2sp_host_call(L, ARG_GUARD, "trim_features", 2);
 	if (!offer.sasl && stream->stage < S2SP_STAGE_AUTHENTICATED) {
 		/* Core would go on accepting an <auth/> that it has once prepared for. */
 		lua_pushnil(L);
 		s2sp_host_set(L, ARG_GUARD, session, "external_auth");
 	}
-	return 0;
-}
-
-/* The peer gets the protocol's own <failure/>, then the stream error that says why. */
-static int refuse_command(lua_State *L, const char *send_failure, int session, struct s2sp_decision decision) {
-	lua_pushvalue(L, session);
-	s2sp_host_call(L, ARG_GUARD, send_failure, 1);
-	return s2sp_act_refuse(L, true, session, decision, NULL);
+	return trim_features(L, "features", offer);
 }
 
 /* <starttls/> */
@@ -181,7 +176,7 @@ static int on_starttls(lua_State *L) {
 		decision = s2sp_stream_starttls(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
-	return refuse_command(L, "send_starttls_failure", session, decision);
+	return s2sp_act_close(L, true, "close_starttls", session, decision, NULL);
 }
 
 /* <auth/> */
@@ -197,7 +192,7 @@ static int on_auth(lua_State *L) {
 		decision = s2sp_lua_place_hold(L, ARG_GUARD, session + 1);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
-	return refuse_command(L, "send_sasl_failure", session, decision);
+	return s2sp_act_close(L, true, "close_sasl", session, decision, NULL);
 }
 
 /* <failure/> to our <auth/> */
@@ -239,10 +234,8 @@ static int on_peer_features(lua_State *L) {
 		return s2sp_act_refuse(L, true, session, decision, NULL);
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED)
 		return 0;
-	s2sp_lua_field(L, ARG_EVENT, "stanza");
-	push_offer(L, plan.starttls, features.starttls_required, plan.sasl, true, !plan.starttls);
-	s2sp_host_call(L, ARG_GUARD, "trim_features", 2);
-	return 0;
+	return trim_features(L, "stanza", (struct s2sp_offer){ .starttls = plan.starttls, .starttls_required = features.starttls_required,
+	                                                       .sasl = plan.sasl, .dialback = true, .bidi = !plan.starttls });
 }
 
 /*

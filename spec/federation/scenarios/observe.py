@@ -33,6 +33,12 @@ def probe_of(lab, edge, domain=EVIL, leaf="good", **more):
     return Probe(edge.address, from_=domain, to=HOST, leaf=lab.certificates.leaf(domain, leaf) if leaf else None, **more)
 
 
+def stranger(lab, name):
+    """A server of its own for each scenario, and its domain."""
+    domain = f"{name}.stranger.test"
+    return Remote(lab, [domain], leaf=lab.certificates.leaf(domain)), domain
+
+
 def passes_in(probe, domain, alice, body):
     probe.message(f"eve@{domain}", ALICE, body)
     alice.wait_message(body)
@@ -151,8 +157,8 @@ def scenario_bad_list(lab):
         edge.wait_log(rf"warn.*{OBSERVING}")
         is_open(lab, edge, alice)
         tells(edge, "from", EVIL, "config-invalid", 0)
-        remote = Remote(lab, [EVIL], leaf=lab.certificates.leaf(EVIL))
-        alice.send_message(f"bob@{EVIL}", "out with a bad list")
+        remote, domain = stranger(lab, "bad")
+        alice.send_message(f"bob@{domain}", "out with a bad list")
         remote.wait_element("message")
         for command in ("list", "check"):
             shown = edge.shell(f"partners:{command}()", timeout=60)
@@ -162,7 +168,7 @@ def scenario_bad_list(lab):
         edge.partners = BAD + 's2s_partners_mode = "enforce"\n'
         mark = edge.mark()
         edge.reload()
-        edge.wait_log(r"Refused stream to evil.test .*: config-invalid", 5, mark)
+        edge.wait_log(rf"Refused stream to {domain} .*: config-invalid", 5, mark)
         assert_all_refused(lab, edge, alice, "config-invalid")
         # And back, with the same errors.
         edge.partners = BAD + 's2s_partners_mode = "observe"\n'
@@ -180,8 +186,8 @@ def scenario_no_shared_object(lab):
         edge.wait_log(r"error.*Nothing is judged.*shared object")
         edge.wait_log(rf"warn.*{OBSERVING}")
         is_open(lab, edge, alice)
-        remote = Remote(lab, [EVIL], leaf=lab.certificates.leaf(EVIL))
-        alice.send_message(f"bob@{EVIL}", "out without a judge")
+        remote, domain = stranger(lab, "noobject")
+        alice.send_message(f"bob@{domain}", "out without a judge")
         remote.wait_element("message")
         mark = edge.mark()
         edge.reload()
@@ -295,34 +301,36 @@ end);
 
 def scenario_switch_judges_all(lab):
     """Streams of both directions, in the handshake too, when the mode changes; and the other way, nobody is closed."""
-    edge = edge_server(lab, observing(partner(FABRIKAM), tls_dialback(NORTHWIND)), name="switch").start()
-    northwind = Remote(lab, [NORTHWIND], leaf=lab.certificates.leaf(NORTHWIND))
-    evil = Remote(lab, [EVIL], leaf=lab.certificates.leaf(EVIL))
-    with Client(ALICE, edge.address) as alice, probe_of(lab, edge) as stranger, probe_of(lab, edge, FABRIKAM) as good, \
+    edge = edge_server(lab, "", name="switch")
+    northwind, listed = stranger(lab, "listed")
+    evil, unlisted = stranger(lab, "unlisted")
+    edge.partners = observing(partner(FABRIKAM), tls_dialback(listed))
+    edge.start()
+    with Client(ALICE, edge.address) as alice, probe_of(lab, edge) as evil_probe, probe_of(lab, edge, FABRIKAM) as good, \
             probe_of(lab, edge, "third.test") as halfway, probe_of(lab, edge, FABRIKAM) as begun:
-        stranger.authenticate()
+        evil_probe.authenticate()
         good.authenticate()
         halfway.secure()
         begun.features()
-        for domain, remote in ((NORTHWIND, northwind), (EVIL, evil)):
+        for domain, remote in ((listed, northwind), (unlisted, evil)):
             alice.send_message(f"bob@{domain}", f"first to {domain}")
             remote.wait_element("message")
-        # Northwind's stream came about by EXTERNAL, which its entry does not have.
+        # The listed one's stream came about by EXTERNAL, which its entry does not have.
         checked = edge.shell("partners:check()", timeout=60)
-        assert re.search(rf"to {NORTHWIND} \(host {HOST}\): sasl-not-supported", re.sub(r"\s+(\| )?", " ", checked)), checked
+        assert re.search(rf"to {listed} \(host {HOST}\): sasl-not-supported", re.sub(r"\s+(\| )?", " ", checked)), checked
         edge.partners = edge.partners.replace("observe", "enforce")
         mark = edge.mark()
         edge.reload()
-        for probe in (stranger, halfway):
+        for probe in (evil_probe, halfway):
             probe.read_close("policy-violation")
         passes_in(good, FABRIKAM, alice, "of one that conforms")
         assert begun.starttls() is None
         begun.authenticate()
-        edge.wait_log(rf"Refused stream to {NORTHWIND} \(.*sasl-not-supported", 5, mark)
-        edge.wait_log(rf"Refused stream to {EVIL} \(.*unlisted-domain", 5, mark)
-        alice.send_message(f"bob@{NORTHWIND}", "second")
+        edge.wait_log(rf"Refused stream to {listed} \(.*sasl-not-supported", 5, mark)
+        edge.wait_log(rf"Refused stream to {unlisted} \(.*unlisted-domain", 5, mark)
+        alice.send_message(f"bob@{listed}", "second")
         northwind.wait_element(lambda element: element.name == "message" and element.find("body").text == "second")
-        edge.wait_log(rf"Established stream to {NORTHWIND} .*TLS dialback", 5, mark)
+        edge.wait_log(rf"Established stream to {listed} .*TLS dialback", 5, mark)
         edge.partners = edge.partners.replace("enforce", "observe")
         edge.reload()
         passes_in(good, FABRIKAM, alice, "while observing again")
@@ -333,14 +341,14 @@ def scenario_switch_judges_all(lab):
 def scenario_listed_meanwhile(lab):
     """A stream of whoever is listed only later conforms then; one over which a second domain was authenticated does not."""
     edge = edge_server(lab, observing(), name="meanwhile").start()
-    Remote(lab, [NORTHWIND])
+    _, second = stranger(lab, "second")     # whose server vouches for the key below
     with Client(ALICE, edge.address) as alice, probe_of(lab, edge, FABRIKAM) as good, probe_of(lab, edge, "two.test") as two, \
             probe_of(lab, edge, "pinned.test") as pinned:
         good.authenticate()
         two.authenticate()
-        assert two.dialback(from_=NORTHWIND) == "valid"
+        assert two.dialback(from_=second) == "valid"
         pinned.authenticate()
-        edge.partners = configuration(partner(FABRIKAM), any_method("two.test"), any_method(NORTHWIND),
+        edge.partners = configuration(partner(FABRIKAM), any_method("two.test"), any_method(second),
                                       partner("pinned.test", pinned_keys=[lab.certificates.leaf("elsewhere.test").pin]), **ENFORCE)
         mark = edge.mark()
         edge.reload()

@@ -35,6 +35,7 @@ def setup(lab):
     options = {"s2s_partners_mode": "observe", "s2s_partners_external_access": {"users": {"dora": "deny"}}}
     lab.edge = edge_server(lab, configuration(*entries, **options), users=[ALICE, DORA, f"carol@{HOST}"], components={ROOMS: ("muc", "muc_room_locking = false\n")},
                            modules=["s2s_bidi", "http_openmetrics"], options=METRICS).start()
+    lab.servers = {}
     lab.alice = Client(ALICE, lab.edge.address)
     lab.cleanup(lab.alice.close)
     return lab
@@ -50,10 +51,17 @@ def teardown(lab):
     assert re.search(r"^prosody_mod_s2s_partners__observing(\{\})? 1", text, re.MULTILINE), text
 
 
+def server_of(lab, domain, **more):
+    """One for each domain: with two, DNS would name both."""
+    if domain not in lab.servers:
+        lab.servers[domain] = Remote(lab, [domain], **more)
+    return lab.servers[domain]
+
+
 # Streams in
 
 def dialback_over_tls(lab, domain, leaf):
-    Remote(lab, [domain], leaf=lab.certificates.leaf(domain))
+    server_of(lab, domain, leaf=lab.certificates.leaf(domain))
     probe = probe_of(lab, lab.edge, domain, leaf)
     probe.secure()
     assert probe.dialback() == "valid"
@@ -61,7 +69,7 @@ def dialback_over_tls(lab, domain, leaf):
 
 
 def dialback_in_clear(lab, domain):
-    Remote(lab, [domain])
+    server_of(lab, domain)
     probe = probe_of(lab, lab.edge, domain, None)
     probe.features()
     assert probe.dialback() == "valid"
@@ -116,7 +124,7 @@ def scenario_in_connection_limit(lab):
 def scenario_in_wrong_domain(lab):
     """A second domain on one stream."""
     mark = lab.edge.mark()
-    Remote(lab, [NORTHWIND])
+    server_of(lab, NORTHWIND)
     with external(lab, FABRIKAM) as probe:
         assert probe.dialback(from_=NORTHWIND) == "valid"
         tells(lab.edge, "from", FABRIKAM, "wrong-domain", mark)
@@ -126,7 +134,7 @@ def scenario_in_wrong_domain(lab):
 
 def scenario_in_pre_1_0(lab):
     mark = lab.edge.mark()
-    Remote(lab, ["old.test"])
+    server_of(lab, "old.test")
     with probe_of(lab, lab.edge, "old.test", None) as probe:
         probe.open(version=None)
         probe.read_header()
@@ -164,7 +172,7 @@ def scenario_out(lab):
             ("badcert.test", "certificate-untrusted", {"leaf": leaf("badcert.test", "self-signed")}),
             ("noexternal.test", "sasl-required", {"leaf": leaf("noexternal.test"), "offer": ("dialback",)}),
             ("notls.test", "tls-required", {})):
-        remote = Remote(lab, [domain], **more)
+        remote = server_of(lab, domain, **more)
         mark = lab.edge.mark()
         arrives(lab, remote, domain, f"first to {domain}")
         tells(lab.edge, "to", domain, reason, mark)
@@ -173,7 +181,7 @@ def scenario_out(lab):
 
 
 def scenario_proxy_is_not_used(lab):
-    remote = Remote(lab, ["proxied.test"], leaf=lab.certificates.leaf("proxied.test"))
+    remote = server_of(lab, "proxied.test", leaf=lab.certificates.leaf("proxied.test"))
     arrives(lab, remote, "proxied.test", "by DNS")
 
 
@@ -182,7 +190,7 @@ def scenario_proxy_is_not_used(lab):
 def scenario_stanzas_in(lab):
     mark = lab.edge.mark()
     for domain in (UNV, QUIET, "fed.test"):
-        Remote(lab, [domain], leaf=lab.certificates.leaf(domain))
+        server_of(lab, domain, leaf=lab.certificates.leaf(domain))
     with external(lab, UNV) as probe, Client(DORA, lab.edge.address) as dora, external(lab, "fed.test") as fed, external(lab, QUIET) as quiet:
         passes_in(probe, UNV, lab.alice, "not listed")
         lab.edge.wait_log(rf"Would refuse a stanza from {UNV} \(host {HOST}\): not-listed", 5, mark)
@@ -202,7 +210,7 @@ def scenario_stanzas_in(lab):
 
 def scenario_stanzas_out(lab):
     mark = lab.edge.mark()
-    remotes = {domain: Remote(lab, [domain], leaf=lab.certificates.leaf(domain)) for domain in (VER, UNV, MANY)}
+    remotes = {domain: server_of(lab, domain, leaf=lab.certificates.leaf(domain)) for domain in (VER, UNV, MANY)}
     arrives(lab, remotes[UNV], UNV, "to one who is not listed")
     lab.edge.wait_log(rf"Would refuse a stanza to {UNV} \(host {HOST}\): not-listed", 5, mark)
     with Client(DORA, lab.edge.address) as dora:
