@@ -53,7 +53,7 @@ local function new_check(context)
 		local policies, trust = guard.policies, guard.trust;
 		if result then policies, trust = result.policies, result.trust; end
 		local streams = context.latch.all_streams();
-		local found = native.foresee({ policies = policies; trust = trust; observing = guard.observing }, streams);
+		local found = native.foresee({ policies = policies; trust = trust; observing = guard.observing == true }, streams);
 		print("");
 		print(("Live streams, if this were enforced: %d of %d would be closed"):format(#found, #streams));
 		for i, entry in ipairs(found) do
