@@ -14,8 +14,7 @@ local COMPLAINT_SECONDS, RETRY_SECONDS = 60, 10; -- between lines about rosters 
 local usermanager = require "core.usermanager";
 local rostermanager = require "core.rostermanager";
 
-local function new_facts(guard, subscriptions, saved)
-	local native = guard.native;
+local function new_facts(guard, native, subscriptions, saved)
 	local facts, memory = {}, {};
 
 	--- Addresses

@@ -1,31 +1,19 @@
--- The guard: what the C handlers act through, and the running policy of every host.
--- It may know Prosody; it decides nothing.
+-- The life cycle of the guard: what it is made of, how it starts, what it hands on, how it stops. What C reads is in lua/border, what is
+-- in force in lua/in_force, what follows from a decision in lua/actions.
 
 local filters = require "util.filters";
 local async = require "util.async";
-local jid = require "util.jid";
-local nameprep = require "util.encodings".stringprep.nameprep;
 
 local hosts = prosody.hosts;
 
 local function new_guard(native, latch)
-	local guard = {
-		policies = {}; -- host -> policy userdata; a host without one refuses everything
-		trust = { anchors = {}; hosts = {}; own = {} }; -- see trust.load
-		hosts = hosts;
-		native = native;
-		-- What LuaSec's own info() begins with; the rest of it takes a description of the cipher to pieces.
-		tls_info = (package.loaded["ssl.core"] or {}).info;
-		bare_sessions = prosody.bare_sessions;
-		full_sessions = prosody.full_sessions;
-		is_address = function (address) return jid.prep(address) ~= nil; end;
-		answers = setmetatable({}, { __mode = "k" }); -- stanzas of our own, not to be judged again
-		notes = setmetatable({}, { __mode = "k" }); -- stanza -> its copy without status notes
-		questions = {}; -- host -> keys that partners are being asked about; counted by C, at most so many that their bounds allow
-	};
+	local life = {};
+	local features, queue = module:require "features", module:require "queue";
+	local guard = module:require "border" ({ read_features = features.read; opened_for_key = queue.is_for_key });
+	local in_force = module:require "in_force" (guard);
 	local options = module:require "options";
-	-- Whether nothing is enforced. Exactly true, here and in C: whatever else it may come to be means that everything is.
 	guard.observing = latch.observes() == true;
+	local observe; -- comes when there are actions
 	local farewell, contexts = module:require "farewell" (latch.in_handshake, guard), module:require "contexts";
 	local report = module:require "report" (native, guard);
 	local trust = module:require "trust" (native);
@@ -33,12 +21,10 @@ local function new_guard(native, latch)
 	local limits = module:require "limits" (guard, native, latch);
 	local proxy = module:require "proxy" (guard);
 	limits.keepalive = module:require "keepalive" (guard, native);
-	guard.limits = limits;
 	local subscriptions = module:require "subscriptions" (native, guard);
-	local facts, memory = module:require "facts" (guard, subscriptions, module.saved_state and module.saved_state.memory);
-	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned, memory.directed_by;
+	local facts, memory = module:require "facts" (guard, native, subscriptions, module.saved_state and module.saved_state.memory);
+	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned or false, memory.directed_by;
 	local expiry = module:require "expiry" (native, latch);
-	guard.expiry = expiry;
 
 	-- Actions run in a runner of their own: closing a stream bounces its queue, and whoever gets those bounces may wait.
 	local function detached(action)
@@ -49,56 +35,31 @@ local function new_guard(native, latch)
 		}):run(true);
 	end
 
-	local rejudge = module:require "rejudge" (guard, native, latch, limits, module:require "queue", detached);
+	local rejudge = module:require "rejudge" (guard, native, latch, limits, queue, detached);
 
 	local crl_watch = trust.crls.watch(guard, { latch = latch; rejudge = rejudge; expiry = expiry });
 	limits.tick = function ()
-		guard.observed.tick();
+		observe.tick();
 		expiry.tick();
 		crl_watch.tick();
 	end;
 
-	-- The primary domain of the partner, or "unlisted": what strangers send must not grow any table.
-	local function partner_label(host, remote)
-		local policy = guard.policies[host];
-		return policy and remote and policy:label(remote) or "unlisted";
-	end
-
-	local reload = module:require "reload" (guard, { commit = commit; limits = limits; rejudge = rejudge; expiry = expiry; report = report });
-
-	local answers = module:require "answers" (guard, detached);
-	local features = module:require "features";
-	guard.read_features = features.read;
 	guard.act = module:require "actions" ({ guard = guard; native = native; limits = limits; report = report; memory = memory; expiry = expiry;
-		subscriptions = subscriptions; answers = answers; features = features; unparsed = module:require "unparsed"; detached = detached;
-		partner_label = partner_label; watch_header = module:require "header" (module:require "needs");
-		connect_through = proxy.connect_through });
+		subscriptions = subscriptions; answers = module:require "answers" (guard, detached); features = features;
+		unparsed = module:require "unparsed"; detached = detached; partner_label = in_force.label;
+		watch_header = module:require "header" (module:require "needs"); connect_through = proxy.connect_through });
 
-	-- Whether mod_dialback would say that a key is of its making. What cannot be found out is left to it.
-	function guard.key_is_ours(host, stanza)
-		local dialback = hosts[host] and hosts[host].modules.dialback;
-		local verify = dialback and dialback.verify_dialback; -- the same in 0.12 and 13
-		if type(verify) ~= "function" then return true; end
-		local attr = stanza.attr;
-		local ok, ours = pcall(verify, attr.id, attr.from, attr.to, stanza[1]);
-		return not ok or ours;
-	end
-
-	-- The domains of a stanza's own addresses. Core answers malformed addresses as they stand: nil of what is none.
-	function guard.own_way(event)
-		local attr = event.stanza.attr;
-		return nameprep(jid.host(attr.from) or event.from_host), nameprep(jid.host(attr.to) or event.to_host);
-	end
+	local metrics = module:require "metrics" (guard, native, latch, report, expiry);
 
 	-- While nothing is enforced each action has one in its place that only tells.
-	guard.observed = module:require "observe" (guard, { native = native; report = report; limits = limits; memory = memory;
-		partner_label = partner_label; latch = latch; act = guard.act });
-	guard.would = guard.observed.would;
-	function guard.acting()
-		return guard.observing == true and guard.would or guard.act;
-	end
+	observe = module:require "observe" (guard, { native = native; report = report; limits = limits; partner_label = in_force.label; latch = latch;
+		act = guard.act; drain = metrics.drain });
+	guard.would = observe.would;
 
-	--- Policies
+	local reload = module:require "reload" (in_force, { commit = commit; limits = limits; rejudge = rejudge; expiry = expiry; report = report;
+		observe = observe });
+
+	--- Hosts
 
 	-- Virtual hosts and components alike: core hands global modules on to no component.
 	local installed = {};
@@ -127,68 +88,36 @@ local function new_guard(native, latch)
 
 	local function on_host_activated(host)
 		guard_host(host);
-		if guard.policies[host] == nil and guard.running then
-			local new = commit.compile_host(host);
-			if new then
-				guard.policies[host] = new.policies[host];
-				guard.trust.hosts[host] = new.trust.hosts[host];
-				guard.trust.own[host] = new.trust.own[host];
-				for path, store in pairs(new.trust.anchors) do
-					-- What other hosts run with changes only when all of them are committed.
-					guard.trust.anchors[path] = guard.trust.anchors[path] or store;
-				end
-				for _, kind in ipairs({ "crls"; "crl_wanted" }) do
-					guard.trust[kind] = guard.trust[kind] or {};
-					guard.trust[kind][host] = new.trust[kind][host];
-				end
-				guard.trust.crl_files = guard.trust.crl_files or {};
-				for path, entry in pairs(new.trust.crl_files) do
-					guard.trust.crl_files[path] = guard.trust.crl_files[path] or entry;
-				end
-				limits.configure(guard.policies);
-				expiry.committed(guard.policies, guard.trust);
-			end
+		if guard.policies[host] ~= nil or not in_force.running then return; end
+		local new = commit.compile_host(host);
+		if new then
+			in_force.add(host, new);
+			limits.configure(guard.policies);
+			expiry.committed(guard.policies, guard.trust);
 		end
 	end
+
+	--- Streams
+
+	local filter; -- made at the start
 
 	local function add_filter(session)
 		if type(session.type) == "string" and session.type:sub(1, 3) == "s2s" then
-			filters.add_filter(session, "stanzas/in", guard.filter, 1000);
+			filters.add_filter(session, "stanzas/in", filter, 1000);
 		end
-	end
-
-	function guard.save()
-		local saved = guard.running and { policies = guard.policies; trust = guard.trust;
-			waiting = limits.save(); keepalives = guard.keepalives } or {};
-		saved.memory = memory.save();
-		if guard.running then saved.expiry = expiry.state; end
-		return saved;
 	end
 
 	local function keep_contexts()
-		local longest = 0;
-		for _, policy in pairs(guard.policies) do
-			longest = math.max(longest, policy:limits().establishment_timeout);
-		end
-		local ok, err = pcall(contexts.keep, longest);
+		local ok, err = pcall(contexts.keep, in_force.longest_handshake());
 		if not ok then module:log("error", "Cannot keep the TLS contexts of handshakes under way: %s", err); end
 	end
 
-	local metrics = module:require "metrics" (guard, native, latch, report);
+	--- The life cycle
+
 	local console, remove_adhoc;
 
-	-- The mode as the configuration has it now. Whether it is another.
-	function guard.take_mode()
-		local observing = latch.observes() == true;
-		if observing == guard.observing then return false; end
-		local ok, err = pcall(metrics.drain); -- what has been counted was of the mode before
-		if not ok then module:log("error", "Could not count: %s", err); end
-		guard.observing = observing;
-		module:log("info", observing and "From now on nothing is enforced" or "From now on the list of partners is enforced");
-		return true;
-	end
-
-	function guard.start(saved)
+	-- `saved`: what the guard before has handed on, or nil.
+	function life.start(saved)
 		native.install_global(guard, module);
 		for host in pairs(hosts) do
 			guard_host(host);
@@ -200,14 +129,14 @@ local function new_guard(native, latch)
 		module:hook_global("host-deactivated", keep_contexts, 1000);
 		module:hook_global("s2s-created", farewell, 1000);
 		module:hook_global("user-deleted", function (event) subscriptions.user_deleted(event.host, event.username); end);
-		guard.filter = native.stanza_filter(guard);
+		filter = native.stanza_filter(guard);
 		filters.add_filter_hook(add_filter);
 		latch.each_stream(function (session)
 			if session.filter then add_filter(session); end
 		end);
 		if saved and saved.policies then
-			guard.running = true;
-			guard.policies, guard.trust = saved.policies, saved.trust;
+			in_force.running = true;
+			in_force.put(saved);
 			guard.keepalives = saved.keepalives or guard.keepalives;
 			limits.configure(guard.policies);
 			expiry.restore(saved.expiry);
@@ -218,25 +147,36 @@ local function new_guard(native, latch)
 			rejudge.act(rejudge.judge());
 		end
 		module:hook_global("config-reloaded", reload.soon);
-		console = module:require "console/shell" (guard, native, commit, latch, metrics);
+		console = module:require "console/shell" (guard, native, commit, latch, metrics, in_force, observe);
 		remove_adhoc = module:require "console/adhoc" (console);
 	end
 
-	function guard.stop()
+	-- What a reload of the module hands on.
+	function life.save()
+		local saved = {};
+		if in_force.running then
+			saved = in_force.current();
+			saved.waiting, saved.keepalives, saved.expiry = limits.save(), guard.keepalives, expiry.state;
+		end
+		saved.memory = memory.save();
+		return saved;
+	end
+
+	function life.stop()
 		limits.stop();
 		expiry.stop();
 		crl_watch.stop();
-		guard.stopped = true;
+		in_force.stopped = true;
 		metrics.drain();
 		if console and console.stop then console.stop(); end
 		if remove_adhoc then remove_adhoc(); end
 		filters.remove_filter_hook(add_filter);
 		latch.each_stream(function (session)
-			if session.filters then filters.remove_filter(session, "stanzas/in", guard.filter); end
+			if session.filters then filters.remove_filter(session, "stanzas/in", filter); end
 		end);
 	end
 
-	return guard;
+	return life;
 end
 
 return new_guard;

@@ -6,9 +6,6 @@ local st = require "util.stanza";
 local new_id = require "util.id".medium;
 
 local function new_keepalive(guard, native)
-	-- id -> the stream the ping went over; guard.keepalives is read and cleared by the handler of answers
-	guard.keepalives = setmetatable({}, { __mode = "v" });
-
 	return function (session)
 		local outgoing = session.direction == "outgoing";
 		if outgoing or session.outgoing then

@@ -266,7 +266,8 @@ local function new_limits(guard, native, latch)
 		if err then module:log("error", "Error while looking at a stream, refused: %s", err); end
 		if session.destroyed then return; end
 		if due == "refuse" then
-			guard.acting().close(session, reason, condition, rule);
+			local actions = guard.observing == true and guard.would or guard.act;
+			actions.close(session, reason, condition, rule);
 		elseif due == "keepalive" and guard.observing ~= true then
 			limits.keepalive(session);
 		end

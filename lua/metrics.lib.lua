@@ -1,8 +1,7 @@
 -- Metrics: through Prosody's own API, so that mod_http_openmetrics shows them. Allowed stanzas are counted in C and only fetched here.
 
-local function new_metrics(guard, native, latch, report)
+local function new_metrics(guard, native, latch, report, expiry)
 	local metrics = { live = module:require "live" (native, latch) };
-	guard.counters = {}; -- see counters.c
 
 	local families = {
 		decisions = module:metric("counter", "decisions", "", "Decisions about streams and stanzas with other servers",
@@ -92,17 +91,7 @@ local function new_metrics(guard, native, latch, report)
 		return session.to_host, session.from_host, "in";
 	end
 
-	-- What is reported has been decided and is about to be acted on: a number that cannot be counted must not stop that.
-	local function after(name, extra)
-		local original = report[name];
-		report[name] = function (...)
-			local ok, err = pcall(extra, ...);
-			if not ok then module:log("error", "Could not count %s: %s", name, err); end
-			return original(...);
-		end;
-	end
-
-	after("stream_refused", function (session, reason)
+	report.on("stream_refused", function (session, reason)
 		local mode = guard.observing == true and "would" or "did";
 		if session.destroyed or refused[session] == mode then return; end
 		refused[session] = mode;
@@ -110,27 +99,20 @@ local function new_metrics(guard, native, latch, report)
 		count(host, remote, direction, reason);
 	end);
 
-	-- partner -> when the first certificate of its chain expires
-	local expiry = {};
-
-	after("stream_established", function (session, view)
+	report.on("stream_established", function (session)
 		local host, remote, direction = ends_of(session);
 		count(host, remote, direction, "none");
-		local certificate = view and view.report;
-		if view and view.partner and certificate and (certificate.chain_not_after or certificate.not_after) then
-			expiry[view.partner] = certificate.chain_not_after or certificate.not_after;
-		end
 	end);
 
-	after("stanza_refused", function (direction, _, remote, host, reason)
+	report.on("stanza_refused", function (direction, _, remote, host, reason)
 		count(host, remote, direction, reason);
 	end);
 
-	after("subscription_authorised", function (remote, host)
+	report.on("subscription_authorised", function (remote, host)
 		count(host, remote, "in", "subscription-authorised");
 	end);
 
-	after("committed", function (state)
+	report.on("committed", function (state)
 		families.reloads:with_labels(state.applied and "applied" or "rejected"):add(1);
 		drain();
 		-- Partners that are no longer listed are forgotten: a list that changes every day must not grow these tables.
@@ -143,20 +125,10 @@ local function new_metrics(guard, native, latch, report)
 			end
 			return name == "unlisted";
 		end
-		for _, kept in ipairs({ totals, expiry }) do
-			for name in pairs(kept) do
-				if not is_listed(name) then kept[name] = nil; end
-			end
+		for name in pairs(totals) do
+			if not is_listed(name) then totals[name] = nil; end
 		end
 	end);
-
-	-- partner -> seconds; guard.expiry, where there is one, has looked at more than this.
-	local function seconds_left(now)
-		if guard.expiry then return guard.expiry.snapshot(now); end
-		local left = {};
-		for partner, time in pairs(expiry) do left[partner] = time - now; end
-		return left;
-	end
 
 	local shown = { certificate_expiry = {}; crl_expiry = {} }; -- family -> label
 	local function show_expiry(name, left)
@@ -184,8 +156,8 @@ local function new_metrics(guard, native, latch, report)
 			end
 		end
 		local now = os.time();
-		show_expiry("certificate_expiry", seconds_left(now));
-		show_expiry("crl_expiry", guard.expiry and guard.expiry.crl_snapshot(now) or {});
+		show_expiry("certificate_expiry", expiry.snapshot(now));
+		show_expiry("crl_expiry", expiry.crl_snapshot(now));
 	end);
 
 	return metrics;

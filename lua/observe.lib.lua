@@ -10,7 +10,7 @@ local DOMAINS_MAX = 2000; -- remembered by name; users, and peers with names of 
 local by_choice = { ["sasl-not-supported"] = true; ["tls-not-supported"] = true; ["sasl-required"] = true; ["dialback-not-allowed"] = true };
 local CHOICE = " (negotiated as Prosody alone does it; when enforced it is offered only what the entry allows)";
 
--- with: native, report, limits, memory, partner_label, latch, act (the actions themselves)
+-- with: native, report, limits, partner_label, latch, act (the actions themselves), drain (of the metrics)
 local function new_observe(guard, with)
 	local native, report, limits, latch = with.native, with.report, with.limits, with.latch;
 	local observe, would = {}, {};
@@ -125,18 +125,32 @@ local function new_observe(guard, with)
 		end
 	end
 
-	--- Saying so
+	--- The mode
+
+	-- As the configuration has it now. Whether it is another than before.
+	function observe.take_mode()
+		local observing = latch.observes() == true;
+		if observing == guard.observing then return false; end
+		local ok, err = pcall(with.drain); -- what has been counted was of the mode before
+		if not ok then module:log("error", "Could not count: %s", err); end
+		guard.observing = observing;
+		module:log("info", observing and "From now on nothing is enforced" or "From now on the list of partners is enforced");
+		return true;
+	end
 
 	local warned = os.time();
 
-	function observe.warn()
+	-- To be called when a configuration has been read.
+	function observe.remind()
+		if guard.observing ~= true then return; end
 		warned = os.time();
 		latch.warn_observing();
 	end
 
+	-- To be called every few seconds.
 	function observe.tick()
 		local now = os.time();
-		if guard.observing == true and (now - warned >= DAY or now < warned) then observe.warn(); end
+		if now - warned >= DAY or now < warned then observe.remind(); end
 	end
 
 	return observe;

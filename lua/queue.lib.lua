@@ -34,6 +34,16 @@ end
 
 local queue = {};
 
+-- Whether an outgoing stream is being opened to have a key verified: what waits for it is core's question, and nothing else yet. Where that
+-- cannot be told it is for stanzas, and takes a place.
+function queue.is_for_key(session)
+	local sendq = session.sendq;
+	local first = sendq and sendq.peek and sendq:peek() or sendq and sendq[1];
+	if type(first) ~= "table" then return false; end
+	if st.is_stanza(first) then return first.name == "db:verify"; end
+	return type(first[1]) == "string" and first[1]:sub(1, 10) == "<db:verify"; -- COMPAT Prosody 0.12
+end
+
 -- Takes everything out; what is returned is to be given to queue.route.
 function queue.take(session, taken)
 	if session.direction ~= "outgoing" or not session.sendq then return; end

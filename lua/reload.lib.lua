@@ -5,8 +5,9 @@ local timer = require "util.timer";
 
 local SUPERSEDED_MAX = 5; -- reloads in a row that give way to the next; who reloads without end would else have none of them
 
-local function new_reload(guard, rooms)
-	local commit, limits, rejudge, expiry, report = rooms.commit, rooms.limits, rooms.rejudge, rooms.expiry, rooms.report;
+local function new_reload(in_force, rooms)
+	local commit, limits, rejudge, expiry, report, observe = rooms.commit, rooms.limits, rooms.rejudge, rooms.expiry,
+		rooms.report, rooms.observe;
 	local hold_collector = module:require "collector".hold;
 	local reload = {};
 
@@ -14,12 +15,12 @@ local function new_reload(guard, rooms)
 	local function apply(pause)
 		local new = commit.compile_all(pause);
 		-- The mode counts for itself, whatever the list is: else a list with errors would keep a server from being guarded again.
-		local other_mode = guard.take_mode();
+		local other_mode = observe.take_mode();
 		if not new and not other_mode then return false; end
-		local before = { policies = guard.policies; trust = guard.trust };
+		local before = in_force.current();
 		local function put_in_force(what)
-			guard.policies, guard.trust = what.policies, what.trust;
-			limits.configure(guard.policies);
+			in_force.put(what);
+			limits.configure(what.policies);
 		end
 		local ok, judged = pcall(hold_collector, function ()
 			put_in_force(new or before);
@@ -37,13 +38,14 @@ local function new_reload(guard, rooms)
 	-- Whether what the configuration says now has come into force. `pause` as commit.compile_all has it.
 	function reload.now(pause)
 		local applied, judged = apply(pause);
-		guard.running = guard.running or applied;
-		hold_collector(report.committed, commit.state, guard.running, judged);
-		if guard.observing == true then guard.observed.warn(); end
+		in_force.running = in_force.running or applied;
+		hold_collector(report.committed, commit.state, in_force.running, judged);
+		observe.remind();
 		if applied then
 			-- Whatever comes next: this is in force, and what comes next may have errors.
 			if pause then pcall(pause); end
-			if not guard.stopped then hold_collector(expiry.committed, guard.policies, guard.trust); end
+			local now = in_force.current();
+			if not in_force.stopped then hold_collector(expiry.committed, now.policies, now.trust); end
 		end
 		return applied;
 	end
@@ -60,11 +62,11 @@ local function new_reload(guard, rooms)
 			timer.add_task(0, go_on);
 			wait();
 			-- What has been read may be the configuration before.
-			if guard.stopped or this ~= asked then error(commit.superseded, 0); end
+			if in_force.stopped or this ~= asked then error(commit.superseded, 0); end
 		end
 		timer.add_task(0, function ()
 			local in_one_go = asked - done > SUPERSEDED_MAX;
-			if guard.stopped or this <= done or this ~= asked and not in_one_go then return; end
+			if in_force.stopped or this <= done or this ~= asked and not in_one_go then return; end
 			module:log("debug", "Reading the partner configuration");
 			async.runner(function ()
 				local up_to = asked;

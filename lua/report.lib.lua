@@ -21,16 +21,26 @@ local function new_report(native, guard)
 		return guard and guard.observing == true and "Would "..plain or done;
 	end
 
-	local function tls_version(session)
-		local conn = session.conn;
-		local info = conn and conn.ssl_info and conn:ssl_info();
-		if not info and conn and conn.socket then
-			local sock = conn:socket();
-			info = sock and sock.info and sock:info();
-		end
-		return type(info) == "table" and info.protocol or nil;
+	-- What is reported has been decided and is about to be acted on: who wants to know of it hears before the line is written, and what goes
+	-- wrong there stops nothing.
+	local listeners = {}; -- name of a report -> list of functions
+
+	function report.on(name, listener)
+		table.insert(listeners[name], listener);
 	end
-	report.tls_version = tls_version;
+
+	-- Makes report[name], which calls `say`, one that can be listened to.
+	local function announced(name, say)
+		local list = {};
+		listeners[name] = list;
+		report[name] = function (...)
+			for _, listener in ipairs(list) do
+				local ok, err = pcall(listener, ...);
+				if not ok then module:log("error", "Could not count %s: %s", name, err); end
+			end
+			return say(...);
+		end;
+	end
 
 	-- Core's own formatting looks at each argument, and costs more than the rest of the line.
 	local function log_line(line)
@@ -99,7 +109,7 @@ local function new_report(native, guard)
 	end
 
 	-- `quiet`: it is summed up with others.
-	function report.stream_refused(session, reason, rule, quiet)
+	announced("stream_refused", function (session, reason, rule, quiet)
 		if session.destroyed or quiet then return; end
 		local preposition, remote, host = names_of(session);
 		local view = native.stream_view(session);
@@ -107,15 +117,15 @@ local function new_report(native, guard)
 			session.ip and (", address "..session.ip) or "",
 			view and view.certificate ~= "unknown" and (", certificate "..view.certificate) or "",
 			reason, rule, reason:find("^certificate%-") and certificate_cause(view) or ""));
-	end
+	end);
 
 	-- `view`: see native.stream_view
-	function report.stream_established(session, view)
+	announced("stream_established", function (session, view)
 		local preposition, remote, host = names_of(session);
 		log_line(("Established stream %s %s (host %s, partner %s): %s, %s, certificate %s"):format(preposition, remote, host,
-			view.partner or "?", method_names[view.method] or view.method, view.tls and (view.protocol or tls_version(session)) or "no TLS",
+			view.partner or "?", method_names[view.method] or view.method, view.tls and (view.protocol or "TLS") or "no TLS",
 			view.tls and view.certificate or "not asked for"));
-	end
+	end);
 
 	function report.element_refused(session, reason)
 		local preposition, remote, host = names_of(session);
@@ -145,7 +155,7 @@ local function new_report(native, guard)
 
 	local timer_runs = false;
 
-	function report.stanza_refused(direction, label, remote, host, reason, rule)
+	announced("stanza_refused", function (direction, label, remote, host, reason, rule)
 		module:log("debug", "%s a stanza %s %s (host %s): %s: %s", verb("Refused", "refuse"), direction == "in" and "from" or "to",
 			printable(remote) or "(unknown domain)", printable(host) or "(unknown host)", reason, rule);
 		local directions = refused[label];
@@ -166,22 +176,22 @@ local function new_report(native, guard)
 				return timer_runs and SUMMARY_INTERVAL or nil;
 			end);
 		end
-	end
+	end);
 
 	function report.stanza_changed(preposition, remote, host, reason)
 		module:log("debug", "%s a stanza %s %s (host %s): %s", verb("Changed", "change"), preposition, remote, host, reason);
 	end
 
-	function report.subscription_authorised(remote, host)
+	announced("subscription_authorised", function (remote, host)
 		report.stanza_changed("from", remote, host, "subscription-authorised");
-	end
+	end);
 
 	local function number_of(count, thing)
 		return ("%d %s%s"):format(count, thing, count == 1 and "" or "s");
 	end
 
 	-- The outcome of reading the configuration, and of judging the live streams again, if that has been done.
-	function report.committed(state, running, judged)
+	announced("committed", function (state, running, judged)
 		for _, issue in ipairs(state.issues) do
 			module:log(issue.severity == "error" and "error" or "warn", "%s", issue.message);
 		end
@@ -195,7 +205,7 @@ local function new_report(native, guard)
 			module:log("error", "The partner configuration has errors and none was in force before: every stream with "
 				.."another server %s refused until they are mended (config-invalid)", verb("is", "be"):lower());
 		end
-	end
+	end);
 
 	return report;
 end

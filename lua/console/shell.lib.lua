@@ -7,9 +7,9 @@ local disk = module:require "console/disk";
 local SECTION = "Federation partners: who may federate, and how";
 local order = { "list"; "show"; "explain"; "check"; "test"; "streams"; "suggest" };
 
-local function init(guard, native, commit, latch, metrics)
+local function init(guard, native, commit, latch, metrics, in_force, observe)
 	local context = {
-		guard = guard; native = native; commit = commit; latch = latch; metrics = metrics;
+		guard = guard; native = native; commit = commit; latch = latch; metrics = metrics; observe = observe;
 		live = metrics.live;
 	};
 
@@ -38,7 +38,7 @@ local function init(guard, native, commit, latch, metrics)
 			if issue.severity == "error" then errors[#errors + 1] = issue.message; end
 		end
 		print(("The configuration on disk is NOT in force: %s; %s"):format(layout.count(#errors, "error"),
-			guard.running and "the one before still is" or guard.observing == true and "every stream with another server would be refused"
+			in_force.running and "the one before still is" or guard.observing == true and "every stream with another server would be refused"
 				or "every stream with another server is refused"));
 		for _, message in ipairs(errors) do
 			layout.print(print, "  ", message);

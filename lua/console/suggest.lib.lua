@@ -47,7 +47,7 @@ local function new_suggest(context)
 
 	-- What observe mode has seen of those that are not let in, since it was first switched on or the server was started.
 	local function add_observed(suggestion)
-		local seen = guard.observed and guard.observed.seen();
+		local seen = context.observe.seen();
 		if not seen then return; end
 		for domain, record in pairs(seen.domains) do suggestion.add_observed(domain, record); end
 		suggestion.observed = { since = seen.since; left_out = seen.left_out };

@@ -134,6 +134,8 @@ end
 local core = dofile("spec/prosody/core_stub.lua").new(HOST, action);
 local fire, guard = core.fire, core.guard;
 guard.read_features = action("read_features");
+local opened_for_key = false;
+guard.opened_for_key = function () return opened_for_key; end;
 guard.is_address = function (address) return not address:find("/\0", 1, true); end;
 guard.facts = setmetatable({}, { __index = function (_, need)
 	return function ()
@@ -209,7 +211,7 @@ local function some_stream(mostly_outgoing)
 	actions_fail = false;
 	if stage > 0 then
 		if outgoing then
-			guard.opening_to_verify = choose(2) == 0;
+			opened_for_key = choose(2) == 0;
 			fire_at(HOST, "s2sout-created", { session = session });
 		end
 		fire_at(nil, "s2s-created", { session = session });

@@ -9,7 +9,7 @@ const struct s2sp_decision s2sp_no_record = {
 };
 
 void s2sp_push_action(lua_State *L, const char *action) {
-	s2sp_lua_field(L, ARG_GUARD, s2sp_lua_observing(L, ARG_GUARD) ? "would" : "act");
+	s2sp_push_actions(L, ARG_GUARD, s2sp_lua_observing(L, ARG_GUARD));
 	s2sp_lua_field(L, -1, action);
 	lua_remove(L, -2);
 }
@@ -67,7 +67,7 @@ static bool is_observing(lua_State *L) {
 static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 	lua_insert(L, 2);
 	lua_settop(L, 2); /* the event, the error */
-	s2sp_lua_field(L, lua_upvalueindex(S2SP_UP_GUARD), is_observing(L) ? "would" : "act");
+	s2sp_push_actions(L, lua_upvalueindex(S2SP_UP_GUARD), is_observing(L));
 	if (s2sp_lua_field(L, 3, "internal_error") == LUA_TFUNCTION) {
 		lua_pushvalue(L, 1);
 		lua_pushvalue(L, 2);

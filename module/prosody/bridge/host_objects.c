@@ -6,6 +6,13 @@ bool s2sp_lua_observing(lua_State *L, int guard) {
 	return observing;
 }
 
+void s2sp_push_actions(lua_State *L, int guard, bool observing) {
+	if (observing)
+		s2sp_lua_field(L, guard, "would");
+	else
+		s2sp_lua_field(L, guard, "act");
+}
+
 void s2sp_host_set(lua_State *L, int guard, int object, const char *name) {
 	object = lua_absindex(L, object);
 	if (s2sp_lua_observing(L, guard))

@@ -21,6 +21,9 @@ static inline bool s2sp_observing(lua_State *L, int guard) {
 /* The same anywhere else. May throw for want of memory. */
 bool s2sp_lua_observing(lua_State *L, int guard);
 
+/* Pushes the table of actions: guard.act, or while `observing` guard.would, whose functions only tell. */
+void s2sp_push_actions(lua_State *L, int guard, bool observing);
+
 /* Pops a value into object[name]. */
 void s2sp_host_set(lua_State *L, int guard, int object, const char *name);
 

@@ -223,7 +223,7 @@ static int filter(lua_State *L) {
 	}
 	/* The error is on top. */
 	int error = lua_gettop(L);
-	s2sp_lua_field(L, lua_upvalueindex(UP_GUARD), s2sp_observing(L, lua_upvalueindex(UP_GUARD)) ? "would" : "act");
+	s2sp_push_actions(L, lua_upvalueindex(UP_GUARD), s2sp_observing(L, lua_upvalueindex(UP_GUARD)));
 	if (s2sp_lua_field(L, -1, "internal_error") == LUA_TFUNCTION) {
 		lua_createtable(L, 0, 1);
 		lua_pushvalue(L, 2);

@@ -266,17 +266,11 @@ static int waiting_room(lua_State *L) {
 	return 2;
 }
 
-/*
- * The last moment before core opens a new stream: nothing has been looked up yet. What the stream is opened for is noted for
- * s2sout-created, which comes next.
- */
+/* The last moment before core opens a new stream: nothing has been looked up yet. */
 static int on_new_stream(lua_State *L) {
 	s2sp_lua_field(L, ARG_EVENT, "stanza");
-	bool verify = s2sp_lua_field_is(L, -1, "name", "db:verify");
-	lua_pushboolean(L, verify);
-	lua_setfield(L, ARG_GUARD, "opening_to_verify");
-	if (verify)
-		return 0;
+	if (s2sp_lua_field_is(L, -1, "name", "db:verify"))
+		return 0; /* s2sout-created, which comes next, sees what it is opened for */
 	struct s2sp_domain domain;
 	s2sp_lua_domain(s2sp_lua_text_field(L, ARG_EVENT, "to_host"), &domain);
 	s2sp_lua_field(L, ARG_GUARD, "policies");

@@ -66,8 +66,11 @@ static int on_header(lua_State *L) {
 static int on_outgoing_created(lua_State *L) {
 	s2sp_lua_field(L, ARG_EVENT, "session");
 	struct s2sp_stream *created = s2sp_lua_stream_need(L, -1);
-	s2sp_lua_field(L, ARG_GUARD, "opening_to_verify");
-	created->verify_only = lua_toboolean(L, -1);
+	if (s2sp_lua_field(L, ARG_GUARD, "opened_for_key") == LUA_TFUNCTION) {
+		s2sp_lua_field(L, ARG_EVENT, "session");
+		lua_call(L, 1, 1);
+		created->verify_only = lua_toboolean(L, -1);
+	}
 	lua_settop(L, ARG_COUNT);
 	int session;
 	struct s2sp_decision decision;
