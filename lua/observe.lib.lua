@@ -19,12 +19,13 @@ local function new_observe(guard, with)
 	--- What has been seen, by canonical domain
 
 	-- It survives module:reload.
-	local seen = prosody.s2s_partners_latch.observed or { domains = {}; count = 0; left_out = 0; since = os.time() };
+	local seen = prosody.s2s_partners_latch.observed or { domains = {}; count = 0; left_out = 0 };
 	prosody.s2s_partners_latch.observed = seen;
 
 	local function see(remote, direction, what, key)
 		local domain = remote and native.canonical_domain(remote);
 		if not domain or guard.hosts[domain] then return; end
+		seen.since = seen.since or os.time();
 		local record = seen.domains[domain];
 		if not record then
 			if seen.count >= DOMAINS_MAX then

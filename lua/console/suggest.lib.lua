@@ -45,7 +45,7 @@ local function new_suggest(context)
 		end
 	end
 
-	-- What observe mode has seen of those that are not let in, since it was first switched on or the server was started.
+	-- What observe mode has seen of those that would not be let in, since the first of them.
 	local function add_observed(suggestion)
 		local seen = context.observe.seen();
 		if not seen then return; end
