@@ -85,7 +85,7 @@ def include_faults(path, text, own):
 
 # Writing to Prosody's objects, which observe mode must not do, is the business of bridge/host_objects. What is made anew stands on top of the
 # stack (a negative index); what has a name there may be an object of Prosody's, but for the guard itself and the record in its session.
-HOST_WRITE = re.compile(r"\b(lua_setfield|lua_settable|lua_seti|lua_setmetatable)\(L, (?!-\d)(?!ARG_GUARD, )(?!session, FIELD\))|\bs2sp_raw_set\(")
+HOST_WRITE = re.compile(r"\b(lua_setfield|lua_settable|lua_seti|lua_setmetatable)\(L, (?!-\d)(?!ARG_GUARD, )(?!session, S2SP_LUA_STREAM_FIELD\))|\bs2sp_raw_set\(")
 NO_RESULT = re.compile(r"\blua_call\(L, [^,]+, 0\)")
 
 

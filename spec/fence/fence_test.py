@@ -72,7 +72,7 @@ WRITES = [
     ("lua_call(L, 2, 0);", True),
     ("lua_call(L, 2, 1);", False),
     ("lua_setfield(L, -2, \"tls\");", False),
-    ("lua_setfield(L, session, FIELD);", False),
+    ("lua_setfield(L, session, S2SP_LUA_STREAM_FIELD);", False),
     ("lua_setfield(L, ARG_GUARD, \"opening_to_verify\");", False),
     ("s2sp_host_set(L, ARG_GUARD, session, \"ssl_ctx\");", False),
     ("s2sp_host_raw_set(L, ARG_GUARD, ARG_EVENT, S2SP_KEY_STANZA);", False),

@@ -9,6 +9,7 @@
 #include "policy_object.h"
 #include "record.h"
 #include "places.h"
+#include "stream_times.h"
 #include "all_streams.h"
 #include "sync_file.h"
 
@@ -20,6 +21,7 @@ static int install_host(lua_State *L) {
 	s2sp_stream_handlers_install(L, 1, 2, 3);
 	s2sp_stanza_handlers_install(L, 1, 2, 3);
 	s2sp_limit_handlers_install(L, 1, 2, 3);
+	s2sp_keepalive_handlers_install(L, 1, 2, 3);
 	return 0;
 }
 
@@ -113,6 +115,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	s2sp_lua_open_crls(L);
 	merge(L);
 	s2sp_lua_open_limits(L);
+	merge(L);
+	s2sp_lua_open_times(L);
 	merge(L);
 	s2sp_lua_open_streams(L);
 	merge(L);

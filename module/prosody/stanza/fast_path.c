@@ -10,7 +10,8 @@
 #include "question.h"
 #include "counters.h"
 #include "policy_object.h"
-#include "places.h"
+#include "routed.h"
+#include "stream_times.h"
 
 /* Whether the stream has been judged by the policy that its host has now, and stands. Pushes two values. */
 static inline bool stands(lua_State *L, const struct s2sp_stream *stream) {
@@ -121,14 +122,8 @@ bool s2sp_fast_path_in(lua_State *L, struct s2sp_here *here) {
 enum { OUT_STANZA = ARG_EVENT + 1, OUT_ATTR, OUT_FROM, OUT_TO, OUT_TO_HOST, OUT_FROM_HOST, OUT_ROUTES, OUT_ROUTE, OUT_RECORD };
 
 /* The stream core has for the route, as it has been noted: its remote domain is what its partner has been found by. */
-static struct s2sp_stream *push_route(lua_State *L, const struct s2sp_here *here, struct s2sp_text to_host) {
-	if (s2sp_push(L, lua_upvalueindex(S2SP_UP_HOST_OBJECT), S2SP_KEY_S2SOUT) != LUA_TTABLE)
-		return NULL;
-	lua_pushvalue(L, OUT_TO_HOST);
-	if (lua_rawget(L, OUT_ROUTES) != LUA_TTABLE)
-		return NULL;
-	s2sp_push(L, OUT_ROUTE, S2SP_KEY_RECORD);
-	struct s2sp_stream *stream = s2sp_lua_stream_test(L, OUT_RECORD);
+static struct s2sp_stream *noted_route(lua_State *L, const struct s2sp_here *here, struct s2sp_text to_host) {
+	struct s2sp_stream *stream = s2sp_push_route(L, lua_upvalueindex(S2SP_UP_HOST_OBJECT), OUT_TO_HOST);
 	if (stream == NULL || stream->verify_only || !s2sp_text_same(s2sp_stream_remote(stream), to_host) ||
 	    !s2sp_text_same(s2sp_stream_local(stream), here->host))
 		return NULL;
@@ -136,11 +131,8 @@ static struct s2sp_stream *push_route(lua_State *L, const struct s2sp_here *here
 }
 
 /* Such an answer is not counted. It is an error or unavailable presence, so of what goes out most need not be looked for. */
-static bool is_own_answer(lua_State *L, enum s2sp_stanza_kind kind) {
-	if (kind == S2SP_STANZA_MESSAGE || kind == S2SP_STANZA_PRESENCE)
-		return false;
-	lua_pushvalue(L, OUT_STANZA);
-	return lua_rawget(L, lua_upvalueindex(S2SP_UP_ANSWERS)) != LUA_TNIL;
+static bool may_be_own_answer(enum s2sp_stanza_kind kind) {
+	return kind != S2SP_STANZA_MESSAGE && kind != S2SP_STANZA_PRESENCE;
 }
 
 bool s2sp_fast_path_out(lua_State *L, struct s2sp_here *here) {
@@ -157,14 +149,14 @@ bool s2sp_fast_path_out(lua_State *L, struct s2sp_here *here) {
 	    !s2sp_text_same(s2sp_push_text(L, ARG_EVENT, S2SP_KEY_FROM_HOST), here->host) ||
 	    !s2sp_text_equal(s2sp_jid_split(question.contact).domain, to_host))
 		return false;
-	struct s2sp_stream *stream = push_route(L, here, to_host);
+	struct s2sp_stream *stream = noted_route(L, here, to_host);
 	struct s2sp_numbers *numbers = stream == NULL ? NULL : s2sp_stream_numbers(stream);
 	if (numbers == NULL || !stands(L, stream))
 		return false;
 	push_rest(L, &question, stream->policy, OUT_STANZA, OUT_ATTR);
 	struct s2sp_authorisation decision = authorise(L, here, &question, S2SP_OUTGOING, stream->partner, OUT_FROM);
 	if (decision.verdict != S2SP_VERDICT_ALLOW || s2sp_may_bounce(&question) || s2sp_speaks_for_user(&question) || s2sp_to_remember(&question.facts) != NULL ||
-	    is_own_answer(L, question.facts.kind))
+	    (may_be_own_answer(question.facts.kind) && s2sp_is_own_answer(L, lua_upvalueindex(S2SP_UP_ANSWERS), OUT_STANZA)))
 		return false;
 	enum s2sp_notes notes = S2SP_NOTES_NONE;
 	if (decision.change == S2SP_REASON_STATUS_NOTE_REMOVED) {

@@ -5,8 +5,10 @@
 #include "host_objects.h"
 #include "fast_path.h"
 #include "refused_stanza.h"
+#include "routed.h"
 #include "policy_object.h"
 #include "places.h"
+#include "stream_times.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -37,7 +39,8 @@ static int on_stanza_in(lua_State *L) {
 			return 0; /* a client's, or core's own bounce of what could not be sent */
 		return s2sp_act_refuse(L, true, origin, s2sp_no_record, NULL);
 	}
-	struct s2sp_text remote = s2sp_lua_stream_remote(L, origin + 1);
+	int record = lua_gettop(L);
+	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
 	s2sp_lua_field(L, ARG_EVENT, "stanza");
 	int stanza = lua_gettop(L);
 	s2sp_lua_field(L, stanza, "attr");
@@ -52,34 +55,15 @@ static int on_stanza_in(lua_State *L) {
 		return s2sp_lua_refuse_stanza(L, origin, stanza, decision, S2SP_REPLY_NONE);
 	}
 	const struct s2sp_policy *policy = policy_of_host(L);
-	decision = s2sp_lua_stream_stanza(L, origin, origin + 1, ARG_GUARD, s2sp_lua_text(L, ARG_HOST));
+	decision = s2sp_lua_stream_stanza(L, origin, record, ARG_GUARD, s2sp_lua_text(L, ARG_HOST));
 	const struct s2sp_partner *partner = policy == stream->policy ? stream->partner : policy == NULL ? NULL : s2sp_policy_find(policy, remote, NULL);
 	if (decision.verdict == S2SP_VERDICT_ALLOW && partner != NULL) {
-		s2sp_lua_keep_numbers(L, ARG_GUARD, ARG_HOST, origin + 1);
+		s2sp_lua_keep_numbers(L, ARG_GUARD, ARG_HOST, record);
 		return s2sp_lua_authorise_in(L, origin, stanza, policy, partner);
 	}
 	if (stream->stage != S2SP_STAGE_ESTABLISHED)
 		return s2sp_act_refuse(L, true, origin, s2sp_stream_premature(stream), "not-authorized");
 	return s2sp_lua_refuse_stanza(L, origin, stanza, decision.verdict == S2SP_VERDICT_ALLOW ? s2sp_no_record : decision, s2sp_lua_reply_to(L, stanza));
-}
-
-/* Pushes what core has for this route in hosts[host].s2sout[to_host], and its record: nil where there is none. */
-static struct s2sp_stream *push_route(lua_State *L) {
-	int top = lua_gettop(L), session = top + 1;
-	s2sp_raw(L, ARG_GUARD, S2SP_KEY_HOSTS);
-	if (lua_istable(L, -1)) {
-		lua_pushvalue(L, ARG_HOST);
-		lua_rawget(L, -2);
-	}
-	s2sp_raw(L, lua_gettop(L), S2SP_KEY_S2SOUT);
-	if (lua_istable(L, -1) && s2sp_raw(L, ARG_EVENT, S2SP_KEY_TO_HOST) == LUA_TSTRING)
-		lua_rawget(L, -2);
-	else
-		lua_pushnil(L);
-	lua_replace(L, session);
-	lua_settop(L, session);
-	s2sp_raw(L, session, S2SP_KEY_RECORD);
-	return s2sp_lua_stream_test(L, session + 1);
 }
 
 /* Whether core takes it for authenticated: it then sends over it. Else it queues, or opens a stream when there is none. */
@@ -131,7 +115,22 @@ static int reroute(lua_State *L) {
 }
 
 /* Stack of what looks at a route. */
-enum { ROUTED = ARG_COUNT + 1, ROUTED_ATTR, ROUTE, ROUTE_RECORD };
+enum { ROUTED = ARG_COUNT + 1, ROUTED_ATTR, ROUTE_HOST, ROUTE_TO, ROUTES, ROUTE, ROUTE_RECORD };
+
+/* Pushes what core has for this route, from ROUTE_HOST to ROUTE_RECORD: nil where there is none. */
+static struct s2sp_stream *push_route(lua_State *L) {
+	struct s2sp_stream *stream = NULL;
+	s2sp_raw(L, ARG_GUARD, S2SP_KEY_HOSTS);
+	if (lua_istable(L, ROUTE_HOST)) {
+		lua_pushvalue(L, ARG_HOST);
+		lua_rawget(L, ROUTE_HOST);
+		lua_replace(L, ROUTE_HOST);
+	}
+	if (s2sp_raw(L, ARG_EVENT, S2SP_KEY_TO_HOST) == LUA_TSTRING && lua_istable(L, ROUTE_HOST))
+		stream = s2sp_push_route(L, ROUTE_HOST, ROUTE_TO);
+	lua_settop(L, ROUTE_RECORD);
+	return stream;
+}
 
 /* route/remote: before anything is queued, looked up or dialled. */
 static int on_route(lua_State *L) {

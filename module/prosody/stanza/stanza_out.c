@@ -4,15 +4,11 @@
 #include "counters.h"
 #include "host_objects.h"
 #include "refused_stanza.h"
+#include "routed.h"
 
-/* An answer of the module's own, which has been decided about already. */
 static bool is_own_answer(lua_State *L, int stanza) {
 	int top = lua_gettop(L);
-	bool own = false;
-	if (s2sp_raw(L, ARG_GUARD, S2SP_KEY_ANSWERS) == LUA_TTABLE) {
-		lua_pushvalue(L, stanza);
-		own = lua_rawget(L, -2) != LUA_TNIL;
-	}
+	bool own = s2sp_raw(L, ARG_GUARD, S2SP_KEY_ANSWERS) == LUA_TTABLE && s2sp_is_own_answer(L, top + 1, stanza);
 	lua_settop(L, top);
 	return own;
 }

@@ -13,14 +13,15 @@
 #include "policy_object.h"
 #include "record.h"
 #include "places.h"
+#include "stream_times.h"
 
 /* --- one pass, each stream for itself --- */
 
 /* Stack of a pass. FOUND: list of { session, what, reason token, stream condition, rule, error }, which a step adds to. */
-enum { PASS_GUARD = 1, PASS_STREAMS, PASS_FOUND, PASS_MORE, PASS_STATE, PASS_SESSION };
+enum { PASS_GUARD = 1, PASS_STREAMS, PASS_FOUND, PASS_MORE, PASS_STATE, PASS_SESSION, PASS_RECORD };
 
 struct pass {
-	/* What is done with the session at PASS_SESSION, whose record (or nil) is behind it. May throw. */
+	/* What is done with the session at PASS_SESSION, whose record (or nil) is at PASS_RECORD. May throw. */
 	void (*step)(lua_State *L, struct pass *pass, struct s2sp_stream *stream);
 	lua_Integer at, count;
 	size_t held; /* streams that have a place */
@@ -109,11 +110,11 @@ static void rejudge_one(lua_State *L, struct pass *pass, struct s2sp_stream *str
 			return;
 		add(L, PASS_FOUND, PASS_SESSION, "refuse", S2SP_REASON_POLICY_CHANGED, "opened while mod_s2s_partners was not guarding");
 	} else {
-		struct s2sp_decision decision = s2sp_lua_stream_rejudge(L, PASS_SESSION, PASS_SESSION + 1, PASS_GUARD);
+		struct s2sp_decision decision = s2sp_lua_stream_rejudge(L, PASS_SESSION, PASS_RECORD, PASS_GUARD);
 		if (decision.verdict == S2SP_VERDICT_REFUSE)
 			add(L, PASS_FOUND, PASS_SESSION, "refuse", decision.reason, decision.rule);
 		pass->held += stream->counted;
-		pass->settled = pass->settled && s2sp_lua_place_stays(L, PASS_SESSION + 1);
+		pass->settled = pass->settled && s2sp_lua_place_stays(L, PASS_RECORD);
 	}
 	if ((stream == NULL || stream->direction == S2SP_OUTGOING) && s2sp_lua_field(L, PASS_SESSION, "sendq") != LUA_TNIL) {
 		if (stream != NULL)
@@ -158,7 +159,7 @@ static void foresee_one(lua_State *L, struct pass *pass, struct s2sp_stream *str
 			add(L, PASS_FOUND, PASS_SESSION, "refuse", S2SP_REASON_POLICY_CHANGED, "opened while mod_s2s_partners was not guarding");
 		return;
 	}
-	s2sp_lua_stream_copy(L, PASS_SESSION + 1);
+	s2sp_lua_stream_copy(L, PASS_RECORD);
 	struct s2sp_decision decision = s2sp_lua_stream_rejudge(L, PASS_SESSION, lua_gettop(L), PASS_GUARD);
 	if (decision.verdict == S2SP_VERDICT_REFUSE)
 		add(L, PASS_FOUND, PASS_SESSION, "refuse", decision.reason, decision.rule);
@@ -176,9 +177,9 @@ static int foresee(lua_State *L) {
 }
 
 static void take_up_one(lua_State *L, struct pass *pass, struct s2sp_stream *stream) {
-	if (stream == NULL || !s2sp_lua_stream_new_crls(L, PASS_SESSION + 1, pass->crls))
+	if (stream == NULL || !s2sp_lua_stream_new_crls(L, PASS_RECORD, pass->crls))
 		return;
-	struct s2sp_decision decision = s2sp_lua_stream_rejudge(L, PASS_SESSION, PASS_SESSION + 1, PASS_GUARD);
+	struct s2sp_decision decision = s2sp_lua_stream_rejudge(L, PASS_SESSION, PASS_RECORD, PASS_GUARD);
 	if (decision.verdict == S2SP_VERDICT_REFUSE)
 		add(L, PASS_FOUND, PASS_SESSION, "refuse", decision.reason, decision.rule);
 }
@@ -240,7 +241,7 @@ static void recount_one(lua_State *L, struct pass *pass, struct s2sp_stream *str
 	if (stream == NULL)
 		return;
 	stream->counted = false; /* what it had was in the old count */
-	struct s2sp_decision decision = s2sp_lua_place_hold(L, PASS_GUARD, PASS_SESSION + 1);
+	struct s2sp_decision decision = s2sp_lua_place_hold(L, PASS_GUARD, PASS_RECORD);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return;
 	s2sp_stream_refuse(stream, S2SP_REASON_POLICY_CHANGED, decision.rule);
@@ -282,7 +283,7 @@ static void look_at_one(lua_State *L, struct pass *pass, struct s2sp_stream *str
 		return; /* its time was over when it was refused */
 	}
 	bool keepalive;
-	struct s2sp_decision decision = s2sp_lua_stream_due(L, PASS_GUARD, PASS_SESSION + 1, pass->policy, &keepalive);
+	struct s2sp_decision decision = s2sp_lua_stream_due(L, PASS_GUARD, PASS_RECORD, pass->policy, &keepalive);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		add(L, PASS_FOUND, PASS_SESSION, "refuse", decision.reason, decision.rule);
 	else if (keepalive)
@@ -309,7 +310,7 @@ static int sweep(lua_State *L) {
 static void count_one(lua_State *L, struct pass *pass, struct s2sp_stream *stream) {
 	(void)pass;
 	if (stream != NULL && stream->counted)
-		s2sp_lua_place_count(L, PASS_GUARD, PASS_SESSION + 1);
+		s2sp_lua_place_count(L, PASS_GUARD, PASS_RECORD);
 }
 
 /* count_held(guard, streams) -> found: the places that streams have, into a guard.places that begins anew. */

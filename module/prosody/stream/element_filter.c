@@ -3,7 +3,7 @@
 
 #include "handler.h"
 #include "host_objects.h"
-#include "places.h"
+#include "stream_times.h"
 
 enum { FILTER_STANZA = 1, FILTER_GUARD, FILTER_SESSION };
 

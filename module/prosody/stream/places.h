@@ -1,11 +1,8 @@
-/* Places, times and keepalives of streams: who counts, and who reads the clock. */
-#ifndef S2SP_PROSODY_STREAM_LIMITS_H
-#define S2SP_PROSODY_STREAM_LIMITS_H
+/* Places of streams: who counts. */
+#ifndef S2SP_PROSODY_PLACES_H
+#define S2SP_PROSODY_PLACES_H
 
-#include "values.h"
-
-/* A clock that never goes back (CLOCK_MONOTONIC, the coarse one where there is one: it is read for each stanza). */
-s2sp_milliseconds s2sp_now(void);
+#include "record.h"
 
 /*
  * Gives the stream a place if it is to have one now (s2sp_stream_place), and counts it in guard.places. REFUSE ends the record.
@@ -23,14 +20,6 @@ struct s2sp_decision s2sp_lua_place_ask(lua_State *L, int guard, const struct s2
  */
 struct s2sp_decision s2sp_lua_place_for_stanza(lua_State *L, int guard, int record);
 
-/*
- * Counts a key of the stream's peer that the partner's server is to be asked about, if it may be. REFUSE is for the element. Counts begin anew
- * after establishment_timeout, after which nothing waits any more. May throw.
- */
-struct s2sp_decision s2sp_lua_question_ask(lua_State *L, int guard, int record);
-/* An answer has come over the stream, whatever it says. May throw. */
-void s2sp_lua_question_answered(lua_State *L, int guard, int record);
-
 /* Whether the stream has the place that is its due, under the name under which it is its due; or has none, and none is. */
 bool s2sp_lua_place_stays(lua_State *L, int record);
 
@@ -42,16 +31,7 @@ void s2sp_lua_place_count(lua_State *L, int guard, int record);
  */
 bool s2sp_lua_places_agree(lua_State *L, int guard, size_t held, struct s2sp_counts *counts);
 
-/*
- * What time demands of the stream (s2sp_stream_due), whose limits are those of `policy` (or NULL) as long as it has not named its host.
- * May throw.
- */
-struct s2sp_decision s2sp_lua_stream_due(lua_State *L, int guard, int record, const struct s2sp_policy *policy, bool *keepalive);
-
-/* A stanza of an authenticated stream: activity, unless it is a keepalive. `attr` is its attributes' table. */
-void s2sp_lua_stanza_counts(lua_State *L, struct s2sp_stream *stream, int stanza, int attr);
-
-/* Handlers of every host; a table of functions for Lua: see stream_limits.c. */
+/* Handlers of every host; a table of functions for Lua: place_release, waiting_room. */
 void s2sp_limit_handlers_install(lua_State *L, int guard, int context, int host);
 int s2sp_lua_open_limits(lua_State *L);
 

@@ -1,4 +1,4 @@
-#include "record.h"
+#include "record_fields.h"
 
 #include <time.h>
 
@@ -6,31 +6,16 @@
 #include "crl_sets.h"
 #include "policy_object.h"
 #include "host_objects.h"
-#include "places.h"
-
-#define METATABLE "s2s_partners.stream"
-/* Core wipes it with everything else when it destroys the session. */
-#define FIELD S2SP_LUA_STREAM_FIELD
-
-/* UV_VERDICTS: what other hosts of ours make of the certificate, host -> verdict; forgotten with the policy. */
-enum { UV_POLICY = 1, UV_REMOTE, UV_LOCAL, UV_REPORT, UV_ACCOUNT, UV_VERDICTS, UV_PROTOCOL, UV_NUMBERS, UV_COUNT = UV_NUMBERS };
-
-/* What the userdata holds. */
-struct record {
-	struct s2sp_stream stream;
-	struct s2sp_text remote, local; /* what UV_REMOTE and UV_LOCAL keep alive, once they are known */
-	struct s2sp_numbers *numbers;   /* UV_NUMBERS */
-	const void *mark;               /* last: see s2sp_lua_marked */
-};
+#include "stream_times.h"
 
 static const char record_mark;
 
 struct s2sp_stream *s2sp_lua_stream_test(lua_State *L, int index) {
-	return s2sp_lua_marked(L, index, sizeof(struct record), &record_mark);
+	return s2sp_lua_marked(L, index, sizeof(struct s2sp_record), &record_mark);
 }
 
 struct s2sp_stream *s2sp_lua_stream_get(lua_State *L, int session) {
-	s2sp_lua_field(L, session, FIELD);
+	s2sp_lua_field(L, session, S2SP_LUA_STREAM_FIELD);
 	struct s2sp_stream *stream = s2sp_lua_stream_test(L, -1);
 	if (stream == NULL) {
 		lua_pop(L, 1);
@@ -45,30 +30,30 @@ struct s2sp_stream *s2sp_lua_stream_need(lua_State *L, int session) {
 	if (stream != NULL)
 		return stream;
 	lua_pop(L, 1);
-	struct record *fresh = lua_newuserdatauv(L, sizeof *fresh, UV_COUNT);
+	struct s2sp_record *fresh = lua_newuserdatauv(L, sizeof *fresh, S2SP_RECORD_VALUES);
 	fresh->numbers = NULL;
 	fresh->remote = fresh->local = (struct s2sp_text){ NULL, 0 };
 	fresh->mark = &record_mark;
 	stream = &fresh->stream;
 	s2sp_stream_begin(stream, s2sp_lua_field_is(L, session, "direction", "outgoing") ? S2SP_OUTGOING : S2SP_INCOMING, NULL);
 	s2sp_stream_clock_start(stream, s2sp_now());
-	luaL_setmetatable(L, METATABLE);
+	luaL_setmetatable(L, S2SP_LUA_RECORD_METATABLE);
 	lua_pushvalue(L, -1);
-	lua_setfield(L, session, FIELD);
+	lua_setfield(L, session, S2SP_LUA_STREAM_FIELD);
 	return stream;
 }
 
 struct s2sp_stream *s2sp_lua_stream_copy(lua_State *L, int record) {
-	static const int kept[] = { UV_POLICY, UV_REMOTE, UV_LOCAL, UV_REPORT };
+	static const int kept[] = { S2SP_RECORD_POLICY, S2SP_RECORD_REMOTE, S2SP_RECORD_LOCAL, S2SP_RECORD_REPORT };
 	record = lua_absindex(L, record);
-	struct record *copy = lua_newuserdatauv(L, sizeof *copy, UV_COUNT);
-	*copy = *(const struct record *)lua_touserdata(L, record);
+	struct s2sp_record *copy = lua_newuserdatauv(L, sizeof *copy, S2SP_RECORD_VALUES);
+	*copy = *s2sp_record_of_const(lua_touserdata(L, record));
 	copy->numbers = NULL;
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
 		lua_getiuservalue(L, record, kept[i]);
 		lua_setiuservalue(L, -2, kept[i]);
 	}
-	luaL_setmetatable(L, METATABLE);
+	luaL_setmetatable(L, S2SP_LUA_RECORD_METATABLE);
 	return &copy->stream;
 }
 
@@ -80,20 +65,20 @@ static struct s2sp_text user_text(lua_State *L, int record, int slot) {
 }
 
 struct s2sp_text s2sp_stream_remote(const struct s2sp_stream *stream) {
-	return ((const struct record *)stream)->remote;
+	return s2sp_record_of_const(stream)->remote;
 }
 
 struct s2sp_text s2sp_stream_local(const struct s2sp_stream *stream) {
-	return ((const struct record *)stream)->local;
+	return s2sp_record_of_const(stream)->local;
 }
 
 struct s2sp_numbers *s2sp_stream_numbers(const struct s2sp_stream *stream) {
-	return ((const struct record *)stream)->numbers;
+	return s2sp_record_of_const(stream)->numbers;
 }
 
 void s2sp_lua_stream_keep_numbers(lua_State *L, int record, struct s2sp_numbers *numbers) {
-	lua_setiuservalue(L, record, UV_NUMBERS);
-	((struct record *)lua_touserdata(L, record))->numbers = numbers;
+	lua_setiuservalue(L, record, S2SP_RECORD_NUMBERS);
+	s2sp_record_of(lua_touserdata(L, record))->numbers = numbers;
 }
 
 struct s2sp_text s2sp_lua_stream_remote(lua_State *L, int record) {
@@ -114,11 +99,11 @@ static struct s2sp_text keep_text(lua_State *L, int record, int slot, struct s2s
 }
 
 struct s2sp_text s2sp_lua_stream_account(lua_State *L, int record) {
-	return user_text(L, record, UV_ACCOUNT);
+	return user_text(L, record, S2SP_RECORD_ACCOUNT);
 }
 
 void s2sp_lua_stream_set_account(lua_State *L, int record, struct s2sp_text account) {
-	keep_text(L, record, UV_ACCOUNT, account);
+	keep_text(L, record, S2SP_RECORD_ACCOUNT, account);
 }
 
 /* The policy that `host` has now becomes the record's; NULL (refuse everything) when it has none. */
@@ -136,73 +121,10 @@ static const struct s2sp_policy *adopt_policy(lua_State *L, int record, int guar
 			lua_pop(L, 1);
 			lua_pushnil(L);
 		}
-		lua_setiuservalue(L, record, UV_POLICY);
+		lua_setiuservalue(L, record, S2SP_RECORD_POLICY);
 	}
 	lua_pop(L, 1);
 	return policy;
-}
-
-/* Calls object:method() and leaves its first result on the stack; pushes nil when there is no such method. */
-static void call_method(lua_State *L, int object, const char *method) {
-	object = lua_absindex(L, object);
-	int kind = lua_type(L, object);
-	if (kind != LUA_TTABLE && kind != LUA_TUSERDATA) {
-		lua_pushnil(L);
-		return;
-	}
-	if (lua_getfield(L, object, method) != LUA_TFUNCTION) {
-		lua_pop(L, 1);
-		lua_pushnil(L);
-		return;
-	}
-	lua_pushvalue(L, object);
-	lua_call(L, 1, 1);
-}
-
-/* Whether the value on top names the protocol of a finished handshake, or is LuaSec's description of one: the name takes its place. */
-static bool describes_tls(lua_State *L) {
-	if (lua_istable(L, -1)) {
-		s2sp_lua_field(L, -1, "protocol");
-		lua_replace(L, -2);
-	}
-	return lua_type(L, -1) == LUA_TSTRING && lua_rawlen(L, -1) > 0;
-}
-
-/* Pushes what LuaSec says of the connection on top of the stack, for describes_tls. */
-static void ask_socket(lua_State *L, int guard) {
-	int socket = lua_gettop(L);
-	if (luaL_testudata(L, socket, "SSL:Connection") != NULL && s2sp_lua_field(L, guard, "tls_info") == LUA_TFUNCTION) {
-		lua_pushvalue(L, socket);
-		lua_call(L, 1, 4); /* cipher, bits, bits, protocol */
-		if (lua_type(L, socket + 1) != LUA_TSTRING)
-			lua_pushnil(L);
-		return;
-	}
-	lua_settop(L, socket);
-	call_method(L, socket, "info");
-}
-
-/*
- * Whether the connection itself reports a TLS session; its protocol stays with the record. session.secure is not asked: a second
- * stream header in clear after <starttls/> makes core set it (0.12.3 and 13.0.1).
- */
-static bool connection_tls(lua_State *L, int session, int record, int guard) {
-	int top = lua_gettop(L);
-	bool tls = false;
-	s2sp_lua_field(L, session, "conn");
-	if (!lua_isnil(L, -1)) {
-		/* The LuaSec object once TLS has begun, in 0.12 and 13; a plain socket has no such method. */
-		call_method(L, top + 1, "socket");
-		if (lua_type(L, -1) == LUA_TUSERDATA)
-			ask_socket(L, guard);
-		else
-			call_method(L, top + 1, "ssl_info"); /* whatever else a connection is made of, in 13 */
-		tls = describes_tls(L);
-		if (tls)
-			lua_setiuservalue(L, record, UV_PROTOCOL);
-	}
-	lua_settop(L, top);
-	return tls;
 }
 
 /* Pushes the store that judges this partner's certificates: its own anchors, or what `host` trusts. NULL: none. */
@@ -245,7 +167,7 @@ static enum s2sp_certificate_verdict judge_for(lua_State *L, int session, int re
 	if (store != NULL && complete && lua_istable(L, -1)) {
 		verdict = s2sp_lua_judge_peer_known(L, top + 1, top + 3, &peer);
 		if (s2sp_text_equal(host, s2sp_lua_stream_local(L, record)))
-			lua_setiuservalue(L, record, UV_REPORT);
+			lua_setiuservalue(L, record, S2SP_RECORD_REPORT);
 	}
 	lua_settop(L, top);
 	return verdict;
@@ -275,7 +197,7 @@ static bool demands_certificate(const struct s2sp_partner *partner) {
 
 /* What the connection says now. The certificate is judged once, as soon as the domain is known. */
 static void observe(lua_State *L, int session, int record, int guard, struct s2sp_stream *stream) {
-	bool tls = stream->tls || connection_tls(L, session, record, guard);
+	bool tls = stream->tls || s2sp_lua_connection_tls(L, session, record, guard);
 	enum s2sp_certificate_verdict verdict = (enum s2sp_certificate_verdict)stream->certificate;
 	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
 	if (tls && stream->policy != NULL && remote.length > 0 && stream->stage < S2SP_STAGE_AUTHENTICATED) {
@@ -297,7 +219,7 @@ struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record,
 	if (remote.length > 0 && !s2sp_text_equal(remote, s2sp_domain_text(&domain)))
 		return s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "one stream carries one domain pair");
 	if (remote.length == 0 && domain.length > 0) {
-		((struct record *)stream)->remote = keep_text(L, record, UV_REMOTE, s2sp_domain_text(&domain));
+		s2sp_record_of(stream)->remote = keep_text(L, record, S2SP_RECORD_REMOTE, s2sp_domain_text(&domain));
 		observe(L, session, record, guard, stream);
 	}
 	return s2sp_stream_identify(stream, s2sp_domain_text(&domain));
@@ -312,7 +234,7 @@ static bool bind_local(lua_State *L, int session, int record, int guard, struct 
 		return s2sp_text_equal(local, now);
 	if (now.length == 0)
 		return true;
-	((struct record *)stream)->local = keep_text(L, record, UV_LOCAL, now);
+	s2sp_record_of(stream)->local = keep_text(L, record, S2SP_RECORD_LOCAL, now);
 	stream->policy = adopt_policy(L, record, guard, now);
 	return true;
 }
@@ -345,10 +267,10 @@ struct s2sp_decision s2sp_lua_stream_refresh(lua_State *L, int session, int reco
 static enum s2sp_certificate_verdict verdict_of(lua_State *L, int session, int record, int guard, struct s2sp_text host,
                                                 const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	int top = lua_gettop(L);
-	if (lua_getiuservalue(L, record, UV_VERDICTS) != LUA_TTABLE) {
+	if (lua_getiuservalue(L, record, S2SP_RECORD_VERDICTS) != LUA_TTABLE) {
 		lua_newtable(L);
 		lua_pushvalue(L, -1);
-		lua_setiuservalue(L, record, UV_VERDICTS);
+		lua_setiuservalue(L, record, S2SP_RECORD_VERDICTS);
 		lua_replace(L, top + 1);
 	}
 	lua_pushlstring(L, host.bytes, host.length);
@@ -410,7 +332,7 @@ static bool is_mentioned(lua_State *L, int record, int guard, struct s2sp_text h
 	int top = lua_gettop(L);
 	const struct s2sp_lua_crls *crls;
 	bool mentioned = !s2sp_lua_push_crls(L, guard, host, policy, partner, &crls);
-	lua_getiuservalue(L, record, UV_REPORT);
+	lua_getiuservalue(L, record, S2SP_RECORD_REPORT);
 	mentioned = mentioned || s2sp_lua_crls_mention(L, top + 2, crls);
 	lua_settop(L, top);
 	return mentioned;
@@ -419,8 +341,8 @@ static bool is_mentioned(lua_State *L, int record, int guard, struct s2sp_text h
 bool s2sp_lua_stream_new_crls(lua_State *L, int record, const struct s2sp_lua_crls *crls) {
 	int top = lua_gettop(L);
 	lua_pushnil(L);
-	lua_setiuservalue(L, record, UV_VERDICTS);
-	lua_getiuservalue(L, record, UV_REPORT);
+	lua_setiuservalue(L, record, S2SP_RECORD_VERDICTS);
+	lua_getiuservalue(L, record, S2SP_RECORD_REPORT);
 	bool mentioned = s2sp_lua_crls_mention(L, top + 1, crls);
 	lua_settop(L, top);
 	return mentioned;
@@ -453,7 +375,7 @@ struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int reco
 	stream->partner = NULL;
 	stream->policy = adopt_policy(L, record, guard, local);
 	lua_pushnil(L);
-	lua_setiuservalue(L, record, UV_VERDICTS);
+	lua_setiuservalue(L, record, S2SP_RECORD_VERDICTS);
 	const struct s2sp_partner *partner =
 		stream->policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(stream->policy, remote, NULL);
 	if (partner != NULL && stream->tls &&
@@ -465,65 +387,4 @@ struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int reco
 	/* What is refused from now on comes back only if nothing is enforced then. */
 	s2sp_stream_keep_method(stream, s2sp_lua_observing(L, guard));
 	return decision;
-}
-
-static const char *stage_token(enum s2sp_stage stage) {
-	switch (stage) {
-	case S2SP_STAGE_OPEN: return "open";
-	case S2SP_STAGE_IDENTIFIED: return "identified";
-	case S2SP_STAGE_AUTHENTICATED: return "authenticated";
-	case S2SP_STAGE_ESTABLISHED: return "established";
-	case S2SP_STAGE_REFUSED: break;
-	}
-	return "refused";
-}
-
-static void set_text(lua_State *L, const char *name, struct s2sp_text text) {
-	if (text.length == 0)
-		return;
-	lua_pushlstring(L, text.bytes, text.length);
-	lua_setfield(L, -2, name);
-}
-
-/* view(session) -> what the record says, for the console and the log; nil when there is no record. */
-static int stream_view(lua_State *L) {
-	lua_settop(L, 1);
-	const struct s2sp_stream *stream = s2sp_lua_stream_get(L, 1);
-	if (stream == NULL)
-		return 1;
-	lua_createtable(L, 0, 12);
-	set_text(L, "direction", s2sp_text_from(stream->direction == S2SP_OUTGOING ? "out" : "in"));
-	set_text(L, "stage", s2sp_text_from(stage_token((enum s2sp_stage)stream->stage)));
-	set_text(L, "method", s2sp_text_from(s2sp_method_token((enum s2sp_method)stream->method)));
-	set_text(L, "certificate",
-	         s2sp_text_from(s2sp_certificate_verdict_token((enum s2sp_certificate_verdict)stream->certificate)));
-	set_text(L, "remote", s2sp_lua_stream_remote(L, 2));
-	set_text(L, "local_host", s2sp_lua_stream_local(L, 2));
-	if (stream->partner != NULL)
-		set_text(L, "partner", stream->partner->name);
-	if (stream->stage == S2SP_STAGE_REFUSED) {
-		set_text(L, "reason", s2sp_text_from(s2sp_reason_row((enum s2sp_reason)stream->reason)->token));
-		if (stream->observed != S2SP_METHOD_NONE)
-			set_text(L, "observed", s2sp_text_from(s2sp_method_token((enum s2sp_method)stream->observed)));
-	}
-	lua_pushboolean(L, stream->tls);
-	lua_setfield(L, -2, "tls");
-	lua_getiuservalue(L, 2, UV_PROTOCOL);
-	lua_setfield(L, -2, "protocol");
-	lua_getiuservalue(L, 2, UV_REPORT);
-	lua_setfield(L, -2, "report");
-	return 1;
-}
-
-int s2sp_lua_open_stream(lua_State *L) {
-	static const luaL_Reg functions[] = { { "stream_view", stream_view }, { NULL, NULL } };
-	luaL_newmetatable(L, METATABLE);
-	lua_pushliteral(L, METATABLE);
-	lua_setfield(L, -2, "__name");
-	/* A record is not to be tampered with from Lua. */
-	lua_pushliteral(L, "s2s_partners.stream");
-	lua_setfield(L, -2, "__metatable");
-	lua_pop(L, 1);
-	luaL_newlib(L, functions);
-	return 1;
 }

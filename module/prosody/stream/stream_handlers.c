@@ -3,6 +3,7 @@
 
 #include "host_objects.h"
 #include "places.h"
+#include "stream_times.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -20,17 +21,18 @@ bool s2sp_hook_is_incoming(lua_State *L, int session) {
 	return s2sp_lua_field_is(L, session, "direction", "incoming");
 }
 
-struct s2sp_stream *s2sp_hook_begin(lua_State *L, const char *field, int *session, struct s2sp_decision *decision) {
+struct s2sp_stream *s2sp_hook_begin(lua_State *L, const char *field, struct s2sp_hooked *at, struct s2sp_decision *decision) {
 	s2sp_lua_field(L, ARG_EVENT, field);
-	*session = lua_gettop(L);
-	struct s2sp_stream *stream = s2sp_lua_stream_get(L, *session);
+	at->session = lua_gettop(L);
+	struct s2sp_stream *stream = s2sp_lua_stream_get(L, at->session);
+	at->record = lua_gettop(L);
 	if (stream == NULL) {
 		*decision = s2sp_no_record;
 		return NULL;
 	}
-	*decision = s2sp_lua_stream_refresh(L, *session, *session + 1, ARG_GUARD);
+	*decision = s2sp_lua_stream_refresh(L, at->session, at->record, ARG_GUARD);
 	if (decision->verdict == S2SP_VERDICT_ALLOW)
-		*decision = s2sp_lua_place_hold(L, ARG_GUARD, *session + 1);
+		*decision = s2sp_lua_place_hold(L, ARG_GUARD, at->record);
 	return decision->verdict == S2SP_VERDICT_ALLOW ? stream : NULL;
 }
 
@@ -52,11 +54,11 @@ static int on_created(lua_State *L) {
  * judge the domain before the peer says more. Not an event of core's; the guard fires it.
  */
 static int on_header(lua_State *L) {
-	int session;
+	struct s2sp_hooked at;
 	struct s2sp_decision decision;
-	if (s2sp_hook_begin(L, "session", &session, &decision) != NULL)
+	if (s2sp_hook_begin(L, "session", &at, &decision) != NULL)
 		return 0;
-	return s2sp_act_refuse(L, true, session, decision, NULL);
+	return s2sp_act_refuse(L, true, at.session, decision, NULL);
 }
 
 /*
@@ -72,21 +74,21 @@ static int on_outgoing_created(lua_State *L) {
 		created->verify_only = lua_toboolean(L, -1);
 	}
 	lua_settop(L, ARG_COUNT);
-	int session;
+	struct s2sp_hooked at;
 	struct s2sp_decision decision;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &at, &decision);
 	/* Not to be refused here: the session cannot be closed before it has a connection. The record refuses what follows. */
 	const struct s2sp_partner *partner = stream == NULL ? NULL : stream->partner; /* none either if it does not say where to */
 	if (partner == NULL || !(s2sp_policy_methods(stream->policy, partner) & S2SP_METHODS_OVER_TLS)) {
 		lua_pushboolean(L, false);
-		s2sp_host_set(L, ARG_GUARD, session, "ssl_ctx");
+		s2sp_host_set(L, ARG_GUARD, at.session, "ssl_ctx");
 	}
 	if (partner == NULL || partner->addenda->proxy_host.length == 0)
 		return 0;
 	struct s2sp_text host = partner->addenda->proxy_host;
 	lua_pushnil(L); /* other handlers go on */
 	s2sp_push_action(L, "connect_through");
-	lua_pushvalue(L, session);
+	lua_pushvalue(L, at.session);
 	lua_pushlstring(L, host.bytes, host.length);
 	lua_pushinteger(L, partner->proxy_port);
 	return 5;
@@ -98,14 +100,14 @@ static int on_outgoing_created(lua_State *L) {
  * core's policy (-1), which is to see our verdict.
  */
 static int on_certificate(lua_State *L) {
-	int session;
+	struct s2sp_hooked at;
 	struct s2sp_decision decision;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &at, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_certificate(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
-	return s2sp_act_refuse(L, false, session, decision, NULL);
+	return s2sp_act_refuse(L, false, at.session, decision, NULL);
 }
 
 static int refuse_features(lua_State *L, int session, struct s2sp_decision decision) {
@@ -116,17 +118,17 @@ static int refuse_features(lua_State *L, int session, struct s2sp_decision decis
 
 /* s2s-stream-features, first: refuse at once, and keep core from preparing TLS where there is to be none. */
 static int on_features_first(lua_State *L) {
-	int session;
+	struct s2sp_hooked at;
 	struct s2sp_decision decision;
 	struct s2sp_offer offer;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &at, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_offer(stream, &offer);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
-		return refuse_features(L, session, decision);
+		return refuse_features(L, at.session, decision);
 	if (stream->stage < S2SP_STAGE_AUTHENTICATED && !offer.starttls) {
 		lua_pushboolean(L, false);
-		s2sp_host_set(L, ARG_GUARD, session, "ssl_ctx");
+		s2sp_host_set(L, ARG_GUARD, at.session, "ssl_ctx");
 	}
 	return 0;
 }
@@ -152,77 +154,77 @@ static int trim_features(lua_State *L, const char *field, struct s2sp_offer offe
 
 /* s2s-stream-features, last: what core's modules put in is cut down to what the entry allows. */
 static int on_features_last(lua_State *L) {
-	int session;
+	struct s2sp_hooked at;
 	struct s2sp_decision decision;
 	struct s2sp_offer offer;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &at, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_offer(stream, &offer);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
-		return refuse_features(L, session, decision);
+		return refuse_features(L, at.session, decision);
 	if (!offer.sasl && stream->stage < S2SP_STAGE_AUTHENTICATED) {
 		/* Core would go on accepting an <auth/> that it has once prepared for. */
 		lua_pushnil(L);
-		s2sp_host_set(L, ARG_GUARD, session, "external_auth");
+		s2sp_host_set(L, ARG_GUARD, at.session, "external_auth");
 	}
 	return trim_features(L, "features", offer);
 }
 
 /* <starttls/> */
 static int on_starttls(lua_State *L) {
-	int session;
+	struct s2sp_hooked at;
 	struct s2sp_decision decision;
 	if (!s2sp_hook_concerns_stream(L))
 		return 0; /* a client's */
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &at, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_starttls(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
-	return s2sp_act_close(L, true, "close_starttls", session, decision, NULL);
+	return s2sp_act_close(L, true, "close_starttls", at.session, decision, NULL);
 }
 
 /* <auth/> */
 static int on_auth(lua_State *L) {
-	int session;
+	struct s2sp_hooked at;
 	struct s2sp_decision decision;
 	if (!s2sp_hook_concerns_stream(L))
 		return 0;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &at, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_auth(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
-		decision = s2sp_lua_place_hold(L, ARG_GUARD, session + 1);
+		decision = s2sp_lua_place_hold(L, ARG_GUARD, at.record);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
-	return s2sp_act_close(L, true, "close_sasl", session, decision, NULL);
+	return s2sp_act_close(L, true, "close_sasl", at.session, decision, NULL);
 }
 
 /* <failure/> to our <auth/> */
 static int on_sasl_failure(lua_State *L) {
-	int session;
+	struct s2sp_hooked at;
 	struct s2sp_decision decision;
 	if (!s2sp_hook_concerns_stream(L))
 		return 0;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &at, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_sasl_failed(stream);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
-	return s2sp_act_refuse(L, true, session, decision, "not-authorized");
+	return s2sp_act_refuse(L, true, at.session, decision, "not-authorized");
 }
 
 /* The peer's features on an outgoing stream: cut down to what may be taken up. */
 static int on_peer_features(lua_State *L) {
 	if (!s2sp_hook_concerns_stream(L))
 		return 0;
-	int session;
+	struct s2sp_hooked at;
 	struct s2sp_decision decision;
 	struct s2sp_plan plan;
 	struct s2sp_peer_features features;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &at, &decision);
 	if (stream == NULL)
-		return s2sp_act_refuse(L, true, session, decision, NULL);
+		return s2sp_act_refuse(L, true, at.session, decision, NULL);
 	int top = lua_gettop(L);
 	s2sp_lua_field(L, ARG_GUARD, "read_features");
 	s2sp_lua_field(L, ARG_EVENT, "stanza");
@@ -234,7 +236,7 @@ static int on_peer_features(lua_State *L) {
 	lua_settop(L, top);
 	decision = s2sp_stream_plan(stream, &features, &plan);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
-		return s2sp_act_refuse(L, true, session, decision, NULL);
+		return s2sp_act_refuse(L, true, at.session, decision, NULL);
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED)
 		return 0;
 	return trim_features(L, "stanza", (struct s2sp_offer){ .starttls = plan.starttls, .starttls_required = features.starttls_required,
@@ -248,30 +250,30 @@ static int on_peer_features(lua_State *L) {
 static int on_peer_features_left(lua_State *L) {
 	if (!s2sp_hook_concerns_stream(L))
 		return 0;
-	int session;
+	struct s2sp_hooked at;
 	struct s2sp_decision decision;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &at, &decision);
 	if (stream == NULL)
-		return s2sp_act_refuse(L, true, session, decision, NULL);
+		return s2sp_act_refuse(L, true, at.session, decision, NULL);
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED || stream->dialback_offered)
 		return 0;
 	decision = stream->tls
 	                   ? s2sp_stream_refuse(stream, S2SP_REASON_SASL_REQUIRED, "SASL EXTERNAL was not taken up by the host")
 	                   : s2sp_stream_refuse(stream, S2SP_REASON_TLS_REQUIRED, "the host could not start TLS: see its certificate messages");
-	return s2sp_act_refuse(L, true, session, decision, NULL);
+	return s2sp_act_refuse(L, true, at.session, decision, NULL);
 }
 
 /* A peer without features (before XMPP 1.0). */
 static int on_legacy(lua_State *L) {
-	int session;
+	struct s2sp_hooked at;
 	struct s2sp_decision decision;
 	struct s2sp_plan plan;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "origin", &at, &decision);
 	if (stream != NULL)
 		decision = s2sp_stream_plan(stream, NULL, &plan);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
-	return s2sp_act_refuse(L, true, session, decision, NULL);
+	return s2sp_act_refuse(L, true, at.session, decision, NULL);
 }
 
 /* Whether what core says is authenticated is the stream's own pair, by a mechanism that partners have. REFUSE ends the record. */
@@ -291,53 +293,53 @@ static struct s2sp_decision authenticated_pair(lua_State *L, int record, bool *b
 }
 
 /* Refused, and while nothing is enforced core goes on: the record notes by what, if it can be a partner's method. */
-static int refuse_authenticated(lua_State *L, int session, struct s2sp_decision decision) {
+static int refuse_authenticated(lua_State *L, struct s2sp_hooked at, struct s2sp_decision decision) {
 	bool by_sasl;
-	struct s2sp_stream *stream = s2sp_lua_stream_test(L, session + 1);
-	if (stream != NULL && s2sp_lua_observing(L, ARG_GUARD) && authenticated_pair(L, session + 1, &by_sasl).verdict == S2SP_VERDICT_ALLOW)
+	struct s2sp_stream *stream = s2sp_lua_stream_test(L, at.record);
+	if (stream != NULL && s2sp_lua_observing(L, ARG_GUARD) && authenticated_pair(L, at.record, &by_sasl).verdict == S2SP_VERDICT_ALLOW)
 		s2sp_stream_let_through(stream, by_sasl);
-	return s2sp_act_refuse(L, false, session, decision, NULL);
+	return s2sp_act_refuse(L, false, at.session, decision, NULL);
 }
 
 /* s2s-authenticated: the one place where a stream becomes authenticated in the record. */
 static int on_authenticated(lua_State *L) {
-	int session;
+	struct s2sp_hooked at;
 	bool by_sasl;
 	struct s2sp_decision decision;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &at, &decision);
 	if (stream == NULL)
-		return refuse_authenticated(L, session, decision);
-	decision = authenticated_pair(L, session + 1, &by_sasl);
+		return refuse_authenticated(L, at, decision);
+	decision = authenticated_pair(L, at.record, &by_sasl);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		decision = s2sp_stream_authenticated(stream, by_sasl);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
-		decision = s2sp_lua_place_hold(L, ARG_GUARD, session + 1);
+		decision = s2sp_lua_place_hold(L, ARG_GUARD, at.record);
 	if (decision.verdict == S2SP_VERDICT_REFUSE)
-		return refuse_authenticated(L, session, decision);
+		return refuse_authenticated(L, at, decision);
 	return 0;
 }
 
 /* s2sin-established, s2sout-established: the audit, sure to run whatever host the handshake was addressed to. */
 static int on_established(lua_State *L) {
-	int session;
+	struct s2sp_hooked at;
 	struct s2sp_decision decision;
-	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &session, &decision);
+	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &at, &decision);
 	/* Core says so again for each <stream:features/> of an authenticated peer. */
 	bool again = stream != NULL && stream->stage == S2SP_STAGE_ESTABLISHED;
 	if (stream != NULL) {
-		if (s2sp_lua_other_domain_authenticated(L, session, s2sp_lua_stream_remote(L, session + 1)))
+		if (s2sp_lua_other_domain_authenticated(L, at.session, s2sp_lua_stream_remote(L, at.record)))
 			decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "one stream carries one domain pair");
 		else
 			decision = s2sp_stream_established(stream);
 	}
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
-		return s2sp_act_refuse(L, true, session, decision, NULL);
+		return s2sp_act_refuse(L, true, at.session, decision, NULL);
 	s2sp_stream_active(stream, s2sp_now());
 	if (again)
 		return 0;
 	lua_pushnil(L); /* core goes on */
 	s2sp_push_action(L, "established");
-	lua_pushvalue(L, session);
+	lua_pushvalue(L, at.session);
 	return 3;
 }
 

@@ -9,11 +9,13 @@ bool s2sp_hook_concerns_stream(lua_State *L);
 
 bool s2sp_hook_is_incoming(lua_State *L, int session);
 
-/*
- * Pushes the session an event is about and its record, brought up to date. NULL: the event is to be refused with
- * *decision. The session is at stack index *session.
- */
-struct s2sp_stream *s2sp_hook_begin(lua_State *L, const char *field, int *session, struct s2sp_decision *decision);
+/* Where on the stack the session is that an event is about, and its record (or nil). */
+struct s2sp_hooked {
+	int session, record;
+};
+
+/* Pushes both; the record is brought up to date. NULL: the event is to be refused with *decision. */
+struct s2sp_stream *s2sp_hook_begin(lua_State *L, const char *field, struct s2sp_hooked *at, struct s2sp_decision *decision);
 
 /* db:result: a key on an incoming stream, the answer to ours on an outgoing one (XEP-0220 2.1). */
 int s2sp_hook_dialback_result(lua_State *L);
