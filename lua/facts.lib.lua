@@ -7,8 +7,6 @@ local monotonic = require "util.time".monotonic;
 
 local hosts = prosody.hosts;
 
--- Of one partner in one user's roster: contacts, from where nobody is authorised automatically, and requests that wait for the user.
-local CONTACTS_MAX, WAITING_MAX = 500, 200;
 local COMPLAINT_SECONDS, RETRY_SECONDS = 60, 10; -- between lines about rosters that cannot be read, and between attempts
 
 local usermanager = require "core.usermanager";
@@ -242,7 +240,7 @@ local function new_facts(guard, native, subscriptions, saved)
 
 	function facts.contacts(host, user, _, contact)
 		local roster = roster_of(user, host);
-		return (not roster or reaches(roster, CONTACTS_MAX, host, contact)) and "many" or "few";
+		return (not roster or reaches(roster, native.bounds.contacts, host, contact)) and "many" or "few";
 	end
 
 	-- A request that waits already is replaced, and a contact in the roster may always ask: their number is the user's own doing.
@@ -251,7 +249,7 @@ local function new_facts(guard, native, subscriptions, saved)
 		if not roster then return "full"; end
 		local pending = roster[false] and roster[false].pending or {};
 		if pending[jid.bare(contact)] or is_listed(roster, contact) then return "room"; end
-		return reaches(pending, WAITING_MAX, host, contact, roster) and "full" or "room";
+		return reaches(pending, native.bounds.waiting, host, contact, roster) and "full" or "room";
 	end
 
 	-- C takes a failure for one and refuses; the log is to say why.

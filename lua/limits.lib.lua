@@ -55,7 +55,7 @@ local function new_limits(guard, native, latch)
 	local limits = {};
 	-- Connections accepted and not authenticated: conn -> node.
 	local nodes, everybody, by_address = {}, new_line(), {};
-	local room_total, room_address = 1000, 100; -- until a policy says
+	local room_total, room_address = native.waiting_room(); -- until a policy says
 	local shortest; -- the policy with the least patience: for streams that do not say which host they are for
 	local sweep_interval = 1;
 
@@ -171,11 +171,8 @@ local function new_limits(guard, native, latch)
 		nodes[conn] = node;
 		node.at = line_add(everybody, node);
 		node.at_address = line_add(line, node);
-		if line.count > room_address then
-			make_room(line);
-		elseif everybody.count > room_total then
-			make_room(everybody);
-		end
+		local crowded = native.waiting_crowded(room_total, room_address, everybody.count, line.count);
+		if crowded then make_room(crowded == "address" and line or everybody); end
 	end
 
 	-- The stream is established: it waits no longer.
@@ -257,7 +254,7 @@ local function new_limits(guard, native, latch)
 			local total, address = native.waiting_room(policy);
 			room_total, room_address = math.max(room_total, total), math.max(room_address, address);
 		end
-		if not shortest then room_total, room_address = 1000, 100; end
+		if not shortest then room_total, room_address = native.waiting_room(); end
 		sweep_interval = math.max(0.5, math.min(SWEEP_MAX, least / 10));
 	end
 
@@ -295,9 +292,8 @@ local function new_limits(guard, native, latch)
 			act_on(table.unpack(entry, 1, 6));
 		end
 		local now = monotonic();
-		local patience = shortest and shortest:limits().establishment_timeout or MINUTE;
 		for conn, node in pairs(nodes) do
-			if not node.session and now - node.since >= patience then
+			if not node.session and native.waiting_due(shortest, now - node.since) then
 				limits.count_muted(conn:ip() or "?", "establishment-timeout");
 				if guard.observing == true then leave(conn); else kill(conn); end
 			end

@@ -65,9 +65,11 @@ enum s2sp_standing {
 	S2SP_STANDING_AUTHORISED, /* subscription "from" or "both" */
 	S2SP_STANDING_COUNT
 };
-/* How many contacts of the partner the user has: MANY from where nobody is authorised automatically any more. */
+/* How many contacts of the partner the user has: MANY from S2SP_CONTACTS_MAX on: nobody is authorised automatically any more. */
 enum s2sp_contacts { S2SP_CONTACTS_UNKNOWN = 0, S2SP_CONTACTS_FEW, S2SP_CONTACTS_MANY, S2SP_CONTACTS_COUNT };
-/* Whether there is room for one more of the partner's requests to wait for the user. */
+#define S2SP_CONTACTS_MAX 500
+/* Whether there is room for one more of the partner's requests to wait for the user: up to S2SP_WAITING_REQUESTS_MAX of them. */
+#define S2SP_WAITING_REQUESTS_MAX 200
 enum s2sp_waiting { S2SP_WAITING_UNKNOWN = 0, S2SP_WAITING_ROOM, S2SP_WAITING_FULL, S2SP_WAITING_COUNT };
 
 struct s2sp_stanza_facts {

@@ -69,6 +69,16 @@ struct s2sp_waiting_room s2sp_limits_waiting_room(const struct s2sp_limits *limi
 	return room;
 }
 
+enum s2sp_crowded s2sp_waiting_crowded(struct s2sp_waiting_room room, struct s2sp_waiting_room waiting) {
+	if (waiting.address > room.address)
+		return S2SP_CROWDED_ADDRESS;
+	return waiting.total > room.total ? S2SP_CROWDED_EVERYBODY : S2SP_CROWDED_NOT;
+}
+
+bool s2sp_waiting_due(const struct s2sp_limits *limits, s2sp_milliseconds waited) {
+	return waited >= (s2sp_milliseconds)(limits == NULL ? S2SP_WAITING_SECONDS : limits->establishment_timeout) * 1000;
+}
+
 void s2sp_stream_clock_start(struct s2sp_stream *stream, s2sp_milliseconds now) {
 	stream->created = now;
 	stream->active = now;

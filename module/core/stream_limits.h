@@ -7,6 +7,9 @@
 
 #include "stream.h"
 
+/* Milliseconds of a clock that never goes back. */
+typedef uint64_t s2sp_milliseconds;
+
 /*
  * Whether a stream takes one of its partner's places. Anybody can write a partner's name into a stream header: an incoming
  * stream takes a place only when its certificate or its authentication proves the name, or strangers could take them all.
@@ -52,6 +55,22 @@ struct s2sp_waiting_room {
 #define S2SP_WAITING_ADDRESS_MIN 32
 struct s2sp_waiting_room s2sp_limits_waiting_room(const struct s2sp_limits *limits);
 
+/* Before any policy says. */
+#define S2SP_WAITING_DEFAULT 1000
+#define S2SP_WAITING_ADDRESS_DEFAULT 100
+
+/* Who has to make room for the connection that has come last, its own address before everybody: the oldest goes. */
+enum s2sp_crowded { S2SP_CROWDED_NOT = 0, S2SP_CROWDED_ADDRESS, S2SP_CROWDED_EVERYBODY };
+/* `waiting`: how many connections wait, the last among them, in all and from its address. */
+enum s2sp_crowded s2sp_waiting_crowded(struct s2sp_waiting_room room, struct s2sp_waiting_room waiting);
+
+/*
+ * Whether a connection that has no stream yet has had all the time there is (a TLS handshake comes first on a port for direct TLS). `limits`: those
+ * with the least establishment_timeout, or NULL when there are none: S2SP_WAITING_SECONDS.
+ */
+#define S2SP_WAITING_SECONDS 60
+bool s2sp_waiting_due(const struct s2sp_limits *limits, s2sp_milliseconds waited);
+
 /*
  * Keys that peers have sent and that a partner has been asked about, but has not answered yet. Anybody can send one: they wait in the queue
  * of a stream that does not come about, or in the buffer of one whose other side does not read, with what the partner's users are sent.
@@ -71,9 +90,6 @@ struct s2sp_decision s2sp_decide_question(struct s2sp_questions questions);
  */
 #define S2SP_QUEUE_MAX 32000
 struct s2sp_decision s2sp_stream_queue(struct s2sp_stream *stream);
-
-/* Milliseconds of a clock that never goes back. */
-typedef uint64_t s2sp_milliseconds;
 
 /* The record's times begin. `now` is when the connection was accepted, or the stream created. */
 void s2sp_stream_clock_start(struct s2sp_stream *stream, s2sp_milliseconds now);

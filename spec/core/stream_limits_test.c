@@ -161,6 +161,20 @@ static void strangers_leave_room_for_partners(void **state) {
 	s2sp_policy_free(policy);
 }
 
+static void crowds(void **state) {
+	(void)state;
+	struct s2sp_waiting_room room = { 100, 10 };
+	assert_int_equal(s2sp_waiting_crowded(room, (struct s2sp_waiting_room){ 100, 10 }), S2SP_CROWDED_NOT);
+	assert_int_equal(s2sp_waiting_crowded(room, (struct s2sp_waiting_room){ 50, 11 }), S2SP_CROWDED_ADDRESS);
+	assert_int_equal(s2sp_waiting_crowded(room, (struct s2sp_waiting_room){ 101, 10 }), S2SP_CROWDED_EVERYBODY);
+	assert_int_equal(s2sp_waiting_crowded(room, (struct s2sp_waiting_room){ 101, 11 }), S2SP_CROWDED_ADDRESS);
+	struct s2sp_limits limits = { .establishment_timeout = 5 };
+	assert_false(s2sp_waiting_due(&limits, 4999));
+	assert_true(s2sp_waiting_due(&limits, 5000));
+	assert_false(s2sp_waiting_due(NULL, 59999));
+	assert_true(s2sp_waiting_due(NULL, 60000));
+}
+
 static void waiting_room(void **state) {
 	(void)state;
 	struct s2sp_waiting_room room = s2sp_limits_waiting_room(&(struct s2sp_limits){ .connections = 1000 });
@@ -264,6 +278,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(counts_against_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(strangers_leave_room_for_partners, setup, teardown),
 		cmocka_unit_test(waiting_room),
+		cmocka_unit_test(crowds),
 		cmocka_unit_test(what_may_wait),
 		cmocka_unit_test(questions),
 		cmocka_unit_test_setup_teardown(time_to_establish, setup, teardown),

@@ -130,6 +130,13 @@ int luaopen_s2s_partners(lua_State *L) {
 	merge(L);
 	push_reasons(L);
 	lua_setfield(L, -2, "reasons");
+	/* Of one partner in one user's roster: contacts, from where nobody is authorised automatically, and requests that wait for the user. */
+	lua_createtable(L, 0, 2);
+	lua_pushinteger(L, S2SP_CONTACTS_MAX);
+	lua_setfield(L, -2, "contacts");
+	lua_pushinteger(L, S2SP_WAITING_REQUESTS_MAX);
+	lua_setfield(L, -2, "waiting");
+	lua_setfield(L, -2, "bounds");
 	/* The Lua files refuse to work with a shared object of another version. */
 	lua_pushliteral(L, S2SP_VERSION);
 	lua_setfield(L, -2, "version");

@@ -120,12 +120,42 @@ static int release(lua_State *L) {
 	return 0;
 }
 
-/* waiting_room(policy) -> how many incoming connections may be unauthenticated, how many of them from one address. */
+static uint32_t count_argument(lua_State *L, int index) {
+	lua_Integer count = luaL_checkinteger(L, index);
+	return count < 0 ? 0 : count > (lua_Integer)UINT32_MAX ? UINT32_MAX : (uint32_t)count;
+}
+
+/* waiting_room(policy or nil) -> how many incoming connections may be unauthenticated, how many of them from one address. */
 static int waiting_room(lua_State *L) {
-	struct s2sp_waiting_room room = s2sp_limits_waiting_room(s2sp_policy_limits(s2sp_lua_check_policy(L, 1)));
+	struct s2sp_waiting_room room = { S2SP_WAITING_DEFAULT, S2SP_WAITING_ADDRESS_DEFAULT };
+	if (!lua_isnoneornil(L, 1))
+		room = s2sp_limits_waiting_room(s2sp_policy_limits(s2sp_lua_check_policy(L, 1)));
 	lua_pushinteger(L, room.total);
 	lua_pushinteger(L, room.address);
 	return 2;
+}
+
+/*
+ * waiting_crowded(total, address, waiting, waiting from the address of the last) -> "address" or "everybody", of whom the oldest has to go; nil:
+ * nobody has to. The first two are waiting_room's.
+ */
+static int waiting_crowded(lua_State *L) {
+	struct s2sp_waiting_room room = { count_argument(L, 1), count_argument(L, 2) }, waiting = { count_argument(L, 3), count_argument(L, 4) };
+	switch (s2sp_waiting_crowded(room, waiting)) {
+	case S2SP_CROWDED_NOT: lua_pushnil(L); break;
+	case S2SP_CROWDED_ADDRESS: lua_pushliteral(L, "address"); break;
+	case S2SP_CROWDED_EVERYBODY: lua_pushliteral(L, "everybody"); break;
+	}
+	return 1;
+}
+
+/* waiting_due(policy or nil, seconds) -> whether a connection without a stream has waited too long. */
+static int waiting_due(lua_State *L) {
+	const struct s2sp_policy *policy = lua_isnil(L, 1) ? NULL : s2sp_lua_check_policy(L, 1);
+	lua_Number seconds = luaL_checknumber(L, 2);
+	s2sp_milliseconds waited = seconds > 0 && seconds < 1e9 ? (s2sp_milliseconds)(seconds * 1000) : 0;
+	lua_pushboolean(L, s2sp_waiting_due(policy == NULL ? NULL : s2sp_policy_limits(policy), waited));
+	return 1;
 }
 
 /* The last moment before core opens a new stream: nothing has been looked up yet. */
@@ -159,7 +189,8 @@ void s2sp_limit_handlers_install(lua_State *L, int guard, int context, int host)
 
 int s2sp_lua_open_limits(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{ "place_release", release }, { "waiting_room", waiting_room }, { NULL, NULL },
+		{ "place_release", release }, { "waiting_room", waiting_room }, { "waiting_crowded", waiting_crowded }, { "waiting_due", waiting_due },
+		{ NULL, NULL },
 	};
 	luaL_newlib(L, functions);
 	return 1;

@@ -31,7 +31,7 @@ void s2sp_lua_place_count(lua_State *L, int guard, int record);
  */
 bool s2sp_lua_places_agree(lua_State *L, int guard, size_t held, struct s2sp_counts *counts);
 
-/* Handlers of every host; a table of functions for Lua: place_release, waiting_room. */
+/* Handlers of every host; a table of functions for Lua: place_release, waiting_room, waiting_crowded, waiting_due. */
 void s2sp_limit_handlers_install(lua_State *L, int guard, int context, int host);
 int s2sp_lua_open_limits(lua_State *L);
 
