@@ -4,6 +4,7 @@ local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
 package.path = source.."/spec/prosody/?.lua;"..package.path;
 local native = require "config_stub".native();
 local core_stub = require "core_stub";
+local lua_world = require "lua_world";
 
 local HOST = "contoso.test";
 local OWN = "^s2s_partners"; -- fields of ours in a session
@@ -224,6 +225,25 @@ describe("observe mode", function ()
 			for name in pairs(called) do assert.falsy(name:match("^would "), name); end
 		end);
 	end
+
+	it("leaves a session's own functions as core has them", function ()
+		local said, closed = {}, {};
+		local one = { log = function (level, ...) said[#said+1] = { level, ... }; end; close = function (_, ...) closed[#closed+1] = { ... }; end };
+		local farewell = lua_world.new({ ["core.s2smanager"] = { destroy_session = function () closed[#closed+1] = "destroyed"; end } })
+			.load "farewell" (function () return true; end, guard);
+		farewell { session = one };
+		local long = ("x"):rep(400);
+		guard.observing = true;
+		one.log("info", "%s", long);
+		one:close("a reason", long);
+		assert.same({ { "info", "%s", long } }, said);
+		assert.same({ { "a reason", long } }, closed);
+		guard.observing = false;
+		one.log("info", "%s", long);
+		one:close("a reason", long);
+		assert.truthy(#said[2][3] < 400);
+		assert.equal("destroyed", closed[2]);
+	end);
 
 	it("has a word for each action, and for no other", function ()
 		local defined, told = {}, {};
