@@ -1,19 +1,9 @@
 -- The live streams as the records have them.
 
+local tls_info = module:require "tls_info";
+
 local function new_live(native, latch)
 	local live = {};
-
-	-- What the connection says of its TLS session, {} without one.
-	local function tls_info(session)
-		local conn = session.conn;
-		local info = conn and conn.ssl_info and conn:ssl_info();
-		if not info and conn and conn.socket then -- COMPAT Prosody 0.12
-			local sock = conn:socket();
-			info = sock and sock.info and sock:info();
-		end
-		return type(info) == "table" and info.protocol and info or {};
-	end
-	live.tls_info = tls_info;
 
 	local function order(a, b)
 		for _, key in ipairs({ "partner", "remote", "local_host", "direction" }) do
@@ -30,7 +20,7 @@ local function new_live(native, latch)
 			local view = native.stream_view(session);
 			if not view or session.destroyed then return; end
 			view.session, view.address = session, session.ip;
-			local info = view.tls and tls_info(session) or {};
+			local info = view.tls and tls_info(session.conn) or {};
 			view.tls_version, view.cipher = info.protocol, info.cipher;
 			-- One stream for both directions (XEP-0288).
 			view.bidi = session.incoming and session.outgoing and true or false;

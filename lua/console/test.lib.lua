@@ -2,6 +2,7 @@
 
 local layout = module:require "layout";
 local readiness = module:require "readiness";
+local tls_info = module:require "tls_info";
 
 local promise = require "util.promise";
 local timer = require "util.timer";
@@ -31,7 +32,7 @@ local mends = {
 };
 
 local function new_test(context)
-	local guard, native, live = context.guard, context.native, context.live;
+	local guard, native = context.guard, context.native;
 
 	local function read_question(local_host, remote)
 		if type(local_host) ~= "string" or type(remote) ~= "string" then
@@ -108,7 +109,7 @@ local function new_test(context)
 			local view = native.stream_view(session);
 			if not view then return; end
 			if view.tls then
-				local info = live.tls_info(session);
+				local info = tls_info(session.conn);
 				local first, direct = not progress.reached.TLS, not progress.reached.stream;
 				progress.stage("TLS", ("%s, %s"):format(info.protocol or "version not known", info.cipher or "cipher not known"));
 				if first and watched.peer then

@@ -9,6 +9,7 @@ local base64 = require "util.encodings".base64;
 local new_xmpp_stream = require "util.xmppstream".new;
 
 local layout = module:require "layout";
+local tls_info = module:require "tls_info";
 
 local SECONDS_MAX = 20;
 local BYTES_MAX = 256 * 1024;
@@ -20,16 +21,6 @@ local XMLNS_SASL = "urn:ietf:params:xml:ns:xmpp-sasl";
 local XMLNS_STREAM_ERRORS = "urn:ietf:params:xml:ns:xmpp-streams";
 local XMLNS_DIALBACK = "urn:xmpp:features:dialback";
 local XMLNS_STREAMS = "http://etherx.jabber.org/streams";
-
--- COMPAT Prosody 0.12: the connection has no ssl_info
-local function tls_info(conn)
-	local info = conn.ssl_info and conn:ssl_info();
-	if not info and conn.socket then
-		local socket = conn:socket();
-		info = socket and socket.info and socket:info();
-	end
-	return type(info) == "table" and info or {};
-end
 
 -- "not-authorized: no such host"
 local function error_words(stanza, xmlns)

@@ -121,6 +121,48 @@ def word_faults(text):
             yield "line %d has a host's word: %s" % (number, match.group(0))
 
 
+# Lua carries decisions out: it names no reason and looks at no stanza's type, but where this says why. The console explains, import and offline
+# have no traffic before them.
+LUA_TALKS = re.compile(r"^lua/(console|import|offline)/|^lua/(explain|layout|suggestion|readiness|rosters)\.lib\.lua$")
+LUA_COMMENT = re.compile(r"--[^\n]*")
+LUA_TYPE = "a stanza's type"
+LUA_MAY = {
+    "lua/mod_s2s_partners.lua": {"internal-error": "the latch stands where the core may not be there", LUA_TYPE: "the same"},
+    "lua/actions.lib.lua": {"internal-error": "a handler has failed: there is no decision", "roster-unavailable": "an authorisation could not be written",
+                            "establishment-timeout": "a longer line in the log", "inactivity-timeout": "a longer line in the log"},
+    "lua/limits.lib.lua": {"connection-limit": "a connection without a stream has no record", "establishment-timeout": "the same"},
+    "lua/commit.lib.lua": {"internal-error": "an issue of the configuration"},
+    "lua/report.lib.lua": {"subscription-authorised": "a line in the log"},
+    "lua/metrics.lib.lua": {"subscription-authorised": "a label"},
+    "lua/observe.lib.lua": dict.fromkeys(("internal-error", "sasl-not-supported", "tls-not-supported", "sasl-required",
+                                           "dialback-not-allowed"), "a longer line in the log"),
+    "lua/subscriptions.lib.lua": {LUA_TYPE: "what the host's own users say is remembered"},
+}
+REASON_ROW = re.compile(r'\[S2SP_REASON_\w+\] = { "([a-z-]+)", (?:REFUSAL|CHANGE),')
+
+
+def reasons(text):
+    """The tokens of module/core/reason.c."""
+    return set(REASON_ROW.findall(text))
+
+
+def lua_faults(path, text, tokens):
+    """What a file of lua/ would decide by: reasons, and the types of stanzas."""
+    if LUA_TALKS.match(path):
+        return
+    may, met = LUA_MAY.get(path, {}), set()
+    for number, line in enumerate(LUA_COMMENT.sub("", text).splitlines(), 1):
+        found = [token for token in re.findall(r'"([a-z-]+)"', line) if token in tokens]
+        if re.search(r"\battr\.type\b", line):
+            found.append(LUA_TYPE)
+        met.update(found)
+        for word in found:
+            if word not in may:
+                yield "line %d names %s: what follows from it is decided in module/core" % (number, word)
+    for word in sorted(set(may) - met):
+        yield "%s is allowed here and does not occur" % word
+
+
 def vocabulary_slots(text):
     """The slots of module/core/vocabulary.c."""
     return set(SLOT_TABLE.findall(text))
@@ -293,6 +335,11 @@ def main():
         text = path.read_text(encoding="utf-8")
         if "guard.observing" in text:
             tap.case("mode in " + path.name, mode_faults(text))
+    tokens = reasons((arguments.source / "module/core/reason.c").read_text(encoding="utf-8"))
+    tap.case("reasons are found", [] if len(tokens) > 25 else ["only %d" % len(tokens)])
+    for path in sorted((arguments.source / "lua").rglob("*.lua")):
+        name = str(path.relative_to(arguments.source))
+        tap.case("decisions of " + name, lua_faults(name, path.read_text(encoding="utf-8"), tokens))
     tap.case("symbols of the core", core_symbol_faults(symbols(arguments.core)))
     tap.case("circles of the core", circle_faults(calls(arguments.core)))
     tap.case("symbols of ident", ident_symbol_faults(symbols(arguments.ident)))

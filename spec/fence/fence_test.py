@@ -150,6 +150,19 @@ OBJECTS = [
     ("ident", "int helper(void) { return 1; }\n", True),
 ]
 
+# file of lua/, its text, whether the fence must object
+DECISIONS = [
+    ("lua/answers.lib.lua", 'send(st.error_reply(stanza, "cancel", "service-unavailable"));', False),
+    ("lua/answers.lib.lua", 'if reason == "not-listed" then', True),
+    ("lua/answers.lib.lua", '-- if reason == "not-listed" then', False),
+    ("lua/answers.lib.lua", "local never_seen = { [\"not-listed\"] = true };", True),
+    ("lua/answers.lib.lua", "local kind = stanza.attr.type;", True),
+    ("lua/console/test.lib.lua", 'if reason == "not-listed" then', False),
+    ("lua/commit.lib.lua", 'code = "internal-error"', False),
+    ("lua/commit.lib.lua", 'code = "other"', True),
+    ("lua/commit.lib.lua", 'code = "internal-error", "not-listed"', True),
+]
+
 
 def outcome(faults, must_object):
     faults = list(faults)
@@ -202,6 +215,9 @@ def main():
         tap.case("words: " + text.replace("#", ""), outcome(fence.word_faults(text), must_object))
     for text, must_object in STRINGS:
         tap.case("strings: " + text.replace("#", ""), outcome(fence.string_faults(text, {"check"}), must_object))
+    for path, text, must_object in DECISIONS:
+        tap.case("decisions of %s: %s" % (path, text.replace("#", "")), outcome(fence.lua_faults(path, text, {"not-listed", "internal-error"}), must_object))
+    tap.case("reasons are read from the table", [] if fence.reasons('	[S2SP_REASON_A] = { "a-b", REFUSAL, X,\n	[S2SP_REASON_N] = { "none", Y,') == {"a-b"} else ["others"])
     for graph, circle in GRAPHS:
         faults = list(fence.circle_faults(graph))
         expected = ["these need each other: " + circle] if circle else []

@@ -170,6 +170,13 @@ describe("limits", function ()
 		assert.truthy(world.lines[1]:find("^info: Would refuse 8 more connections in the last minute: connection%-limit 8"), world.lines[1]);
 	end);
 
+	it("take what is beyond any clock for too long", function ()
+		for seconds, due in pairs { [59] = false; [60] = true; [-1] = false; [1e12] = true; [math.huge] = true } do
+			assert.equal(due, native.waiting_due(nil, seconds), seconds);
+		end
+		assert.is_true(native.waiting_due(nil, 0/0));
+	end);
+
 	it("hand the waiting on to the module after", function ()
 		local session = connect "192.0.2.1";
 		session.conn.socket = function () return {}; end;

@@ -63,7 +63,9 @@ static int on_stanza_in(lua_State *L) {
 	}
 	if (stream->stage != S2SP_STAGE_ESTABLISHED)
 		return s2sp_act_refuse(L, true, origin, s2sp_stream_premature(stream), "not-authorized");
-	return s2sp_lua_refuse_stanza(L, origin, stanza, decision.verdict == S2SP_VERDICT_ALLOW ? s2sp_no_record : decision, s2sp_lua_reply_to(L, stanza));
+	if (decision.verdict == S2SP_VERDICT_ALLOW)
+		decision = s2sp_no_record;
+	return s2sp_lua_refuse_stanza(L, origin, stanza, decision, s2sp_lua_reply_to(L, stanza));
 }
 
 /* Whether core takes it for authenticated: it then sends over it. Else it queues, or opens a stream when there is none. */

@@ -153,7 +153,8 @@ static int waiting_crowded(lua_State *L) {
 static int waiting_due(lua_State *L) {
 	const struct s2sp_policy *policy = lua_isnil(L, 1) ? NULL : s2sp_lua_check_policy(L, 1);
 	lua_Number seconds = luaL_checknumber(L, 2);
-	s2sp_milliseconds waited = seconds > 0 && seconds < 1e9 ? (s2sp_milliseconds)(seconds * 1000) : 0;
+	/* What is beyond any clock has waited too long as well. */
+	s2sp_milliseconds waited = !(seconds < 1e9) ? UINT64_MAX : seconds > 0 ? (s2sp_milliseconds)(seconds * 1000) : 0;
 	lua_pushboolean(L, s2sp_waiting_due(policy == NULL ? NULL : s2sp_policy_limits(policy), waited));
 	return 1;
 }
