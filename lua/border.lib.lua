@@ -43,6 +43,11 @@ local function new_border(with)
 
 		-- Name -> function, see lua/actions.
 		act = false;
+		-- The same names: what takes their place while nothing is enforced, see lua/observe.
+		would = false;
+		-- Whether nothing is enforced. Exactly true, here and in C: whatever else it may come to be means that everything is. Written by
+		-- lua/guard before any handler is installed and by lua/observe, read by C before it acts on or writes to what is Prosody's.
+		observing = false;
 
 		--- What C asks about users: written once, by lua/guard; called and read by C
 

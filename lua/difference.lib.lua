@@ -146,11 +146,13 @@ local function compare(before, after, pause)
 	return outcome;
 end
 
--- The live streams that would be closed: { view, rule }... and of how many. `result` as commit.compile_all gives it.
-local function closing(native, latch, result)
+-- The live streams that would be closed: { view, rule }... and of how many. `result` as commit.compile_all gives it. `observing`: nothing is
+-- enforced, so that it is what enforcing it would close.
+local function closing(native, latch, result, observing)
 	local streams = latch.all_streams();
-	local found = native.foresee({ policies = result.policies; trust = result.trust; places = { total = 0; partners = {} } }, streams);
-	local list = { count = #streams };
+	local found = native.foresee({ policies = result.policies; trust = result.trust; places = { total = 0; partners = {} };
+		observing = observing }, streams);
+	local list = { count = #streams; observing = observing };
 	for i, entry in ipairs(found) do
 		list[i] = { view = native.stream_view(entry[1]) or {}; rule = entry[5] };
 	end
@@ -187,6 +189,21 @@ local function print_group(print, group)
 	if #group.limits > 0 then put(print, "changed", "limits", table.concat(group.limits, "; ")); end
 end
 
+-- What closing has found.
+local function print_streams(print, streams)
+	if #streams == 0 and not streams.observing then
+		return print(("  no live stream is closed: %s"):format(layout.count(streams.count, "stream")));
+	end
+	print((streams.observing and "Live streams, if this were enforced: %d of %d would be closed" or "Live streams that it closes: %d of %d")
+		:format(#streams, streams.count));
+	put_all("", streams, function (item, count)
+		if count then return print(("  and %d more"):format(count)); end
+		local view = item.view;
+		layout.print(print, ("  %-3s "):format(view.direction or "?"), ("%s, host %s: %s"):format(view.remote or "(no domain yet)",
+			view.local_host or "(not known yet)", item.rule));
+	end);
+end
+
 -- Prints both: what compare and closing have found.
 local function print_difference(print, outcome, streams)
 	local any = false;
@@ -197,19 +214,8 @@ local function print_difference(print, outcome, streams)
 		end
 	end
 	if not any then print("  no partner, no setting of one and no limit"); end
-	if #streams > 0 then
-		print("");
-		print(("Live streams that it closes: %d of %d"):format(#streams, streams.count));
-		put_all("", streams, function (item, count)
-			if count then return print(("  and %d more"):format(count)); end
-			local view = item.view;
-			layout.print(print, ("  %-3s "):format(view.direction or "?"), ("%s, host %s: %s"):format(view.remote or "(no domain yet)",
-				view.local_host or "(not known yet)", item.rule));
-		end);
-	elseif streams.count > 0 then
-		if any then print(""); end
-		print(("  no live stream is closed: %s"):format(layout.count(streams.count, "stream")));
-	end
+	if #streams > 0 or any and streams.count > 0 then print(""); end
+	if streams.count > 0 then print_streams(print, streams); end
 end
 
 -- "1 partner added, 2 removed, 3 changed", or that there is nothing of it.
@@ -217,4 +223,4 @@ local function summary(outcome)
 	return ("%s added, %d removed, %d changed"):format(layout.count(outcome.added, "partner"), outcome.removed, outcome.changed);
 end
 
-return { compare = compare; closing = closing; print = print_difference; summary = summary };
+return { compare = compare; closing = closing; print = print_difference; print_streams = print_streams; summary = summary };

@@ -33,7 +33,7 @@ local function new_facts(guard, native, subscriptions, saved)
 		end
 		-- Core keeps what it could not read as an empty roster, marked as broken. Let go of, it is read again, so that it is enough to
 		-- mend the storage; not with each stanza, or a stranger could have core write an error for each of his.
-		local kept = hosts[host] and hosts[host].roster_cache;
+		local kept = guard.observing ~= true and hosts[host] and hosts[host].roster_cache;
 		if kept and now - forgotten >= RETRY_SECONDS then
 			forgotten = now;
 			kept:set(user.."@"..host, nil);

@@ -35,15 +35,16 @@ local function text_of(reason)
 	return type(reason) == "string" and reason or nil;
 end
 
--- in_handshake(session): see the latch. Returns the handler of s2s-created, before the peer has said anything.
-local function new_farewell(in_handshake)
+-- in_handshake(session): see the latch. Returns the handler of s2s-created, before the peer has said anything. While nothing is enforced both
+-- functions are as core has them.
+local function new_farewell(in_handshake, guard)
 	return function (event)
 		local session = event.session;
 		local log, close = session.log, session.close;
 		if not log or not close then return; end
 
 		function session.log(level, message, ...)
-			if level == "info" or level == "warn" then
+			if guard.observing ~= true and (level == "info" or level == "warn") then
 				-- What has ended goes on saying so for as long as the parser has something left to read.
 				if session.destroyed then level = "debug"; end
 				return log(level, message, cut_all(...));
@@ -52,6 +53,7 @@ local function new_farewell(in_handshake)
 		end
 
 		function session.close(self, reason, remote_reason, bounce_reason, ...)
+			if guard.observing == true then return close(self, reason, remote_reason, bounce_reason, ...); end
 			remote_reason = cut(remote_reason);
 			if in_handshake(self) then
 				s2smanager.destroy_session(self, remote_reason or text_of(reason), bounce_reason); -- its connection is cut in a moment, see limits

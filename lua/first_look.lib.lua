@@ -24,6 +24,7 @@ local function new_first_look(guard, native, limits, report)
 
 	-- Whether that was all: the connection is refused.
 	local function refuse_stranger(conn, data)
+		if guard.observing == true then return false; end
 		local remote, host, reason, condition, rule = native.first_look(guard, data);
 		local here = remote and hosts[host];
 		-- What core itself says no to is core's.

@@ -12,18 +12,20 @@ local function new_guard(native, latch)
 	local guard = module:require "border" ({ read_features = features.read; opened_for_key = queue.is_for_key });
 	local in_force = module:require "in_force" (guard);
 	local options = module:require "options";
-	local farewell, contexts = module:require "farewell" (latch.in_handshake), module:require "contexts";
-	local report = module:require "report" (native);
+	guard.observing = latch.observes() == true;
+	local observe; -- comes when there are actions
+	local farewell, contexts = module:require "farewell" (latch.in_handshake, guard), module:require "contexts";
+	local report = module:require "report" (native, guard);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust);
 	local limits = module:require "limits" (guard, native, latch);
-	local proxy = module:require "proxy" ();
+	local proxy = module:require "proxy" (guard);
 	limits.keepalive = module:require "keepalive" (guard, native);
-	local no_delay = module:require "no_delay" (native);
+	local no_delay = module:require "no_delay" (native, guard);
 	limits.no_delay = no_delay.on_writing;
 	limits.first_look = module:require "first_look" (guard, native, limits, report);
-	local subscriptions = module:require "subscriptions" (native);
-	local interests = module:require "interests" ();
+	local subscriptions = module:require "subscriptions" (native, guard);
+	local interests = module:require "interests" (guard);
 	local facts, memory = module:require "facts" (guard, native, subscriptions, module.saved_state and module.saved_state.memory);
 	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned or false, memory.directed_by;
 	local expiry = module:require "expiry" (native, latch);
@@ -41,11 +43,10 @@ local function new_guard(native, latch)
 
 	local crl_watch = trust.crls.watch(guard, { latch = latch; rejudge = rejudge; expiry = expiry });
 	limits.tick = function ()
+		observe.tick();
 		expiry.tick();
 		crl_watch.tick();
 	end;
-
-	local reload = module:require "reload" (in_force, { commit = commit; limits = limits; rejudge = rejudge; expiry = expiry; report = report });
 
 	guard.act = module:require "actions" ({ guard = guard; native = native; limits = limits; report = report; memory = memory; expiry = expiry;
 		subscriptions = subscriptions; answers = module:require "answers" (guard, detached); features = features;
@@ -53,6 +54,14 @@ local function new_guard(native, latch)
 		watch_header = module:require "header" (module:require "needs"); connect_through = proxy.connect_through });
 
 	local metrics = module:require "metrics" (guard, native, latch, report, expiry);
+
+	-- While nothing is enforced each action has one in its place that only tells.
+	observe = module:require "observe" (guard, { native = native; report = report; limits = limits; partner_label = in_force.label; latch = latch;
+		act = guard.act; drain = metrics.drain });
+	guard.would = observe.would;
+
+	local reload = module:require "reload" (in_force, { commit = commit; limits = limits; rejudge = rejudge; expiry = expiry; report = report;
+		observe = observe });
 
 	--- Hosts
 
@@ -144,7 +153,7 @@ local function new_guard(native, latch)
 			rejudge.act(rejudge.judge());
 		end
 		module:hook_global("config-reloaded", reload.soon);
-		console = module:require "console/shell" (guard, native, commit, latch, metrics, in_force, reload);
+		console = module:require "console/shell" (guard, native, commit, latch, metrics, in_force, reload, observe);
 		remove_adhoc = module:require "console/adhoc" (console);
 	end
 

@@ -20,7 +20,7 @@ local function known_to_pep(host, user)
 	return recipients and recipients[user];
 end
 
-local function new_interests()
+local function new_interests(guard)
 	local interests = {};
 
 	function interests.guard_host(host, context)
@@ -28,7 +28,7 @@ local function new_interests()
 
 		local function forget(user)
 			return function (resource)
-				local known = known_to_pep(host, user);
+				local known = guard.observing ~= true and known_to_pep(host, user);
 				if known then known[resource] = nil; end
 			end;
 		end

@@ -115,7 +115,8 @@ local function new_limits(guard, native, latch)
 				reasons[#reasons+1] = ("%s %d"):format(reason, count);
 			end
 			table.sort(reasons);
-			module:log("info", "Refused %d more connections in the last minute: %s; most of them from %s (%d)", muted.count,
+			module:log("info", "%s %d more connections in the last minute: %s; most of them from %s (%d)",
+				guard.observing == true and "Would refuse" or "Refused", muted.count,
 				table.concat(reasons, ", "), most, at_most);
 		end
 		muted = { count = 0; reasons = {}; addresses = {}; lines = {}; all_lines = 0 };
@@ -145,7 +146,9 @@ local function new_limits(guard, native, latch)
 		local node = line_oldest(line);
 		local ip = node.conn:ip() or "?";
 		limits.count_muted(ip, "connection-limit");
-		if node.session and not node.session.destroyed then
+		if guard.observing == true then
+			leave(node.conn); -- as if it were gone
+		elseif node.session and not node.session.destroyed then
 			limits.dismiss(node.session, limit_row.stream_condition, limit_text);
 		elseif limits.first_look.is_mute(node.conn) then
 			leave(node.conn);
@@ -205,7 +208,7 @@ local function new_limits(guard, native, latch)
 		local session = event.session;
 		if session.destroyed then
 			-- Given up while core was still connecting.
-			if session.conn then session.conn:close(); end
+			if session.conn and guard.observing ~= true then session.conn:close(); end
 		elseif session.direction == "incoming" and session.conn then
 			enter(session.conn, session);
 		end
@@ -216,7 +219,7 @@ local function new_limits(guard, native, latch)
 		native.place_release(guard, session);
 		local conn = session.conn;
 		leave(conn);
-		if conn and limits.in_handshake(session) then
+		if conn and guard.observing ~= true and limits.in_handshake(session) then
 			latch.kill_soon(conn);
 		end
 	end);
@@ -273,8 +276,9 @@ local function new_limits(guard, native, latch)
 		if err then module:log("error", "Error while looking at a stream, refused: %s", err); end
 		if session.destroyed then return; end
 		if due == "refuse" then
-			guard.act.close(session, reason, condition, rule);
-		elseif due == "keepalive" then
+			local actions = guard.observing == true and guard.would or guard.act;
+			actions.close(session, reason, condition, rule);
+		elseif due == "keepalive" and guard.observing ~= true then
 			limits.keepalive(session);
 		end
 	end);
@@ -315,7 +319,7 @@ local function new_limits(guard, native, latch)
 		for conn, node in pairs(nodes) do
 			if not node.session and native.waiting_due(shortest, now - node.since) and not limits.first_look.is_mute(conn) then
 				limits.count_muted(conn:ip() or "?", "establishment-timeout");
-				kill(conn);
+				if guard.observing == true then leave(conn); else kill(conn); end
 			end
 		end
 		limits.tick();

@@ -12,6 +12,7 @@ local function new_metrics(guard, native, latch, report, expiry)
 		reloads = module:metric("counter", "reloads", "", "Attempts to read the configuration", { "result" });
 		certificate_expiry = module:metric("gauge", "certificate_expiry", "",
 			"Seconds until the first certificate of the chain that the partner presented last expires", { "partner" });
+		observing = module:metric("gauge", "observing", "", "1 while nothing is enforced (s2s_partners_mode = \"observe\"), else 0", {});
 		crl_expiry = module:metric("gauge", "crl_expiry", "", "Seconds until the first revocation list in the file is out of date", { "file" });
 	};
 
@@ -30,10 +31,16 @@ local function new_metrics(guard, native, latch, report, expiry)
 		return value;
 	end
 
+	-- What was decided while nothing is enforced is told apart from what was done.
 	local function add(host, partner, direction, decision, reason, times)
+		local key = reason;
+		if guard.observing == true and decision ~= "allow" then
+			decision = "would-"..decision;
+			key = decision.." "..reason;
+		end
 		families.decisions:with_labels(host, partner, direction, decision, reason):add(times);
-		local entry = child(child(child(child(totals, partner), host), direction), reason);
-		entry.decision, entry.times = decision, (entry.times or 0) + times;
+		local entry = child(child(child(child(totals, partner), host), direction), key);
+		entry.decision, entry.reason, entry.times = decision, reason, (entry.times or 0) + times;
 	end
 
 	-- Fetches what C has counted.
@@ -52,15 +59,16 @@ local function new_metrics(guard, native, latch, report, expiry)
 		local list = {};
 		for host, directions in pairs(totals[partner] or {}) do
 			for direction, reasons in pairs(directions) do
-				for reason, entry in pairs(reasons) do
-					list[#list + 1] = { host = host; direction = direction; decision = entry.decision; reason = reason; times = entry.times };
+				for key, entry in pairs(reasons) do
+					list[#list + 1] = { host = host; direction = direction; decision = entry.decision; reason = entry.reason or key; times = entry.times };
 				end
 			end
 		end
 		table.sort(list, function (a, b)
 			if a.host ~= b.host then return a.host < b.host; end
 			if a.direction ~= b.direction then return a.direction < b.direction; end
-			return a.reason < b.reason;
+			if a.reason ~= b.reason then return a.reason < b.reason; end
+			return a.decision < b.decision;
 		end);
 		return list;
 	end
@@ -86,8 +94,9 @@ local function new_metrics(guard, native, latch, report, expiry)
 	end
 
 	report.on("stream_refused", function (session, reason, rule, quiet)
-		if session.destroyed or refused[session] then return; end
-		refused[session] = true;
+		local mode = guard.observing == true and "would" or "did";
+		if session.destroyed or refused[session] == mode then return; end
+		refused[session] = mode;
 		local host, remote, direction = ends_of(session);
 		count(host, remote, direction, reason);
 		if not quiet then recent.refused(session, reason, rule); end
@@ -145,6 +154,7 @@ local function new_metrics(guard, native, latch, report, expiry)
 
 	module:hook_global("stats-update", function ()
 		drain();
+		families.observing:with_labels():set(guard.observing == true and 1 or 0);
 		families.streams:clear();
 		for _, view in ipairs(metrics.live.streams()) do
 			if view.stage == "established" and view.partner and view.local_host and guard.hosts[view.local_host] then

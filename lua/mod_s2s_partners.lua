@@ -25,6 +25,29 @@ local function load_native()
 	return native;
 end
 
+-- A library of core's by either of its names, or nil: the latch below has to stand on whatever Prosody this is.
+local function core_library(name)
+	for _, full in ipairs({ "prosody."..name, name }) do
+		local ok, library = pcall(require, full);
+		if ok then return library; end
+	end
+end
+
+local configmanager = core_library "core.configmanager";
+
+-- Whether the configuration wants nothing to be enforced: that very word, in the global section, and no word of a host's. Anything else is
+-- "enforce", also what cannot be read. Asked before anything is loaded, so that it depends on nothing that could fail to be.
+local function observes()
+	local ok, answer = pcall(function ()
+		if configmanager.get("*", "s2s_partners_mode") ~= "observe" then return false; end
+		for name, section in pairs(configmanager.getconfig()) do
+			if name ~= "*" and rawget(section, "s2s_partners_mode") ~= nil then return false; end
+		end
+		return true;
+	end);
+	return ok and answer == true;
+end
+
 -- prosodyctl mod_s2s_partners: there is no server here to be guarded.
 if prosody.process_type == "prosodyctl" then
 	function module.command(arg)
@@ -33,20 +56,12 @@ if prosody.process_type == "prosodyctl" then
 			io.stderr:write("Error: ", type(native) == "table" and native.text or native, "\n");
 			return 1;
 		end
-		return module:require "offline/commands" (native)(arg);
+		return module:require "offline/commands" (native, observes)(arg);
 	end
 	return;
 end
 
 local hosts = prosody.hosts;
-
--- A library of core's by either of its names, or nil: the latch below has to stand on whatever Prosody this is.
-local function core_library(name)
-	for _, full in ipairs({ "prosody."..name, name }) do
-		local ok, library = pcall(require, full);
-		if ok then return library; end
-	end
-end
 
 local st = core_library "util.stanza";
 local filters = core_library "util.filters" or {};
@@ -173,6 +188,16 @@ local function deny_elements_of(session)
 	end
 end
 
+--- Observe mode
+
+local DAY = 86400; -- seconds
+local OBSERVING = "OBSERVING: nothing is enforced (s2s_partners_mode = \"observe\"): every stream and stanza passes by Prosody's own rules, and the "
+	.."log says what would be refused. To enforce: s2s_partners_mode = \"enforce\", and reload";
+
+local function warn_observing()
+	module:log("warn", "%s", OBSERVING);
+end
+
 local function install(events, handlers)
 	for event, handler in pairs(handlers) do
 		events.add_handler(event, handler, HIGHEST);
@@ -211,6 +236,7 @@ local function each_stream(visit)
 end
 
 local function deny_all_streams()
+	if not latch.armed then return; end -- it stands aside
 	each_stream(function (session)
 		local ok, err = pcall(deny_stream, session);
 		if not ok then
@@ -219,9 +245,54 @@ local function deny_all_streams()
 	end);
 end
 
+local function let_go()
+	latch.armed = nil;
+	for _, entry in ipairs(latch.installed or {}) do
+		entry.events.remove_handler(entry.event, entry.handler);
+	end
+	latch.installed = nil;
+	if latch.filter_hook then filters.remove_filter_hook(latch.filter_hook); end
+	latch.filter_hook = nil;
+end
+
+local function step_back_in()
+	if not latch.aside then return; end
+	prosody.events.remove_handler("config-reloaded", latch.aside);
+	latch.aside = nil;
+end
+
+-- In observe mode the latch denies nothing. It waits for a configuration that says otherwise: there may be no guard that would hear of it.
+local function stand_aside(level, text, arm_again)
+	module:log(level, "Nothing is judged, and because of the mode \"observe\" nothing is refused either: %s", text);
+	if level ~= "debug" then warn_observing(); end
+	if latch.armed then let_go(); end
+	latch.text = text;
+	if latch.aside then return; end
+	local function on_reloaded()
+		if observes() then
+			warn_observing();
+			return;
+		end
+		step_back_in();
+		arm_again("internal-error", "error", latch.text);
+		deny_all_streams();
+	end
+	latch.aside = on_reloaded;
+	prosody.events.add_handler("config-reloaded", on_reloaded, HIGHEST);
+	if timer then
+		timer.add_task(DAY, function ()
+			if latch.aside ~= on_reloaded then return; end
+			warn_observing();
+			return DAY;
+		end);
+	end
+end
+
 local function arm(reason, level, text)
 	latch.reason = reason;
 	latch.reloading = nil;
+	if observes() then return stand_aside(level, text, arm); end
+	step_back_in();
 	module:log(level, "Federation is refused in both directions: %s", text);
 	if latch.armed then return; end
 	latch.armed = true;
@@ -238,14 +309,10 @@ local function arm(reason, level, text)
 end
 
 local function disarm()
+	step_back_in();
+	latch.reloading = nil;
 	if not latch.armed then return; end
-	latch.armed, latch.reloading = nil, nil;
-	for _, entry in ipairs(latch.installed) do
-		entry.events.remove_handler(entry.event, entry.handler);
-	end
-	latch.installed = nil;
-	if latch.filter_hook then filters.remove_filter_hook(latch.filter_hook); end
-	latch.filter_hook = nil;
+	let_go();
 	module:log("info", "mod_s2s_partners guards again");
 end
 
@@ -271,7 +338,8 @@ local function start()
 	if lacking then error({ text = lacking }); end
 	local new_guard = module:require "guard";
 	guard = new_guard(native, { each_stream = each_stream; all_streams = all_streams;
-		in_handshake = in_handshake; kill = kill; kill_soon = kill_soon });
+		in_handshake = in_handshake; kill = kill; kill_soon = kill_soon;
+		observes = observes; warn_observing = warn_observing });
 	guard.start(module.saved_state);
 end
 

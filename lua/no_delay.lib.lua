@@ -13,10 +13,12 @@ local function descriptor(conn)
 	return fd and fd >= 0 and fd or nil;
 end
 
-local function new_no_delay(native)
+-- While nothing is enforced connections are as Prosody makes them.
+local function new_no_delay(native, guard)
 	local failed = false;
 
 	local function on_writing(conn)
+		if guard.observing == true then return; end
 		local fd = descriptor(conn);
 		if not fd then return; end
 		local ok, err = native.no_delay(fd);
@@ -46,7 +48,7 @@ local function new_no_delay(native)
 	local function on_created(event)
 		local session = event.session;
 		on_writing(session.conn);
-		local host = session.direction == "outgoing" and hosts[session.host];
+		local host = guard.observing ~= true and session.direction == "outgoing" and hosts[session.host];
 		local events = host and host.events;
 		if not events or opening[session] then return; end
 		if not users[events] then events.add_handler("s2s-ondrain", on_written); end

@@ -8,10 +8,11 @@ local new_users = module:require "users".new;
 
 local known_options = {
 	s2s_partners = true; s2s_partners_files = true; s2s_partners_default = true;
-	s2s_partners_limits = true; s2s_partners_external_access = true; s2s_partners_crls = true;
+	s2s_partners_limits = true; s2s_partners_external_access = true; s2s_partners_crls = true; s2s_partners_mode = true;
 };
 local known_options_text =
-	"s2s_partners, s2s_partners_files, s2s_partners_default, s2s_partners_limits, s2s_partners_external_access and s2s_partners_crls";
+	"s2s_partners, s2s_partners_files, s2s_partners_default, s2s_partners_limits, s2s_partners_external_access, s2s_partners_crls "
+	.."and s2s_partners_mode";
 
 -- Far more than 10 000 partners take, and far less than anybody would wait for.
 local FILE_SIZE_MAX = 64 << 20; -- bytes
@@ -252,6 +253,19 @@ local function find_unknown_options(issues, section)
 	end
 end
 
+-- What it says is read in mod_s2s_partners.lua, which takes whatever is wrong here for "enforce".
+local function check_mode(issues, section)
+	local value = rawget(rawget(configmanager.getconfig(), section) or {}, "s2s_partners_mode");
+	if value == nil then return; end
+	if section ~= "*" then
+		add_issue(issues, "error", "wrong-place", "s2s_partners_mode", show(value), "holds for the whole server, which enforces until this is mended; "
+			.."write it into the global section, before the first VirtualHost or Component");
+	elseif value ~= "observe" and value ~= "enforce" then
+		add_issue(issues, "error", "wrong-value", "s2s_partners_mode", show(value), "must be \"enforce\" or \"observe\"; until this is mended the server "
+			.."enforces");
+	end
+end
+
 -- A list of domains as core reads it: one string is a list of one.
 local function read_domains(context, name)
 	local value = context:get_option(name);
@@ -379,6 +393,7 @@ local function collect(host, run)
 	run.users = run.users or new_users(prosody.paths.config or ".", join, add_issue, quote, run.user_files);
 	if host ~= "*" then
 		find_unknown_options(issues, host);
+		check_mode(issues, host);
 		if options.out_of_reach then
 			add_issue(issues, "warning", "out-of-reach", "modules_disabled of "..quote(host), "\"s2s\"", "no partner reaches this host, over no stream, "
 				.."and its users reach none; remove it if the host is to federate");
@@ -394,6 +409,7 @@ local function collect(host, run)
 	local function table_spec()
 		local spec = { lists = {}; issues = {}; local_domains = run.local_domains };
 		find_unknown_options(spec.issues, "*");
+		check_mode(spec.issues, "*");
 		if partners ~= nil then
 			table.insert(spec.lists, { place = "s2s_partners"; list = partners });
 		end

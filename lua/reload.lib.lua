@@ -7,21 +7,24 @@ local ISSUES_AT_ONCE = 50; -- lines of the log in one turn
 local SUPERSEDED_MAX = 5; -- reloads in a row that give way to the next; who reloads without end would else have none of them
 
 local function new_reload(in_force, rooms)
-	local commit, limits, rejudge, expiry, report = rooms.commit, rooms.limits, rooms.rejudge, rooms.expiry, rooms.report;
+	local commit, limits, rejudge, expiry, report, observe = rooms.commit, rooms.limits, rooms.rejudge, rooms.expiry,
+		rooms.report, rooms.observe;
 	local hold_collector = module:require "collector".hold;
 	local reload = {};
 
 	-- It is read with pauses, but comes into force in one turn: nothing is ever judged half by the old and half by the new.
 	local function apply(pause)
 		local new = commit.compile_all(pause);
-		if not new then return false; end
+		-- The mode counts for itself, whatever the list is: else a list with errors would keep a server from being guarded again.
+		local other_mode = observe.take_mode();
+		if not new and not other_mode then return false; end
 		local before = in_force.current();
 		local function put_in_force(what)
 			in_force.put(what);
 			limits.configure(what.policies);
 		end
 		local ok, judged = pcall(hold_collector, function ()
-			put_in_force(new);
+			put_in_force(new or before);
 			return rejudge.judge();
 		end);
 		if not ok then
@@ -30,7 +33,7 @@ local function new_reload(in_force, rooms)
 			error(judged, 0);
 		end
 		rejudge.act(judged);
-		return true, judged;
+		return new ~= nil, judged;
 	end
 
 	-- Lets others have a turn. Returns `pause`, or nil when it is not to be asked again: this is in force, or has errors that are to be told,
@@ -56,6 +59,7 @@ local function new_reload(in_force, rooms)
 		local applied, judged = apply(pause);
 		in_force.running = in_force.running or applied;
 		tell(commit.state, judged, pause);
+		observe.remind();
 		if applied then
 			rest(pause);
 			local now = in_force.current();

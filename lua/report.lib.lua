@@ -13,8 +13,13 @@ local function cut(text)
 	return #text > NAME_SHOWN and text:sub(1, NAME_SHOWN).."..." or text;
 end
 
-local function new_report(native)
+local function new_report(native, guard)
 	local report = {};
+
+	-- What has been decided, in the words of what comes of it.
+	local function verb(done, plain)
+		return guard and guard.observing == true and "Would "..plain or done;
+	end
 
 	-- What is reported has been decided and is about to be acted on: who wants to know of it hears before the line is written, and what goes
 	-- wrong there stops nothing.
@@ -108,7 +113,7 @@ local function new_report(native)
 		if session.destroyed or quiet then return; end
 		local preposition, remote, host = names_of(session);
 		local view = native.stream_view(session);
-		log_line(("Refused stream %s %s (host %s%s%s): %s: %s%s"):format(preposition, remote, host,
+		log_line(("%s stream %s %s (host %s%s%s): %s: %s%s"):format(verb("Refused", "refuse"), preposition, remote, host,
 			session.ip and (", address "..session.ip) or "",
 			view and view.certificate ~= "unknown" and (", certificate "..view.certificate) or "",
 			reason, rule, reason:find("^certificate%-") and certificate_cause(view) or ""));
@@ -124,7 +129,7 @@ local function new_report(native)
 
 	function report.element_refused(session, reason)
 		local preposition, remote, host = names_of(session);
-		module:log("debug", "Refused a handshake element on the stream %s %s (host %s): %s", preposition, remote, host, reason);
+		module:log("debug", "%s a handshake element on the stream %s %s (host %s): %s", verb("Refused", "refuse"), preposition, remote, host, reason);
 	end
 
 	-- partner label -> direction -> reason -> count; bounded by the partner list, since strangers share one label
@@ -139,7 +144,7 @@ local function new_report(native)
 					parts[#parts+1] = ("%s %d"):format(reason, count);
 				end
 				table.sort(parts);
-				module:log("info", "Refused stanzas %s %s in the last minute: %s",
+				module:log("info", "%s stanzas %s %s in the last minute: %s", verb("Refused", "refuse"),
 					direction == "in" and "from" or "to", label, table.concat(parts, ", "));
 			end
 			refused[label] = nil;
@@ -151,7 +156,7 @@ local function new_report(native)
 	local timer_runs = false;
 
 	announced("stanza_refused", function (direction, label, remote, host, reason, rule)
-		module:log("debug", "Refused a stanza %s %s (host %s): %s: %s", direction == "in" and "from" or "to",
+		module:log("debug", "%s a stanza %s %s (host %s): %s: %s", verb("Refused", "refuse"), direction == "in" and "from" or "to",
 			printable(remote) or "(unknown domain)", printable(host) or "(unknown host)", reason, rule);
 		local directions = refused[label];
 		if not directions then
@@ -174,7 +179,7 @@ local function new_report(native)
 	end);
 
 	function report.stanza_changed(preposition, remote, host, reason)
-		module:log("debug", "Changed a stanza %s %s (host %s): %s", preposition, remote, host, reason);
+		module:log("debug", "%s a stanza %s %s (host %s): %s", verb("Changed", "change"), preposition, remote, host, reason);
 	end
 
 	announced("subscription_authorised", function (remote, host)
@@ -196,14 +201,14 @@ local function new_report(native)
 	-- The outcome of reading the configuration, and of judging the live streams again, if that has been done.
 	announced("committed", function (state, running, judged)
 		if state.applied then
-			local live = judged and judged.count > 0 and ("; %s judged again in %.0f ms, %d of them closed"):format(
-				number_of(judged.count, "live stream"), judged.seconds * 1000, #judged.found) or "";
+			local live = judged and judged.count > 0 and ("; %s judged again in %.0f ms, %d of them %s"):format(
+				number_of(judged.count, "live stream"), judged.seconds * 1000, #judged.found, verb("closed", "be closed"):lower()) or "";
 			module:log("info", "Partner configuration applied: %s%s", number_of(state.partner_count, "partner"), live);
 		elseif running then
 			module:log("error", "The partner configuration has errors and was not applied; the one before stays in force until they are mended");
 		else
 			module:log("error", "The partner configuration has errors and none was in force before: every stream with "
-				.."another server is refused until they are mended (config-invalid)");
+				.."another server %s refused until they are mended (config-invalid)", verb("is", "be"):lower());
 		end
 	end);
 

@@ -13,7 +13,7 @@ local usermanager = require "core.usermanager";
 -- oldest would undo what the user has decided.
 local CANCELLED_MAX, CANCELLED_BYTES_MAX = 1000, 100000;
 
-local function new_subscriptions(native)
+local function new_subscriptions(native, guard)
 	local subscriptions = {};
 
 	local address = module:require "address" (native);
@@ -117,7 +117,7 @@ local function new_subscriptions(native)
 		if not origin.username then
 			-- Core's own word, to a probe: only where a request waits for the user does it get out (0.12.3, 13.0.1), and it takes the
 			-- request with it. The contact would learn that there is such a user, and the user would not be asked.
-			return kind == "unsubscribed" and not hosts[jid.host(stanza.attr.to)] and true or nil;
+			return kind == "unsubscribed" and not hosts[jid.host(stanza.attr.to)] and guard.observing ~= true and true or nil;
 		end
 		if kind == "unsubscribed" then
 			change(origin.host, origin.username, stanza.attr.to, true);

@@ -86,6 +86,12 @@ local function new_suggestion(context)
 		if record then table.insert(record.streams, stream); end
 	end
 
+	-- What observe mode has counted: { stanzas = { in, out }, streams = { in = { [method] = count }, out } }
+	function suggestion.add_observed(domain, counts)
+		local record = record_of(domain);
+		if record then record.observed = counts; end
+	end
+
 	local function sorted()
 		local list, listed = {}, {};
 		for _, record in pairs(suggestion.domains) do
@@ -135,8 +141,27 @@ local function new_suggestion(context)
 			for _, stream in ipairs(record.streams) do
 				if stream.method == method then settings = settings or by_method[method]; end
 			end
+			if record.observed and (record.observed.streams["in"][method] or record.observed.streams.out[method]) then
+				settings = settings or by_method[method];
+			end
 		end
 		return lines, settings or unseen;
+	end
+
+	local METHODS = { "sasl"; "tls_dialback"; "tcp_dialback" };
+
+	local function observed_words(record)
+		local counts, words = record.observed, {};
+		for _, direction in ipairs({ "in"; "out" }) do
+			for _, method in ipairs(METHODS) do
+				local count = counts.streams[direction][method];
+				if count then
+					words[#words + 1] = ("%s %s by %s"):format(layout.count(count, "stream"), direction, layout.method(method));
+				end
+			end
+		end
+		words[#words + 1] = ("%s in, %d out"):format(layout.count(counts.stanzas["in"], "stanza"), counts.stanzas.out);
+		return "observed: "..table.concat(words, ", ");
 	end
 
 	-- Prints the list as configuration; returns how many entries it has.
@@ -153,6 +178,11 @@ local function new_suggestion(context)
 		if suggestion.left_out > 0 then
 			print(("-- INCOMPLETE: only %d domains are counted; %s more are left out"):format(DOMAINS_MAX, layout.count(suggestion.left_out, "contact")));
 		end
+		if suggestion.observed then
+			print(("-- Observed since %s: what would have been refused, by domain%s"):format(os.date("!%Y-%m-%d %H:%M UTC", suggestion.observed.since),
+				suggestion.observed.left_out > 0 and (" (INCOMPLETE: %d more, of domains beyond those that are kept)")
+					:format(suggestion.observed.left_out) or ""));
+		end
 		if #listed > 0 then
 			local names = {};
 			for i = 1, math.min(#listed, 10) do names[i] = ("%s (%s)"):format(listed[i].domain, listed[i].place); end
@@ -163,6 +193,7 @@ local function new_suggestion(context)
 			print("\t-- "..who_words(record));
 			local lines, settings = stream_words(record);
 			for _, line in ipairs(lines) do print("\t-- "..line); end
+			if record.observed then print("\t-- "..observed_words(record)); end
 			print(("\t{ domain = %s; partner_type = \"public_unverified\"; tls = %s; sasl = %s; dialback = %s%s };"):format(quote(record.domain),
 				quote(settings.tls), quote(settings.sasl), tostring(settings.dialback), record.rooms > 0 and "; group_chat = \"allow\"" or ""));
 		end

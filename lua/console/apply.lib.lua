@@ -51,7 +51,8 @@ local function new_commit(context)
 		reload.when_done(function (applied, judged, why)
 			if why then return done(nil, "nothing has been applied: "..why); end
 			if not applied then return done(nil, refused(print_errors(print, context.commit.state, true))); end
-			done(("applied: %s; %s closed"):format(difference.summary(outcome), layout.count(judged and #judged.found or 0, "live stream")));
+			local closed = judged and guard.observing ~= true and #judged.found or 0;
+			done(("applied: %s; %s closed"):format(difference.summary(outcome), layout.count(closed, "live stream")));
 		end);
 	end
 
@@ -70,7 +71,7 @@ local function new_commit(context)
 		if not shown then
 			if #state.issues > 0 then print(""); end
 			print(wanted and "What a commit would change" or "What changes");
-			difference.print(print, outcome, difference.closing(native, latch, result));
+			difference.print(print, outcome, difference.closing(native, latch, result, guard.observing == true));
 			print("");
 		end
 		if wanted == "preview" then

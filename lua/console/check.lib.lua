@@ -58,10 +58,13 @@ local function new_check(context)
 			print("The configuration on disk has no errors and no warnings.");
 		end
 		layout.print(print, "", ("%s on disk; checked, not applied."):format(layout.count(state.partner_count, "partner")));
+		local observing = guard.observing == true;
 		if result then
 			print("");
 			print("What a commit would change");
-			difference.print(print, difference.compare(guard.policies, result.policies), difference.closing(native, context.latch, result));
+			difference.print(print, difference.compare(guard.policies, result.policies), difference.closing(native, context.latch, result, observing));
+		elseif observing then
+			difference.print_streams(print, difference.closing(native, context.latch, context.in_force.current(), observing));
 		end
 
 		local hosts = {};

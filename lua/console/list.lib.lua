@@ -171,7 +171,8 @@ local function new_list(context)
 		for i, view in ipairs(views) do
 			rows[i] = {
 				view.bidi and "in+out" or view.direction; view.remote or "(not known yet)"; view.local_host or "(not known yet)";
-				view.stage == "established" and layout.method(view.method) or "("..view.stage..")";
+				view.stage == "established" and layout.method(view.method)
+					or guard.observing == true and view.stage == "refused" and "(would refuse: "..view.reason..")" or "("..view.stage..")";
 				view.tls_version or (view.tls and "yes" or "no"); view.tls and view.certificate or "-"; view.address or "-";
 			};
 		end
@@ -332,6 +333,7 @@ local function new_list(context)
 
 	local function streams(self)
 		local views = live.streams();
+		context.say_observing(self.session.print);
 		if #views > 0 then print_streams(self.session.print, views); end
 		local established = 0;
 		for _, view in ipairs(views) do

@@ -7,9 +7,9 @@ local disk = module:require "console/disk";
 local SECTION = "Federation partners: who may federate, and how";
 local order = { "list"; "show"; "explain"; "check"; "commit"; "test"; "streams"; "sheet"; "suggest" };
 
-local function init(guard, native, commit, latch, metrics, in_force, reload)
+local function init(guard, native, commit, latch, metrics, in_force, reload, observe)
 	local context = {
-		guard = guard; native = native; commit = commit; latch = latch; metrics = metrics; in_force = in_force; reload = reload;
+		guard = guard; native = native; commit = commit; latch = latch; metrics = metrics; in_force = in_force; reload = reload; observe = observe;
 		live = metrics.live;
 	};
 
@@ -18,8 +18,13 @@ local function init(guard, native, commit, latch, metrics, in_force, reload)
 	seen.files = seen.files or disk.fingerprint();
 	module:hook_global("config-reloaded", function () seen.files = disk.fingerprint(); end, -1);
 
+	function context.say_observing(print)
+		if guard.observing == true then print("OBSERVING: nothing is enforced"); end
+	end
+
 	-- While the configuration on disk is not the one in force, that is the first thing to be seen.
 	function context.say_if_not_applied(print)
+		context.say_observing(print);
 		local state = commit.state;
 		if state.applied then
 			if seen.files and disk.fingerprint() ~= seen.files or disk.differ(state.user_files) then
@@ -33,7 +38,8 @@ local function init(guard, native, commit, latch, metrics, in_force, reload)
 			if issue.severity == "error" then errors[#errors + 1] = issue.message; end
 		end
 		print(("The configuration on disk is NOT in force: %s; %s"):format(layout.count(#errors, "error"),
-			in_force.running and "the one before still is" or "every stream with another server is refused"));
+			in_force.running and "the one before still is" or guard.observing == true and "every stream with another server would be refused"
+				or "every stream with another server is refused"));
 		for _, message in ipairs(errors) do
 			layout.print(print, "  ", message);
 		end

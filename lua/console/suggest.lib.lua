@@ -37,10 +37,20 @@ local function new_suggest(context)
 	end
 
 	local function add_streams(suggestion)
-		for _, view in ipairs(live.streams(function (view) return view.stage == "established"; end)) do
-			suggestion.add_stream(view.remote, { method = view.method; direction = view.direction; certificate = view.tls and view.certificate or nil;
+		local function is_up(view) return view.stage == "established" or view.observed; end
+		for _, view in ipairs(live.streams(is_up)) do
+			suggestion.add_stream(view.remote, { method = view.observed or view.method;
+				direction = view.direction; certificate = view.tls and view.certificate or nil;
 				pin = view.report and view.report.pin });
 		end
+	end
+
+	-- What observe mode has seen of those that would not be let in, since the first of them.
+	local function add_observed(suggestion)
+		local seen = context.observe.seen();
+		if not seen then return; end
+		for domain, record in pairs(seen.domains) do suggestion.add_observed(domain, record); end
+		suggestion.observed = { since = seen.since; left_out = seen.left_out };
 	end
 
 	local function handler(self, host)
@@ -54,6 +64,7 @@ local function new_suggest(context)
 			local position = 0;
 			local function finish()
 				add_streams(suggestion);
+				add_observed(suggestion);
 				local count = suggestion.print(print);
 				resolve(("%s suggested%s; nothing is changed"):format(layout.count(count, "partner"), suggestion.complete() and "" or ", INCOMPLETE"));
 			end

@@ -137,7 +137,7 @@ local function new_test(context)
 			if not is_ours(event.origin) then return; end
 			local session = event.origin;
 			local words = offers.words(offers.read(event.stanza));
-			if not live.tls_info(session).protocol then
+			if not tls_info(session.conn).protocol then
 				progress.stage("stream", "the other server answers, and offers "..words);
 			else
 				progress.stage("stream", "the other server answers over TLS from the first byte");

@@ -93,7 +93,7 @@ local function parse(arg, known)
 	return words, options;
 end
 
-local function new_offline(native)
+local function new_offline(native, observes)
 	-- prosodyctl fills in a host "*" that is none.
 	prosody.hosts["*"] = nil;
 
@@ -102,6 +102,10 @@ local function new_offline(native)
 		local trust = module:require "trust" (native);
 		local commit = module:require "commit" (native, options, trust);
 		return commit.compile_all(), commit.state;
+	end
+
+	local function say_observing()
+		if observes() then print("OBSERVING: nothing is enforced"); end
 	end
 
 	local function sorted_hosts()
@@ -125,7 +129,8 @@ local function new_offline(native)
 		local result, state = compile();
 		if result then return result.policies; end
 		local errors = print_issues(state, complain);
-		complain(("The configuration has %s; with it, every stream with another server is refused."):format(layout.count(errors, "error")));
+		complain(("The configuration has %s; with it, every stream with another server %s refused."):format(layout.count(errors, "error"),
+			observes() and "would be" or "is"));
 		return nil;
 	end
 
@@ -182,6 +187,7 @@ local function new_offline(native)
 			local good, problem = readiness.ask(resolver);
 			if not good then return wrong_usage("--resolver: "..problem); end
 		end
+		say_observing();
 		local _, state = compile();
 		local errors, warnings = print_issues(state, print);
 		for _, host in ipairs(sorted_hosts()) do
@@ -213,6 +219,7 @@ local function new_offline(native)
 			if not good then return wrong_usage(("%s %s"):format(layout.plain(only, 80), problem)); end
 			only, match = nil, search.matcher(native, only, function () end);
 		end
+		say_observing();
 		local policies = need_policies();
 		if not policies then return FAILED; end
 		local seen, total = {}, 0;

@@ -69,6 +69,7 @@ struct s2sp_stream {
 	bool dialback_offered; /* outgoing: we may send a key; incoming: we advertised it */
 	bool key_asked; /* incoming: the authoritative server is being asked about a key */
 	uint8_t reason;      /* enum s2sp_reason of the refusal */
+	uint8_t observed;    /* enum s2sp_method, what the host has authenticated it by while nothing was enforced; NONE otherwise */
 	bool asked;          /* incoming: the peer has asked to be authenticated */
 	bool verify_only;    /* outgoing: opened to have a dialback key verified; nothing else has been sent over it */
 	bool counted;        /* has one of the partner's places; kept by who counts */
@@ -198,6 +199,32 @@ struct s2sp_decision s2sp_stream_stanza(const struct s2sp_stream *stream, const 
  */
 struct s2sp_decision s2sp_stream_rejudge(struct s2sp_stream *stream, const struct s2sp_policy *policy,
                                          struct s2sp_text domain);
+
+/*
+ * For hosts that can be told to enforce nothing for a while, only to see what would be refused: a refused stream then lives on.
+ *
+ * The host has authenticated a stream that is REFUSED, its own domain pair, by SASL EXTERNAL or by dialback: the record keeps that. Any other stream is left
+ * as it is.
+ */
+void s2sp_stream_let_through(struct s2sp_stream *stream, bool by_sasl);
+
+/*
+ * After the stream was judged under another policy. `observing`: nothing is enforced; should an authenticated stream be refused later on, it may return. Else no
+ * stream that is refused from now on returns.
+ */
+void s2sp_stream_keep_method(struct s2sp_stream *stream, bool observing);
+
+/*
+ * Whether a REFUSED stream may be judged anew from its beginning: the host has let it through, and it was refused for what a list of partners can
+ * say, not for what the peer did with it.
+ */
+bool s2sp_stream_may_return(const struct s2sp_stream *stream);
+
+/*
+ * Judges such a stream under `policy` as if its handshake were now: `domain`, TLS, its certificate, and the method the host has
+ * authenticated it by. ESTABLISHED, or REFUSED for the first reason that applies. As s2sp_stream_rejudge for a stream that may not return.
+ */
+struct s2sp_decision s2sp_stream_replay(struct s2sp_stream *stream, const struct s2sp_policy *policy, struct s2sp_text domain);
 
 /* A domain nobody has opened a stream with yet: may we route to it at all? */
 struct s2sp_decision s2sp_decide_route(const struct s2sp_policy *policy, struct s2sp_text domain, bool dialback_verify,

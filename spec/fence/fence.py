@@ -83,6 +83,30 @@ def include_faults(path, text, own):
             yield "<%s>: own headers stand in quotes" % header
 
 
+# Writing to Prosody's objects, which observe mode must not do, is the business of bridge/host_objects. What is made anew stands on top of the
+# stack (a negative index); what has a name there may be an object of Prosody's, but for the guard itself and the record in its session.
+HOST_WRITE = re.compile(r"\b(lua_setfield|lua_settable|lua_seti|lua_setmetatable)\(L, (?!-\d)(?!ARG_GUARD, )(?!session, S2SP_LUA_STREAM_FIELD\))|\bs2sp_raw_set\(")
+NO_RESULT = re.compile(r"\blua_call\(L, [^,]+, 0\)")
+
+
+def write_faults(text):
+    """What a handler does to the host beside its action, past the functions that leave it alone in observe mode."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if HOST_WRITE.search(line):
+            yield "line %d writes to what may be Prosody's: use the functions of host_objects.h" % number
+        if NO_RESULT.search(line):
+            yield "line %d calls a function for its effect: make it an action of the guard's" % number
+
+
+def mode_faults(text):
+    """The mode is one field, set in one place; what it is compared with is true itself."""
+    for number, line in enumerate(text.splitlines(), 1):
+        code = line.split("--")[0]
+        for match in re.finditer(r"\bguard\.observing\b(.{0,8})", code):
+            if not re.match(r" (==|~=) true", match.group(1)) and not re.match(r" = (latch|obser)", match.group(1)) and "observing == guard.observing" not in code:
+                yield "line %d: compare guard.observing with true: whatever else it is means that everything is enforced" % number
+
+
 def switch_faults(text):
     """Switches over our enums name every value; the one `default` over a foreign int says so in a comment."""
     for match in re.finditer(r"^\s*default\s*:(.*)$", text, re.MULTILINE):
@@ -110,6 +134,10 @@ LUA_MAY = {
     "lua/commit.lib.lua": {"internal-error": "an issue of the configuration"},
     "lua/report.lib.lua": {"subscription-authorised": "a line in the log"},
     "lua/metrics.lib.lua": {"subscription-authorised": "a label"},
+    "lua/observe.lib.lua": dict.fromkeys(("internal-error", "sasl-not-supported", "tls-not-supported", "sasl-required",
+                                           "dialback-not-allowed"), "a longer line in the log"),
+    "lua/interests.lib.lua": {LUA_TYPE: "whose presence is known is remembered"},
+    "lua/recent.lib.lua": {"unlisted-domain": "strangers have no entry"},
     "lua/subscriptions.lib.lua": {LUA_TYPE: "what the host's own users say is remembered"},
 }
 REASON_ROW = re.compile(r'\[S2SP_REASON_\w+\] = { "([a-z-]+)", (?:REFUSAL|CHANGE),')
@@ -308,8 +336,14 @@ def main():
         tap.case("includes of " + path, include_faults(path, text, own))
         if path.endswith(".c"):
             tap.case("switches of " + path, switch_faults(text))
+        if path.endswith(".c") and path.split("/")[2] in ("stream", "stanza", "certificate"):
+            tap.case("writes of " + path, write_faults(text))
         if path.split("/")[1] in ("core", "ident"):
             tap.case("words of " + path, [*word_faults(text), *string_faults(text, slots)])
+    for path in sorted((arguments.source / "lua").rglob("*.lua")):
+        text = path.read_text(encoding="utf-8")
+        if "guard.observing" in text:
+            tap.case("mode in " + path.name, mode_faults(text))
     tokens = reasons((arguments.source / "module/core/reason.c").read_text(encoding="utf-8"))
     tap.case("reasons are found", [] if len(tokens) > 25 else ["only %d" % len(tokens)])
     for path in sorted((arguments.source / "lua").rglob("*.lua")):

@@ -63,6 +63,31 @@ SWITCHES = [
     ("switch (a) {\n\tdefault: /* of libidn2's int */\n\t\tbreak;\n}\n", False),
 ]
 
+# What handlers do beside their action.
+WRITES = [
+    ("lua_setfield(L, session, \"ssl_ctx\");", True),
+    ("lua_setfield(L, 2, \"ssl_ctx\");", True),
+    ("s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);", True),
+    ("lua_seti(L, element, 1);", True),
+    ("lua_call(L, 2, 0);", True),
+    ("lua_call(L, 2, 1);", False),
+    ("lua_setfield(L, -2, \"tls\");", False),
+    ("lua_setfield(L, session, S2SP_LUA_STREAM_FIELD);", False),
+    ("lua_setfield(L, ARG_GUARD, \"opening_to_verify\");", False),
+    ("s2sp_host_set(L, ARG_GUARD, session, \"ssl_ctx\");", False),
+    ("s2sp_host_raw_set(L, ARG_GUARD, ARG_EVENT, S2SP_KEY_STANZA);", False),
+]
+
+MODES = [
+    ("if guard.observing == true then return end", False),
+    ("if guard.observing ~= true then conn:close(); end", False),
+    ("guard.observing = observing;", False),
+    ("if guard.observing then return end", True),
+    ("if not guard.observing then close() end", True),
+    ("guard.observing = true;", True),
+    ("guard.observing == other", True),
+]
+
 # A text of core or ident, whether the fence must object to a word in it.
 WORDS = [
     ("/* Evaluates what the host has told; s2sp_config_set, lunar, manila, erlaubt, unbeamed. */", False),
@@ -182,6 +207,10 @@ def main():
         tap.case(name, outcome(fence.include_faults(path, text, OWN), must_object))
     for text, must_object in SWITCHES:
         tap.case(" ".join(text.split()), outcome(fence.switch_faults(text), must_object))
+    for text, must_object in WRITES:
+        tap.case("writes: " + text, outcome(fence.write_faults(text), must_object))
+    for text, must_object in MODES:
+        tap.case("mode: " + text, outcome(fence.mode_faults(text), must_object))
     for text, must_object in WORDS:
         tap.case("words: " + text.replace("#", ""), outcome(fence.word_faults(text), must_object))
     for text, must_object in STRINGS:

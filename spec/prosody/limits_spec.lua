@@ -150,6 +150,28 @@ describe("limits", function ()
 		limits.stop();
 	end);
 
+	it("end nobody while nothing is enforced, and count as if they did", function ()
+		guard.observing, guard.would = true, { close = function (session, reason) table.insert(closed, { session, reason, "would" }); end };
+		limits.configure { new_policy(100, 30) };
+		local first = connect "192.0.2.1";
+		for _ = 2, 40 do connect "192.0.2.1"; end
+		assert.is_nil(first.destroyed or first.conn.closed or first.conn.written);
+		assert.same({ 32, 1 }, { limits.waiting() });
+		local late = connect("192.0.2.2", { destroyed = true; direction = "outgoing" });
+		assert.is_nil(late.conn.closed);
+		latch.in_handshake = function () return true; end;
+		world.fire("s2s-destroyed", { session = first });
+		limits.keepalive = function () error("a keepalive"); end;
+		found = { { first, "refuse", "inactivity-timeout", "connection-timeout", "a rule" }, { late, "keepalive", "none" } };
+		now = now + 61;
+		world.run();
+		assert.same({ { first, "inactivity-timeout", "would" } }, closed);
+		assert.same({}, killed);
+		assert.same({}, destroyed);
+		assert.equal(1, #world.lines);
+		assert.truthy(world.lines[1]:find("^info: Would refuse 8 more connections in the last minute: connection%-limit 8"), world.lines[1]);
+	end);
+
 	it("take what is beyond any clock for too long", function ()
 		for seconds, due in pairs { [59] = false; [60] = true; [-1] = false; [1e12] = true; [math.huge] = true } do
 			assert.equal(due, native.waiting_due(nil, seconds), seconds);

@@ -42,6 +42,21 @@ describe("metrics", function ()
 		assert.same({ [HOST.." fed.test in refuse tls-required"] = 1 }, decisions());
 	end);
 
+	it("tell what would have been done from what was done", function ()
+		local session = stream();
+		guard.observing = true;
+		report.stream_refused(session, "tls-required", "a rule", true);
+		report.subscription_authorised("fed.test", HOST);
+		metrics.drain(); -- as the switch does
+		guard.observing = false;
+		for _ = 1, 2 do report.stream_refused(session, "tls-required", "a rule", true); end
+		assert.same({ [HOST.." fed.test in would-refuse tls-required"] = 1; [HOST.." fed.test in would-change subscription-authorised"] = 1;
+			[HOST.." fed.test in refuse tls-required"] = 1 }, decisions());
+		local list = metrics.totals("fed.test");
+		assert.equal(3, #list);
+		for _, entry in ipairs(list) do assert.truthy(entry.reason == "tls-required" or entry.reason == "subscription-authorised"); end
+	end);
+
 	it("count what is established, refused, changed by name, direction and reason", function ()
 		local session = stream();
 		session.direction, session.from_host, session.to_host = "outgoing", HOST, "fed.test";

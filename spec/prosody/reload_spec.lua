@@ -5,7 +5,7 @@ package.path = source.."/spec/prosody/?.lua;"..package.path;
 local stub = require "config_stub";
 
 describe("a reload", function ()
-	local told, tasks, guard, reload, config, committed, known_to_expiry, configured, lines, judge;
+	local told, tasks, guard, reload, config, committed, known_to_expiry, configured, lines, judge, mode, other_mode, reminded;
 
 	-- It runs what the turn before has put off.
 	local function turn()
@@ -18,10 +18,16 @@ describe("a reload", function ()
 
 	before_each(function ()
 		told, tasks, committed, lines = {}, {}, {}, {};
+		mode, other_mode, reminded = {}, false, 0;
 		guard, config, known_to_expiry = { running = true; policies = "first"; trust = {} }, { name = "first"; good = true }, "first";
 		function guard.current() return { policies = guard.policies; trust = guard.trust }; end
 		function guard.put(what) guard.policies, guard.trust = what.policies, what.trust; end
 		function judge() return {}; end
+		local observe = { remind = function () reminded = reminded + 1; end };
+		function observe.take_mode()
+			mode[#mode+1] = guard.policies;
+			return other_mode;
+		end
 		-- util.timer and util.async, as far as they are needed
 		local watchers_of = setmetatable({}, { __mode = "k" });
 		local function resume(thread)
@@ -58,7 +64,7 @@ describe("a reload", function ()
 			require = function (name) return libraries[name] or require(name); end;
 		}, { __index = _G });
 		reload = assert(loadfile(source.."/lua/reload.lib.lua", "t", env))()(guard, {
-			commit = commit;
+			commit = commit; observe = observe;
 			limits = { configure = function (policies) configured = policies; end };
 			rejudge = { judge = function () return judge(); end; act = function () end };
 			expiry = { committed = function (policies) known_to_expiry = policies; end };
@@ -73,6 +79,23 @@ describe("a reload", function ()
 		config = { name = name; good = good ~= false };
 		reload.soon();
 	end
+
+	it("takes the mode with the list, whether that is good or not", function ()
+		local judged = 0;
+		function judge() judged = judged + 1; return {}; end
+		change "second";
+		assert.same({}, mode); -- not before it comes into force
+		turns();
+		assert.same({ { "first" }, 1, 1 }, { mode, judged, reminded });
+		change("third", false);
+		turns();
+		assert.same({ { "first", "second" }, 1 }, { mode, judged });
+		other_mode = true;
+		change("fourth", false);
+		turns();
+		assert.same({ { "first", "second", "second" }, 2, 3 }, { mode, judged, reminded });
+		assert.same({ "second", "errors" }, { guard.policies, committed[#committed] });
+	end);
 
 	it("comes into force some turns later", function ()
 		change "second";

@@ -10,7 +10,7 @@ local HOST = "contoso.test";
 local ALICE, BOB = "alice@"..HOST, "bob@fed.test";
 
 describe("a user's subscriptions", function ()
-	local world, subscriptions, context, stores, roster, fails, now, exists;
+	local world, subscriptions, context, stores, roster, fails, now, exists, guard;
 
 	before_each(function ()
 		stores, roster, fails, now, exists = {}, { [false] = {} }, {}, 1000, true;
@@ -36,7 +36,8 @@ describe("a user's subscriptions", function ()
 			};
 		end
 		world.prosody.hosts[HOST] = { type = "local"; events = {}; modules = {} };
-		subscriptions = world.load "subscriptions" (native);
+		guard = { observing = false };
+		subscriptions = world.load "subscriptions" (native, guard);
 		-- The handlers of the host, as they are hooked.
 		context = { hooks = {}; wrapped = {} };
 		function context:hook(event, handler) self.hooks[event] = handler; end
@@ -75,6 +76,10 @@ describe("a user's subscriptions", function ()
 
 	it("are not ended by core's own word to a partner", function ()
 		local own = { origin = {}; stanza = st.presence({ to = BOB; type = "unsubscribed" }) };
+		assert.is_true(context.hooks["pre-presence/bare"](own));
+		guard.observing = true;
+		assert.is_nil(context.hooks["pre-presence/bare"](own)); -- nothing is enforced
+		guard.observing = "yes";
 		assert.is_true(context.hooks["pre-presence/bare"](own));
 		own.stanza.attr.to = "carol@"..HOST;
 		assert.is_nil(context.hooks["pre-presence/bare"](own));

@@ -53,6 +53,22 @@ describe("a suggestion", function ()
 		assert.truthy(text:find("1 user: 1 contact (1 both); 2 bookmarked rooms of 1 user", 1, true), text);
 	end);
 
+	it("has what was observed, and takes its methods for evidence", function ()
+		local one = suggestion({ ["listed.example"] = "s2s_partners[1]" });
+		one.add_user(both("a@b.example"));
+		local function counts(method, stanzas) return { stanzas = { ["in"] = stanzas; out = 2 }; streams = { ["in"] = { [method] = 3 }; out = {} } }; end
+		one.add_observed("b.example", counts("sasl", 1));
+		one.add_observed("c.example", counts("tls_dialback", 5));
+		one.add_observed("listed.example", counts("sasl", 9));
+		one.observed = { since = 0; left_out = 7 };
+		local list, text = printed(one);
+		assert.same({ "b.example", "c.example" }, { list[1].domain, list[2].domain });
+		assert.same({ "required", "not_supported" }, { list[1].sasl, list[2].sasl });
+		assert.truthy(text:find("Observed since 1970-01-01 00:00 UTC: what would have been refused, by domain (INCOMPLETE: 7 more", 1, true), text);
+		assert.truthy(text:find("observed: 3 streams in by SASL, 1 stanza in, 2 out", 1, true), text);
+		assert.truthy(text:find("observed: 3 streams in by TLS dialback, 5 stanzas in, 2 out", 1, true), text);
+	end);
+
 	it("names what is listed, and leaves it out", function ()
 		local one = suggestion({ ["b.example"] = "s2s_partners[1]" });
 		one.add_user(both("a@b.example"));

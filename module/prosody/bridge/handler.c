@@ -1,5 +1,6 @@
 #include "handler.h"
 
+#include "host_objects.h"
 #include "question.h"
 #include "refusal.h"
 
@@ -8,7 +9,7 @@ const struct s2sp_decision s2sp_no_record = {
 };
 
 void s2sp_push_action(lua_State *L, const char *action) {
-	s2sp_lua_field(L, ARG_GUARD, "act");
+	s2sp_push_actions(L, ARG_GUARD, s2sp_lua_observing(L, ARG_GUARD));
 	s2sp_lua_field(L, -1, action);
 	lua_remove(L, -2);
 }
@@ -54,11 +55,19 @@ int s2sp_act_dialback_error(lua_State *L, bool result, int session, int element,
 	return pushed + 3;
 }
 
-/* Nothing passes: act.internal_error(event, error, event name) closes and logs, and the event is stopped. */
+/* guard.observing, which needs neither memory nor protection to be read. */
+static bool is_observing(lua_State *L) {
+	return s2sp_observing(L, lua_upvalueindex(S2SP_UP_GUARD));
+}
+
+/*
+ * Nothing passes: guard.internal_error(event, error, event name) closes and logs, and the event is stopped. While nothing is enforced it only tells, and the
+ * event goes on.
+ */
 static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 	lua_insert(L, 2);
 	lua_settop(L, 2); /* the event, the error */
-	s2sp_lua_field(L, lua_upvalueindex(S2SP_UP_GUARD), "act");
+	s2sp_push_actions(L, lua_upvalueindex(S2SP_UP_GUARD), is_observing(L));
 	if (s2sp_lua_field(L, 3, "internal_error") == LUA_TFUNCTION) {
 		lua_pushvalue(L, 1);
 		lua_pushvalue(L, 2);
@@ -67,6 +76,8 @@ static int fail_closed(lua_State *L, const struct s2sp_handler *handler) {
 		(void)lua_pcall(L, 3, 0, 0);
 	}
 	lua_settop(L, 1);
+	if (is_observing(L))
+		return 0;
 	lua_pushboolean(L, handler->stop);
 	return 1;
 }
@@ -86,12 +97,16 @@ static int handle(lua_State *L) {
 	if (lua_pcall(L, ARG_COUNT, LUA_MULTRET, 0) != LUA_OK)
 		return fail_closed(L, handler);
 	int results = lua_gettop(L) - 1;
-	if (results <= 1)
-		return results;
+	if (results == 0)
+		return 0;
+	/* What has been decided, told, but done by nobody: the event goes on. */
+	bool observing = is_observing(L);
+	if (results == 1)
+		return observing ? 0 : 1;
 	/* event, result, action, arguments */
 	if (lua_pcall(L, results - 2, 0, 0) != LUA_OK)
 		return fail_closed(L, handler);
-	return 1;
+	return observing ? 0 : 1;
 }
 
 /* A table on top of the stack stays, anything else gives way to an empty one. */

@@ -59,7 +59,7 @@ struct s2sp_handler {
 	s2sp_fast_path *fast_path; /* may be NULL */
 };
 
-/* Pushes guard.act[action]. */
+/* Pushes guard.act[action]; while nothing is enforced guard.would[action], which only tells. */
 void s2sp_push_action(lua_State *L, const char *action);
 
 /* Pushes what the event gets back and guard.act[action]; arguments follow. Returns the number of values pushed (2). */

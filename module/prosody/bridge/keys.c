@@ -29,6 +29,7 @@ void s2sp_push_keys(lua_State *L) {
 		[S2SP_KEY_ANSWERS] = "answers",
 		[S2SP_KEY_NOTES] = "notes",
 		[S2SP_KEY_DIRECTED] = "directed",
+		[S2SP_KEY_OBSERVING] = "observing",
 	};
 	luaL_checkstack(L, S2SP_KEY_COUNT + 8, NULL);
 	for (int key = S2SP_KEY_NONE + 1; key <= S2SP_KEY_COUNT; key++)

@@ -39,7 +39,8 @@ enum s2sp_key {
 	S2SP_KEY_ANSWERS,
 	S2SP_KEY_NOTES,
 	S2SP_KEY_DIRECTED,
-	S2SP_KEY_COUNT = S2SP_KEY_DIRECTED
+	S2SP_KEY_OBSERVING,
+	S2SP_KEY_COUNT = S2SP_KEY_OBSERVING
 };
 
 /* Pushes the names, in their order, for lua_pushcclosure. May throw for want of memory. */

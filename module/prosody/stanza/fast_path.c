@@ -6,6 +6,7 @@
  */
 #include "fast_path.h"
 
+#include "host_objects.h"
 #include "question.h"
 #include "counters.h"
 #include "policy_object.h"
@@ -168,7 +169,7 @@ bool s2sp_fast_path_out(lua_State *L, struct s2sp_here *here) {
 		if (notes == S2SP_NOTES_FOUND)
 			return false;
 		if (notes == S2SP_NOTES_KEPT)
-			s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
+			s2sp_host_raw_set(L, lua_upvalueindex(S2SP_UP_GUARD), ARG_EVENT, S2SP_KEY_STANZA);
 	}
 	numbers->times[S2SP_OUTGOING][notes == S2SP_NOTES_KEPT ? decision.change : S2SP_REASON_NONE]++;
 	s2sp_stream_active(stream, s2sp_now());

@@ -2,6 +2,7 @@
 #include "question.h"
 #include "counters.h"
 #include "handler.h"
+#include "host_objects.h"
 #include "fast_path.h"
 #include "refused_stanza.h"
 #include "routed.h"
@@ -47,6 +48,11 @@ static int on_stanza_in(lua_State *L) {
 	if (!s2sp_jid_is_of(s2sp_lua_text_field(L, -1, "from"), remote)) {
 		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
 		return s2sp_act_refuse(L, true, origin, decision, "not-authorized");
+	}
+	if (stream->stage == S2SP_STAGE_REFUSED && s2sp_lua_observing(L, ARG_GUARD)) {
+		/* It would not be there: so is each stanza over it counted. */
+		decision = (struct s2sp_decision){ S2SP_VERDICT_REFUSE, (enum s2sp_reason)stream->reason, "its stream would have been refused" };
+		return s2sp_lua_refuse_stanza(L, origin, stanza, decision, S2SP_REPLY_NONE);
 	}
 	const struct s2sp_policy *policy = policy_of_host(L);
 	decision = s2sp_lua_stream_stanza(L, origin, record, ARG_GUARD, s2sp_lua_text(L, ARG_HOST));
@@ -144,8 +150,12 @@ static int on_route(lua_State *L) {
 		return s2sp_lua_refuse_route(L, decision, 0);
 	struct s2sp_stream *stream = push_route(L);
 	bool in_use = is_in_use(L, ROUTE);
-	if (in_use && (stream == NULL || stream->stage < S2SP_STAGE_AUTHENTICATED || stream->partner != partner))
-		return s2sp_lua_refuse_route(L, s2sp_no_record, ROUTE);
+	if (in_use && (stream == NULL || stream->stage < S2SP_STAGE_AUTHENTICATED || stream->partner != partner)) {
+		decision = s2sp_no_record;
+		if (stream != NULL && stream->stage == S2SP_STAGE_REFUSED)
+			decision = (struct s2sp_decision){ S2SP_VERDICT_REFUSE, (enum s2sp_reason)stream->reason, "the stream has been refused already" };
+		return s2sp_lua_refuse_route(L, decision, ROUTE);
+	}
 	int results = s2sp_lua_authorise_out(L, ROUTED, policy, partner);
 	if (results > 0 && !lua_isnil(L, -results))
 		return results; /* else core goes on with it */

@@ -2,6 +2,7 @@
 #include "question.h"
 
 #include "counters.h"
+#include "host_objects.h"
 #include "refused_stanza.h"
 #include "routed.h"
 
@@ -104,7 +105,7 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 	if (events == S2SP_EVENTS_SOME) {
 		s2sp_lua_push_without_events(L, &question);
 		lua_pushvalue(L, -1);
-		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
+		s2sp_host_raw_set(L, ARG_GUARD, ARG_EVENT, S2SP_KEY_STANZA);
 		lua_replace(L, stanza);
 	}
 	bool speaks = s2sp_speaks_for_user(&question);
@@ -118,7 +119,7 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 		return answer_alike(L, &question, "service-unavailable", events == S2SP_EVENTS_SOME ? S2SP_REASON_STATUS_NOTE_REMOVED : S2SP_REASON_NONE);
 	bool removed = decision.change == S2SP_REASON_STATUS_NOTE_REMOVED && s2sp_lua_without_notes(L, stanza, ARG_GUARD);
 	if (removed)
-		s2sp_raw_set(L, ARG_EVENT, S2SP_KEY_STANZA);
+		s2sp_host_raw_set(L, ARG_GUARD, ARG_EVENT, S2SP_KEY_STANZA);
 	bool changed = removed || events == S2SP_EVENTS_SOME;
 	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, changed ? S2SP_REASON_STATUS_NOTE_REMOVED : S2SP_REASON_NONE);
 	const char *remember = s2sp_to_remember(&question.facts);

@@ -9,6 +9,7 @@
 
 #include "crl_sets.h"
 #include "handler.h"
+#include "host_objects.h"
 #include "policy_object.h"
 #include "record.h"
 #include "places.h"
@@ -25,7 +26,7 @@ struct pass {
 	lua_Integer at, count;
 	size_t held; /* streams that have a place */
 	bool settled;
-	bool only_looks; /* no record changes, whatever happens */
+	bool harmless; /* an error refuses nobody */
 	const struct s2sp_policy *policy;
 	const struct s2sp_lua_crls *crls;
 };
@@ -64,7 +65,7 @@ static void give_up(lua_State *L, const struct pass *pass) {
 	int error = lua_gettop(L);
 	lua_rawgeti(L, PASS_STREAMS, pass->at);
 	struct s2sp_stream *stream = s2sp_lua_stream_get(L, error + 1);
-	if (stream != NULL && !pass->only_looks)
+	if (stream != NULL && !pass->harmless)
 		s2sp_stream_refuse(stream, S2SP_REASON_INTERNAL_ERROR, rule);
 	add(L, PASS_FOUND, error + 1, "refuse", S2SP_REASON_INTERNAL_ERROR, rule);
 	lua_rawgeti(L, PASS_FOUND, (lua_Integer)lua_rawlen(L, PASS_FOUND));
@@ -237,15 +238,15 @@ static int recount(lua_State *L) {
 }
 
 static void foresee_one(lua_State *L, struct pass *pass, struct s2sp_stream *stream) {
-	struct s2sp_stream view;
 	struct s2sp_decision decision = { S2SP_VERDICT_REFUSE, S2SP_REASON_POLICY_CHANGED, opened_unguarded };
 	(void)pass;
 	if (stream == NULL && is_destroyed(L))
 		return;
 	if (stream != NULL) {
-		decision = s2sp_lua_stream_foresee(L, PASS_SESSION, PASS_SESSION + 1, PASS_GUARD, &view);
+		struct s2sp_stream *copy = s2sp_lua_stream_copy(L, PASS_RECORD);
+		decision = s2sp_lua_stream_rejudge(L, PASS_SESSION, lua_gettop(L), PASS_GUARD);
 		if (decision.verdict != S2SP_VERDICT_REFUSE) {
-			decision = s2sp_lua_place_foresee(L, PASS_GUARD, PASS_SESSION + 1, &view);
+			decision = s2sp_lua_place_foresee(L, PASS_GUARD, PASS_RECORD, copy);
 			if (decision.verdict == S2SP_VERDICT_REFUSE)
 				decision.reason = S2SP_REASON_POLICY_CHANGED; /* as recount has it */
 		}
@@ -255,11 +256,11 @@ static void foresee_one(lua_State *L, struct pass *pass, struct s2sp_stream *str
 }
 
 /*
- * foresee(next, streams) -> found: what rejudge and recount would find if `next` were in force: a table with `policies` and `trust` as the
+ * foresee(next, streams) -> found: what rejudge and recount would find if `next` were in force: a table with `policies`, `trust` and `observing` as the
  * guard's, and `places` = { total = 0, partners = {} }. Nothing changes but those places.
  */
 static int foresee(lua_State *L) {
-	struct pass pass = { .step = foresee_one, .only_looks = true };
+	struct pass pass = { .step = foresee_one, .harmless = true };
 	luaL_checktype(L, PASS_STREAMS, LUA_TTABLE);
 	lua_settop(L, PASS_STREAMS);
 	put_in_order(L);
@@ -286,6 +287,10 @@ static void look_at_one(lua_State *L, struct pass *pass, struct s2sp_stream *str
 		if (is_stranded(L))
 			add(L, PASS_FOUND, PASS_SESSION, "refuse", S2SP_REASON_INTERNAL_ERROR, "the host gave up while it opened the stream");
 		return;
+	}
+	if (stream->stage == S2SP_STAGE_REFUSED && s2sp_lua_observing(L, PASS_GUARD)) {
+		pass->held += stream->counted;
+		return; /* its time was over when it was refused */
 	}
 	bool keepalive;
 	struct s2sp_decision decision = s2sp_lua_stream_due(L, PASS_GUARD, PASS_RECORD, pass->policy, &keepalive);

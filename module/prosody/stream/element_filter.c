@@ -2,6 +2,7 @@
 #include <stdint.h>
 
 #include "handler.h"
+#include "host_objects.h"
 #include "stream_times.h"
 
 enum { FILTER_STANZA = 1, FILTER_GUARD, FILTER_SESSION };
@@ -183,9 +184,17 @@ static void drop_long_language(lua_State *L) {
 		return;
 	if (s2sp_push(L, STANZA, S2SP_KEY_ATTR) == LUA_TTABLE && s2sp_push_text(L, ATTR, S2SP_KEY_LANGUAGE).length > LANGUAGE_MAX) {
 		lua_pushnil(L);
-		s2sp_raw_set(L, ATTR, S2SP_KEY_LANGUAGE);
+		s2sp_host_raw_set(L, lua_upvalueindex(UP_GUARD), ATTR, S2SP_KEY_LANGUAGE);
 	}
 	lua_settop(L, SESSION);
+}
+
+/* What is dropped: nothing at all while nothing is enforced. The stanza is at index 1. */
+static int drop(lua_State *L) {
+	if (!s2sp_observing(L, lua_upvalueindex(UP_GUARD)))
+		return 0;
+	lua_pushvalue(L, 1);
+	return 1;
 }
 
 /* Called by util.filters with (stanza, session); nil drops the stanza. */
@@ -210,11 +219,11 @@ static int filter(lua_State *L) {
 		}
 		/* stanza, session, result (unused), action, arguments */
 		if (lua_pcall(L, results - 2, 0, 0) == LUA_OK)
-			return 0;
+			return drop(L);
 	}
 	/* The error is on top. */
 	int error = lua_gettop(L);
-	s2sp_lua_field(L, lua_upvalueindex(UP_GUARD), "act");
+	s2sp_push_actions(L, lua_upvalueindex(UP_GUARD), s2sp_observing(L, lua_upvalueindex(UP_GUARD)));
 	if (s2sp_lua_field(L, -1, "internal_error") == LUA_TFUNCTION) {
 		lua_createtable(L, 0, 1);
 		lua_pushvalue(L, 2);
@@ -223,7 +232,7 @@ static int filter(lua_State *L) {
 		lua_pushliteral(L, "stanzas/in");
 		(void)lua_pcall(L, 3, 0, 0);
 	}
-	return 0;
+	return drop(L);
 }
 
 int s2sp_lua_stanza_filter(lua_State *L) {

@@ -5,6 +5,7 @@
 #include "peer_certificate.h"
 #include "crl_sets.h"
 #include "policy_object.h"
+#include "host_objects.h"
 #include "stream_times.h"
 
 static const char record_mark;
@@ -40,6 +41,20 @@ struct s2sp_stream *s2sp_lua_stream_need(lua_State *L, int session) {
 	lua_pushvalue(L, -1);
 	lua_setfield(L, session, S2SP_LUA_STREAM_FIELD);
 	return stream;
+}
+
+struct s2sp_stream *s2sp_lua_stream_copy(lua_State *L, int record) {
+	static const int kept[] = { S2SP_RECORD_POLICY, S2SP_RECORD_REMOTE, S2SP_RECORD_LOCAL, S2SP_RECORD_REPORT };
+	record = lua_absindex(L, record);
+	struct s2sp_record *copy = lua_newuserdatauv(L, sizeof *copy, S2SP_RECORD_VALUES);
+	*copy = *s2sp_record_of_const(lua_touserdata(L, record));
+	copy->numbers = NULL;
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		lua_getiuservalue(L, record, kept[i]);
+		lua_setiuservalue(L, -2, kept[i]);
+	}
+	luaL_setmetatable(L, S2SP_LUA_RECORD_METATABLE);
+	return &copy->stream;
 }
 
 static struct s2sp_text user_text(lua_State *L, int record, int slot) {
@@ -178,13 +193,13 @@ static enum s2sp_certificate_verdict judge(lua_State *L, int session, int record
  * Core's modules read its own two fields: they get this verdict, whatever they (or DANE, or a secure SRV record) concluded, so
  * that EXTERNAL is offered, accepted and attempted on it and on nothing else.
  */
-static void tell_core(lua_State *L, int session, enum s2sp_certificate_verdict verdict) {
+static void tell_core(lua_State *L, int session, int guard, enum s2sp_certificate_verdict verdict) {
 	bool named = verdict == S2SP_CERTIFICATE_IDENTITY_MISMATCH;
 	bool valid = verdict == S2SP_CERTIFICATE_VALID;
 	lua_pushstring(L, valid || named ? "valid" : "invalid");
-	lua_setfield(L, session, "cert_chain_status");
+	s2sp_host_set(L, guard, session, "cert_chain_status");
 	lua_pushstring(L, valid ? "valid" : "invalid");
-	lua_setfield(L, session, "cert_identity_status");
+	s2sp_host_set(L, guard, session, "cert_identity_status");
 }
 
 static bool demands_certificate(const struct s2sp_partner *partner) {
@@ -202,7 +217,7 @@ static void observe(lua_State *L, int session, int record, int guard, struct s2s
 			if (partner != NULL)
 				verdict = judge(L, session, record, guard, partner);
 		}
-		tell_core(L, session, verdict);
+		tell_core(L, session, guard, verdict);
 	}
 	s2sp_stream_observe(stream, tls, verdict);
 }
@@ -312,6 +327,22 @@ struct s2sp_decision s2sp_lua_stream_stanza(lua_State *L, int session, int recor
 	return s2sp_stream_stanza(&view, policy, remote);
 }
 
+bool s2sp_lua_other_domain_authenticated(lua_State *L, int session, struct s2sp_text remote) {
+	int top = lua_gettop(L);
+	bool other = false;
+	if (s2sp_lua_field(L, session, "hosts") == LUA_TTABLE) {
+		for (lua_pushnil(L); lua_next(L, top + 1) != 0 && !other; lua_pop(L, 1)) {
+			struct s2sp_domain domain;
+			s2sp_lua_domain(s2sp_lua_text(L, -2), &domain);
+			s2sp_lua_field(L, -1, "authed");
+			other = lua_toboolean(L, -1) && !s2sp_text_equal(remote, s2sp_domain_text(&domain));
+			lua_pop(L, 1);
+		}
+	}
+	lua_settop(L, top);
+	return other;
+}
+
 /* Whether a list in force mentions a certificate of the chain that was judged: then its verdict is another one now. */
 static bool is_mentioned(lua_State *L, int record, int guard, struct s2sp_text host, const struct s2sp_policy *policy,
                          const struct s2sp_partner *partner) {
@@ -345,20 +376,19 @@ static bool needs_judgement(lua_State *L, int record, int guard, bool demanded, 
 
 static const struct s2sp_decision no_host_yet = { S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its host yet" };
 
-struct s2sp_decision s2sp_lua_stream_foresee(lua_State *L, int session, int record, int next, struct s2sp_stream *view) {
-	const struct s2sp_stream *stream = lua_touserdata(L, record);
-	struct s2sp_text local = s2sp_lua_stream_local(L, record), remote = s2sp_lua_stream_remote(L, record);
-	*view = *stream;
-	if (local.length == 0)
-		return no_host_yet;
-	bool demanded = stream->partner != NULL && demands_certificate(stream->partner);
-	const struct s2sp_policy *policy = policy_of(L, next, local);
-	const struct s2sp_partner *partner = policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(policy, remote, NULL);
-	if (needs_judgement(L, record, next, demanded, policy, partner)) {
-		s2sp_stream_observe(view, true, push_report(L, session, record, next, local, policy, partner));
-		lua_pop(L, 1);
+/*
+ * Whether a stream that was refused while nothing was enforced, and that core has established all the same, is to be judged once more
+ * from its beginning: the list of partners may have been written since. The record is refused for good where core has authenticated more than one domain.
+ */
+static bool returns(lua_State *L, int session, int record, struct s2sp_stream *stream) {
+	if (!s2sp_stream_may_return(stream))
+		return false;
+	if (s2sp_lua_other_domain_authenticated(L, session, s2sp_lua_stream_remote(L, record))) {
+		s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "one stream carries one domain pair");
+		return false;
 	}
-	return s2sp_stream_rejudge(view, policy, remote);
+	struct s2sp_text type = s2sp_lua_text_field(L, session, "type");
+	return s2sp_text_equal(type, S2SP_TEXT("s2sin")) || s2sp_text_equal(type, S2SP_TEXT("s2sout"));
 }
 
 struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard) {
@@ -366,6 +396,7 @@ struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int reco
 	struct s2sp_text local = s2sp_lua_stream_local(L, record);
 	if (local.length == 0)
 		return no_host_yet;
+	bool again = returns(L, session, record, stream);
 	bool demanded = stream->partner != NULL && demands_certificate(stream->partner);
 	struct s2sp_text remote = s2sp_lua_stream_remote(L, record);
 	/* The old policy may be gone with this; nothing of it is looked at below. */
@@ -375,7 +406,10 @@ struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int reco
 	lua_setiuservalue(L, record, S2SP_RECORD_VERDICTS);
 	const struct s2sp_partner *partner =
 		stream->policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(stream->policy, remote, NULL);
-	if (needs_judgement(L, record, guard, demanded, stream->policy, partner))
+	if (needs_judgement(L, record, guard, demanded || again, stream->policy, partner))
 		s2sp_stream_observe(stream, true, judge(L, session, record, guard, partner));
-	return s2sp_stream_rejudge(stream, stream->policy, remote);
+	struct s2sp_decision decision = again ? s2sp_stream_replay(stream, stream->policy, remote) : s2sp_stream_rejudge(stream, stream->policy, remote);
+	/* What is refused from now on comes back only if nothing is enforced then. */
+	s2sp_stream_keep_method(stream, s2sp_lua_observing(L, guard));
+	return decision;
 }

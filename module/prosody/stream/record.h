@@ -63,10 +63,13 @@ bool s2sp_lua_stream_new_crls(lua_State *L, int record, const struct s2sp_lua_cr
 struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int record, int guard);
 
 /*
- * What rejudge would say if `next` (a table with `policies` and `trust`, as the guard's) were in force. `view` becomes the record as it would
- * then be; it is good as long as `next` is. The record and the session stay as they are.
+ * Pushes a copy of the record for a session, to be judged in its place with no effect on the stream: what it is and how it came about, without
+ * certificates' reports and without numbers. May throw.
  */
-struct s2sp_decision s2sp_lua_stream_foresee(lua_State *L, int session, int record, int next, struct s2sp_stream *view);
+struct s2sp_stream *s2sp_lua_stream_copy(lua_State *L, int record);
+
+/* Whether core takes a domain other than `remote` for authenticated on this session. */
+bool s2sp_lua_other_domain_authenticated(lua_State *L, int session, struct s2sp_text remote);
 
 /* Pushes a function table: view(session). Registers the metatable. */
 int s2sp_lua_open_stream(lua_State *L);

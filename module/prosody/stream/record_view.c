@@ -25,7 +25,7 @@ static int stream_view(lua_State *L) {
 	const struct s2sp_stream *stream = s2sp_lua_stream_get(L, 1);
 	if (stream == NULL)
 		return 1;
-	lua_createtable(L, 0, 11);
+	lua_createtable(L, 0, 12);
 	set_text(L, "direction", s2sp_text_from(stream->direction == S2SP_OUTGOING ? "out" : "in"));
 	set_text(L, "stage", s2sp_text_from(stage_token((enum s2sp_stage)stream->stage)));
 	set_text(L, "method", s2sp_text_from(s2sp_method_token((enum s2sp_method)stream->method)));
@@ -35,8 +35,11 @@ static int stream_view(lua_State *L) {
 	set_text(L, "local_host", s2sp_lua_stream_local(L, 2));
 	if (stream->partner != NULL)
 		set_text(L, "partner", stream->partner->name);
-	if (stream->stage == S2SP_STAGE_REFUSED)
+	if (stream->stage == S2SP_STAGE_REFUSED) {
 		set_text(L, "reason", s2sp_text_from(s2sp_reason_row((enum s2sp_reason)stream->reason)->token));
+		if (stream->observed != S2SP_METHOD_NONE)
+			set_text(L, "observed", s2sp_text_from(s2sp_method_token((enum s2sp_method)stream->observed)));
+	}
 	lua_pushboolean(L, stream->tls);
 	lua_setfield(L, -2, "tls");
 	lua_getiuservalue(L, 2, S2SP_RECORD_PROTOCOL);

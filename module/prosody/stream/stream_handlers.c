@@ -1,6 +1,7 @@
 /* Stream events: what is offered, which commands are taken, what authenticates. */
 #include "stream_handlers.h"
 
+#include "host_objects.h"
 #include "places.h"
 #include "stream_times.h"
 
@@ -80,7 +81,7 @@ static int on_outgoing_created(lua_State *L) {
 	const struct s2sp_partner *partner = stream == NULL ? NULL : stream->partner; /* none either if it does not say where to */
 	if (partner == NULL || !(s2sp_policy_methods(stream->policy, partner) & S2SP_METHODS_OVER_TLS)) {
 		lua_pushboolean(L, false);
-		lua_setfield(L, at.session, "ssl_ctx");
+		s2sp_host_set(L, ARG_GUARD, at.session, "ssl_ctx");
 	}
 	if (partner == NULL || partner->addenda->proxy_host.length == 0)
 		return 0;
@@ -127,7 +128,7 @@ static int on_features_first(lua_State *L) {
 		return refuse_features(L, at.session, decision);
 	if (stream->stage < S2SP_STAGE_AUTHENTICATED && !offer.starttls) {
 		lua_pushboolean(L, false);
-		lua_setfield(L, at.session, "ssl_ctx");
+		s2sp_host_set(L, ARG_GUARD, at.session, "ssl_ctx");
 	}
 	return 0;
 }
@@ -164,7 +165,7 @@ static int on_features_last(lua_State *L) {
 	if (!offer.sasl && stream->stage < S2SP_STAGE_AUTHENTICATED) {
 		/* Core would go on accepting an <auth/> that it has once prepared for. */
 		lua_pushnil(L);
-		lua_setfield(L, at.session, "external_auth");
+		s2sp_host_set(L, ARG_GUARD, at.session, "external_auth");
 	}
 	return trim_features(L, "features", offer);
 }
@@ -275,47 +276,47 @@ static int on_legacy(lua_State *L) {
 	return s2sp_act_refuse(L, true, at.session, decision, NULL);
 }
 
+/* Whether what core says is authenticated is the stream's own pair, by a mechanism that partners have. REFUSE ends the record. */
+static struct s2sp_decision authenticated_pair(lua_State *L, int record, bool *by_sasl) {
+	struct s2sp_stream *stream = lua_touserdata(L, record);
+	struct s2sp_domain domain;
+	s2sp_lua_domain(s2sp_lua_text_field(L, ARG_EVENT, "host"), &domain);
+	struct s2sp_text mechanism = s2sp_lua_text_field(L, ARG_EVENT, "mechanism");
+	*by_sasl = s2sp_text_equal(mechanism, S2SP_TEXT("EXTERNAL"));
+	if (!s2sp_text_equal(s2sp_lua_stream_remote(L, record), s2sp_domain_text(&domain)))
+		return s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "authentication of a domain that is not the stream's");
+	if (!s2sp_text_equal(s2sp_lua_stream_local(L, record), s2sp_lua_text(L, ARG_HOST)))
+		return s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "authentication towards a host that is not the stream's");
+	if (!*by_sasl && !s2sp_text_equal(mechanism, S2SP_TEXT("dialback")))
+		return s2sp_stream_refuse(stream, S2SP_REASON_NO_METHOD_LEFT, "authentication by a mechanism that is no partner method");
+	return (struct s2sp_decision){ S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream's own pair" };
+}
+
+/* Refused, and while nothing is enforced core goes on: the record notes by what, if it can be a partner's method. */
+static int refuse_authenticated(lua_State *L, struct s2sp_hooked at, struct s2sp_decision decision) {
+	bool by_sasl;
+	struct s2sp_stream *stream = s2sp_lua_stream_test(L, at.record);
+	if (stream != NULL && s2sp_lua_observing(L, ARG_GUARD) && authenticated_pair(L, at.record, &by_sasl).verdict == S2SP_VERDICT_ALLOW)
+		s2sp_stream_let_through(stream, by_sasl);
+	return s2sp_act_refuse(L, false, at.session, decision, NULL);
+}
+
 /* s2s-authenticated: the one place where a stream becomes authenticated in the record. */
 static int on_authenticated(lua_State *L) {
 	struct s2sp_hooked at;
+	bool by_sasl;
 	struct s2sp_decision decision;
-	struct s2sp_domain domain;
 	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &at, &decision);
 	if (stream == NULL)
-		return s2sp_act_refuse(L, false, at.session, decision, NULL);
-	s2sp_lua_domain(s2sp_lua_text_field(L, ARG_EVENT, "host"), &domain);
-	struct s2sp_text mechanism = s2sp_lua_text_field(L, ARG_EVENT, "mechanism");
-	bool by_sasl = s2sp_text_equal(mechanism, S2SP_TEXT("EXTERNAL"));
-	if (!s2sp_text_equal(s2sp_lua_stream_remote(L, at.record), s2sp_domain_text(&domain)))
-		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "authentication of a domain that is not the stream's");
-	else if (!s2sp_text_equal(s2sp_lua_stream_local(L, at.record), s2sp_lua_text(L, ARG_HOST)))
-		decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "authentication towards a host that is not the stream's");
-	else if (!by_sasl && !s2sp_text_equal(mechanism, S2SP_TEXT("dialback")))
-		decision = s2sp_stream_refuse(stream, S2SP_REASON_NO_METHOD_LEFT, "authentication by a mechanism that is no partner method");
-	else
+		return refuse_authenticated(L, at, decision);
+	decision = authenticated_pair(L, at.record, &by_sasl);
+	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		decision = s2sp_stream_authenticated(stream, by_sasl);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		decision = s2sp_lua_place_hold(L, ARG_GUARD, at.record);
 	if (decision.verdict == S2SP_VERDICT_REFUSE)
-		return s2sp_act_refuse(L, false, at.session, decision, NULL);
+		return refuse_authenticated(L, at, decision);
 	return 0;
-}
-
-/* Domains other than `remote` that core takes for authenticated on this session. */
-static bool other_domain_authenticated(lua_State *L, int session, struct s2sp_text remote) {
-	int top = lua_gettop(L);
-	bool other = false;
-	if (s2sp_lua_field(L, session, "hosts") == LUA_TTABLE) {
-		for (lua_pushnil(L); lua_next(L, top + 1) != 0 && !other; lua_pop(L, 1)) {
-			struct s2sp_domain domain;
-			s2sp_lua_domain(s2sp_lua_text(L, -2), &domain);
-			s2sp_lua_field(L, -1, "authed");
-			other = lua_toboolean(L, -1) && !s2sp_text_equal(remote, s2sp_domain_text(&domain));
-			lua_pop(L, 1);
-		}
-	}
-	lua_settop(L, top);
-	return other;
 }
 
 /* s2sin-established, s2sout-established: the audit, sure to run whatever host the handshake was addressed to. */
@@ -326,7 +327,7 @@ static int on_established(lua_State *L) {
 	/* Core says so again for each <stream:features/> of an authenticated peer. */
 	bool again = stream != NULL && stream->stage == S2SP_STAGE_ESTABLISHED;
 	if (stream != NULL) {
-		if (other_domain_authenticated(L, at.session, s2sp_lua_stream_remote(L, at.record)))
+		if (s2sp_lua_other_domain_authenticated(L, at.session, s2sp_lua_stream_remote(L, at.record)))
 			decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "one stream carries one domain pair");
 		else
 			decision = s2sp_stream_established(stream);
