@@ -180,6 +180,86 @@ def name_faults(root):
                 yield f"{page.relative_to(root)}: there is no {name}"
 
 
+COMMENTS = {".c": r"/\*.*?\*/|//[^\n]*", ".h": r"/\*.*?\*/|//[^\n]*", ".lua": r"--[^\n]*", ".py": r"#[^\n]*|\"\"\".*?\"\"\""}
+
+
+def comments(path, text):
+    """Each comment of a file with the number of its line. A comment over several lines is one line here."""
+    pattern = COMMENTS.get(path.suffix, COMMENTS[".py"])
+    for match in re.finditer(pattern, text, re.DOTALL):
+        yield text.count("\n", 0, match.start()) + 1, re.sub(r"\s*\n\s*(?:\*|--|#)?\s*", " ", match[0])
+
+
+def reference_faults(root, path, text):
+    """The pages and headings that the comments of a file name are there."""
+    for line, comment in comments(path, text):
+        for page, anchor in re.findall(r"(?<![\w/])(docs/[\w./-]+\.md)(?:#([\w-]+))?", comment):
+            if not (root / page).is_file():
+                yield f"{path.relative_to(root)}, line {line}: there is no {page}"
+            elif anchor and anchor not in anchors((root / page).read_text()):
+                yield f"{path.relative_to(root)}, line {line}: {page} has no heading #{anchor}"
+
+
+def rule_faults(page, code):
+    """Each row of the table of authorisation cites rules of docs/partner-types.md; they exist, and each rule is cited."""
+    rules = re.findall(r"\*\*P(\d+)\*\*", page)
+    for rule in sorted({rule for rule in rules if rules.count(rule) > 1}, key=int):
+        yield f"two rules have the number P{rule}"
+    cited = set()
+    rows, group = 0, ""
+    for line in code.split("/* clang-format off */")[1].split("/* clang-format on */")[0].splitlines():
+        if re.match(r"\s*(?:/\*|\*)", line):
+            group = line if "/*" in line else group + line
+            cited |= set(re.findall(r"\bP(\d+)\b", line))
+        elif line.startswith("\t{ WHERE("):
+            rows += 1
+            if not re.search(r"\bP\d+\b", group):
+                yield f"a row cites no rule: {line.strip()}"
+        elif re.match(r"\S", line):
+            group = ""      # of another table
+    if rows < 20:
+        yield "the table of authorisation cannot be read"
+    for rule in sorted(cited - set(rules), key=int):
+        yield f"authorisation.c cites P{rule}, which docs/partner-types.md does not have"
+    for rule in sorted(set(rules) - cited, key=int):
+        yield f"no row of authorisation.c cites P{rule} of docs/partner-types.md"
+
+
+def standards(root):
+    """The standards of the glossary: name to whether citations need a section."""
+    part = (root / "docs" / "glossary.md").read_text().split("\n## Standards\n")[1]
+    return dict(re.findall(r"^\| ([^|]+) \| [^|]+ \| (by section|whole) \|$", part, re.MULTILINE))
+
+
+def standard_faults(path, text, known, code):
+    """The standards that are cited are known; in code, with a section where one is due."""
+    parts = comments(path, text) if code else enumerate(text.splitlines(), 1)
+    for line, part in parts:
+        for match in re.finditer(r"\b(?:(RFC) ?|(XEP)-)(\d+)\b", part):
+            name = f"RFC {match[3]}" if match[1] else f"XEP-{match[3]}"
+            if name not in known:
+                yield f"{path}, line {line}: {name} is not in the list of standards of docs/glossary.md"
+            elif code and known[name] == "by section" and not re.match(r",? (?:sections? )?[A-Z\d][\d.]*\b| has no ", part[match.end():]):
+                yield f"{path}, line {line}: {name} is cited without a section"
+
+
+def step_faults(root, text):
+    """Each `function` (`FILE`) of docs/walkthrough.md stands in that file, each `act.NAME` is an action that the C code asks for, and each file is there."""
+    steps = re.findall(r"`([\w.]+)`\s+\(`([\w./]+\.\w+)`\)", text)
+    if len(steps) < 20:
+        yield "the steps cannot be read"
+    for function, name in steps:
+        path = root / name
+        if not path.is_file():
+            yield f"there is no {name}"
+        elif not re.search(rf"(?<!\w){re.escape(function.rpartition('.')[2])}\b", path.read_text()):
+            yield f"{name} has no {function}"
+    asked = "".join(path.read_text() for path in sorted((root / "module" / "prosody").rglob("*.c")))
+    for action in sorted(set(re.findall(r"`act\.(\w+)`", text))):
+        if f'"{action}"' not in asked:
+            yield f"nothing in module/prosody asks for the action {action}"
+
+
 def offline_commands(root):
     return sorted({command for path in (root / "lua" / "offline").glob("*.lua")
                    for command in re.findall(r"^\tfunction commands\.(\w+)", path.read_text(), re.MULTILINE)})
@@ -244,12 +324,39 @@ def reachable(root):
     return seen
 
 
-SELF_TEST = {
-    "a link to nowhere": ("link", "see [it](nowhere.md)"),
-    "a heading that is not there": ("link", "see [it](#nothing)"),
-    "somebody's host": ("word", "apt from http://" + "mirror.corp.internal/debian"),
-    "somebody's folder": ("word", "see /" + "home/somebody/notes"),
-}
+def planted(root):
+    """What each check has to find: a name, and what the check says of a planted fault."""
+    page, code = "**P1** one **P2** two", "/* clang-format off */\n" + "\t/* P1, P2 */\n" + "\t{ WHERE(A) },\n" * 20 + "%s/* clang-format on */\n"
+    source = root / "module" / "core" / "planted.c"
+    known = {"RFC 6120": "by section", "XEP-0220": "whole"}
+    steps = "`arm` (`lua/mod_s2s_partners.lua`) " * 20
+    return {
+        "a link to nowhere": link_faults(root, root / "README.md", "see [it](nowhere.md)"),
+        "a heading that is not there": link_faults(root, root / "README.md", "see [it](#nothing)"),
+        "somebody's host": word_faults("apt from http://" + "mirror.corp.internal/debian"),
+        "somebody's folder": word_faults("see /" + "home/somebody/notes"),
+        "a rule that is not there": rule_faults(page, code % "\t/* P3 */\n\t{ WHERE(A) },\n"),
+        "a rule that nothing cites": rule_faults(page + " **P3** three", code % ""),
+        "two rules with one number": rule_faults(page + " **P2** three", code % ""),
+        "a row without a rule": rule_faults(page, code % "};\n\t{ WHERE(A) },\n"),
+        "a row with a quotation": rule_faults(page, code % "\t/* \"always\" */\n\t{ WHERE(A) },\n"),
+        "a page that a comment names": reference_faults(root, source, "/* see docs/" + "nowhere.md */"),
+        "a heading that a comment names": reference_faults(root, source, "/*\n * See docs/reasons.md" + "#nothing */"),
+        "an unknown standard": standard_faults(source, "/* RFC " + "1149 2 */", known, True),
+        "a standard without a section": standard_faults(source, "/* as RFC " + "6120 says */", known, True),
+        "a function that is not there": step_faults(root, steps + "`no_such_function` (`lua/mod_s2s_partners.lua`)"),
+        "a file that is not there": step_faults(root, steps + "`arm` (`lua/nothing.lua`)"),
+        "an action that is not there": step_faults(root, steps + "`act.nothing`"),
+    }
+
+
+def sound(root):
+    """The same checks on what is right: they find nothing."""
+    code = "/* clang-format off */\n\t/*\n\t * P1,\n\t * P2 */\n" + "\t{ WHERE(A) },\n" * 20 + "/* clang-format on */\n"
+    known = {"RFC 6120": "by section", "XEP-0220": "whole"}
+    yield from rule_faults("**P1** one **P2** two", code)
+    yield from standard_faults(pathlib.Path("planted.c"), "/* RFC 6120 8.1, RFC 6120, section 4, XEP-0220 */", known, True)
+    yield from reference_faults(root, root / "planted.lua", "-- docs/partner-types.md#status-notes")
 
 
 def main():
@@ -281,12 +388,22 @@ def main():
     case("all that is needed of Prosody, in docs/host-adapters.md", need_faults(root))
     case("every key of the configuration", key_faults(root))
     case("what the pages say of the code is there", name_faults(root))
+    page, table_of_rules = (root / "docs/partner-types.md").read_text(), (root / "module/core/authorisation.c").read_text()
+    case("the rules that authorisation cites", rule_faults(page, table_of_rules))
+    case("the pages that comments name", (fault for path, text in texts.items() if path.suffix != ".md" for fault in reference_faults(root, path, text)))
+    known = standards(root)
+    for rooms, code in ((("module", "lua"), True), (("docs", "README.md", "spec", "fixtures"), False)):
+        case(f"the standards that {rooms[0]} and others cite",
+             (fault for path, text in texts.items() if path.relative_to(root).parts[0] in rooms and path.name != "generate.c"
+              for fault in standard_faults(path.relative_to(root), text, known, code)))
+    walkthrough = (root / "docs/walkthrough.md").read_text()
+    case("the steps of docs/walkthrough.md", step_faults(root, walkthrough))
     found = reachable(root)
     case("every page is found from the README",
          (f"{page.relative_to(root)} is linked from nowhere" for page in sorted((root / "docs").glob("*.md")) if page not in found))
-    for name, (kind, text) in SELF_TEST.items():
-        faults = link_faults(root, root / "README.md", text) if kind == "link" else word_faults(text)
+    for name, faults in planted(root).items():
         case(f"{name} is found", [] if list(faults) else ["it was not"])
+    case("what is right is left alone", sound(root))
     print(f"1..{count}")
     return 1 if failed else 0
 
