@@ -13,10 +13,12 @@ import shutil
 import subprocess
 import sys
 
-FENCE = re.compile(r"^(```|~~~).*?^\1[^\S\n]*$", re.MULTILINE | re.DOTALL)
-CODE = re.compile(r"`[^`\n]*`")
-LINK = re.compile(r"\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^()\s]+)\)")
-HEADING = re.compile(r"^#{1,6} +(.*?)(?: +#+)?$", re.MULTILINE)
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from citations import reference_faults, rule_faults, standard_faults, standards, step_faults  # noqa: E402 (needs the path above)
+from figures import annex_faults, annex_program_faults  # noqa: E402
+from markdown_parts import CODE, FENCE, LINK, anchors  # noqa: E402
 
 # Where an absolute link or name may lead. Any other host in a file is somebody's own: a mirror, a registry, a build machine.
 HOSTS = re.compile(r"^(etherx\.jabber\.org|jabber\.org|prosody\.im|www\.debian\.org|semver\.org|keepachangelog\.com|www\.w3\.org"
@@ -37,19 +39,6 @@ def files(root):
             content = path.read_bytes() if path.is_file() and not path.is_symlink() and name != ".git" else b"\0"
             if b"\0" not in content:
                 yield path, content.decode(errors="replace")
-
-
-def anchors(text):
-    """The names that GitHub and its kin give to headings."""
-    found = set()
-    for heading in HEADING.findall(FENCE.sub("", text)):
-        words = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()).replace(" ", "-")
-        name, number = words, 0
-        while name in found:
-            number += 1
-            name = f"{words}-{number}"
-        found.add(name)
-    return found
 
 
 def link_faults(root, page, text):
@@ -180,86 +169,6 @@ def name_faults(root):
                 yield f"{page.relative_to(root)}: there is no {name}"
 
 
-COMMENTS = {".c": r"/\*.*?\*/|//[^\n]*", ".h": r"/\*.*?\*/|//[^\n]*", ".lua": r"--[^\n]*", ".py": r"#[^\n]*|\"\"\".*?\"\"\""}
-
-
-def comments(path, text):
-    """Each comment of a file with the number of its line. A comment over several lines is one line here."""
-    pattern = COMMENTS.get(path.suffix, COMMENTS[".py"])
-    for match in re.finditer(pattern, text, re.DOTALL):
-        yield text.count("\n", 0, match.start()) + 1, re.sub(r"\s*\n\s*(?:\*|--|#)?\s*", " ", match[0])
-
-
-def reference_faults(root, path, text):
-    """The pages and headings that the comments of a file name are there."""
-    for line, comment in comments(path, text):
-        for page, anchor in re.findall(r"(?<![\w/])(docs/[\w./-]+\.md)(?:#([\w-]+))?", comment):
-            if not (root / page).is_file():
-                yield f"{path.relative_to(root)}, line {line}: there is no {page}"
-            elif anchor and anchor not in anchors((root / page).read_text()):
-                yield f"{path.relative_to(root)}, line {line}: {page} has no heading #{anchor}"
-
-
-def rule_faults(page, code):
-    """Each row of the table of authorisation cites rules of docs/partner-types.md; they exist, and each rule is cited."""
-    rules = re.findall(r"\*\*P(\d+)\*\*", page)
-    for rule in sorted({rule for rule in rules if rules.count(rule) > 1}, key=int):
-        yield f"two rules have the number P{rule}"
-    cited = set()
-    rows, group = 0, ""
-    for line in code.split("/* clang-format off */")[1].split("/* clang-format on */")[0].splitlines():
-        if re.match(r"\s*(?:/\*|\*)", line):
-            group = line if "/*" in line else group + line
-            cited |= set(re.findall(r"\bP(\d+)\b", line))
-        elif line.startswith("\t{ WHERE("):
-            rows += 1
-            if not re.search(r"\bP\d+\b", group):
-                yield f"a row cites no rule: {line.strip()}"
-        elif re.match(r"\S", line):
-            group = ""      # of another table
-    if rows < 20:
-        yield "the table of authorisation cannot be read"
-    for rule in sorted(cited - set(rules), key=int):
-        yield f"authorisation.c cites P{rule}, which docs/partner-types.md does not have"
-    for rule in sorted(set(rules) - cited, key=int):
-        yield f"no row of authorisation.c cites P{rule} of docs/partner-types.md"
-
-
-def standards(root):
-    """The standards of the glossary: name to whether citations need a section."""
-    part = (root / "docs" / "glossary.md").read_text().split("\n## Standards\n")[1]
-    return dict(re.findall(r"^\| ([^|]+) \| [^|]+ \| (by section|whole) \|$", part, re.MULTILINE))
-
-
-def standard_faults(path, text, known, code):
-    """The standards that are cited are known; in code, with a section where one is due."""
-    parts = comments(path, text) if code else enumerate(text.splitlines(), 1)
-    for line, part in parts:
-        for match in re.finditer(r"\b(?:(RFC) ?|(XEP)-)(\d+)\b", part):
-            name = f"RFC {match[3]}" if match[1] else f"XEP-{match[3]}"
-            if name not in known:
-                yield f"{path}, line {line}: {name} is not in the list of standards of docs/glossary.md"
-            elif code and known[name] == "by section" and not re.match(r",? (?:sections? )?[A-Z\d][\d.]*\b| has no ", part[match.end():]):
-                yield f"{path}, line {line}: {name} is cited without a section"
-
-
-def step_faults(root, text):
-    """Each `function` (`FILE`) of docs/walkthrough.md stands in that file, each `act.NAME` is an action that the C code asks for, and each file is there."""
-    steps = re.findall(r"`([\w.]+)`\s+\(`([\w./]+\.\w+)`\)", text)
-    if len(steps) < 20:
-        yield "the steps cannot be read"
-    for function, name in steps:
-        path = root / name
-        if not path.is_file():
-            yield f"there is no {name}"
-        elif not re.search(rf"(?<!\w){re.escape(function.rpartition('.')[2])}\b", path.read_text()):
-            yield f"{name} has no {function}"
-    asked = "".join(path.read_text() for path in sorted((root / "module" / "prosody").rglob("*.c")))
-    for action in sorted(set(re.findall(r"`act\.(\w+)`", text))):
-        if f'"{action}"' not in asked:
-            yield f"nothing in module/prosody asks for the action {action}"
-
-
 def offline_commands(root):
     return sorted({command for path in (root / "lua" / "offline").glob("*.lua")
                    for command in re.findall(r"^\tfunction commands\.(\w+)", path.read_text(), re.MULTILINE)})
@@ -346,6 +255,9 @@ def planted(root):
         "a standard without a section": standard_faults(source, "/* as RFC " + "6120 says */", known, True),
         "a function that is not there": step_faults(root, steps + "`no_such_function` (`lua/mod_s2s_partners.lua`)"),
         "a file that is not there": step_faults(root, steps + "`arm` (`lua/nothing.lua`)"),
+        "a table of figures outside of the annex": annex_faults(root, root / "docs/performance.md", "<!-- measured -->\n| 1 |\n<!-- end -->"),
+        "a section of the annex without an end": annex_faults(root, root / "docs/annex-assurance.md", "<!-- a: spec/run -->\n| 1 |"),
+        "a section that no program writes": annex_faults(root, root / "docs/annex-assurance.md", "<!-- a: spec/none -->\n<!-- end of a -->"),
         "an action that is not there": step_faults(root, steps + "`act.nothing`"),
     }
 
@@ -379,6 +291,8 @@ def main():
     for path, text in texts.items():
         if path.suffix == ".md":
             case(f"links of {path.relative_to(root)}", link_faults(root, path, text))
+    case("the annex", (f"{path.relative_to(root)}: {fault}" for path, text in texts.items() if path.suffix == ".md" for fault in annex_faults(root, path, text)))
+    case("the program that writes the annex", annex_program_faults(root))
     case("no host or folder of one machine in any file",
          (f"{path.relative_to(root)}: {fault}" for path, text in texts.items() for fault in word_faults(text)))
     case("one version everywhere", version_faults(root))
