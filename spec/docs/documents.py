@@ -312,6 +312,9 @@ def main():
               for fault in standard_faults(path.relative_to(root), text, known, code)))
     walkthrough = (root / "docs/walkthrough.md").read_text()
     case("the steps of docs/walkthrough.md", step_faults(root, walkthrough))
+    index = {(root / "docs" / target.partition("#")[0]).resolve() for target in LINK.findall((root / "docs" / "README.md").read_text())}
+    case("every page is in docs/README.md",
+         (f"{page.relative_to(root)} is not" for page in sorted((root / "docs").glob("*.md")) if page not in index and page.name != "README.md"))
     found = reachable(root)
     case("every page is found from the README",
          (f"{page.relative_to(root)} is linked from nowhere" for page in sorted((root / "docs").glob("*.md")) if page not in found))
