@@ -67,18 +67,28 @@ def standard_faults(path, text, known, code):
                 yield f"{path}, line {line}: {name} is cited without a section"
 
 
+def defines(path, text, name):
+    """Whether the file defines the function or table; to name it is not enough."""
+    short = re.escape(name.rpartition(".")[2])
+    if path.suffix == ".lua":
+        return re.search(rf"\bfunction (?:\w+[.:])?{short}\b|\blocal {short} =|\b\w+\.{short} = function", text)
+    return re.search(rf"^(?:\w[^;\n=]*\W|){short}(?:\([^;\n]*(?:\{{|,)$|\[\] = )", text, re.MULTILINE)
+
+
 def step_faults(root, text):
-    """Each `function` (`FILE`) of docs/walkthrough.md stands in that file, each `act.NAME` is an action that the C code asks for, and each file is there."""
+    """Each `function` (`FILE`) of docs/walkthrough.md is defined in that file, each `act.NAME` is an action that the C code asks for, and each file is there."""
     steps = re.findall(r"`([\w.]+)`\s+\(`([\w./]+\.\w+)`\)", text)
+    code = {path: path.read_text() for room in ("module", "lua") for path in sorted((root / room).rglob("*.[cl]*")) if path.suffix in (".c", ".lua")}
     if len(steps) < 20:
         yield "the steps cannot be read"
-    for function, name in steps:
+    for function, name in dict.fromkeys(steps):
         path = root / name
-        if not path.is_file():
+        if path not in code:
             yield f"there is no {name}"
-        elif not re.search(rf"(?<!\w){re.escape(function.rpartition('.')[2])}\b", path.read_text()):
-            yield f"{name} has no {function}"
-    asked = "".join(path.read_text() for path in sorted((root / "module" / "prosody").rglob("*.c")))
+        elif not defines(path, code[path], function):
+            places = [str(other.relative_to(root)) for other in code if defines(other, code[other], function)]
+            yield f"{function} is not in {name}{'; it is in ' + ' and '.join(places) if places else ', and nowhere else'}"
+    asked = "".join(text for path, text in code.items() if path.is_relative_to(root / "module" / "prosody"))
     for action in sorted(set(re.findall(r"`act\.(\w+)`", text))):
         if f'"{action}"' not in asked:
             yield f"nothing in module/prosody asks for the action {action}"

@@ -254,6 +254,7 @@ def planted(root):
         "an unknown standard": standard_faults(source, "/* RFC " + "1149 2 */", known, True),
         "a standard without a section": standard_faults(source, "/* as RFC " + "6120 says */", known, True),
         "a function that is not there": step_faults(root, steps + "`no_such_function` (`lua/mod_s2s_partners.lua`)"),
+        "a function that is only called there": step_faults(root, steps + "`s2sp_stream_identify` (`module/prosody/stream/record.c`)"),
         "a file that is not there": step_faults(root, steps + "`arm` (`lua/nothing.lua`)"),
         "a table of figures outside of the annex": annex_faults(root, root / "docs/performance.md", "<!-- measured -->\n| 1 |\n<!-- end -->"),
         "a section of the annex without an end": annex_faults(root, root / "docs/annex-assurance.md", "<!-- a: spec/run -->\n| 1 |"),
