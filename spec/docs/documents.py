@@ -16,8 +16,8 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from citations import reference_faults, rule_faults, standard_faults, standards, step_faults  # noqa: E402 (needs the path above)
-from figures import annex_faults, annex_program_faults  # noqa: E402
+from annex_pages import annex_faults, annex_program_faults  # noqa: E402 (needs the path above)
+from citations import reference_faults, rule_faults, standard_faults, standards, step_faults  # noqa: E402
 from markdown_parts import CODE, FENCE, LINK, anchors  # noqa: E402
 
 # Where an absolute link or name may lead. Any other host in a file is somebody's own: a mirror, a registry, a build machine.
