@@ -59,8 +59,8 @@ def standard_faults(path, text, known, code):
     """The standards that are cited are known; in code, with a section where one is due."""
     parts = comments(path, text) if code else enumerate(text.splitlines(), 1)
     for line, part in parts:
-        for match in re.finditer(r"\b(?:(RFC) ?|(XEP)-)(\d+)\b", part):
-            name = f"RFC {match[3]}" if match[1] else f"XEP-{match[3]}"
+        for match in re.finditer(r"\bRFC ?(\d+)\b|\b(?:XEP|UTS|UAX)-\d+\b|\bX\.\d{3}\b", part):
+            name = f"RFC {match[1]}" if match[1] else match[0]
             if name not in known:
                 yield f"{path}, line {line}: {name} is not in the list of standards of docs/glossary.md"
             elif code and known[name] == "by section" and not re.match(r",? (?:sections? )?[A-Z\d][\d.]*\b| has no ", part[match.end():]):

@@ -252,6 +252,7 @@ def planted(root):
         "a page that a comment names": reference_faults(root, source, "/* see docs/" + "nowhere.md */"),
         "a heading that a comment names": reference_faults(root, source, "/*\n * See docs/reasons.md" + "#nothing */"),
         "an unknown standard": standard_faults(source, "/* RFC " + "1149 2 */", known, True),
+        "an unknown recommendation": standard_faults(source, "/* X" + ".121 */", known, True),
         "a standard without a section": standard_faults(source, "/* as RFC " + "6120 says */", known, True),
         "a function that is not there": step_faults(root, steps + "`no_such_function` (`lua/mod_s2s_partners.lua`)"),
         "a function that is only called there": step_faults(root, steps + "`s2sp_stream_identify` (`module/prosody/stream/record.c`)"),
