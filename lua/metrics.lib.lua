@@ -2,7 +2,7 @@
 
 local function new_metrics(guard, native, latch, report, expiry)
 	local metrics = { live = module:require "live" (native, latch) };
-	local recent = module:require "recent" (native, metrics.live);
+	local recent = module:require "recent" (native);
 	metrics.recent = recent;
 
 	local families = {

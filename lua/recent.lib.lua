@@ -9,7 +9,7 @@ local tls_info = module:require "tls_info";
 local RULE_MAX = 300; -- bytes
 local ADDRESS_MAX = 64;
 
-local function new_recent(native, live)
+local function new_recent(native)
 	local latch = prosody.s2s_partners_latch;
 	-- partner -> direction -> { established, refused }; survives module:reload, as the counters do.
 	latch.recent = latch.recent or {};

@@ -66,56 +66,57 @@ struct rule {
 
 /* clang-format off */
 /*
- * In order of precedence: access, user, listed, group chat. Every row cites the rule it is; docs/partner-types.md has them for people.
+ * In order of precedence (P30). P and a number is a rule of docs/partner-types.md. The comment above a row, or above the group of rows it
+ * is in, names the rules that the row stands for; spec/docs checks that each cited rule exists and that each rule is cited.
  */
 static const struct rule rules[] = {
-	/* "a denied local user is, to every partner, as if non-existent, and gets not-allowed on sending out" */
+	/* P28 */
 	{ WHERE(ANYBODY, BOTH, USER, ALL, EITHER), ACCESS, S2SP_ACCESS_DENIED, S2SP_REASON_EXTERNAL_ACCESS_DENIED,
 		"the local user has no external access" },
-	/* "Non-existent users gain nothing and are not revealed" */
+	/* P27, P12 */
 	{ WHERE(ANYBODY, IN, USER, ALL, EITHER), ACCOUNT, S2SP_ACCOUNT_MISSING, S2SP_REASON_NO_SUCH_USER,
 		"there is no such local user" },
 
-	/* "Outgoing presence that lowers what the contact sees always goes to a listed domain" */
+	/* P11 */
 	{ WHERE(ANYBODY, OUT, ANYWHERE, LOWERING, EITHER), ALWAYS, ALLOW,
 		"presence that lowers what the contact sees always goes out" },
-	/* "adding (presence subscribe) is always possible" */
+	/* P10 */
 	{ WHERE(ANYBODY, OUT, USER, K(SUBSCRIBE), EITHER), ALWAYS, ALLOW,
 		"adding a contact is always possible" },
-	/* "Any partner may ask any bare domain of ours disco#info, disco#items, ping, version and time"; "Local users may ask the same" */
+	/* P18 incoming, P20 outgoing; the third row is the answer of P18 */
 	{ WHERE(ANYBODY, IN, HOST | COMPONENT, K(SERVICE), EITHER), ALWAYS, ALLOW,
 		"any partner may ask a bare domain for disco, ping, version and time" },
 	{ WHERE(ANYBODY, OUT, ANYWHERE, K(SERVICE), EITHER), ALWAYS, ALLOW,
 		"a partner's bare domain may be asked for disco, ping, version and time" },
 	{ WHERE(ANYBODY, OUT, HOST | COMPONENT, ANSWERS, EITHER), ALWAYS, ALLOW,
 		"a bare domain answers what it was asked" },
-	/* "and the answer comes back" */
+	/* P21: the other senders of answers are within P1 and P14 */
 	{ WHERE(UNV, IN, ANYWHERE, ANSWERS, EITHER), REQUESTED, S2SP_FACT_YES, ALLOW,
 		"the answer to a request for disco, ping, version or time" },
 	{ WHERE(TRUSTED, IN, ROSTERLESS, ANSWERS, WITH_GC(GC_REFUSE)), REQUESTED, S2SP_FACT_YES, ALLOW,
 		"the answer to a request for disco, ping, version or time" },
 
-	/* "a local user's groupchat message or room join gets not-allowed": a room is nobody's contact, the roster is not asked */
+	/* P15, P16: a room is nobody's contact, so the roster is not asked */
 	{ WHERE(ANYBODY, OUT, USER, K(GROUPCHAT) | K(JOIN), WITH_GC(GC_REFUSE)), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
 		"group chat is refused: no groupchat message and no room join" },
 
-	/* "With group_chat = allow, directed presence may always be sent" */
+	/* P16 */
 	{ WHERE(UNV, OUT, USER, DIRECTABLE, WITH_GC(GC_ALLOW)), ALWAYS, ALLOW,
 		"with group chat allowed, directed presence may always be sent" },
-	/* "and a bare JID to which one of the user's sessions has sent it counts as listed; the roster, readable or not, is then not asked" */
+	/* P17: before the roster, which need not be readable then */
 	{ WHERE(UNV, BOTH, USER, ALL, WITH_GC(GC_ALLOW)), DIRECTED, S2SP_FACT_YES, ALLOW,
 		"the user has sent the contact directed presence" },
-	/* "If the roster cannot be read, public_unverified traffic is refused" */
+	/* P7 */
 	{ WHERE(UNV, BOTH, USER, ALL, EITHER), LISTING, S2SP_LISTING_UNAVAILABLE, S2SP_REASON_ROSTER_UNAVAILABLE,
 		"the partner is public_unverified and the local user's roster cannot be read" },
-	/* "only if listed" */
+	/* P1, P2, P3, P4 for a partner that is not trusted; P6 says what listed is */
 	{ WHERE(UNV, BOTH, USER, ALL, EITHER), LISTING, S2SP_LISTING_NO, S2SP_REASON_NOT_LISTED,
 		"the partner is public_unverified and the contact is not in the local user's roster" },
-	/* "that is the whole list for public_unverified" */
+	/* P19 */
 	{ WHERE(UNV, BOTH, HOST, ALL, EITHER), ALWAYS, S2SP_REASON_NOT_LISTED,
 		"the partner is public_unverified: with our bare domain it exchanges disco, ping, version and time only" },
 
-	/* "no groupchat messages, no use of hosts without rosters, either direction" */
+	/* P15 */
 	{ WHERE(ANYBODY, IN, USER | HOST, K(GROUPCHAT), WITH_GC(GC_REFUSE)), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
 		"group chat is refused: no groupchat message" },
 	{ WHERE(ANYBODY, OUT, HOST, K(GROUPCHAT) | K(JOIN), WITH_GC(GC_REFUSE)), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
@@ -123,7 +124,7 @@ static const struct rule rules[] = {
 	{ WHERE(ANYBODY, BOTH, ROSTERLESS, ALL, WITH_GC(GC_REFUSE)), ALWAYS, S2SP_REASON_GROUP_CHAT_REFUSED,
 		"group chat is refused: no use of rooms and components" },
 
-	/* "a contact the user has blocked stays blocked; one the user has cancelled stays cancelled" */
+	/* P25, P27, P26, a row each */
 	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), EITHER), STANDING, S2SP_STANDING_BLOCKED, S2SP_REASON_BLOCKED_BY_USER,
 		"the local user has blocked the contact" },
 	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC)), STANDING, S2SP_STANDING_UNAVAILABLE, S2SP_REASON_ROSTER_UNAVAILABLE,
@@ -131,7 +132,7 @@ static const struct rule rules[] = {
 	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC)), STANDING, S2SP_STANDING_CANCELLED, S2SP_REASON_CANCELLED_BY_USER,
 		"the local user has cancelled the contact's subscription, and has not added the contact since" },
 
-	/* "always", "delivered"; listed; rooms with group_chat = "allow" */
+	/* P1, P2, P3, P4 for a trusted partner and for a listed contact; P14 */
 	{ WHERE(TRUSTED, BOTH, ANYWHERE, ALL, EITHER), ALWAYS, ALLOW,
 		"the partner is trusted with its users' identity" },
 	{ WHERE(UNV, BOTH, USER, ALL, EITHER), ALWAYS, ALLOW,
@@ -154,12 +155,12 @@ static const struct {
 	enum s2sp_reason reason;
 	const char *text;
 } vetoes[] = {
-	/* "a contact the user has blocked stays blocked": the host sees to it for the one spelling that it compares */
+	/* P8: the host itself refuses for the one spelling that it compares. P11 for what is excepted */
 	{ WHERE(ANYBODY, IN, USER, ALL, EITHER), true, false, 0, S2SP_NEED_BLOCKED, S2SP_FACT_YES, S2SP_REASON_BLOCKED_BY_USER,
 		"the local user has blocked the contact, whose address can be written in several ways" },
 	{ WHERE(ANYBODY, OUT, USER, ALL & ~LOWERING, EITHER), true, false, 0, S2SP_NEED_BLOCKED, S2SP_FACT_YES, S2SP_REASON_BLOCKED_BY_USER,
 		"the local user has blocked the contact, whose address can be written in several ways" },
-	/* "everything a peer or a user can make core keep has a bound": the request of somebody authorised is answered, not kept */
+	/* P24: the request of an authorised contact is answered, so it does not wait */
 	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), EITHER), false, true, S2SP_STANDING_AUTHORISED, S2SP_NEED_WAITING, S2SP_WAITING_FULL, S2SP_REASON_NOT_LISTED,
 		"no more of the partner's requests can wait for the user: only contacts in the roster may ask" },
 	{ WHERE(UNV, IN, USER, K(SUBSCRIBE), EITHER), false, true, 0, S2SP_NEED_WAITING, S2SP_WAITING_FULL, S2SP_REASON_NOT_LISTED,
@@ -175,15 +176,15 @@ static const struct {
 	} facts[2];
 	enum s2sp_reason change;
 } changes[] = {
-	/* "contact sees the user's status note: never"; "except subscription requests, whose text is addressed to the contact" */
+	/* P5, P29 */
 	{ WHERE(VER | UNV, OUT, ANYWHERE, (ANY_PRESENCE & ~K(SUBSCRIBE)) | K(IQ_RESULT), EITHER), { { ALWAYS }, { ALWAYS } },
 		S2SP_REASON_STATUS_NOTE_REMOVED },
-	/* "authorised automatically: the contact sees presence without the user acting", up to a number of contacts */
+	/* P22, P23 */
 	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), WITH_PA(AUTOMATIC)), { { STANDING, S2SP_STANDING_NONE }, { S2SP_NEED_CONTACTS, S2SP_CONTACTS_FEW } },
 		S2SP_REASON_SUBSCRIPTION_AUTHORISED },
 };
 
-/* "personal events are notes too": whatever carries what a user publishes, if the partner may not have it. */
+/* P31: whatever carries what a user publishes, if the partner may not have it. */
 static const set event_carriers = WHERE(ANYBODY, OUT, USER, K(MESSAGE) | K(GROUPCHAT) | K(MESSAGE_ERROR) | K(IQ_RESULT), EITHER);
 
 /* What the sender of a refused stanza hears, for any reason. */
@@ -191,11 +192,11 @@ static const struct {
 	set where;
 	enum s2sp_reply reply;
 } replies[] = {
-	/* "messages and IQ requests get service-unavailable, errors and results are dropped" */
+	/* P9 outgoing, P12 incoming; what has no row is dropped */
 	{ WHERE(ANYBODY, BOTH, ANYWHERE, REQUESTS, EITHER), S2SP_REPLY_ERROR },
 	{ WHERE(ANYBODY, OUT, ANYWHERE, K(SUBSCRIBE) | K(JOIN), EITHER), S2SP_REPLY_ERROR },
 	{ WHERE(ANYBODY, OUT, ANYWHERE, K(PRESENCE), EITHER), S2SP_REPLY_ERROR_IF_DIRECTED },
-	/* "what core answers differently for a missing user, the module answers itself, alike for both": RFC 6121 3.1.3 */
+	/* P13; RFC 6121 3.1.3 */
 	{ WHERE(TRUSTED, IN, USER, K(SUBSCRIBE), EITHER), S2SP_REPLY_UNAVAILABLE },
 };
 /* clang-format on */

@@ -13,10 +13,12 @@ import shutil
 import subprocess
 import sys
 
-FENCE = re.compile(r"^(```|~~~).*?^\1[^\S\n]*$", re.MULTILINE | re.DOTALL)
-CODE = re.compile(r"`[^`\n]*`")
-LINK = re.compile(r"\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^()\s]+)\)")
-HEADING = re.compile(r"^#{1,6} +(.*?)(?: +#+)?$", re.MULTILINE)
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from annex_pages import annex_faults, annex_program_faults  # noqa: E402 (needs the path above)
+from citations import reference_faults, rule_faults, standard_faults, standards, step_faults  # noqa: E402
+from markdown_parts import CODE, FENCE, LINK, anchors  # noqa: E402
 
 # Where an absolute link or name may lead. Any other host in a file is somebody's own: a mirror, a registry, a build machine.
 HOSTS = re.compile(r"^(etherx\.jabber\.org|jabber\.org|prosody\.im|www\.debian\.org|semver\.org|keepachangelog\.com|www\.w3\.org"
@@ -37,19 +39,6 @@ def files(root):
             content = path.read_bytes() if path.is_file() and not path.is_symlink() and name != ".git" else b"\0"
             if b"\0" not in content:
                 yield path, content.decode(errors="replace")
-
-
-def anchors(text):
-    """The names that GitHub and its kin give to headings."""
-    found = set()
-    for heading in HEADING.findall(FENCE.sub("", text)):
-        words = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()).replace(" ", "-")
-        name, number = words, 0
-        while name in found:
-            number += 1
-            name = f"{words}-{number}"
-        found.add(name)
-    return found
 
 
 def link_faults(root, page, text):
@@ -244,12 +233,46 @@ def reachable(root):
     return seen
 
 
-SELF_TEST = {
-    "a link to nowhere": ("link", "see [it](nowhere.md)"),
-    "a heading that is not there": ("link", "see [it](#nothing)"),
-    "somebody's host": ("word", "apt from http://" + "mirror.corp.internal/debian"),
-    "somebody's folder": ("word", "see /" + "home/somebody/notes"),
-}
+def planted(root):
+    """What each check has to find: a name, and what the check says of a planted fault."""
+    page, code = "**P1** one **P2** two", "/* clang-format off */\n" + "\t/* P1, P2 */\n" + "\t{ WHERE(A) },\n" * 20 + "%s/* clang-format on */\n"
+    source = root / "module" / "core" / "planted.c"
+    known = {"RFC 6120": "by section", "XEP-0220": "whole"}
+    steps = "`arm` (`lua/mod_s2s_partners.lua`) " * 20
+    return {
+        "a link to nowhere": link_faults(root, root / "README.md", "see [it](nowhere.md)"),
+        "a heading that is not there": link_faults(root, root / "README.md", "see [it](#nothing)"),
+        "somebody's host": word_faults("apt from http://" + "mirror.corp.internal/debian"),
+        "somebody's folder": word_faults("see /" + "home/somebody/notes"),
+        "a rule that is not there": rule_faults(page, code % "\t/* P3 */\n\t{ WHERE(A) },\n"),
+        "a rule that nothing cites": rule_faults(page + " **P3** three", code % ""),
+        "two rules with one number": rule_faults(page + " **P2** three", code % ""),
+        "a row without a rule": rule_faults(page, code % "};\n\t{ WHERE(A) },\n"),
+        "a row with a quotation": rule_faults(page, code % "\t/* \"always\" */\n\t{ WHERE(A) },\n"),
+        "a page that a comment names": reference_faults(root, source, "/* see docs/" + "nowhere.md */"),
+        "a heading that a comment names": reference_faults(root, source, "/*\n * See docs/reasons.md" + "#nothing */"),
+        "an unknown standard": standard_faults(source, "/* RFC " + "1149 2 */", known, True),
+        "an unknown recommendation": standard_faults(source, "/* X" + ".121 */", known, True),
+        "a standard without a section": standard_faults(source, "/* as RFC " + "6120 says */", known, True),
+        "a function that is not there": step_faults(root, steps + "`no_such_function` (`lua/mod_s2s_partners.lua`)"),
+        "a function that is only called there": step_faults(root, steps + "`s2sp_stream_identify` (`module/prosody/stream/record.c`)"),
+        "a file that is not there": step_faults(root, steps + "`arm` (`lua/nothing.lua`)"),
+        "a table of figures outside of the annex": annex_faults(root, root / "docs/performance.md", "<!-- measured -->\n| 1 |\n<!-- end -->"),
+        "a section of the annex without an end": annex_faults(root, root / "docs/annex-assurance.md", "<!-- a: spec/run -->\n| 1 |"),
+        "a section that no program writes": annex_faults(root, root / "docs/annex-assurance.md", "<!-- a: spec/none -->\n<!-- end of a -->"),
+        "an action that is not there": step_faults(root, steps + "`act.nothing`"),
+    }
+
+
+def sound(root):
+    """The same checks on what is right: they find nothing."""
+    code = "/* clang-format off */\n\t/*\n\t * P1,\n\t * P2 */\n" + "\t{ WHERE(A) },\n" * 20 + "/* clang-format on */\n"
+    known = {"RFC 6120": "by section", "XEP-0220": "whole"}
+    yield from rule_faults("**P1** one **P2** two", code)
+    yield from standard_faults(pathlib.Path("planted.c"), "/* RFC 6120 8.1, RFC 6120, section 4, XEP-0220 */", known, True)
+    yield from reference_faults(root, root / "planted.lua", "-- docs/partner-types.md#status-notes")
+    yield from step_faults(root, "`arm` (`lua/mod_s2s_partners.lua`) `act.close` " * 20)
+    yield from annex_faults(root, root / "docs/annex-assurance.md", "<!-- a: spec/run -->\n| 1 |\n<!-- end of a -->")
 
 
 def main():
@@ -272,6 +295,8 @@ def main():
     for path, text in texts.items():
         if path.suffix == ".md":
             case(f"links of {path.relative_to(root)}", link_faults(root, path, text))
+    case("the annex", (f"{path.relative_to(root)}: {fault}" for path, text in texts.items() if path.suffix == ".md" for fault in annex_faults(root, path, text)))
+    case("the program that writes the annex", annex_program_faults(root))
     case("no host or folder of one machine in any file",
          (f"{path.relative_to(root)}: {fault}" for path, text in texts.items() for fault in word_faults(text)))
     case("one version everywhere", version_faults(root))
@@ -281,12 +306,26 @@ def main():
     case("all that is needed of Prosody, in docs/host-adapters.md", need_faults(root))
     case("every key of the configuration", key_faults(root))
     case("what the pages say of the code is there", name_faults(root))
+    page, table_of_rules = (root / "docs/partner-types.md").read_text(), (root / "module/core/authorisation.c").read_text()
+    case("the rules that authorisation cites", rule_faults(page, table_of_rules))
+    case("the pages that comments name", (fault for path, text in texts.items() if path.suffix != ".md" for fault in reference_faults(root, path, text)))
+    known = standards(root)
+    for rooms, code in ((("module", "lua"), True), (("docs", "README.md", "spec", "fixtures"), False)):
+        case(f"the standards that {rooms[0]} and others cite",
+             (fault for path, text in texts.items() if path.relative_to(root).parts[0] in rooms and path.name != "generate.c"
+              for fault in standard_faults(path.relative_to(root), text, known, code)))
+    walkthrough = (root / "docs/walkthrough.md").read_text()
+    case("the steps of docs/walkthrough.md", step_faults(root, walkthrough))
+    index = {(root / "docs" / target.partition("#")[0]).resolve() for target in LINK.findall((root / "docs" / "README.md").read_text())}
+    case("every page is in docs/README.md",
+         (f"{page.relative_to(root)} is not" for page in sorted((root / "docs").glob("*.md")) if page not in index and page.name != "README.md"))
     found = reachable(root)
     case("every page is found from the README",
          (f"{page.relative_to(root)} is linked from nowhere" for page in sorted((root / "docs").glob("*.md")) if page not in found))
-    for name, (kind, text) in SELF_TEST.items():
-        faults = link_faults(root, root / "README.md", text) if kind == "link" else word_faults(text)
-        case(f"{name} is found", [] if list(faults) else ["it was not"])
+    for name, faults in planted(root).items():
+        faults = list(faults)
+        case(f"{name} is found", [] if len(faults) == 1 else faults or ["it was not"])
+    case("what is right is left alone", sound(root))
     print(f"1..{count}")
     return 1 if failed else 0
 

@@ -37,6 +37,8 @@ describe("a search in the list", function ()
 end);
 
 -- A session's record, as much of it as recent asks for.
+local with_tls = { ssl_info = function () return { protocol = "TLSv1.3" }; end };
+
 local function new_recent(view, latch)
 	local hooks = {};
 	local module_stub = { log = function () end; hook_global = function () end;
@@ -44,8 +46,7 @@ local function new_recent(view, latch)
 	function module_stub.require(_, name) return stub.library(name); end
 	local environment = setmetatable({ module = module_stub; prosody = { s2s_partners_latch = latch; hosts = { ["a.test"] = {} } };
 		require = function (name) return name == "util.time" and { now = function () return 1.5; end } or require(name); end }, { __index = _G });
-	local recent = assert(loadfile(source.."/lua/recent.lib.lua", "t", environment))()({ stream_view = function () return view; end },
-		{ tls_info = function (session) return session.tls and { protocol = "TLSv1.3" } or {}; end });
+	local recent = assert(loadfile(source.."/lua/recent.lib.lua", "t", environment))()({ stream_view = function () return view; end });
 	return recent, hooks["stanza/http://etherx.jabber.org/streams:features"];
 end
 
@@ -68,7 +69,7 @@ describe("the last streams", function ()
 		local recent = new_recent(view, latch);
 		for i = 1, 100 do
 			recent.refused({ ip = ("9"):rep(500) }, "tls-required", ("r"):rep(10000)..i);
-			recent.established({ ip = "192.0.2.1"; tls = true }, view);
+			recent.established({ ip = "192.0.2.1"; conn = with_tls }, view);
 		end
 		local list = new_recent(view, latch).of("x.test");
 		assert.equal(4, #list);
@@ -101,7 +102,7 @@ describe("the last streams", function ()
 		local tls = "urn:ietf:params:xml:ns:xmpp-tls";
 		assert.is_nil(note({ origin = session; stanza = element("features", "s", { element("starttls", tls, { element("required", tls) }),
 			element("evil", "x", {}) }) }));
-		session.tls = true;
+		session.conn = with_tls;
 		note({ origin = session; stanza = element("features", "s", { element("dialback", "urn:xmpp:features:dialback") }) });
 		recent.refused(session, "sasl-required", "rule");
 		local kept = recent.of("x.test")[4].kept;
