@@ -13,7 +13,7 @@ local module_environment = {
 	globals = { "module"; "prosody" };
 };
 files["lua/"] = module_environment;
-files["fixtures/servers/plugins/"] = module_environment;
+files["spec/lab/plugins/"] = module_environment;
 files["spec/bench/plugins/"] = module_environment;
 files["spec/price/plugins/"] = module_environment;
 

@@ -4,10 +4,10 @@ import base64
 import queue
 import socket
 
-from fedlab.probe import Probe
-from fedlab.remote import Remote
-from fedlab.xmlstream import SASL, Closed, Stream
-from fedlab.prosody import PASSWORD
+from lab.probe import Probe
+from lab.remote import Remote
+from lab.xmlstream import SASL, Closed, Stream
+from lab.prosody import PASSWORD
 from servers import CONTACTS
 from variants import ALICE, BOB, LOCAL, REMOTE, STRANGER
 

@@ -8,9 +8,9 @@ import socket
 import statistics
 import time
 
-from fedlab.lab import Lab
-from fedlab.probe import Probe
-from fedlab.remote import Remote
+from lab.lab import Lab
+from lab.probe import Probe
+from lab.remote import Remote
 from loads import BODY, User
 from servers import Counted
 from variants import ALICE, LOCAL, REMOTE, TITLES

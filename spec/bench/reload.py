@@ -5,8 +5,8 @@ import signal
 import statistics
 import time
 
-from fedlab.lab import Lab
-from fedlab.waiting import wait_until
+from lab.lab import Lab
+from lab.waiting import wait_until
 from loads import Raw, User
 from servers import Counted
 from variants import LOCAL, PLUGINS, VARIANTS

@@ -5,8 +5,8 @@ import pathlib
 import re
 import subprocess
 
-from fedlab.ejabberd import Ejabberd
-from fedlab.prosody import GATEKEEPER_OPTIONS, Prosody
+from lab.ejabberd import Ejabberd
+from lab.prosody import GATEKEEPER_OPTIONS, Prosody
 from variants import ALICE, BOB, EJABBERD, LOCAL, REMOTE, VARIANTS
 
 CONTACTS = 100

@@ -74,7 +74,7 @@ def _firewall(lab):
             "options": f'firewall_scripts = {{ "{script}" }}\n'}
 
 
-# name: (title, arguments for fedlab.prosody.Prosody by lab)
+# name: (title, arguments for lab.prosody.Prosody by lab)
 VARIANTS = {
     "bare": ("bare Prosody", lambda lab: {"modules": ["dialback"]}),
     "partners-10": ("s2s_partners, 10 partners", _table(10)),

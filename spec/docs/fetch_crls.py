@@ -13,7 +13,7 @@ sys.dont_write_bytecode = True
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "spec" / "federation")]
 
-from fedlab.certificates import Certificates  # noqa: E402 (needs the path above)
+from lab.certificates import Certificates  # noqa: E402 (needs the path above)
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -9,13 +9,13 @@ import sys
 import time
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path[:0] = map(str, pathlib.Path(__file__).resolve().parents[:2])
 
-from fedlab.client import Client
-from fedlab.lab import Lab, ensure_namespace
-from fedlab.probe import Probe, mechanisms
-from fedlab.prosody import Prosody
-from fedlab.remote import Remote
+from lab.client import Client
+from lab.lab import Lab, ensure_namespace
+from lab.probe import Probe, mechanisms
+from lab.prosody import Prosody
+from lab.remote import Remote
 
 # What the log of a receiving server says about the method.
 EXTERNAL = r"Accepting SASL EXTERNAL identity from \S+"

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 
-from fedlab.prosody import GATEKEEPER_OPTIONS, Prosody
-from fedlab.remote import Remote
-from fedlab.xmlstream import Closed
+from lab.prosody import GATEKEEPER_OPTIONS, Prosody
+from lab.remote import Remote
+from lab.xmlstream import Closed
 from servers import Counted
 
 HERE = pathlib.Path(__file__).resolve().parent

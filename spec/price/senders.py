@@ -5,10 +5,10 @@ import socket
 import threading
 import time
 
-from fedlab.probe import Probe
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
-from fedlab.xmlstream import Closed
+from lab.probe import Probe
+from lab.remote import Remote
+from lab.waiting import wait_until
+from lab.xmlstream import Closed
 from loads import User
 from priced import ANSWERS, FEDERATED, LOCAL, NAMED, ROOMS, STRANGER, VERIFIED
 

@@ -31,7 +31,7 @@ function certificates.make(wanted)
 	for i, name in ipairs(wanted) do
 		words[i] = quote(name);
 	end
-	run(("env -u LD_PRELOAD %s %s %s"):format(quote(source.."/fixtures/certificates/make"), quote(directory), table.concat(words, " ")));
+	run(("env -u LD_PRELOAD %s %s %s"):format(quote(source.."/spec/lab/make-certificates"), quote(directory), table.concat(words, " ")));
 	for _, name in ipairs(wanted) do
 		local domain, kind = name:match("^([^:]*):(.*)$");
 		paths[name] = domain == "crl" and ("%s/%s.crl"):format(directory, kind:match("^[^:]*"))

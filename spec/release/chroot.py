@@ -9,11 +9,11 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCE = HERE.parents[1]
-sys.path.insert(0, str(HERE.parent / "federation"))
+sys.path.insert(0, str(HERE.parent))
 
-from fedlab.lab import die_with_parent  # noqa: E402 (needs the path above)
-from fedlab.prosody import PASSWORD  # noqa: E402
-from fedlab.waiting import port_open, wait_until  # noqa: E402
+from lab.lab import die_with_parent  # noqa: E402 (needs the path above)
+from lab.prosody import PASSWORD  # noqa: E402
+from lab.waiting import port_open, wait_until  # noqa: E402
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}

@@ -1,7 +1,7 @@
 """The federation of the soak: an edge, real partners of every Prosody that is here, one that is killed now and then, and a stranger."""
 
-from fedlab import machine
-from fedlab.prosody import Prosody
+from lab import machine
+from lab.prosody import Prosody
 from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server, partner, tcp_dialback, tls_dialback
 
 CAROL = f"carol@{HOST}"

@@ -4,8 +4,8 @@ import collections
 import itertools
 import threading
 
-from fedlab.client import Client
-from fedlab.xmlstream import Element
+from lab.client import Client
+from lab.xmlstream import Element
 
 
 class Ledger:

@@ -7,8 +7,8 @@ import threading
 import time
 import traceback
 
-from fedlab.probe import Probe
-from fedlab.xmlstream import TLS, Closed
+from lab.probe import Probe
+from lab.xmlstream import TLS, Closed
 from scenarios._edge import ALICE, HOST
 
 from federation import CAROL, QUIET, RESTLESS, ROOMS, STRANGER, bobs, domains, families

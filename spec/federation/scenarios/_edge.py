@@ -4,8 +4,8 @@ Nothing is read from the module under test: what is expected is the contract, wr
 
 import re
 
-from fedlab.prosody import Prosody
-from fedlab.xmlstream import Closed
+from lab.prosody import Prosody
+from lab.xmlstream import Closed
 
 HOST = "contoso.test"
 ALICE = f"alice@{HOST}"

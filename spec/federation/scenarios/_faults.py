@@ -2,7 +2,7 @@
 
 import re
 
-from fedlab.waiting import wait_until
+from lab.waiting import wait_until
 
 from scenarios._edge import configuration, edge_server
 

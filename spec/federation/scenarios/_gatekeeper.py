@@ -5,11 +5,11 @@ only) and a component.  fabrikam.test and northwind.test may use SASL EXTERNAL o
 
 from dataclasses import dataclass
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.prosody import Prosody
-from fedlab.remote import Remote
-from fedlab.xmlstream import BIDI, DIALBACK, SASL, TLS
+from lab.client import Client
+from lab.probe import Probe
+from lab.prosody import Prosody
+from lab.remote import Remote
+from lab.xmlstream import BIDI, DIALBACK, SASL, TLS
 
 from scenarios._edge import (ALICE, HOST, any_method, configuration, edge_server, heard, lua, partner,
                              tcp_dialback, tls_dialback)

@@ -5,8 +5,8 @@ the user, quiet.test federated without group chat, open.test public_unverified w
 
 from dataclasses import dataclass, field
 
-from fedlab.client import Client
-from fedlab.prosody import Prosody
+from lab.client import Client
+from lab.prosody import Prosody
 
 from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server
 

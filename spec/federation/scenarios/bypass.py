@@ -1,8 +1,8 @@
 """Ways around the policy, inbound: the handshake."""
 
-from fedlab.probe import Probe, mechanisms
-from fedlab.waiting import wait_until
-from fedlab.xmlstream import DIALBACK, SASL, TLS, Closed
+from lab.probe import Probe, mechanisms
+from lab.waiting import wait_until
+from lab.xmlstream import DIALBACK, SASL, TLS, Closed
 
 from scenarios import _gatekeeper
 from scenarios._edge import (ALICE, HOST, assert_not_established, closed_somehow, established, heard,

@@ -2,8 +2,8 @@
 
 import ssl
 
-from fedlab.probe import Probe, mechanisms
-from fedlab.xmlstream import DIALBACK, SASL, Closed
+from lab.probe import Probe, mechanisms
+from lab.xmlstream import DIALBACK, SASL, Closed
 
 from scenarios import _gatekeeper
 from scenarios._edge import HOST, assert_not_established, closed_somehow, established, refused

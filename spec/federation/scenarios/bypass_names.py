@@ -1,7 +1,7 @@
 """Ways around the policy, inbound: names that look like a partner's (attacks 7, 8, 9)."""
 
-from fedlab.probe import Probe, mechanisms
-from fedlab.xmlstream import Closed
+from lab.probe import Probe, mechanisms
+from lab.xmlstream import Closed
 
 from scenarios import _gatekeeper
 from scenarios._edge import ALICE, HOST, ended, wrong_sender

@@ -5,11 +5,11 @@ tcp.test TCP dialback only; all with their subdomains, so that each scenario has
 
 from dataclasses import dataclass
 
-from fedlab.client import Client
-from fedlab.prosody import Prosody
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
-from fedlab.xmlstream import DIALBACK, DIALBACK_FEATURE, SASL, TLS, server_context
+from lab.client import Client
+from lab.prosody import Prosody
+from lab.remote import Remote
+from lab.waiting import wait_until
+from lab.xmlstream import DIALBACK, DIALBACK_FEATURE, SASL, TLS, server_context
 
 from scenarios._edge import (ALICE, HOST, any_method, assert_not_established, configuration, edge_server, established,
                              heard, lua, partner, refusal_logged, tcp_dialback, tls_dialback)

@@ -1,7 +1,7 @@
 """Ways around the policy, inbound: stanzas, with bidi and without."""
 
-from fedlab.client import Client
-from fedlab.xmlstream import BIDI
+from lab.client import Client
+from lab.xmlstream import BIDI
 
 from scenarios import _gatekeeper
 from scenarios._edge import (ALICE, HOST, closed_somehow, ended, established, heard, refusal_logged,

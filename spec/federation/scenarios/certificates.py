@@ -8,12 +8,12 @@ import re
 import ssl
 from dataclasses import dataclass, field
 
-from fedlab.certificates import pin
-from fedlab.client import Client
-from fedlab.probe import Probe, mechanisms
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
-from fedlab.xmlstream import Closed, client_context
+from lab.certificates import pin
+from lab.client import Client
+from lab.probe import Probe, mechanisms
+from lab.remote import Remote
+from lab.waiting import wait_until
+from lab.xmlstream import Closed, client_context
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, partner
 

@@ -2,12 +2,12 @@
 
 import re
 
-from fedlab.client import Client
-from fedlab.lab import Skipped
-from fedlab.probe import Probe
-from fedlab.prosody import Prosody
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
+from lab.client import Client
+from lab.lab import Skipped
+from lab.probe import Probe
+from lab.prosody import Prosody
+from lab.remote import Remote
+from lab.waiting import wait_until
 
 from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server, established, partner, tls_dialback
 

@@ -4,9 +4,9 @@ import contextlib
 import re
 import subprocess
 
-from fedlab.paths import ROOT
-from fedlab.probe import Probe
-from fedlab.prosody import Prosody
+from lab.paths import ROOT
+from lab.probe import Probe
+from lab.prosody import Prosody
 
 from scenarios._edge import HOST, any_method, configuration, edge_server, established, partner, tls_dialback
 

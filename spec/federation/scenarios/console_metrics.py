@@ -5,11 +5,11 @@ import re
 import time
 import urllib.request
 
-from fedlab.client import Client
-from fedlab.paths import FIXTURES
-from fedlab.probe import Probe
-from fedlab.prosody import Prosody
-from fedlab.remote import Remote
+from lab.client import Client
+from lab.paths import FIXTURES
+from lab.probe import Probe
+from lab.prosody import Prosody
+from lab.remote import Remote
 
 from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server, established, partner, tls_dialback
 

@@ -6,7 +6,7 @@ import pty
 import re
 import subprocess
 
-from fedlab.paths import FIXTURES
+from lab.paths import FIXTURES
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, partner, tls_dialback
 

@@ -2,8 +2,8 @@
 
 import re
 
-from fedlab.dns import FaultyDns
-from fedlab.prosody import Prosody
+from lab.dns import FaultyDns
+from lab.prosody import Prosody
 
 from scenarios._edge import HOST, configuration, edge_server, partner, tcp_dialback, tls_dialback
 

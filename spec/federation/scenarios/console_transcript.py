@@ -7,9 +7,9 @@ import tempfile
 import time
 import urllib.request
 
-from fedlab.client import Client
-from fedlab.paths import FIXTURES
-from fedlab.prosody import Prosody
+from lab.client import Client
+from lab.paths import FIXTURES
+from lab.prosody import Prosody
 
 from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server, partner, tcp_dialback, tls_dialback
 

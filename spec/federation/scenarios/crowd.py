@@ -10,10 +10,10 @@ import socket
 import statistics
 import time
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.waiting import wait_until
-from fedlab.xmlstream import DIALBACK, SERVER, STREAMS, TLS
+from lab.client import Client
+from lab.probe import Probe
+from lab.waiting import wait_until
+from lab.xmlstream import DIALBACK, SERVER, STREAMS, TLS
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, partner, tcp_dialback
 

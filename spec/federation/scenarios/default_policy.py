@@ -1,9 +1,9 @@
 """Anybody may federate (s2s_partners_default is a table): all of them share one entry, and still none is another."""
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.remote import Remote
-from fedlab.xmlstream import BIDI
+from lab.client import Client
+from lab.probe import Probe
+from lab.remote import Remote
+from lab.xmlstream import BIDI
 
 from scenarios._edge import (ALICE, HOST, closed_somehow, configuration, edge_server, ended, established, heard, lua, partner,
                              wrong_sender)

@@ -2,10 +2,10 @@
 
 import time
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.remote import Remote
-from fedlab.xmlstream import DIALBACK
+from lab.client import Client
+from lab.probe import Probe
+from lab.remote import Remote
+from lab.xmlstream import DIALBACK
 
 from scenarios._edge import (ALICE, HOST, any_method, assert_not_established, configuration, edge_server, ended, heard,
                              tls_dialback)

@@ -4,9 +4,9 @@ sales.test is for those of a file alone; fed.test is for everybody whom the host
 
 import time
 
-from fedlab.client import Client
-from fedlab.lab import Skipped
-from fedlab.prosody import Prosody
+from lab.client import Client
+from lab.lab import Skipped
+from lab.prosody import Prosody
 
 from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server
 

@@ -6,10 +6,10 @@ import ctypes.util
 import shutil
 import subprocess
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.prosody import plugins_under_test
-from fedlab.remote import Remote
+from lab.client import Client
+from lab.probe import Probe
+from lab.prosody import plugins_under_test
+from lab.remote import Remote
 
 from scenarios._edge import (ALICE, HOST, assert_not_established, closed_somehow, configuration, edge_server, heard,
                              outbound_error, partner, refused)

@@ -2,9 +2,9 @@
 
 import re
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.remote import Remote
+from lab.client import Client
+from lab.probe import Probe
+from lab.remote import Remote
 
 from scenarios._edge import ALICE, HOST, any_method, configuration, closed_somehow, edge_server, outbound_error
 

@@ -3,8 +3,8 @@ it is mended it works again without anybody touching the other side."""
 
 import os
 
-from fedlab.client import Client
-from fedlab.prosody import Prosody
+from lab.client import Client
+from lab.prosody import Prosody
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, partner
 from scenarios._faults import UNREACHABLE

@@ -3,10 +3,10 @@
 import re
 import time
 
-from fedlab.client import Client
-from fedlab.clock import Clock
-from fedlab.probe import Probe
-from fedlab.remote import Remote
+from lab.client import Client
+from lab.clock import Clock
+from lab.probe import Probe
+from lab.remote import Remote
 
 from scenarios._edge import ALICE, HOST, any_method, outbound_error, partner, refusal_logged, refused, tls_dialback
 from scenarios._faults import impatient_edge, nothing_left, send_each, streams

@@ -3,10 +3,10 @@ when the disk is mended."""
 
 import time
 
-from fedlab.client import Client
-from fedlab.disk import Disk
-from fedlab.prosody import Prosody
-from fedlab.waiting import wait_until
+from lab.client import Client
+from lab.disk import Disk
+from lab.prosody import Prosody
+from lab.waiting import wait_until
 
 from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server, heard
 

@@ -2,12 +2,12 @@
 
 import time
 
-from fedlab.client import Client
-from fedlab.dns import FaultyDns
-from fedlab.probe import Probe
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
-from fedlab.xmlstream import Closed
+from lab.client import Client
+from lab.dns import FaultyDns
+from lab.probe import Probe
+from lab.remote import Remote
+from lab.waiting import wait_until
+from lab.xmlstream import Closed
 
 from scenarios._edge import ALICE, HOST, heard, partner, tls_dialback
 from scenarios._faults import UNREACHABLE, bodies, impatient_edge, nothing_left, send_each

@@ -4,12 +4,12 @@ import contextlib
 import ssl
 import threading
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.remote import Remote, drop, reset, silence
-from fedlab.xmlstream import SASL as SASL_XMLNS
-from fedlab.xmlstream import TLS as TLS_XMLNS
-from fedlab.xmlstream import Closed, client_context
+from lab.client import Client
+from lab.probe import Probe
+from lab.remote import Remote, drop, reset, silence
+from lab.xmlstream import SASL as SASL_XMLNS
+from lab.xmlstream import TLS as TLS_XMLNS
+from lab.xmlstream import Closed, client_context
 
 from scenarios._edge import ALICE, HOST, heard, partner, tcp_dialback, tls_dialback
 from scenarios._faults import impatient_edge, nothing_left, streams

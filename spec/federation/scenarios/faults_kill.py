@@ -5,11 +5,11 @@ import signal
 import threading
 import time
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.prosody import Prosody
-from fedlab.waiting import wait_until
-from fedlab.xmlstream import Closed
+from lab.client import Client
+from lab.probe import Probe
+from lab.prosody import Prosody
+from lab.waiting import wait_until
+from lab.xmlstream import Closed
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, heard, partner
 from scenarios._faults import Numbered, in_short, losses

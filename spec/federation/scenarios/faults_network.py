@@ -1,16 +1,16 @@
 """A bad network between the edge and real partners: late, in small pieces, at a standstill, cut anywhere; what becomes of every message.
 
-A wire lies in each direction (fedlab.wire), since not every kernel has netem."""
+A wire lies in each direction (lab.wire), since not every kernel has netem."""
 
 import random
 import threading
 import time
 
-from fedlab import machine
-from fedlab.client import Client
-from fedlab.prosody import Prosody
-from fedlab.waiting import wait_until
-from fedlab.wire import Wire
+from lab import machine
+from lab.client import Client
+from lab.prosody import Prosody
+from lab.waiting import wait_until
+from lab.wire import Wire
 
 from scenarios._edge import ALICE, HOST, partner, tcp_dialback, tls_dialback
 from scenarios._faults import Numbered, impatient_edge, in_short, losses, nothing_left, streams

@@ -2,8 +2,8 @@
 
 Every stage is tried with every fault at once, each with a domain of its own; then all are healed and tried again."""
 
-from fedlab.client import Client
-from fedlab.remote import Remote, drop, reset, silence
+from lab.client import Client
+from lab.remote import Remote, drop, reset, silence
 
 from scenarios._edge import ALICE, partner, tcp_dialback, tls_dialback
 from scenarios._faults import UNREACHABLE, bodies, impatient_edge, nothing_left, send_each

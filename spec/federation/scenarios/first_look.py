@@ -4,9 +4,9 @@ import re
 import socket
 import time
 
-from fedlab.probe import Probe
-from fedlab.waiting import wait_until
-from fedlab.xmlstream import DIALBACK
+from lab.probe import Probe
+from lab.waiting import wait_until
+from lab.xmlstream import DIALBACK
 
 from scenarios._edge import HOST, closed_somehow, configuration, edge_server, partner, refused
 

@@ -4,8 +4,8 @@ What would be said stands in the buffer behind <proceed/>, which goes out in cle
 
 import contextlib
 
-from fedlab.probe import Probe
-from fedlab.xmlstream import TLS
+from lab.probe import Probe
+from lab.xmlstream import TLS
 
 from scenarios._edge import HOST, any_method, configuration, edge_server
 from scenarios.sizes_streams import in_clear

@@ -4,9 +4,9 @@ inside.test stands beside contoso.test on the same edge; fed.test is a federated
 
 import itertools
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.xmlstream import BIDI
+from lab.client import Client
+from lab.probe import Probe
+from lab.xmlstream import BIDI
 
 from scenarios._edge import ALICE, HOST, PING, any_method, configuration, edge_server
 

@@ -1,7 +1,7 @@
 """ejabberd as the partner: the eleven valid rows, both directions, with each way that ejabberd can federate; and what it
 does where a method is refused, ignored or stripped.
 
-One ejabberd has a host KIND.ROW.test for each way (fedlab.ejabberd.PRESETS) and row; see scenarios/matrix.py for the rows.
+One ejabberd has a host KIND.ROW.test for each way (lab.ejabberd.PRESETS) and row; see scenarios/matrix.py for the rows.
 
 INTEROP_OUT: a file that what was observed is written to, as a table in Markdown."""
 
@@ -13,11 +13,11 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from fedlab.client import Client
-from fedlab.ejabberd import PRESETS, Ejabberd
-from fedlab.probe import Probe, mechanisms
-from fedlab.remote import Remote
-from fedlab.xmlstream import DIALBACK_FEATURE, TLS
+from lab.client import Client
+from lab.ejabberd import PRESETS, Ejabberd
+from lab.probe import Probe, mechanisms
+from lab.remote import Remote
+from lab.xmlstream import DIALBACK_FEATURE, TLS
 
 from scenarios._edge import (ALICE, HOST, assert_not_established, configuration, edge_server, established, heard,
                              outbound_error)

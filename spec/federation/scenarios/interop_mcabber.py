@@ -3,10 +3,10 @@ what is read on the screen when something may not go out."""
 
 from dataclasses import dataclass
 
-from fedlab.client import Client
-from fedlab.mcabber import Mcabber
-from fedlab.prosody import Prosody
-from fedlab.waiting import wait_until
+from lab.client import Client
+from lab.mcabber import Mcabber
+from lab.prosody import Prosody
+from lab.waiting import wait_until
 
 from scenarios._edge import ALICE, any_method, configuration, edge_server
 

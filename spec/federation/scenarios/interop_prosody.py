@@ -8,10 +8,10 @@ Needs a second Prosody, see PROSODY_DIRS."""
 import re
 from dataclasses import dataclass
 
-from fedlab import machine
-from fedlab.client import Client
-from fedlab.lab import Skipped
-from fedlab.prosody import Prosody
+from lab import machine
+from lab.client import Client
+from lab.lab import Skipped
+from lab.prosody import Prosody
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, established, heard, outbound_error, partner
 from scenarios.matrix import SASL_TLS, TCP_DB, TLS_DB, VALID, entry, row_settings, row_title

@@ -1,8 +1,8 @@
 """The language of a stream's header goes to every stanza of the stream (RFC 6120 4.7.4)."""
 
-from fedlab import machine
-from fedlab.client import Client
-from fedlab.probe import Probe
+from lab import machine
+from lab.client import Client
+from lab.probe import Probe
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, partner
 

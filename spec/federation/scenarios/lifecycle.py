@@ -7,11 +7,11 @@ import re
 import signal
 import threading
 
-from fedlab.client import Client
-from fedlab.probe import Probe, mechanisms
-from fedlab.prosody import plugins_under_test
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
+from lab.client import Client
+from lab.probe import Probe, mechanisms
+from lab.prosody import plugins_under_test
+from lab.remote import Remote
+from lab.waiting import wait_until
 
 from scenarios._edge import (ALICE, HOST, any_method, assert_not_established, configuration, edge_server, established,
                              lua, outbound_error, partner, refused, tls_dialback, wrong_sender)

@@ -6,11 +6,11 @@ import itertools
 import re
 import time
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
-from fedlab.xmlstream import Closed
+from lab.client import Client
+from lab.probe import Probe
+from lab.remote import Remote
+from lab.waiting import wait_until
+from lab.xmlstream import Closed
 
 from scenarios._edge import (ALICE, HOST, any_method, configuration, edge_server, ended, established, outbound_error, partner,
                              refusal_logged, refused, tls_dialback)

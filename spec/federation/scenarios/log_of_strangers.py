@@ -1,6 +1,6 @@
 """The log under strangers' hands, and what it keeps from the administrator."""
 
-from fedlab.probe import Probe
+from lab.probe import Probe
 
 from scenarios._edge import HOST, closed_somehow, configuration, edge_server, partner
 

@@ -4,9 +4,9 @@ Core's own handlers raise at some of them, so tracebacks are let through; the mo
 
 import re
 
-from fedlab.probe import Probe
-from fedlab.remote import Remote
-from fedlab.xmlstream import BIDI, SASL, TLS
+from lab.probe import Probe
+from lab.remote import Remote
+from lab.xmlstream import BIDI, SASL, TLS
 
 from scenarios._edge import (HOST, closed_somehow, configuration, edge_server, established, partner,
                              tls_dialback)

@@ -10,11 +10,11 @@ import os
 import pathlib
 from dataclasses import dataclass, field
 
-from fedlab.client import Client
-from fedlab.probe import Probe, mechanisms
-from fedlab.prosody import Prosody
-from fedlab.remote import Remote
-from fedlab.xmlstream import DIALBACK_FEATURE, TLS
+from lab.client import Client
+from lab.probe import Probe, mechanisms
+from lab.prosody import Prosody
+from lab.remote import Remote
+from lab.xmlstream import DIALBACK_FEATURE, TLS
 
 from scenarios._edge import (ALICE, HOST, assert_not_established, configuration, edge_server, established, heard,
                              outbound_error, partner, refusal_logged, refused)

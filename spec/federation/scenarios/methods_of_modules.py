@@ -4,7 +4,7 @@ contoso.test loads everything; unspoken.test has no dialback."""
 
 import re
 
-from fedlab.probe import Probe
+from lab.probe import Probe
 
 from scenarios._edge import HOST, any_method, configuration, edge_server, partner, tls_dialback
 

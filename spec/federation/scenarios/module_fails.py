@@ -2,8 +2,8 @@
 
 The servers' logs have tracebacks here, on purpose."""
 
-from fedlab.client import Client
-from fedlab.probe import Probe
+from lab.client import Client
+from lab.probe import Probe
 
 from scenarios._edge import ALICE, HOST, closed_somehow, configuration, edge_server, established, partner
 from scenarios.failures import assert_all_refused, copy_of_module

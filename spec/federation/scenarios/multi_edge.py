@@ -5,10 +5,10 @@ the second edge sends by dialback is verified at the first one. docs/multi-edge.
 
 from dataclasses import dataclass
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.prosody import Prosody
-from fedlab.waiting import port_open, wait_until
+from lab.client import Client
+from lab.probe import Probe
+from lab.prosody import Prosody
+from lab.waiting import port_open, wait_until
 
 from scenarios._edge import (ALICE, HOST, assert_not_established, configuration, edge_server, established, outbound_error,
                              partner, refused, tcp_dialback, tls_dialback)

@@ -1,6 +1,6 @@
 """What is neither message, presence nor iq goes to nobody. Core routes any element of a client's that has an address."""
 
-from fedlab.remote import Remote
+from lab.remote import Remote
 
 from scenarios._edge import ALICE, HOST
 from scenarios._types import DORA, FED, UNV, start

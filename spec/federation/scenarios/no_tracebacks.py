@@ -1,7 +1,7 @@
 """What a stranger can send before anything is known of him: no error of core's may come of it, or he fills the log."""
 
-from fedlab.probe import Probe
-from fedlab.xmlstream import BIDI, SASL, TLS
+from lab.probe import Probe
+from lab.xmlstream import BIDI, SASL, TLS
 
 from scenarios._edge import HOST, closed_somehow, configuration, edge_server, partner, tls_dialback
 

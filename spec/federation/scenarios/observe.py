@@ -3,11 +3,11 @@
 import re
 import time
 
-from fedlab.client import Client
-from fedlab.clock import Clock
-from fedlab.probe import Probe
-from fedlab.prosody import Prosody
-from fedlab.remote import Remote
+from lab.client import Client
+from lab.clock import Clock
+from lab.probe import Probe
+from lab.prosody import Prosody
+from lab.remote import Remote
 
 from scenarios._edge import ALICE, HOST, PING, any_method, closed_somehow, configuration, edge_server, outbound_error, partner, tls_dialback
 from scenarios.failures import assert_all_refused, copy_of_module, without_object

@@ -3,9 +3,9 @@
 import re
 import urllib.request
 
-from fedlab.client import Client
-from fedlab.probe import Probe, mechanisms
-from fedlab.remote import Remote
+from lab.client import Client
+from lab.probe import Probe, mechanisms
+from lab.remote import Remote
 
 from scenarios._edge import (ALICE, HOST, any_method, configuration, edge_server, outbound_error, partner, tcp_dialback,
                              tls_dialback)

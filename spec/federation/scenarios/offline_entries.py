@@ -3,8 +3,8 @@
 import os
 import re
 
-from fedlab.client import Client
-from fedlab.prosody import Prosody
+from lab.client import Client
+from lab.prosody import Prosody
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, partner
 

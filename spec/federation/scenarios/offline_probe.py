@@ -3,8 +3,8 @@
 import re
 import time
 
-from fedlab.prosody import Prosody
-from fedlab.remote import Remote
+from lab.prosody import Prosody
+from lab.remote import Remote
 
 from scenarios._edge import HOST, configuration, edge_server, partner
 

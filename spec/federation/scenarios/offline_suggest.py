@@ -2,7 +2,7 @@
 
 import re
 
-from fedlab.probe import Probe
+from lab.probe import Probe
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, partner
 

@@ -2,10 +2,10 @@
 
 import re
 
-from fedlab.client import Client
-from fedlab.lab import Skipped
-from fedlab.probe import Probe
-from fedlab.remote import Remote
+from lab.client import Client
+from lab.lab import Skipped
+from lab.probe import Probe
+from lab.remote import Remote
 
 from scenarios._edge import (ALICE, HOST, any_method, configuration, edge_server, established, lua, partner, tcp_dialback,
                              tls_dialback)

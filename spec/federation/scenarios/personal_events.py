@@ -5,8 +5,8 @@ federated and may not. Everybody sees everybody's presence, and asks for everyth
 
 import threading
 
-from fedlab.client import Client
-from fedlab.prosody import Prosody
+from lab.client import Client
+from lab.prosody import Prosody
 
 from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server
 

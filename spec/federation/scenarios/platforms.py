@@ -4,12 +4,12 @@ import re
 import subprocess
 import time
 
-from fedlab import machine
-from fedlab.client import Client
-from fedlab.lab import Skipped
-from fedlab.probe import Probe
-from fedlab.prosody import Prosody
-from fedlab.xmlstream import Closed
+from lab import machine
+from lab.client import Client
+from lab.lab import Skipped
+from lab.probe import Probe
+from lab.prosody import Prosody
+from lab.xmlstream import Closed
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, established, outbound_error, partner, tcp_dialback
 

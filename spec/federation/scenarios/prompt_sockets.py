@@ -7,10 +7,10 @@ import os
 import re
 import socket
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
+from lab.client import Client
+from lab.probe import Probe
+from lab.remote import Remote
+from lab.waiting import wait_until
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, partner
 

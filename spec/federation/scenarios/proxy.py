@@ -4,9 +4,9 @@ import socket
 import threading
 import time
 
-from fedlab.client import Client
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
+from lab.client import Client
+from lab.remote import Remote
+from lab.waiting import wait_until
 
 from scenarios._edge import (ALICE, any_method, configuration, edge_server, established, outbound_error, partner,
                              refusal_logged)

@@ -3,8 +3,8 @@
 import pathlib
 import re
 
-from fedlab.client import Client
-from fedlab.prosody import Prosody
+from lab.client import Client
+from lab.prosody import Prosody
 
 from scenarios._edge import ALICE, edge_server, established, refusal_logged
 

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import ssl
 
-from fedlab.probe import Probe
+from lab.probe import Probe
 
 from scenarios._edge import HOST, any_method, configuration, edge_server, refused
 

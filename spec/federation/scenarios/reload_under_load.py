@@ -10,11 +10,11 @@ import signal
 import threading
 import time
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
-from fedlab.xmlstream import Closed
+from lab.client import Client
+from lab.probe import Probe
+from lab.remote import Remote
+from lab.waiting import wait_until
+from lab.xmlstream import Closed
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, partner, tls_dialback
 

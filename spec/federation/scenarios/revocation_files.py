@@ -6,8 +6,8 @@ import shutil
 import ssl
 import time
 
-from fedlab.probe import Probe
-from fedlab.xmlstream import client_context
+from lab.probe import Probe
+from lab.xmlstream import client_context
 
 from scenarios._edge import HOST, configuration, partner, refused
 from scenarios.revocation_live import FABRIKAM, NORTHWIND, TAKEN_UP, Scene

@@ -3,9 +3,9 @@
 contoso.test takes any valid certificate of the partner's; tailspin.test pins a key, litware.test trusts another CA for
 the partner only, wingtip-host.test has another trust store of its own under the very same list."""
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.remote import Remote
+from lab.client import Client
+from lab.probe import Probe
+from lab.remote import Remote
 
 from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server, heard, lua, partner
 

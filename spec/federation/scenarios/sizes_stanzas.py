@@ -5,9 +5,9 @@ import hashlib
 import itertools
 import re
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.xmlstream import BIDI
+from lab.client import Client
+from lab.probe import Probe
+from lab.xmlstream import BIDI
 
 from scenarios._edge import ALICE, HOST, PING
 from scenarios._types import FED, MANUAL, UNV, VER, bob, note, start

@@ -9,13 +9,13 @@ import socket
 import ssl
 import time
 
-from fedlab import machine
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.prosody import Prosody
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
-from fedlab.xmlstream import BIDI, BIDI_FEATURE, DIALBACK, SASL, TLS, Closed, server_context
+from lab import machine
+from lab.client import Client
+from lab.probe import Probe
+from lab.prosody import Prosody
+from lab.remote import Remote
+from lab.waiting import wait_until
+from lab.xmlstream import BIDI, BIDI_FEATURE, DIALBACK, SASL, TLS, Closed, server_context
 
 from scenarios._edge import (ALICE, HOST, any_method, assert_not_established, configuration, edge_server, ended, heard, outbound_error,
                              partner, refusal_logged, refused, tls_dialback)

@@ -4,10 +4,10 @@ import re
 import socket
 import time
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
+from lab.client import Client
+from lab.probe import Probe
+from lab.remote import Remote
+from lab.waiting import wait_until
 
 from scenarios._edge import ALICE, HOST, configuration, edge_server, established, outbound_error, partner
 

@@ -4,10 +4,10 @@ Prosody keeps rosters and block lists as their user wrote them, and compares byt
 
 import itertools
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.waiting import wait_until
-from fedlab.xmlstream import BIDI
+from lab.client import Client
+from lab.probe import Probe
+from lab.waiting import wait_until
+from lab.xmlstream import BIDI
 
 from scenarios._edge import ALICE, HOST, PING, any_method, configuration, edge_server
 

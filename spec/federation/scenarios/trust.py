@@ -6,10 +6,10 @@ import re
 import ssl
 import time
 
-from fedlab.client import Client
-from fedlab.probe import Probe, mechanisms
-from fedlab.remote import Remote
-from fedlab.waiting import wait_until
+from lab.client import Client
+from lab.probe import Probe, mechanisms
+from lab.remote import Remote
+from lab.waiting import wait_until
 
 from scenarios._edge import (ALICE, HOST, any_method, configuration, edge_server, established, outbound_error, partner,
                              refusal_logged, refused)

@@ -5,9 +5,9 @@ comes back is compared byte for byte, but for the user's own address."""
 
 import itertools
 
-from fedlab.client import Client
-from fedlab.probe import Probe
-from fedlab.xmlstream import BIDI
+from lab.client import Client
+from lab.probe import Probe
+from lab.xmlstream import BIDI
 
 from scenarios._edge import ALICE, HOST
 from scenarios._types import DORA, FED, MANUAL, UNV, VER, start

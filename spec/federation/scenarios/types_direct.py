@@ -2,7 +2,7 @@
 
 import itertools
 
-from fedlab.waiting import wait_until
+from lab.waiting import wait_until
 
 from scenarios._edge import ALICE, HOST
 from scenarios._types import DOMAINS, DORA, FED, MANUAL, OPEN, QUIET, UNV, VER, bob, start

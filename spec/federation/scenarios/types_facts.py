@@ -1,10 +1,10 @@
 """What the rules go by, as it is at the moment of the stanza: rosters (shared groups, damaged ones, other spellings), roles, the
 type of the partner; and stanzas that wait for a stream."""
 
-from fedlab.lab import Skipped
-from fedlab.probe import Probe
-from fedlab.remote import Remote
-from fedlab.xmlstream import BIDI
+from lab.lab import Skipped
+from lab.probe import Probe
+from lab.remote import Remote
+from lab.xmlstream import BIDI
 
 from scenarios._edge import ALICE, HOST, configuration, partner
 from scenarios._types import FED, OPEN, PARTNERS, UNV, VER, bob, start, typed

@@ -1,6 +1,6 @@
 """Status notes: federated partners and local users see them, nobody else does, on whatever way they travel."""
 
-from fedlab.client import Client
+from lab.client import Client
 
 from scenarios._edge import ALICE, HOST
 from scenarios._types import FED, MUC, OPEN, ROOMS, UNV, VER, bob, note, start

@@ -1,6 +1,6 @@
 """Automatic presence authorisation: what the contact gets, and that it never overrides the user."""
 
-from fedlab.waiting import wait_until
+from lab.waiting import wait_until
 
 from scenarios._edge import ALICE, HOST
 from scenarios._types import DORA, FED, MANUAL, VER, bob, start

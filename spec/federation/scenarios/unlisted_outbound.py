@@ -4,9 +4,9 @@ exact.test and bücher.test are listed for contoso.test, and exact.test alone fo
 
 from dataclasses import dataclass
 
-from fedlab.client import Client
-from fedlab.prosody import Prosody
-from fedlab.remote import Remote
+from lab.client import Client
+from lab.prosody import Prosody
+from lab.remote import Remote
 
 from scenarios._edge import (ALICE, HOST, PING, configuration, edge_server, established, lua, outbound_error, partner)
 

@@ -7,9 +7,9 @@ import pathlib
 import re
 import shutil
 
-from fedlab.prosody import plugins_under_test
-from fedlab.probe import Probe
-from fedlab.xmlstream import Closed
+from lab.prosody import plugins_under_test
+from lab.probe import Probe
+from lab.xmlstream import Closed
 
 from scenarios._edge import refused
 from scenarios.lifecycle import BAD, FABRIKAM, GOOD, NORTHWIND, WITHOUT_FABRIKAM, Scene, module_command, still_guarded

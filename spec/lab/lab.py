@@ -114,7 +114,7 @@ class Lab:
 
     def __enter__(self):
         # A short path: it holds UNIX sockets, whose path may have 107 bytes.
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="fedlab-"))
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="s2slab-"))
         self.certificates = Certificates(self.directory / "certificates")
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGHUP):

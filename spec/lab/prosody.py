@@ -13,7 +13,7 @@ from .paths import FIXTURES
 from .waiting import answers, port_open, wait_until
 
 PASSWORD = "secret"
-PLUGINS = FIXTURES / "servers" / "plugins"
+PLUGINS = pathlib.Path(__file__).resolve().parent / "plugins"
 PRESETS = json.loads((FIXTURES / "servers" / "presets.json").read_text())
 _TEMPLATE = string.Template((FIXTURES / "servers" / "prosody.cfg.lua.in").read_text())
 

@@ -2,7 +2,7 @@
 
 As a program it shows what a server offers and how it answers:
 
-    python3 -m fedlab.probe HOST[:PORT] FROM TO [--certificate PEM --key PEM] [--auth] [--direct-tls]"""
+    python3 -m lab.probe HOST[:PORT] FROM TO [--certificate PEM --key PEM] [--auth] [--direct-tls]"""
 
 import argparse
 import base64
@@ -129,7 +129,7 @@ def mechanisms(features):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="fedlab.probe", description="shows how an S2S port answers")
+    parser = argparse.ArgumentParser(prog="lab.probe", description="shows how an S2S port answers")
     parser.add_argument("host", help="HOST or HOST:PORT")
     parser.add_argument("from_", metavar="FROM")
     parser.add_argument("to", metavar="TO")
