@@ -127,7 +127,7 @@ local function new_commit(native, options, trust)
 		end
 		if not result then
 			module:log("error", "The partner configuration for %s has errors: every stream with another server is refused "
-				.."there until they are mended", host);
+				.."there until they are corrected", host);
 		end
 		return result;
 	end

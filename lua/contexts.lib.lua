@@ -1,6 +1,6 @@
 -- COMPAT 0.12.3, 13.0.1 with LuaSec 1.2.0: the TLS contexts that a port has for each host's name belong to nobody but a table, in which
 -- a reload puts new ones. A handshake that has taken one up, and waits for the client's next word, goes on with what the collector has
--- freed: whoever holds a handshake open while the configuration is reloaded ends the server. Here they live on for as long as a
+-- freed: a handshake that is open while the configuration is reloaded ends the server. Here they live on for as long as a
 -- handshake may take. Changes to the list of partners come by reloads.
 
 local portmanager = require "core.portmanager";

@@ -109,7 +109,7 @@ local function new_crls(native)
 		local names, bad = options.expand(base_folder(), pattern);
 		local paths, problem = {}, nil;
 		for _, name in ipairs(bad) do
-			add_issue(issues, "error", "crls", place, name, "is not a file, or a link that leads to none; mend or remove it");
+			add_issue(issues, "error", "crls", place, name, "is not a file, or a link that leads to none; correct or remove it");
 		end
 		if #names == 0 and #bad == 0 then
 			local path = options.join(base_folder(), pattern);

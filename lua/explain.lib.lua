@@ -166,7 +166,7 @@ local function new_explain(context)
 	local function simulate(question, facts)
 		local all = { direction = question.direction; domain = question.other.host };
 		for key, value in pairs(facts or {}) do all[key] = value; end
-		-- A peer without TLS can use no certificate; one that is refused for that is not to be told so for want of EXTERNAL.
+		-- A peer without TLS can use no certificate; one that is refused for that must not be told that EXTERNAL is missing.
 		return native.simulate_stream(question.policy, all);
 	end
 

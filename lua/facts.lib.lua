@@ -32,7 +32,7 @@ local function new_facts(guard, native, subscriptions, saved)
 				.."(roster-unavailable): %s", user, host, err);
 		end
 		-- Core keeps what it could not read as an empty roster, marked as broken. Let go of, it is read again, so that it is enough to
-		-- mend the storage; not with each stanza, or a stranger could have core write an error for each of his.
+		-- repair the storage; not with each stanza, or a stranger could have core write an error for each of his.
 		local kept = guard.observing ~= true and hosts[host] and hosts[host].roster_cache;
 		if kept and now - forgotten >= RETRY_SECONDS then
 			forgotten = now;

@@ -30,7 +30,7 @@ local function new_guard(native, latch)
 	guard.facts, guard.roles_scanned, guard.directed = facts, memory.roles_scanned or false, memory.directed_by;
 	local expiry = module:require "expiry" (native, latch);
 
-	-- Actions run in a runner of their own: closing a stream bounces its queue, and whoever gets those bounces may wait.
+	-- Actions run in a runner of their own: closing a stream bounces its queue, and the receiver of a bounce may wait.
 	local function detached(action)
 		async.runner(action, {
 			error = function (_, err)

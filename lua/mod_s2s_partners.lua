@@ -323,7 +323,7 @@ local function watch_reload()
 	timer.add_task(0, function ()
 		if not latch.reloading then return; end
 		arm("internal-error", "error", "mod_s2s_partners was unloaded for a reload and could not be loaded again; when the errors above "
-			.."are mended: module:load(\"s2s_partners\") in the shell, or restart the server");
+			.."are corrected: module:load(\"s2s_partners\") in the shell, or restart the server");
 		deny_all_streams();
 	end);
 end
@@ -381,7 +381,7 @@ else
 	if type(err) == "table" then
 		arm("internal-error", "error", "mod_s2s_partners could not start: "..err.text);
 	else
-		arm("internal-error", "error", ("mod_s2s_partners could not start: %s; when it is mended: module:reload(\"s2s_partners\") in the "
+		arm("internal-error", "error", ("mod_s2s_partners could not start: %s; when it is corrected: module:reload(\"s2s_partners\") in the "
 			.."shell, or restart the server"):format(err));
 	end
 	deny_all_streams();

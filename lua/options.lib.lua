@@ -140,7 +140,7 @@ local function read_file(issues, lists, base, name)
 		if text:sub(1, #path + 2) == path..": " then
 			text = text:sub(#path + 3);
 		end
-		add_issue(issues, "error", "bad-file", line and name..":"..line or name, "", text.."; mend the file");
+		add_issue(issues, "error", "bad-file", line and name..":"..line or name, "", text.."; correct the file");
 	elseif list == nil then
 		add_issue(issues, "error", "bad-file", name, "", "returns nothing; must return a list of partners: return { { domain = ... } }");
 	else
@@ -155,7 +155,7 @@ local function read_pattern(issues, lists, seen, base, place, pattern)
 	end
 	local names, bad = expand(base, pattern);
 	for _, name in ipairs(bad) do
-		add_issue(issues, "error", "bad-file", name, "", "is not a file, or a link that leads to none; mend or remove it");
+		add_issue(issues, "error", "bad-file", name, "", "is not a file, or a link that leads to none; correct or remove it");
 	end
 	if #names == 0 and #bad == 0 then
 		if has_wildcard(pattern) then
@@ -258,10 +258,10 @@ local function check_mode(issues, section)
 	local value = rawget(rawget(configmanager.getconfig(), section) or {}, "s2s_partners_mode");
 	if value == nil then return; end
 	if section ~= "*" then
-		add_issue(issues, "error", "wrong-place", "s2s_partners_mode", show(value), "holds for the whole server, which enforces until this is mended; "
+		add_issue(issues, "error", "wrong-place", "s2s_partners_mode", show(value), "holds for the whole server, which enforces until this is corrected; "
 			.."write it into the global section, before the first VirtualHost or Component");
 	elseif value ~= "observe" and value ~= "enforce" then
-		add_issue(issues, "error", "wrong-value", "s2s_partners_mode", show(value), "must be \"enforce\" or \"observe\"; until this is mended the server "
+		add_issue(issues, "error", "wrong-value", "s2s_partners_mode", show(value), "must be \"enforce\" or \"observe\"; until this is corrected the server "
 			.."enforces");
 	end
 end

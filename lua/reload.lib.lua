@@ -28,7 +28,7 @@ local function new_reload(in_force, rooms)
 			return rejudge.judge();
 		end);
 		if not ok then
-			-- Not even a refusal was possible, for want of memory. The policies come back first: that needs none.
+			-- There was not even memory for a refusal. The policies come back first: that needs none.
 			put_in_force(before);
 			error(judged, 0);
 		end

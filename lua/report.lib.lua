@@ -61,7 +61,7 @@ local function new_report(native, guard)
 		return outgoing and "to" or "from", printable(remote) or "(unknown domain)", printable(host) or "(unknown host)";
 	end
 
-	-- What helps to mend this verdict, and no more: the report has it all. Texts of the peer are printable ASCII, but long.
+	-- What helps against this verdict, and no more: the report has it all. Texts of the peer are printable ASCII, but long.
 	local detail_of = {};
 
 	detail_of["identity-mismatch"] = function (certificate)
@@ -205,10 +205,10 @@ local function new_report(native, guard)
 				number_of(judged.count, "live stream"), judged.seconds * 1000, #judged.found, verb("closed", "be closed"):lower()) or "";
 			module:log("info", "Partner configuration applied: %s%s", number_of(state.partner_count, "partner"), live);
 		elseif running then
-			module:log("error", "The partner configuration has errors and was not applied; the one before stays in force until they are mended");
+			module:log("error", "The partner configuration has errors and was not applied; the one before stays in force until they are corrected");
 		else
 			module:log("error", "The partner configuration has errors and none was in force before: every stream with "
-				.."another server %s refused until they are mended (config-invalid)", verb("is", "be"):lower());
+				.."another server %s refused until they are corrected (config-invalid)", verb("is", "be"):lower());
 		end
 	end);
 

@@ -1,4 +1,4 @@
--- What was asked of a partner's bare domain, so that the answer comes back. Each asker has a share of his own: whoever asks without
+-- What was asked of a partner's bare domain, so that the answer comes back. Each asker has a share: one who asks without
 -- end loses his own answers and nobody else's.
 
 local monotonic = require "util.time".monotonic;
@@ -37,7 +37,7 @@ local function new_requests()
 		end
 	end
 
-	-- Room for one more of everybody's: what is too old goes, else the oldest of whoever has the most.
+	-- Room for one more of everybody's: what is too old goes, else the oldest of the asker with the most.
 	local function make_room(now)
 		if now - swept >= SECONDS / 10 then
 			swept = now;

@@ -1,5 +1,5 @@
 -- A list of partners from what is known: whom users have in their rosters, in which rooms they are, how live streams came about. Shows,
--- decides nothing: whoever reads it chooses.
+-- decides nothing: the reader chooses.
 
 local jid_split = require "util.jid".split;
 

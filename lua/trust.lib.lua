@@ -26,7 +26,7 @@ local function new_trust(native)
 		return config, err;
 	end
 
-	-- The store and, when there is something to mend, warnings; or nil and what is wrong. Never a default that nobody has chosen.
+	-- The store and, when there is something to correct, warnings; or nil and what is wrong. Never a default that nobody has chosen.
 	local function host_store(config, err)
 		if not config then return nil, tostring(err); end
 		return native.trust_store({

@@ -59,7 +59,7 @@ end
 local function new_users(base, join, add, quote, read)
 	local texts = {};
 
-	-- The map that a file stands for: whoever it names has the opposite of the default.
+	-- The map that a file stands for: each user that it names has the opposite of the default.
 	local function from_file(issues, access, path)
 		local name = rawget(access, "users");
 		local file = join(base, name);

@@ -19,14 +19,14 @@ local SECONDS_SPARE = 5; -- for the ping, once the stream stands
 local stages = { "DNS"; "TCP"; "stream"; "TLS"; "certificate"; "method"; "round trip" };
 
 -- What mostly helps when a stage fails and nothing more is known.
-local mends = {
+local remedies = {
 	DNS = "Ask the partner for its SRV record, or set proxy = \"host:5269\" in its entry.";
 	TCP = "Nothing answers there, or a firewall is between: compare address and port with the partner, and look whether this machine "
 		.."may open connections to it.";
 	stream = "Something answers, but not as an XMPP server for this domain: compare address and port with the partner.";
 	TLS = "The other server does not offer TLS, or the handshake failed: have the partner look at its certificate and TLS versions, and "
 		.."look at our own with partners:check().";
-	certificate = "Have the partner mend its certificate, or name its authority in trust_anchors.";
+	certificate = "Have the partner correct its certificate, or name its authority in trust_anchors.";
 	method = "The two sides expect different methods: compare the entry (partners:show) with what the partner has configured for us, and "
 		.."whether it trusts our certificate.";
 	["round trip"] = "The stream stands, but the ping is not answered: the partner may not answer pings, or refuses stanzas from this domain.";
@@ -245,7 +245,7 @@ local function new_test(context)
 			local stage, text, reason = failure_text(progress, watched, err);
 			finish();
 			layout.print(print, ("  %-12s %9s  "):format(stage, "failed"), (text:gsub("^failed at [^:]+: ", "")));
-			layout.print(print, "  Likely mend: ", reason and native.reasons[reason].text or mends[stage]);
+			layout.print(print, "  Likely remedy: ", reason and native.reasons[reason].text or remedies[stage]);
 			reject(("%s -> %s %s%s"):format(question.host, question.domain, text, reason and " ["..reason.."]" or ""));
 		end
 
@@ -304,7 +304,7 @@ local function new_test(context)
 			local function fail(text)
 				progress.over = true;
 				layout.print(print, ("  %-12s %9s  "):format("DNS", "failed"), text);
-				layout.print(print, "  Likely mend: ", mends.DNS);
+				layout.print(print, "  Likely remedy: ", remedies.DNS);
 				reject(("%s -> %s failed at DNS: %s"):format(question.host, question.domain, text));
 			end
 			if question.partner.proxy then

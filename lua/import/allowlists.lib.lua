@@ -207,7 +207,7 @@ local function from_openfire(text)
 		end
 	end
 	if #rows == 0 then
-		return nil, blocked > 0 and "only blocks domains, so there is no list to import: whoever is not listed is refused here anyway"
+		return nil, blocked > 0 and "only blocks domains, so there is no list to import: a domain that is not listed is refused here anyway"
 			or "has no domains in it";
 	end
 	return rows;

@@ -94,7 +94,7 @@ local function parse(arg, known)
 end
 
 local function new_offline(native, observes)
-	-- prosodyctl fills in a host "*" that is none.
+	-- prosodyctl fills in "*", which is not a host.
 	prosody.hosts["*"] = nil;
 
 	local function compile()

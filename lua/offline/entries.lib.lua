@@ -208,7 +208,7 @@ end
 function entries.save(native, place, text, new)
 	local temporary = ("%s/.%s.%s.new"):format(place.folder, place.name:match("[^/]*$"), require "util.id".short());
 	local pposix = require "util.pposix";
-	-- Prosody has to be able to read it, whoever runs this; who may look into the folder is the folder's matter.
+	-- Prosody has to be able to read it, whichever user runs this; who may look into the folder is the folder's matter.
 	local old_mask = pposix.umask("022");
 	local file, err = io.open(temporary, "wb");
 	pposix.umask(old_mask);

@@ -142,7 +142,7 @@ static const struct rule rules[] = {
 };
 
 /*
- * What a rule has allowed is asked once more: whoever allows it, these refuse it when the fact has the value. `unless`: not where
+ * What a rule has allowed is asked again: these refuse it when the fact has the value, even if a rule has allowed it. `unless`: not where
  * STANDING has that value; 0: whatever it is. `spellings`: only of contacts whose address can be written in several ways. `unchanged`:
  * only of what is not changed.
  */

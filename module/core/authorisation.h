@@ -1,6 +1,6 @@
 /*
  * Partner types: who may say what (docs/partner-types.md) as one ordered table over plain facts. The first rule that
- * applies decides. A fact that nobody has looked up yet is asked for only when a rule needs it, so that whoever holds the facts
+ * applies decides. A fact that nobody has looked up yet is asked for only when a rule needs it, so that the holder of the facts
  * (rosters, accounts) pays for no more than the decision takes. Nothing here allocates.
  */
 #ifndef S2SP_AUTHORISATION_H

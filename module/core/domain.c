@@ -129,7 +129,7 @@ static enum s2sp_domain_fault convert(struct s2sp_text name, s2sp_domain_to_asci
 	fault = to_ascii(name, out);
 	if (fault != S2SP_DOMAIN_OK)
 		return fault;
-	/* Mapping can turn harmless code points into ASCII that is none ("1.2.3.U+FF14"), and callbacks are not trusted. */
+	/* Mapping can turn harmless code points into ASCII that is not a domain ("1.2.3.U+FF14"), and callbacks are not trusted. */
 	struct s2sp_text converted = { out->bytes, out->length };
 	fault = check_canonical(converted);
 	if (fault != S2SP_DOMAIN_OK)

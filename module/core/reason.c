@@ -34,7 +34,7 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 
 	[S2SP_REASON_CONFIG_INVALID] = { "config-invalid", REFUSAL, POLICY, LATER,
 		"There is no valid partner configuration in force, so everything to and from other servers is refused. Run "
-		"\"{check}\", mend the errors it lists, then reload: {reload}.",
+		"\"{check}\", correct the errors it lists, then reload: {reload}.",
 		"Federation is not available at the moment",
 		"Messages to and from other servers are suspended on this server; tell its administrator" },
 	[S2SP_REASON_INTERNAL_ERROR] = { "internal-error", REFUSAL, POLICY, LATER,
@@ -56,7 +56,7 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"The address does not belong to the connection it came over" },
 	[S2SP_REASON_POLICY_CHANGED] = { "policy-changed", REFUSAL, POLICY, REFUSED,
 		"The configuration was reloaded and this stream no longer conforms to it; the log line says which setting. "
-		"Nothing to mend if the change was meant: the partner connects anew under the new settings.",
+		"Nothing to do if the change was meant: the partner connects anew under the new settings.",
 		"The policy for this connection has changed",
 		"The connection to that domain was closed because this server's policy has changed" },
 
@@ -153,7 +153,7 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"The server of that domain wants to authenticate in a way that is switched off for it" },
 	[S2SP_REASON_DIALBACK_NOT_ALLOWED] = { "dialback-not-allowed", REFUSAL, POLICY, REFUSED,
 		"Dialback does not authenticate this partner on such a stream (with or without TLS), and the stream tried it or was left "
-		"with nothing else. Mend the partner's certificate so that SASL works, or set {dialback = true} where tls and sasl leave "
+		"with nothing else. Correct the partner's certificate so that SASL works, or set {dialback = true} where tls and sasl leave "
 		"room for it.",
 		"Server dialback is not allowed on this stream",
 		"The server of that domain cannot be authenticated by server dialback" },
@@ -170,7 +170,7 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		ALIKE,
 		"You may not exchange messages with other servers" },
 	[S2SP_REASON_NO_SUCH_USER] = { "no-such-user", REFUSAL, POLICY, UNAVAILABLE,
-		"The stanza is for a local user who does not exist. Nothing to mend unless the user should: check the spelling the "
+		"The stanza is for a local user who does not exist. Nothing to do unless the user should: check the spelling the "
 		"partner uses.",
 		ALIKE,
 		"There is no such user" },
@@ -186,7 +186,7 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"You have cancelled this contact's subscription" },
 	[S2SP_REASON_ROSTER_UNAVAILABLE] = { "roster-unavailable", REFUSAL, POLICY, LATER,
 		"The local user's roster could not be read, so it is not known whether the contact is listed. Look for the storage error "
-		"before this line in the log and mend the storage or the damaged roster.",
+		"before this line in the log and repair the storage or the damaged roster.",
 		ALIKE,
 		"Your contact list cannot be read at the moment" },
 	[S2SP_REASON_NOT_LISTED] = { "not-listed", REFUSAL, POLICY, SUBSCRIBE_FIRST,

@@ -1,7 +1,7 @@
 /*
  * Answers that a host gives in the name of a user, to requests for the user's bare address. A contact who may not see the user's
  * presence must get what a user gives who does not exist: service-unavailable (RFC 6121 8.5.1, 8.5.2.2.3). An answer that has
- * something of the user's own in it was allowed by whoever put it there, and stays.
+ * something of the user's own in it was allowed by its author, and stays.
  */
 #ifndef S2SP_SPOKEN_ANSWER_H
 #define S2SP_SPOKEN_ANSWER_H

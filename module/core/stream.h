@@ -1,6 +1,6 @@
 /*
  * The record of one S2S stream: who authenticated how, under which policy. The one truth that the handshake, the audit
- * at establishment and every stanza consult. A state machine over plain values; whoever holds it feeds it facts and acts on
+ * at establishment and every stanza consult. A state machine over plain values; its holder feeds it facts and acts on
  * the decision it gives back. Nothing here allocates.
  */
 #ifndef S2SP_STREAM_H
@@ -169,7 +169,7 @@ struct s2sp_decision s2sp_stream_misplaced(struct s2sp_stream *stream, const str
 /*
  * An element that has not the shape of its row. WAIT: it is to be answered with an error of its own protocol (XEP-0220 2.4) and goes no
  * further. That is for questions of dialback only, and on an authenticated stream it has no end: the partner may be passing on
- * what a stranger has sent it, and whoever that is must not close the partner's stream.
+ * what a stranger has sent it, and that stranger must not close the partner's stream.
  */
 struct s2sp_decision s2sp_stream_misshapen(struct s2sp_stream *stream, const struct s2sp_handshake_row *row,
                                            enum s2sp_handshake_fault fault);

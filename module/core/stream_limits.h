@@ -37,7 +37,7 @@ struct s2sp_decision s2sp_decide_place(const struct s2sp_policy *policy, const s
                                        struct s2sp_counts counts);
 
 /*
- * Whether so many streams, the judged ones among them, can all keep their places, whoever they are with: `counts.partner` is the largest
+ * Whether so many streams, the judged ones among them, can all keep their places, with any partners: `counts.partner` is the largest
  * number that any partner has. False says that they have to be asked about one by one.
  */
 bool s2sp_limits_suffice(const struct s2sp_policy *policy, struct s2sp_counts counts);
@@ -85,7 +85,7 @@ struct s2sp_questions {
 struct s2sp_decision s2sp_decide_question(struct s2sp_questions questions);
 
 /*
- * One more stanza is to wait for an outgoing stream to be established. REFUSE connection-limit is for the stanza: the stream goes on. Whoever
+ * One more stanza is to wait for an outgoing stream to be established. REFUSE connection-limit is for the stanza: the stream goes on. The function that
  * empties the queue sets `queued` to 0. A host may have a queue that is shorter still.
  */
 #define S2SP_QUEUE_MAX 32000

@@ -15,7 +15,7 @@ enum s2sp_status s2sp_read_file(const char *path, size_t most, const char *remed
 								size_t size) {
 	*bytes = NULL;
 	*length = 0;
-	/* Not to wait for whoever would write to a pipe. */
+	/* Not to wait for a writer at a pipe. */
 	int descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "rb");
 	struct stat status;

@@ -85,7 +85,7 @@ enum s2sp_status s2sp_crl_is_signed(struct s2sp_crl *list, X509 *issuer, size_t 
 
 /*
  * What the lists of `question` say of the verified `chain` (leaf first, the anchor last, which nobody revokes; RFC 5280 6.1.3 (a)(3)): VALID,
- * REVOKED, REVOCATION_UNKNOWN, or UNKNOWN for want of memory. *cause is static, *depth is the certificate that it is about. `report`
+ * REVOKED, REVOCATION_UNKNOWN, or UNKNOWN when memory runs out. *cause is static, *depth is the certificate that it is about. `report`
  * may be NULL; its members `revocation_until` and `uncovered*` are set.
  */
 enum s2sp_certificate_verdict s2sp_revocation_judge(const struct s2sp_certificate_question *question, STACK_OF(X509) * chain,

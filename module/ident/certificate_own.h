@@ -71,7 +71,7 @@ struct s2sp_own_chain {
 };
 
 /*
- * Judges `chain`, the certificates of a file in their order, as s2sp_certificate_judge does for a peer, and says what is to be mended. OK,
+ * Judges `chain`, the certificates of a file in their order, as s2sp_certificate_judge does for a peer, and says what is to be corrected. OK,
  * INVALID when one cannot be read, or NO_MEMORY. OpenSSL's error queue is left empty.
  */
 enum s2sp_status s2sp_own_chain_judge(const struct s2sp_text *chain, size_t count, const struct s2sp_trust_store *store,

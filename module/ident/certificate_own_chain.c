@@ -161,7 +161,7 @@ static void check_verdict(struct file *file, const struct s2sp_certificate_repor
 		add(file, S2SP_OWN_EXPIRED, file->count); /* the authority itself */
 }
 
-/* Whether the chain fails for want of an end, as OpenSSL says. */
+/* Whether the chain fails because its end is missing, as OpenSSL says. */
 static bool lacks_end(const struct s2sp_certificate_report *report) {
 	static const int errors[] = { X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
 								  X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT,

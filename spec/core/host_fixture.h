@@ -1,5 +1,5 @@
 /*
- * A host that is none of those there are: its words, as ejabberd would have them in YAML, and its own constraints. What core says
+ * A host of no existing kind: its words, as ejabberd would have them in YAML, and its own constraints. What core says
  * has to be right in them as well.
  */
 #ifndef S2SP_SPEC_HOST_FIXTURE_H

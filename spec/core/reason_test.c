@@ -133,7 +133,7 @@ static void test_texts(void **state) {
 	for (unsigned i = 1; i < S2SP_REASON_COUNT; i++) {
 		const struct s2sp_reason_row *row = s2sp_reason_row((enum s2sp_reason)i);
 		size_t length = strlen(row->operator_text);
-		assert_true(length > 60); /* says the mend, not only the name */
+		assert_true(length > 60); /* says the remedy, not only the name */
 		assert_int_equal(row->operator_text[length - 1], '.');
 		assert_non_null(row->peer_text);
 		assert_non_null(row->user_text);

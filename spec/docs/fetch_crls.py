@@ -11,7 +11,7 @@ import threading
 
 sys.dont_write_bytecode = True
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "spec" / "federation")]
+sys.path[:0] = [str(ROOT / "spec")]
 
 from lab.certificates import Certificates  # noqa: E402 (needs the path above)
 

@@ -49,6 +49,15 @@ SETTING = re.compile(r"^\w+ = \w+$")
 CONSTRAINT_SLOTS = {"domain", "partners"}
 WRITTEN_SETTING = re.compile(r'\w = (\\"|true|false|\d)')
 
+# Words that readers stumble over, and what to write: texts of the project are read at night, and by people whose language is another.
+DIALECT = [
+    (re.compile(r"\b[Mm]end(s|ed|ing)?\b"), "correct, repair or fix; remedy"),
+    (re.compile(r"\b[Ww]hoever\b"), "the noun: the peer, the user, the caller"),
+    (re.compile(r"\bfor want of\b"), "because there is no; without"),
+    (re.compile(r"\bthat is none\b"), "that is not a ..."),
+]
+PROSE = ("*.md", "*.c", "*.h", "*.lua", "*.py", "*.cfg.lua", "*.json", "*.erl", "run", "install")
+
 
 def includes(text):
     """The headers a C text includes, each with whether it stands in angle brackets."""
@@ -289,6 +298,24 @@ def doubled(root):
             yield "%s has the name of %s" % (path.relative_to(root), other.relative_to(root))
 
 
+def dialect_faults(text):
+    for number, line in enumerate(text.splitlines(), 1):
+        for word, instead in DIALECT:
+            if word.search(line):
+                yield "line %d: %r; write %s" % (number, word.search(line).group(0), instead)
+
+
+def prose(root):
+    """Every text of the project but this check and its test, which name the words."""
+    pages = [root / "README.md", root / "CHANGELOG.md"]
+    for folder in ("module", "lua", "erlang", "spec", "fixtures", "docs"):
+        for pattern in PROSE:
+            pages += sorted((root / folder).rglob(pattern))
+    for path in pages:
+        if path.is_file() and path.parent.name != "fence":
+            yield str(path.relative_to(root)), path.read_text(encoding="utf-8", errors="replace")
+
+
 def sources(root):
     for room in ("core", "ident", "prosody"):
         for path in sorted((root / "module" / room).rglob("*.[ch]")):
@@ -355,6 +382,8 @@ def main():
     tap.case("every file is in an inventory", forgotten(arguments.source))
     tap.case("Prosody's libraries come through spec/prosody/prosody_library.lua", by_path(arguments.source))
     tap.case("no two files of Lua, and none of C, have one name", doubled(arguments.source))
+    texts = list(prose(arguments.source))
+    tap.case("plain words in every text", ["%s, %s" % (path, fault) for path, text in texts for fault in dialect_faults(text)] if texts else ["no text"])
     return tap.end()
 
 

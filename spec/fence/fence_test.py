@@ -218,6 +218,9 @@ def main():
     for path, text, must_object in DECISIONS:
         tap.case("decisions of %s: %s" % (path, text.replace("#", "")), outcome(fence.lua_faults(path, text, {"not-listed", "internal-error"}), must_object))
     tap.case("reasons are read from the table", [] if fence.reasons('	[S2SP_REASON_A] = { "a-b", REFUSAL, X,\n	[S2SP_REASON_N] = { "none", Y,') == {"a-b"} else ["others"])
+    for text, must_object in (("Correct the file.", False), ("amend it; a commendation; somebody", False), ("Mend the file.", True), ("it is mended", True),
+                              ("whoever comes", True), ("fails for want of memory", True), ("a name that is none", True)):
+        tap.case("dialect: " + text, outcome(fence.dialect_faults(text), must_object))
     for graph, circle in GRAPHS:
         faults = list(fence.circle_faults(graph))
         expected = ["these need each other: " + circle] if circle else []

@@ -113,7 +113,7 @@ static void check_record(const struct s2sp_stream *stream) {
 	CHECK(stream->tls || stream->method == S2SP_METHOD_TCP_DIALBACK);
 }
 
-/* What a decision must be like, whoever gave it. */
+/* What every decision must be like, from any function. */
 static void check_decision(struct s2sp_decision decision, const struct s2sp_stream *stream, bool was_refused) {
 	CHECK(decision.rule != NULL && decision.rule[0] != '\0');
 	CHECK((decision.verdict == S2SP_VERDICT_ALLOW) == (decision.reason == S2SP_REASON_NONE) || decision.verdict == S2SP_VERDICT_WAIT);

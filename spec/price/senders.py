@@ -119,7 +119,7 @@ class AtDirectTls(Stranger):
 
 
 class Certified(Stranger):
-    """Shows a certificate that is none of the partner's."""
+    """Shows a certificate that is not the partner's."""
 
     from_ = FEDERATED
 
@@ -201,7 +201,7 @@ class LocalUser(Sender):
 
 
 class Answerer(Sender):
-    """Whoever answers our connection, up to the row's stage, where the input is sent: "header", "features" (their header has been sent),
+    """The peer that answers our connection, up to the row's stage, where the input is sent: "header", "features" (their header has been sent),
     "tcp" (and STARTTLS has been offered), "key" (ours is there), "live" (it was good)."""
 
     stage = "features"
@@ -268,7 +268,7 @@ class Resolver(Sender):
 
 
 class Answering(Remote):
-    """The server of answers.test: whoever is being measured."""
+    """The server of answers.test, for the server that is measured."""
 
     def __init__(self, lab):
         self.sender = None

@@ -122,7 +122,7 @@ describe("the place of a file", function ()
 		assert.equal(folder.."/partners.d/x.y.cfg.lua", entries.place("x.y").path);
 	end);
 
-	it("that is none is told with what to write", function ()
+	it("that is not one is told with what to write", function ()
 		for told, value in pairs({
 			['write s2s_partners_files = { "partners.d/*.cfg.lua" } there'] = false; ["has no pattern"] = {};
 			["its folder must be one, without * and ?"] = { "*/x.cfg.lua" };

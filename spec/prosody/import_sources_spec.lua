@@ -67,7 +67,7 @@ describe("the gateway's configuration", function ()
 end);
 
 describe("policies and users", function ()
-	it("become external access, whoever has no policy as Global says", function ()
+	it("become external access; users without a policy have what Global says", function ()
 		local options, _, impossible = import(fixture("policies.json"), fixture("users.json"));
 		assert.same({ s2s_partners_external_access = { default = "deny"; users = { ann = "allow"; ["eva.müller"] = "allow" } } }, options);
 		assert.equal(0, impossible);

@@ -222,7 +222,7 @@ describe("files", function ()
 	it("that a pattern matches must be files or folders", function ()
 		assert(lfs.link("gone.lua", folder.."/p1.d/c.lua", true));
 		local spec = spec_of({ "p1.d/*.lua" });
-		assert.same({ 'error p1.d/c.lua: is not a file, or a link that leads to none; mend or remove it' }, messages(spec));
+		assert.same({ 'error p1.d/c.lua: is not a file, or a link that leads to none; correct or remove it' }, messages(spec));
 		assert.same({ "p1.d/a.lua", "p1.d/b.lua" }, places(spec));
 	end);
 
@@ -242,8 +242,8 @@ describe("files", function ()
 		write("p1.d/b.lua", "return {\n\n");
 		write("p2.d/c+1.lua", string.dump(function () return {}; end));
 		local spec = spec_of({ "p1.d/*.lua", "p2.d/*.lua" });
-		assert.equal("error p1.d/a.lua:2: attempt to index a nil value (global 'os'); mend the file", messages(spec)[1]);
-		assert.is_truthy(messages(spec)[2]:find("^error p1.d/b.lua:3: .*<eof>; mend the file$"));
+		assert.equal("error p1.d/a.lua:2: attempt to index a nil value (global 'os'); correct the file", messages(spec)[1]);
+		assert.is_truthy(messages(spec)[2]:find("^error p1.d/b.lua:3: .*<eof>; correct the file$"));
 		assert.is_truthy(messages(spec)[3]:find("^error p2.d/c%+1.lua: attempt to load a binary chunk"));
 		assert.same({}, spec.lists);
 	end);

@@ -12,7 +12,7 @@ struct s2sp_numbers {
 /*
  * Counts a decision for `host` (the value at that stack index) about `partner` (NULL: an unlisted domain) under `policy`, the
  * policy that host runs now (NULL: none, nothing is counted). Allocates at the first decision about a partner only. Leaves the
- * stack as it was. Throws for want of memory; a decision has no way to be right that cannot be counted, so the handler fails closed.
+ * stack as it was. Throws when memory runs out; a decision has no way to be right that cannot be counted, so the handler fails closed.
  */
 void s2sp_lua_count(lua_State *L, int guard, int host, const struct s2sp_policy *policy, const struct s2sp_partner *partner,
 					enum s2sp_direction direction, enum s2sp_reason reason);

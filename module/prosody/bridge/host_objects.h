@@ -18,7 +18,7 @@ static inline bool s2sp_observing(lua_State *L, int guard) {
 	return observing;
 }
 
-/* The same anywhere else. May throw for want of memory. */
+/* The same anywhere else. May throw when memory runs out. */
 bool s2sp_lua_observing(lua_State *L, int guard);
 
 /* Pushes the table of actions: guard.act, or while `observing` guard.would, whose functions only tell. */

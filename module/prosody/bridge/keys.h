@@ -43,7 +43,7 @@ enum s2sp_key {
 	S2SP_KEY_COUNT = S2SP_KEY_OBSERVING
 };
 
-/* Pushes the names, in their order, for lua_pushcclosure. May throw for want of memory. */
+/* Pushes the names, in their order, for lua_pushcclosure. May throw when memory runs out. */
 void s2sp_push_keys(lua_State *L);
 
 /* Pushes table[key] of a value that is known to be a table, and returns its type. */

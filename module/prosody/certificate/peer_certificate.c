@@ -270,7 +270,7 @@ static const char *path_field(lua_State *L, int table, const char *name) {
 /*
  * trust_store{ file = } (trust_anchors) or trust_store{ cafile =, capath = } (the host's own; both absent: OpenSSL's default),
  * and now = seconds since the epoch (absent: the clock).
- * -> the store and, when there is something to mend, warnings, one a line; or nil and what is wrong, naming the file
+ * -> the store and, when there is something to correct, warnings, one a line; or nil and what is wrong, naming the file
  */
 static int trust_store(lua_State *L) {
 	luaL_checktype(L, 1, LUA_TTABLE);
@@ -304,7 +304,7 @@ static int trust_store_not_after(lua_State *L) {
 	return 1;
 }
 
-/* The list of pins at `index`; a text that is none raises an error, since a pin left out would be a pin less. */
+/* The list of pins at `index`; a text that is not a pin raises an error, since a pin left out would be a pin less. */
 static size_t check_pins(lua_State *L, int index, struct s2sp_pin pins[PINS_MAX]) {
 	if (lua_isnoneornil(L, index))
 		return 0;

@@ -48,8 +48,8 @@ int s2sp_lua_open_certificate(lua_State *L);
 
 /*
  * The verdict on the chain at index `chain`, by the store (userdata) at index `store`: a list of PEM or DER texts; an empty one and
- * nil mean that nothing was presented. `domain` is canonical. UNKNOWN for a value that is no list, and for want of memory. Pushes a
- * table for the operator, see push_report. May throw for want of memory only, and holds nothing when it does. A chain that this store has found valid before, for
+ * nil mean that nothing was presented. `domain` is canonical. UNKNOWN for a value that is no list, and when memory runs out. Pushes a
+ * table for the operator, see push_report. May throw only when memory runs out, and holds nothing when it does. A chain that this store has found valid before, for
  * the same domain and pins, is not verified again while none of its dates has passed: verifying costs a quarter of a
  * handshake. The store forgets when it is collected, and so with every commit. The report may be shared: do not change it.
  */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The functions of the core can only fail for want of memory here; the config is owned by its userdata. */
+/* The functions of the core can fail here only when memory runs out; the config is owned by its userdata. */
 void s2sp_lua_check_status(lua_State *L, enum s2sp_status status) {
 	if (status == S2SP_STATUS_NO_MEMORY)
 		luaL_error(L, "not enough memory");

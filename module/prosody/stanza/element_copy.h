@@ -11,9 +11,9 @@ struct s2sp_copy {
 	lua_Integer children, elements;
 };
 
-/* Makes the copy, with the first `before` children of the element. May throw for want of memory. */
+/* Makes the copy, with the first `before` children of the element. May throw when memory runs out. */
 void s2sp_copy_begin(lua_State *L, struct s2sp_copy *copy, int element, lua_Integer before);
-/* Pops a child and appends it. May throw for want of memory. */
+/* Pops a child and appends it. May throw when memory runs out. */
 void s2sp_copy_append(lua_State *L, struct s2sp_copy *copy);
 
 #endif

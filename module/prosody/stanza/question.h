@@ -98,7 +98,7 @@ enum s2sp_notes s2sp_lua_notes_kept(lua_State *L, int stanza, int guard);
  */
 enum s2sp_events { S2SP_EVENTS_NONE, S2SP_EVENTS_SOME, S2SP_EVENTS_ALL };
 enum s2sp_events s2sp_lua_events(lua_State *L, const struct s2sp_lua_question *question);
-/* Pushes that copy, which shares what it can with the original. May throw for want of memory. */
+/* Pushes that copy, which shares what it can with the original. May throw when memory runs out. */
 void s2sp_lua_push_without_events(lua_State *L, const struct s2sp_lua_question *question);
 
 /* Pushes a table of functions for Lua: authorise, without_notes. */

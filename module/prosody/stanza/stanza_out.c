@@ -1,4 +1,4 @@
-/* What a local address sends to a partner, whoever wrote it: users, rooms, core on behalf of either. */
+/* What a local address sends to a partner, from any author: users, rooms, core on behalf of either. */
 #include "question.h"
 
 #include "counters.h"
@@ -40,7 +40,7 @@ bool s2sp_may_bounce(const struct s2sp_lua_question *question) {
 
 /*
  * Whether the error comes from an address that nobody can have. Core bounces what is sent there before any handler of ours sees it
- * (0.12.3, 13.0.1), in the same way whoever the rest of the address is: it is the host that speaks, and what may become of
+ * (0.12.3, 13.0.1), in the same way for any local part of the address: it is the host that speaks, and what may become of
  * the user must not show.
  */
 static bool is_nobodys(lua_State *L, const struct s2sp_lua_question *question) {

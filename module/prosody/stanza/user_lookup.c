@@ -1,7 +1,7 @@
 /* What Prosody's tables say of users who are online, so that nobody else has to be asked. */
 #include "question.h"
 
-/* Pushes table[text], nil when there is no table at the index. May throw for want of memory. */
+/* Pushes table[text], nil when there is no table at the index. May throw when memory runs out. */
 static int push_at(lua_State *L, int table, struct s2sp_text key) {
 	if (lua_type(L, table) != LUA_TTABLE || key.length == 0) {
 		lua_pushnil(L);
@@ -12,7 +12,7 @@ static int push_at(lua_State *L, int table, struct s2sp_text key) {
 }
 
 /*
- * The roster that core has with the session of a user, and gives to whoever loads that roster (0.12.3, 13.0.1: load_roster looks
+ * The roster that core has with the session of a user, and gives to everything that loads that roster (0.12.3, 13.0.1: load_roster looks
  * here first). YES only: a contact may be there under another spelling of its domain, and a roster may be broken.
  */
 static int listed(lua_State *L, int user, struct s2sp_text contact) {

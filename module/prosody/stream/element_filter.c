@@ -175,7 +175,7 @@ static bool is_ordinary(lua_State *L) {
 enum { LANGUAGE_MAX = 100 }; /* bytes; no tag of a language has a third of it (RFC 5646 4.4.1) */
 
 /*
- * The parser gives each element the language of the stream's header (RFC 6120 4.7.4), which may be as long as a stanza may: whoever has
+ * The parser gives each element the language of the stream's header (RFC 6120 4.7.4), which may be as long as a stanza may: a peer that has
  * announced it would send a stanza of that size with every few bytes. It names no language, and is left out. Cannot throw.
  */
 static void drop_long_language(lua_State *L) {

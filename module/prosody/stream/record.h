@@ -16,7 +16,7 @@ struct s2sp_stream *s2sp_lua_stream_get(lua_State *L, int session);
 struct s2sp_stream *s2sp_lua_stream_test(lua_State *L, int index);
 #define S2SP_LUA_STREAM_FIELD "s2s_partners_stream"
 
-/* Gives the session a record at stage OPEN if it has none; pushes and returns as get does. May throw for want of memory. */
+/* Gives the session a record at stage OPEN if it has none; pushes and returns as get does. May throw when memory runs out. */
 struct s2sp_stream *s2sp_lua_stream_need(lua_State *L, int session);
 
 /*

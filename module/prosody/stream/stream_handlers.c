@@ -245,7 +245,7 @@ static int on_peer_features(lua_State *L) {
 
 /*
  * The same event again, after STARTTLS (500) and SASL (150) had their turn and before dialback (100): reached when neither
- * took the stream up, for want of a TLS context for instance.
+ * took the stream up, for example because there is no TLS context.
  */
 static int on_peer_features_left(lua_State *L) {
 	if (!s2sp_hook_concerns_stream(L))

@@ -221,7 +221,7 @@ def scenario_test_beside_a_stream(lab):
 
 def failing(lab, domain, stage, *told):
     output = words(lab.edge.shell(f'partners:test("{HOST}", "{domain}")'))
-    assert f"failed at {stage}: " in output and "Likely mend: " in output, output
+    assert f"failed at {stage}: " in output and "Likely remedy: " in output, output
     for text in told:
         assert text in output, output
     return output
@@ -414,7 +414,7 @@ def scenario_adhoc_shows_and_tests(lab):
         text = words("\n".join(text_of(submit(alice, "test", {"local": HOST, "remote": FABRIKAM}))))
         assert re.search(r"round trip [\d.]+ m?s pong from fabrikam\.test .*contoso\.test -> fabrikam\.test works; ", text), text
         text = words("\n".join(text_of(submit(alice, "test", {"local": HOST, "remote": "nowhere.test"}))))
-        assert "Error: contoso.test -> nowhere.test failed at DNS" in text and "Likely mend" in text, text
+        assert "Error: contoso.test -> nowhere.test failed at DNS" in text and "Likely remedy" in text, text
         text = words("\n".join(text_of(run_adhoc(alice, "check"))))
         assert "SRV contoso.test:5269, which leads here" in text and "0 errors" in text, text
         mark = lab.edge.mark()

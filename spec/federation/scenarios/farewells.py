@@ -61,7 +61,7 @@ def scenario_long_farewell_of_a_stranger(lab):
 
 
 def scenario_farewells_without_end(lab):
-    """Whoever has said that the stream is at an end is not listened to any more."""
+    """A peer that has said that the stream is at an end is not listened to any more."""
     for what, said in (("errors", "<stream:error/>" * 5000), ("errors, with a reason", error("reset", "again") * 500)):
         mark = lab.edge.mark()
         with Probe(lab.edge.address, from_=SHARED, to=HOST) as probe:

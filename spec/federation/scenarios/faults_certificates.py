@@ -1,5 +1,5 @@
 """Certificates replaced while servers run: of a real partner, and our own; what was opened goes on, what is opened is judged anew, and when
-it is mended it works again without anybody touching the other side."""
+it is corrected it works again without anybody touching the other side."""
 
 import os
 

@@ -1,5 +1,5 @@
 """The disk with rosters and block lists is full, read-only or damaged: what cannot be stored or read is not allowed, and works again
-when the disk is mended."""
+when the disk is corrected."""
 
 import time
 
@@ -193,7 +193,7 @@ def scenario_unverified_partner(lab):
 
 
 def is_unavailable(lab, stranger):
-    """Whether a message of his is refused for want of the roster; if not, there is nobody there to get it."""
+    """Whether a message of his is refused without the roster; if not, there is nobody there to get it."""
     mark = lab.edge.mark()
     stranger.send_message(GRETA)
     stranger.iq(HOST, "<ping xmlns='urn:xmpp:ping'/>")      # behind it, over the same stream
@@ -201,7 +201,7 @@ def is_unavailable(lab, stranger):
 
 
 def scenario_roster_cannot_be_read(lab):
-    """Not even who is in it may write. It is read again some seconds after it has been mended (facts.lib.lua: RETRY_SECONDS)."""
+    """Not even who is in it may write. It is read again some seconds after it has been corrected (facts.lib.lua: RETRY_SECONDS)."""
     path = lab.edge._store_path(GRETA, "roster")
     good = path.read_text()
     path.write_text("return { this is no roster\n")

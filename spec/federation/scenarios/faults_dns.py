@@ -135,9 +135,9 @@ def scenario_led_to_somebody_else(lab):
         condition, text, _ = lab.alice.wait_error(id_)
         assert condition == "not-allowed" and "certificate" in text, (condition, text)
     assert other.connections and thief.connections and not bodies(other) and not bodies(thief)
-    # DNS is mended: the right server is found at the next attempt.
+    # DNS is repaired: the right server is found at the next attempt.
     for domain in wanted:
         lab.dns.remove(domain)
     remotes = remotes_of(lab, SASL, ["misled", "stolen"])
-    healthy(lab, remotes, "mended")
+    healthy(lab, remotes, "repaired")
     nothing_left(lab.edge)

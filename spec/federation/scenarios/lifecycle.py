@@ -166,7 +166,7 @@ def scenario_all_errors_are_reported(lab):
 
 
 def scenario_reload_to_errors(lab):
-    """The old policy stays, live streams too, and the log and the console say so until it is mended."""
+    """The old policy stays, live streams too, and the log and the console say so until it is corrected."""
     with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
         remote = scene.remote("northwind.test")
         mark = scene.reload(BAD)

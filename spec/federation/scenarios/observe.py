@@ -200,7 +200,7 @@ def scenario_no_shared_object(lab):
             edge.wait_log(r"error.*Federation is refused in both directions: .*shared object", 5, mark)
             probe.read_close("policy-violation")
         assert_all_refused(lab, edge, alice, "internal-error")
-        # Whoever then observes has to load the module: nobody else looks at the mode.
+        # To observe then, the module has to be loaded by hand: nobody else looks at the mode.
         edge.partners = observing(partner(FABRIKAM))
         edge.reload()
         assert_all_refused(lab, edge, alice, "internal-error")
@@ -246,7 +246,7 @@ def scenario_unreadable_mode(lab):
             edge.reload()
             is_closed(lab, edge)
             is_open(lab, edge, alice, FABRIKAM)     # the list before holds
-            edge.wait_log("error.*s2s_partners_mode.*until this is mended the server enforces", 5, mark)
+            edge.wait_log("error.*s2s_partners_mode.*until this is corrected the server enforces", 5, mark)
         edge.restart()
         is_closed(lab, edge)
     edge.stop()
@@ -339,7 +339,7 @@ def scenario_switch_judges_all(lab):
 
 
 def scenario_listed_meanwhile(lab):
-    """A stream of whoever is listed only later conforms then; one over which a second domain was authenticated does not."""
+    """A stream of a domain that is listed only later conforms then; one over which a second domain was authenticated does not."""
     edge = edge_server(lab, observing(), name="meanwhile").start()
     _, second = stranger(lab, "second")     # whose server vouches for the key below
     with Client(ALICE, edge.address) as alice, probe_of(lab, edge, FABRIKAM) as good, probe_of(lab, edge, "two.test") as two, \

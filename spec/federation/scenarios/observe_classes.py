@@ -151,7 +151,7 @@ def scenario_offer_is_as_without_the_module(lab):
 
 
 def scenario_language_is_left_alone(lab):
-    """A language that is none, which is otherwise dropped."""
+    """Not a language, and otherwise dropped."""
     long = "x" * 200
     with external(lab, FABRIKAM) as probe:
         probe.send(f"<message from='eve@{FABRIKAM}' to='{ALICE}' xml:lang='{long}'><body>long language</body></message>")

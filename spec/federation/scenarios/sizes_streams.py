@@ -117,7 +117,7 @@ STARTTLS = f"<starttls xmlns='{TLS}'/>"
 
 
 def scenario_features_without_end(lab):
-    """Whoever answers our connection: 513 kB of features before TLS. The user gets an error, the stream ends."""
+    """The peer that answers our connection sends 513 kB of features before TLS. The user gets an error, the stream ends."""
     for domain, after_tls in (("endless.test", False), ("endless-tls.test", True)):
         features_from(lab, domain, compact(57000, "" if after_tls else STARTTLS), after_tls)
         mark = lab.edge.mark()

@@ -113,7 +113,7 @@ def scenario_module_reload_instead_of_a_restart(lab):
 
 
 def scenario_start_with_an_upgrade_half_done(lab):
-    """Clients are served, federation is refused, prosodyctl says why, and the other half and a restart mend it."""
+    """Clients are served, federation is refused, prosodyctl says why, and the other half and a restart repair it."""
     copy = Copy(lab, "plugins-half")
     copy.make_lua_newer()
     with Scene(lab, GOOD, under_test=copy.plugins) as scene:
@@ -149,7 +149,7 @@ def scenario_restart(lab):
 
 
 def scenario_restart_with_errors(lab):
-    """At start there is no policy to go on with: nothing federates, until the list is mended and reloaded."""
+    """At start there is no policy to go on with: nothing federates, until the list is corrected and reloaded."""
     with Scene(lab, GOOD) as scene:
         scene.authenticated().close()
         scene.alice.close()
