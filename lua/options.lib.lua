@@ -261,8 +261,8 @@ local function check_mode(issues, section)
 		add_issue(issues, "error", "wrong-place", "s2s_partners_mode", show(value), "holds for the whole server, which enforces until this is corrected; "
 			.."write it into the global section, before the first VirtualHost or Component");
 	elseif value ~= "observe" and value ~= "enforce" then
-		add_issue(issues, "error", "wrong-value", "s2s_partners_mode", show(value), "must be \"enforce\" or \"observe\"; until this is corrected the server "
-			.."enforces");
+		add_issue(issues, "error", "wrong-value", "s2s_partners_mode", show(value), "must be \"enforce\" or \"observe\"; until this is corrected the "
+			.."server enforces");
 	end
 end
 

@@ -6,8 +6,13 @@
  */
 typedef uint64_t set;
 #define BIT(first, value) (UINT64_C(1) << ((first) + (unsigned)(value)))
-enum { TYPES = 0, DIRECTIONS = TYPES + S2SP_FEDERATED + 1, LOCALS = DIRECTIONS + S2SP_OUTGOING + 1, KINDS = LOCALS + S2SP_LOCAL_COUNT,
-	   SETTINGS = KINDS + S2SP_STANZA_COUNT };
+enum {
+	TYPES = 0,
+	DIRECTIONS = TYPES + S2SP_FEDERATED + 1,
+	LOCALS = DIRECTIONS + S2SP_OUTGOING + 1,
+	KINDS = LOCALS + S2SP_LOCAL_COUNT,
+	SETTINGS = KINDS + S2SP_STANZA_COUNT
+};
 #define WHERE(types, directions, locals, kinds, settings) ((types) | (directions) | (locals) | (kinds) | (settings))
 
 #define IN BIT(DIRECTIONS, S2SP_INCOMING)
@@ -33,8 +38,7 @@ enum { TYPES = 0, DIRECTIONS = TYPES + S2SP_FEDERATED + 1, LOCALS = DIRECTIONS +
 #define ANSWERS (K(IQ_RESULT) | K(IQ_ERROR))
 #define LOWERING (K(UNAVAILABLE) | K(UNSUBSCRIBE) | K(UNSUBSCRIBED))
 #define DIRECTABLE (K(PRESENCE) | K(JOIN))
-#define ANY_PRESENCE                                                                                                        \
-	(DIRECTABLE | LOWERING | K(PRESENCE_ERROR) | K(PROBE) | K(SUBSCRIBE) | K(SUBSCRIBED))
+#define ANY_PRESENCE (DIRECTABLE | LOWERING | K(PRESENCE_ERROR) | K(PROBE) | K(SUBSCRIBE) | K(SUBSCRIBED))
 
 /* group_chat and presence_authorization. */
 #define GC_REFUSE BIT(SETTINGS, 0)
@@ -222,12 +226,12 @@ static int fact_value(const struct s2sp_stanza_facts *facts, enum s2sp_need need
 
 static bool in_range(const struct s2sp_stanza_facts *facts) {
 	return (unsigned)facts->partner_type <= S2SP_FEDERATED && (unsigned)facts->direction <= S2SP_OUTGOING &&
-	       (unsigned)facts->kind < S2SP_STANZA_COUNT && (unsigned)facts->local < S2SP_LOCAL_COUNT &&
-	       (unsigned)facts->access < S2SP_ACCESS_COUNT && (unsigned)facts->account < S2SP_ACCOUNT_COUNT &&
-	       (unsigned)facts->listing < S2SP_LISTING_COUNT && (unsigned)facts->directed < S2SP_FACT_COUNT &&
-	       (unsigned)facts->requested < S2SP_FACT_COUNT && (unsigned)facts->standing < S2SP_STANDING_COUNT &&
-	       (unsigned)facts->blocked < S2SP_FACT_COUNT && (unsigned)facts->contacts < S2SP_CONTACTS_COUNT &&
-	       (unsigned)facts->waiting < S2SP_WAITING_COUNT;
+		   (unsigned)facts->kind < S2SP_STANZA_COUNT && (unsigned)facts->local < S2SP_LOCAL_COUNT &&
+		   (unsigned)facts->access < S2SP_ACCESS_COUNT && (unsigned)facts->account < S2SP_ACCOUNT_COUNT &&
+		   (unsigned)facts->listing < S2SP_LISTING_COUNT && (unsigned)facts->directed < S2SP_FACT_COUNT &&
+		   (unsigned)facts->requested < S2SP_FACT_COUNT && (unsigned)facts->standing < S2SP_STANDING_COUNT &&
+		   (unsigned)facts->blocked < S2SP_FACT_COUNT && (unsigned)facts->contacts < S2SP_CONTACTS_COUNT &&
+		   (unsigned)facts->waiting < S2SP_WAITING_COUNT;
 }
 
 static struct s2sp_authorisation waiting(enum s2sp_need need) {
@@ -235,8 +239,9 @@ static struct s2sp_authorisation waiting(enum s2sp_need need) {
 }
 
 static set known_of(const struct s2sp_stanza_facts *facts) {
-	return BIT(TYPES, facts->partner_type) | BIT(DIRECTIONS, facts->direction) | BIT(LOCALS, facts->local) | BIT(KINDS, facts->kind) |
-	       (facts->group_chat ? GC_ALLOW : GC_REFUSE) | (facts->presence_automatic ? AUTOMATIC : BY_USER);
+	return BIT(TYPES, facts->partner_type) | BIT(DIRECTIONS, facts->direction) | BIT(LOCALS, facts->local) |
+		   BIT(KINDS, facts->kind) | (facts->group_chat ? GC_ALLOW : GC_REFUSE) |
+		   (facts->presence_automatic ? AUTOMATIC : BY_USER);
 }
 
 static bool within(set known, set where) {
@@ -258,7 +263,8 @@ enum s2sp_reply s2sp_reply_to(enum s2sp_direction direction, enum s2sp_stanza_ki
 }
 
 static struct s2sp_authorisation refused(set known, enum s2sp_reason reason, const char *rule) {
-	return (struct s2sp_authorisation){ .verdict = S2SP_VERDICT_REFUSE, .reason = reason, .rule = rule, .reply = reply_for(known) };
+	return (
+		struct s2sp_authorisation){ .verdict = S2SP_VERDICT_REFUSE, .reason = reason, .rule = rule, .reply = reply_for(known) };
 }
 
 enum answer { NO, YES, NOT_KNOWN };
@@ -326,7 +332,9 @@ static struct s2sp_authorisation allowed(const struct s2sp_stanza_facts *facts, 
 
 struct s2sp_authorisation s2sp_authorise(const struct s2sp_stanza_facts *facts) {
 	if (!in_range(facts))
-		return (struct s2sp_authorisation){ .verdict = S2SP_VERDICT_REFUSE, .reason = S2SP_REASON_INTERNAL_ERROR, .rule = "a fact is out of range" };
+		return (struct s2sp_authorisation){ .verdict = S2SP_VERDICT_REFUSE,
+											.reason = S2SP_REASON_INTERNAL_ERROR,
+											.rule = "a fact is out of range" };
 	set known = known_of(facts);
 	for (size_t i = 0; i < COUNT(rules); i++) {
 		const struct rule *rule = &rules[i];

@@ -125,7 +125,8 @@ struct s2sp_authorisation {
 	enum s2sp_verdict verdict; /* WAIT: look up `need` and ask again */
 	enum s2sp_need need;
 	enum s2sp_reason reason; /* NONE with ALLOW and WAIT */
-	enum s2sp_reason change; /* with ALLOW: STATUS_NOTE_REMOVED (take notes out), SUBSCRIPTION_AUTHORISED (answer for the user), or NONE */
+	/* with ALLOW: STATUS_NOTE_REMOVED (take notes out), SUBSCRIPTION_AUTHORISED (answer for the user), or NONE */
+	enum s2sp_reason change;
 	enum s2sp_reply reply;
 	/* With ALLOW: personal events may be in it. Otherwise they are taken out; a stanza that is nothing else is not sent. */
 	bool personal_events;

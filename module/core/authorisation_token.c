@@ -25,14 +25,14 @@ static const char *const kind_tokens[S2SP_STANZA_COUNT] = {
 };
 
 static const char *const local_tokens[S2SP_LOCAL_COUNT] = {
-	[S2SP_LOCAL_UNKNOWN] = "unknown", [S2SP_LOCAL_USER] = "user", [S2SP_LOCAL_HOST] = "host",
+	[S2SP_LOCAL_UNKNOWN] = "unknown",     [S2SP_LOCAL_USER] = "user", [S2SP_LOCAL_HOST] = "host",
 	[S2SP_LOCAL_COMPONENT] = "component", [S2SP_LOCAL_ROOM] = "room",
 };
 
 static const char *const need_tokens[S2SP_NEED_COUNT] = {
-	[S2SP_NEED_NOTHING] = "nothing", [S2SP_NEED_ACCESS] = "access", [S2SP_NEED_ACCOUNT] = "account",
-	[S2SP_NEED_LISTING] = "listed", [S2SP_NEED_DIRECTED] = "directed", [S2SP_NEED_REQUESTED] = "requested",
-	[S2SP_NEED_STANDING] = "standing", [S2SP_NEED_BLOCKED] = "blocked", [S2SP_NEED_CONTACTS] = "contacts",
+	[S2SP_NEED_NOTHING] = "nothing",   [S2SP_NEED_ACCESS] = "access",     [S2SP_NEED_ACCOUNT] = "account",
+	[S2SP_NEED_LISTING] = "listed",    [S2SP_NEED_DIRECTED] = "directed", [S2SP_NEED_REQUESTED] = "requested",
+	[S2SP_NEED_STANDING] = "standing", [S2SP_NEED_BLOCKED] = "blocked",   [S2SP_NEED_CONTACTS] = "contacts",
 	[S2SP_NEED_WAITING] = "waiting",
 };
 
@@ -144,7 +144,7 @@ static enum s2sp_stanza_kind message_kind(struct s2sp_text type) {
 }
 
 static enum s2sp_stanza_kind typed_kind(struct s2sp_text type, const char *const types[], const enum s2sp_stanza_kind kinds[],
-                                        size_t count) {
+										size_t count) {
 	for (size_t i = 0; i < count; i++) {
 		if (s2sp_text_equal(type, s2sp_text_from(types[i])))
 			return kinds[i];
@@ -153,14 +153,15 @@ static enum s2sp_stanza_kind typed_kind(struct s2sp_text type, const char *const
 }
 
 enum s2sp_stanza_kind s2sp_stanza_kind_of(struct s2sp_text name, struct s2sp_text type) {
-	static const char *const presence_types[] = { "", "unavailable", "error", "probe", "subscribe", "subscribed", "unsubscribe", "unsubscribed" };
+	static const char *const presence_types[] = { "",          "unavailable", "error",       "probe",
+												  "subscribe", "subscribed",  "unsubscribe", "unsubscribed" };
 	static const enum s2sp_stanza_kind presence_kinds[] = {
 		S2SP_STANZA_PRESENCE,  S2SP_STANZA_UNAVAILABLE, S2SP_STANZA_PRESENCE_ERROR, S2SP_STANZA_PROBE,
 		S2SP_STANZA_SUBSCRIBE, S2SP_STANZA_SUBSCRIBED,  S2SP_STANZA_UNSUBSCRIBE,    S2SP_STANZA_UNSUBSCRIBED,
 	};
 	static const char *const iq_types[] = { "get", "set", "result", "error" };
 	static const enum s2sp_stanza_kind iq_kinds[] = { S2SP_STANZA_IQ_GET, S2SP_STANZA_IQ_SET, S2SP_STANZA_IQ_RESULT,
-		                                              S2SP_STANZA_IQ_ERROR };
+													  S2SP_STANZA_IQ_ERROR };
 	if (s2sp_text_equal(name, S2SP_TEXT("message")))
 		return message_kind(type);
 	if (s2sp_text_equal(name, S2SP_TEXT("presence")))
@@ -176,12 +177,8 @@ static bool begins_with(struct s2sp_text text, struct s2sp_text start) {
 
 bool s2sp_is_personal_event(struct s2sp_text node) {
 	static const char *const others[] = {
-		"urn:xmpp:avatar:data",
-		"urn:xmpp:avatar:metadata",
-		"http://jabber.org/protocol/nick",
-		"urn:xmpp:vcard4",
-		"urn:ietf:params:xml:ns:vcard-4.0",
-		"urn:xmpp:openpgp:0",
+		"urn:xmpp:avatar:data", "urn:xmpp:avatar:metadata",         "http://jabber.org/protocol/nick",
+		"urn:xmpp:vcard4",      "urn:ietf:params:xml:ns:vcard-4.0", "urn:xmpp:openpgp:0",
 	};
 	static const char *const families[] = { "eu.siacs.conversations.axolotl.", "urn:xmpp:omemo:", "urn:xmpp:openpgp:0:" };
 	for (size_t i = 0; i < COUNT(others); i++) {

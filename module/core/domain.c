@@ -111,8 +111,8 @@ static bool needs_idna(struct s2sp_text name) {
 			label = 0;
 			continue;
 		}
-		if (label++ == 0 && name.length - i >= 4 && s2sp_ascii_fold(at[0]) == 'x' && s2sp_ascii_fold(at[1]) == 'n' && at[2] == '-' &&
-		    at[3] == '-')
+		if (label++ == 0 && name.length - i >= 4 && s2sp_ascii_fold(at[0]) == 'x' && s2sp_ascii_fold(at[1]) == 'n' &&
+			at[2] == '-' && at[3] == '-')
 			return true;
 	}
 	return false;
@@ -221,24 +221,16 @@ struct s2sp_text s2sp_domain_parent(struct s2sp_text domain) {
 
 const char *s2sp_domain_fault_text(enum s2sp_domain_fault fault) {
 	switch (fault) {
-	case S2SP_DOMAIN_OK:
-		return "is a domain";
-	case S2SP_DOMAIN_EMPTY:
-		return "is empty";
-	case S2SP_DOMAIN_LABEL_EMPTY:
-		return "has an empty label (two dots in a row, or a dot in front)";
-	case S2SP_DOMAIN_LABEL_TOO_LONG:
-		return "has a label longer than 63 bytes";
-	case S2SP_DOMAIN_TOO_LONG:
-		return "is longer than 253 bytes";
+	case S2SP_DOMAIN_OK: return "is a domain";
+	case S2SP_DOMAIN_EMPTY: return "is empty";
+	case S2SP_DOMAIN_LABEL_EMPTY: return "has an empty label (two dots in a row, or a dot in front)";
+	case S2SP_DOMAIN_LABEL_TOO_LONG: return "has a label longer than 63 bytes";
+	case S2SP_DOMAIN_TOO_LONG: return "is longer than 253 bytes";
 	case S2SP_DOMAIN_CHARACTER:
 		return "has a character that no domain can have (only letters, digits, dots, and hyphens inside a label)";
-	case S2SP_DOMAIN_IP_LITERAL:
-		return "is an IP address, not a domain";
-	case S2SP_DOMAIN_IDNA:
-		return "is not a valid internationalised domain name (IDNA2008, UTS-46)";
-	case S2SP_DOMAIN_FAULT_UNKNOWN:
-		break;
+	case S2SP_DOMAIN_IP_LITERAL: return "is an IP address, not a domain";
+	case S2SP_DOMAIN_IDNA: return "is not a valid internationalised domain name (IDNA2008, UTS-46)";
+	case S2SP_DOMAIN_FAULT_UNKNOWN: break;
 	}
 	return "is not a domain";
 }
@@ -249,8 +241,8 @@ bool s2sp_domain_has_spellings(struct s2sp_text name) {
 			return true;
 		if (name.bytes[i] == '.')
 			label = i + 1;
-		if (i == label + 3 && (name.bytes[label] | 0x20) == 'x' && (name.bytes[label + 1] | 0x20) == 'n' && name.bytes[label + 2] == '-' &&
-		    name.bytes[i] == '-')
+		if (i == label + 3 && (name.bytes[label] | 0x20) == 'x' && (name.bytes[label + 1] | 0x20) == 'n' &&
+			name.bytes[label + 2] == '-' && name.bytes[i] == '-')
 			return true;
 	}
 	return name.length > 0 && name.bytes[name.length - 1] == '.';

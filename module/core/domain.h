@@ -29,9 +29,9 @@ enum s2sp_domain_fault {
 	S2SP_DOMAIN_LABEL_EMPTY,
 	S2SP_DOMAIN_LABEL_TOO_LONG,
 	S2SP_DOMAIN_TOO_LONG,
-	S2SP_DOMAIN_CHARACTER,    /* not a letter, digit or hyphen, or a hyphen at a label's edge; NUL included */
-	S2SP_DOMAIN_IP_LITERAL,   /* "192.0.2.1", "[2001:db8::1]", "2001:db8::1" */
-	S2SP_DOMAIN_IDNA,         /* not valid under IDNA2008/UTS-46, or an A-label that does not round-trip */
+	S2SP_DOMAIN_CHARACTER,  /* not a letter, digit or hyphen, or a hyphen at a label's edge; NUL included */
+	S2SP_DOMAIN_IP_LITERAL, /* "192.0.2.1", "[2001:db8::1]", "2001:db8::1" */
+	S2SP_DOMAIN_IDNA,       /* not valid under IDNA2008/UTS-46, or an A-label that does not round-trip */
 };
 
 /*

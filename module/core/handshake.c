@@ -25,12 +25,12 @@ enum { BLANKS = 256, WORDS = 1024 };
 #define BOTH S2SP_SIDE_BOTH
 
 /* Stream management (XEP-0198) belongs to authenticated streams, where either side may count the other's stanzas. */
-#define MANAGEMENT(xmlns, name, ...) \
+#define MANAGEMENT(xmlns, name, ...)                                                                                             \
 	{ NAMED(xmlns, name), .after = BOTH, .reason = S2SP_REASON_NO_METHOD_LEFT, __VA_ARGS__ }
-#define MANAGEMENT_OF(xmlns)                                                                                     \
-	MANAGEMENT(xmlns, "enable", COMMAND), MANAGEMENT(xmlns, "enabled", COMMAND), MANAGEMENT(xmlns, "r", COMMAND), \
-	MANAGEMENT(xmlns, "a", COMMAND), MANAGEMENT(xmlns, "resume", COMMAND), MANAGEMENT(xmlns, "resumed", COMMAND), \
-	MANAGEMENT(xmlns, "failed", FAILURE)
+#define MANAGEMENT_OF(xmlns)                                                                                                     \
+	MANAGEMENT(xmlns, "enable", COMMAND), MANAGEMENT(xmlns, "enabled", COMMAND), MANAGEMENT(xmlns, "r", COMMAND),                \
+		MANAGEMENT(xmlns, "a", COMMAND), MANAGEMENT(xmlns, "resume", COMMAND), MANAGEMENT(xmlns, "resumed", COMMAND),            \
+		MANAGEMENT(xmlns, "failed", FAILURE)
 
 /* clang-format off */
 static const struct s2sp_handshake_row rows[] = {
@@ -73,12 +73,9 @@ const struct s2sp_handshake_row *s2sp_handshake_row_at(size_t index) {
 
 static bool is_of_kind(const struct s2sp_handshake_row *row, bool type) {
 	switch ((enum s2sp_handshake_kind)row->kind) {
-	case S2SP_HANDSHAKE_ANY:
-		return true;
-	case S2SP_HANDSHAKE_REQUEST:
-		return !type;
-	case S2SP_HANDSHAKE_ANSWER:
-		return type;
+	case S2SP_HANDSHAKE_ANY: return true;
+	case S2SP_HANDSHAKE_REQUEST: return !type;
+	case S2SP_HANDSHAKE_ANSWER: return type;
 	}
 	return false;
 }
@@ -105,7 +102,7 @@ static bool is_address(struct s2sp_text text, bool needed) {
 
 enum s2sp_handshake_fault s2sp_handshake_check(const struct s2sp_handshake_row *row, const struct s2sp_handshake_shape *shape) {
 	if (!is_address(shape->from, row->addressed) || !is_address(shape->to, row->addressed) ||
-	    shape->attributes > S2SP_HANDSHAKE_ATTRIBUTES_MAX)
+		shape->attributes > S2SP_HANDSHAKE_ATTRIBUTES_MAX)
 		return S2SP_HANDSHAKE_FAULT_ADDRESS;
 	if (shape->id.length > S2SP_HANDSHAKE_ID_MAX || (row->numbered && shape->id.length == 0))
 		return S2SP_HANDSHAKE_FAULT_CONTENT;

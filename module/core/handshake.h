@@ -28,12 +28,12 @@ enum s2sp_handshake_kind {
 
 struct s2sp_handshake_row {
 	struct s2sp_text xmlns, name;
-	uint8_t kind;   /* enum s2sp_handshake_kind */
-	uint8_t before; /* who may send it before the stream is authenticated; set of enum s2sp_side */
-	uint8_t after;  /* and once it is */
-	uint8_t idle;   /* from whom it is passed over then: meant well, but without effect */
-	bool addressed; /* needs from and to */
-	bool numbered;  /* needs an id */
+	uint8_t kind;                /* enum s2sp_handshake_kind */
+	uint8_t before;              /* who may send it before the stream is authenticated; set of enum s2sp_side */
+	uint8_t after;               /* and once it is */
+	uint8_t idle;                /* from whom it is passed over then: meant well, but without effect */
+	bool addressed;              /* needs from and to */
+	bool numbered;               /* needs an id */
 	uint16_t text_min, text_max; /* bytes of text, that of descendants included */
 	uint16_t children_max;       /* of the element itself */
 	uint16_t elements_max;       /* descendants of every level */
@@ -41,12 +41,12 @@ struct s2sp_handshake_row {
 };
 
 /* What is longer than any of these is out of shape wherever it stands. Bytes. */
-#define S2SP_HANDSHAKE_DOMAIN_MAX 1023    /* from, to (RFC 7622 3.2) */
-#define S2SP_HANDSHAKE_ID_MAX 256         /* id */
+#define S2SP_HANDSHAKE_DOMAIN_MAX 1023     /* from, to (RFC 7622 3.2) */
+#define S2SP_HANDSHAKE_ID_MAX 256          /* id */
 #define S2SP_HANDSHAKE_ATTRIBUTES_MAX 4096 /* all names and values of attributes together */
-#define S2SP_HANDSHAKE_KEY_MAX 256        /* a dialback key */
-#define S2SP_HANDSHAKE_CHILDREN_MAX 100   /* of <stream:features/> */
-#define S2SP_HANDSHAKE_DEPTH_MAX 8        /* levels of descendants */
+#define S2SP_HANDSHAKE_KEY_MAX 256         /* a dialback key */
+#define S2SP_HANDSHAKE_CHILDREN_MAX 100    /* of <stream:features/> */
+#define S2SP_HANDSHAKE_DEPTH_MAX 8         /* levels of descendants */
 
 /*
  * An element as its host has measured it. Who measures may stop as soon as one number is above every limit of the row; a depth above

@@ -116,18 +116,15 @@ static enum s2sp_identity_finding match_xmpp_addr(struct s2sp_text name, struct 
 
 	struct s2sp_domain domain;
 	switch (s2sp_domain_parse(name, to_ascii, &domain)) {
-	case S2SP_DOMAIN_OK:
-		break;
+	case S2SP_DOMAIN_OK: break;
 	case S2SP_DOMAIN_LABEL_TOO_LONG:
-	case S2SP_DOMAIN_TOO_LONG:
-		return S2SP_IDENTITY_TOO_LONG;
+	case S2SP_DOMAIN_TOO_LONG: return S2SP_IDENTITY_TOO_LONG;
 	case S2SP_DOMAIN_FAULT_UNKNOWN:
 	case S2SP_DOMAIN_EMPTY:
 	case S2SP_DOMAIN_LABEL_EMPTY:
 	case S2SP_DOMAIN_CHARACTER:
 	case S2SP_DOMAIN_IP_LITERAL:
-	case S2SP_DOMAIN_IDNA:
-		return S2SP_IDENTITY_NOT_DOMAIN;
+	case S2SP_DOMAIN_IDNA: return S2SP_IDENTITY_NOT_DOMAIN;
 	}
 	struct s2sp_text canonical = { domain.bytes, domain.length };
 	return s2sp_text_equal(canonical, reference) ? S2SP_IDENTITY_MATCH : S2SP_IDENTITY_DIFFERENT;
@@ -136,62 +133,40 @@ static enum s2sp_identity_finding match_xmpp_addr(struct s2sp_text name, struct 
 enum s2sp_identity_finding s2sp_identity_match(struct s2sp_identifier presented, struct s2sp_text reference,
 											   s2sp_domain_to_ascii *to_ascii) {
 	switch (presented.type) {
-	case S2SP_IDENTIFIER_DNS:
-		return match_dns(presented.value, reference);
-	case S2SP_IDENTIFIER_SRV:
-		return match_srv(presented.value, reference);
-	case S2SP_IDENTIFIER_XMPP_ADDR:
-		return match_xmpp_addr(presented.value, reference, to_ascii);
-	case S2SP_IDENTIFIER_OTHER:
-		break;
+	case S2SP_IDENTIFIER_DNS: return match_dns(presented.value, reference);
+	case S2SP_IDENTIFIER_SRV: return match_srv(presented.value, reference);
+	case S2SP_IDENTIFIER_XMPP_ADDR: return match_xmpp_addr(presented.value, reference, to_ascii);
+	case S2SP_IDENTIFIER_OTHER: break;
 	}
 	return S2SP_IDENTITY_TYPE;
 }
 
 const char *s2sp_identifier_type_token(enum s2sp_identifier_type type) {
 	switch (type) {
-	case S2SP_IDENTIFIER_DNS:
-		return "dns";
-	case S2SP_IDENTIFIER_SRV:
-		return "srv";
-	case S2SP_IDENTIFIER_XMPP_ADDR:
-		return "xmpp-addr";
-	case S2SP_IDENTIFIER_OTHER:
-		break;
+	case S2SP_IDENTIFIER_DNS: return "dns";
+	case S2SP_IDENTIFIER_SRV: return "srv";
+	case S2SP_IDENTIFIER_XMPP_ADDR: return "xmpp-addr";
+	case S2SP_IDENTIFIER_OTHER: break;
 	}
 	return "other";
 }
 
 const char *s2sp_identity_finding_token(enum s2sp_identity_finding finding) {
 	switch (finding) {
-	case S2SP_IDENTITY_MATCH:
-		return "match";
-	case S2SP_IDENTITY_DIFFERENT:
-		return "different";
-	case S2SP_IDENTITY_TYPE:
-		return "type";
-	case S2SP_IDENTITY_EMPTY:
-		return "empty";
-	case S2SP_IDENTITY_TOO_LONG:
-		return "too-long";
-	case S2SP_IDENTITY_NUL:
-		return "nul";
-	case S2SP_IDENTITY_NOT_ASCII:
-		return "not-ascii";
-	case S2SP_IDENTITY_TRAILING_DOT:
-		return "trailing-dot";
-	case S2SP_IDENTITY_WILDCARD_POSITION:
-		return "wildcard-position";
-	case S2SP_IDENTITY_WILDCARD_WIDTH:
-		return "wildcard-width";
-	case S2SP_IDENTITY_SERVICE:
-		return "service";
-	case S2SP_IDENTITY_NOT_BARE:
-		return "not-bare";
-	case S2SP_IDENTITY_NOT_DOMAIN:
-		return "not-domain";
-	case S2SP_IDENTITY_UNKNOWN:
-		break;
+	case S2SP_IDENTITY_MATCH: return "match";
+	case S2SP_IDENTITY_DIFFERENT: return "different";
+	case S2SP_IDENTITY_TYPE: return "type";
+	case S2SP_IDENTITY_EMPTY: return "empty";
+	case S2SP_IDENTITY_TOO_LONG: return "too-long";
+	case S2SP_IDENTITY_NUL: return "nul";
+	case S2SP_IDENTITY_NOT_ASCII: return "not-ascii";
+	case S2SP_IDENTITY_TRAILING_DOT: return "trailing-dot";
+	case S2SP_IDENTITY_WILDCARD_POSITION: return "wildcard-position";
+	case S2SP_IDENTITY_WILDCARD_WIDTH: return "wildcard-width";
+	case S2SP_IDENTITY_SERVICE: return "service";
+	case S2SP_IDENTITY_NOT_BARE: return "not-bare";
+	case S2SP_IDENTITY_NOT_DOMAIN: return "not-domain";
+	case S2SP_IDENTITY_UNKNOWN: break;
 	}
 	return "unknown";
 }

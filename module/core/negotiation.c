@@ -44,8 +44,7 @@ static bool is_requirement(enum s2sp_requirement requirement) {
 	switch (requirement) {
 	case S2SP_REQUIRED:
 	case S2SP_OPTIONAL:
-	case S2SP_NOT_SUPPORTED:
-		return true;
+	case S2SP_NOT_SUPPORTED: return true;
 	}
 	return false;
 }
@@ -62,40 +61,29 @@ const struct s2sp_negotiation_row *s2sp_negotiation_row_at(size_t index) {
 
 const char *s2sp_requirement_token(enum s2sp_requirement requirement) {
 	switch (requirement) {
-	case S2SP_REQUIRED:
-		return "required";
-	case S2SP_OPTIONAL:
-		return "optional";
-	case S2SP_NOT_SUPPORTED:
-		return "not_supported";
+	case S2SP_REQUIRED: return "required";
+	case S2SP_OPTIONAL: return "optional";
+	case S2SP_NOT_SUPPORTED: return "not_supported";
 	}
 	return "unknown";
 }
 
 const char *s2sp_method_token(enum s2sp_method method) {
 	switch (method) {
-	case S2SP_METHOD_NONE:
-		return "none";
-	case S2SP_METHOD_SASL:
-		return "sasl";
-	case S2SP_METHOD_TLS_DIALBACK:
-		return "tls_dialback";
-	case S2SP_METHOD_TCP_DIALBACK:
-		return "tcp_dialback";
+	case S2SP_METHOD_NONE: return "none";
+	case S2SP_METHOD_SASL: return "sasl";
+	case S2SP_METHOD_TLS_DIALBACK: return "tls_dialback";
+	case S2SP_METHOD_TCP_DIALBACK: return "tcp_dialback";
 	}
 	return "none";
 }
 
 const char *s2sp_method_text(enum s2sp_method method) {
 	switch (method) {
-	case S2SP_METHOD_NONE:
-		return "none";
-	case S2SP_METHOD_SASL:
-		return "SASL over TLS";
-	case S2SP_METHOD_TLS_DIALBACK:
-		return "TLS dialback";
-	case S2SP_METHOD_TCP_DIALBACK:
-		return "TCP dialback";
+	case S2SP_METHOD_NONE: return "none";
+	case S2SP_METHOD_SASL: return "SASL over TLS";
+	case S2SP_METHOD_TLS_DIALBACK: return "TLS dialback";
+	case S2SP_METHOD_TCP_DIALBACK: return "TCP dialback";
 	}
 	return "none";
 }

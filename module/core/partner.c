@@ -130,40 +130,29 @@ const struct s2sp_partner *s2sp_partner_table_find(const struct s2sp_partner_tab
 
 const char *s2sp_partner_type_token(enum s2sp_partner_type type) {
 	switch (type) {
-	case S2SP_PUBLIC_UNVERIFIED:
-		return "public_unverified";
-	case S2SP_PUBLIC_VERIFIED:
-		return "public_verified";
-	case S2SP_FEDERATED:
-		return "federated";
+	case S2SP_PUBLIC_UNVERIFIED: return "public_unverified";
+	case S2SP_PUBLIC_VERIFIED: return "public_verified";
+	case S2SP_FEDERATED: return "federated";
 	}
 	return "public_unverified";
 }
 
 const char *s2sp_match_token(enum s2sp_match match) {
 	switch (match) {
-	case S2SP_MATCH_NONE:
-		return "none";
-	case S2SP_MATCH_PRIMARY:
-		return "primary";
-	case S2SP_MATCH_ADDITIONAL:
-		return "additional";
-	case S2SP_MATCH_WILDCARD:
-		return "wildcard";
+	case S2SP_MATCH_NONE: return "none";
+	case S2SP_MATCH_PRIMARY: return "primary";
+	case S2SP_MATCH_ADDITIONAL: return "additional";
+	case S2SP_MATCH_WILDCARD: return "wildcard";
 	}
 	return "none";
 }
 
 const char *s2sp_revocation_token(enum s2sp_revocation revocation) {
 	switch (revocation) {
-	case S2SP_REVOCATION_UNSET:
-		return "unset";
-	case S2SP_REVOCATION_OFF:
-		return "off";
-	case S2SP_REVOCATION_IF_KNOWN:
-		return "if_known";
-	case S2SP_REVOCATION_REQUIRED:
-		return "required";
+	case S2SP_REVOCATION_UNSET: return "unset";
+	case S2SP_REVOCATION_OFF: return "off";
+	case S2SP_REVOCATION_IF_KNOWN: return "if_known";
+	case S2SP_REVOCATION_REQUIRED: return "required";
 	}
 	return "unset";
 }

@@ -64,16 +64,16 @@ struct s2sp_partner {
 	uint16_t given; /* set of enum s2sp_partner_setting */
 	bool presence_automatic;
 	bool group_chat;
-	uint8_t revocation; /* enum s2sp_revocation, as written */
-	bool narrowed;      /* addenda->access is there */
+	uint8_t revocation;   /* enum s2sp_revocation, as written */
+	bool narrowed;        /* addenda->access is there */
 	bool personal_events; /* personal_events = "allow" */
 	uint32_t additional_count;
 	const struct s2sp_pin *pins;
-	struct s2sp_text name;        /* canonical primary domain; "unlisted" for the default policy */
-	struct s2sp_text description; /* as written; may be empty */
-	struct s2sp_text place;       /* where it was written: the option or file, and "[3]" */
+	struct s2sp_text name;                      /* canonical primary domain; "unlisted" for the default policy */
+	struct s2sp_text description;               /* as written; may be empty */
+	struct s2sp_text place;                     /* where it was written: the option or file, and "[3]" */
 	const struct s2sp_partner_addenda *addenda; /* never NULL */
-	const struct s2sp_text *additional; /* canonical, wildcards as "*.fabrikam.com", in the order written */
+	const struct s2sp_text *additional;         /* canonical, wildcards as "*.fabrikam.com", in the order written */
 };
 
 struct s2sp_partner_table;

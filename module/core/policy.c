@@ -60,10 +60,11 @@ bool s2sp_policy_out_of_reach(const struct s2sp_policy *policy) {
 
 const char *s2sp_policy_unlisted_rule(const struct s2sp_policy *policy) {
 	return policy->out_of_reach ? "the host takes part in no stream: it is out of reach for every partner"
-	                            : "no entry covers the domain and {option.default} is \"refuse\"";
+								: "no entry covers the domain and {option.default} is \"refuse\"";
 }
 
-const struct s2sp_partner *s2sp_policy_find_methods(const struct s2sp_policy *policy, struct s2sp_text domain, unsigned *methods) {
+const struct s2sp_partner *s2sp_policy_find_methods(const struct s2sp_policy *policy, struct s2sp_text domain,
+													unsigned *methods) {
 	struct s2sp_listing listing;
 	const struct s2sp_partner *partner = find(policy, domain, NULL, &listing);
 	/* The partner itself is not read: that would cost a second cache miss. */

@@ -54,7 +54,7 @@ enum s2sp_reason_grade { S2SP_REASON_GRADE_REFUSAL = 0, S2SP_REASON_GRADE_CHANGE
 
 /* One row of the table. All strings are static, NUL-terminated and never NULL. */
 struct s2sp_reason_row {
-	const char *token;            /* "unlisted-domain" */
+	const char *token; /* "unlisted-domain" */
 	enum s2sp_reason_grade grade;
 	const char *stream_condition; /* RFC 6120 4.9.3 defined condition for the stream error */
 	const char *stanza_type;      /* RFC 6120 8.3.2 error type for the local sender: "cancel", "auth", "wait" */

@@ -4,13 +4,16 @@
 
 enum s2sp_reply s2sp_reply_to_malformed(struct s2sp_text name, struct s2sp_text type, bool has_id) {
 	bool request = s2sp_text_equal(name, S2SP_TEXT("iq")) && has_id && !s2sp_text_equal(type, S2SP_TEXT("result")) &&
-	               !s2sp_text_equal(type, S2SP_TEXT("error"));
+				   !s2sp_text_equal(type, S2SP_TEXT("error"));
 	return request ? S2SP_REPLY_ERROR : S2SP_REPLY_NONE;
 }
 
 /* Presence that is refused for one of these cannot be expected to have passed before. Limits and the like come and go. */
 static const enum s2sp_reason lasting[] = {
-	S2SP_REASON_UNLISTED_DOMAIN, S2SP_REASON_NOT_LISTED, S2SP_REASON_ROSTER_UNAVAILABLE, S2SP_REASON_EXTERNAL_ACCESS_DENIED,
+	S2SP_REASON_UNLISTED_DOMAIN,
+	S2SP_REASON_NOT_LISTED,
+	S2SP_REASON_ROSTER_UNAVAILABLE,
+	S2SP_REASON_EXTERNAL_ACCESS_DENIED,
 };
 
 static bool is_lasting(enum s2sp_reason reason) {

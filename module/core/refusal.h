@@ -24,7 +24,8 @@ enum s2sp_refused_need { S2SP_REFUSED_NEED_NOTHING = 0, S2SP_REFUSED_NEED_NOTED,
 
 /* A stanza that may not go out. */
 struct s2sp_refused_stanza {
-	enum s2sp_stanza_kind kind; /* JOIN for any available presence with the element of XEP-0045 7.2, whatever the partner's group_chat is */
+	/* JOIN for any available presence with the element of XEP-0045 7.2, whatever the partner's group_chat is */
+	enum s2sp_stanza_kind kind;
 	enum s2sp_reason reason;
 	/* Looked up when asked for; of available presence only. */
 	enum s2sp_answered noted;  /* the host has noted that the session has sent presence to just this address (RFC 6121 4.6) */

@@ -27,7 +27,7 @@ struct s2sp_partner_table {
 	size_t count;
 	size_t capacity;
 	struct s2sp_index domains;
-	struct s2sp_access_list *accesses; /* of the partners that have one */
+	struct s2sp_access_list *accesses;                             /* of the partners that have one */
 	uint64_t wildcard_lengths[(S2SP_DOMAIN_LENGTH_MAX + 64) / 64]; /* a bit for each length that a name of kind wildcard has */
 };
 
@@ -51,12 +51,12 @@ struct s2sp_policy {
 	struct s2sp_partner default_partner;
 	bool has_default;
 	bool out_of_reach;
-	bool crls;           /* the host has revocation lists for the authorities that it trusts */
+	bool crls; /* the host has revocation lists for the authorities that it trusts */
 	uint8_t default_methods;
 	uint8_t methods_left; /* of every partner's row, while methods is NULL */
-	uint8_t *methods;     /* by index of the partner, where the host's constraints do not take the same from all of them; else NULL */
+	uint8_t *methods; /* by index of the partner, where the host's constraints do not take the same from all of them; else NULL */
 	struct s2sp_limits limits;
-	uint32_t least_connections; /* the smallest limit that any partner has, its own or the general one */
+	uint32_t least_connections;     /* the smallest limit that any partner has, its own or the general one */
 	struct s2sp_access_list access; /* of the host; next: of the default policy */
 };
 

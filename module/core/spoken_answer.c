@@ -22,7 +22,7 @@ enum s2sp_own_words s2sp_own_words(enum s2sp_stanza_kind kind, struct s2sp_text 
 		return S2SP_OWN_WORDS_NONE;
 	for (size_t i = 0; i < COUNT(payloads); i++) {
 		if ((payloads[i].xmlns.length == 0 || s2sp_text_equal(payloads[i].xmlns, xmlns)) &&
-		    (payloads[i].name.length == 0 || s2sp_text_equal(payloads[i].name, name)))
+			(payloads[i].name.length == 0 || s2sp_text_equal(payloads[i].name, name)))
 			return payloads[i].own;
 	}
 	return S2SP_OWN_WORDS_ANY;
@@ -32,7 +32,7 @@ bool s2sp_is_published(struct s2sp_text name, bool has_children) {
 	if (s2sp_text_equal(name, S2SP_TEXT("subscription")))
 		return true;
 	return has_children && (s2sp_text_equal(name, S2SP_TEXT("items")) || s2sp_text_equal(name, S2SP_TEXT("subscriptions")) ||
-	                        s2sp_text_equal(name, S2SP_TEXT("affiliations")));
+							s2sp_text_equal(name, S2SP_TEXT("affiliations")));
 }
 
 bool s2sp_is_echo(struct s2sp_text attribute) {

@@ -15,8 +15,7 @@ struct s2sp_decision s2sp_stream_identify(struct s2sp_stream *stream, struct s2s
 	struct s2sp_decision decision = standing(stream);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return decision;
-	const struct s2sp_partner *partner =
-		domain.length == 0 ? NULL : s2sp_policy_find(stream->policy, domain, NULL);
+	const struct s2sp_partner *partner = domain.length == 0 ? NULL : s2sp_policy_find(stream->policy, domain, NULL);
 	if (partner == NULL)
 		return end(stream, S2SP_REASON_UNLISTED_DOMAIN, s2sp_policy_unlisted_rule(stream->policy));
 	if (stream->partner != NULL && stream->partner != partner)
@@ -54,7 +53,8 @@ struct s2sp_decision s2sp_stream_offer(struct s2sp_stream *stream, struct s2sp_o
 		return decision;
 	if (stream->stage == S2SP_STAGE_OPEN) {
 		if (stream->tls)
-			return end(stream, S2SP_REASON_NO_METHOD_LEFT, "nothing can be offered to a stream that does not say which domain it is from");
+			return end(stream, S2SP_REASON_NO_METHOD_LEFT,
+					   "nothing can be offered to a stream that does not say which domain it is from");
 		offer->starttls = offer->starttls_required = true;
 		return allow("a stream without a domain is offered STARTTLS only");
 	}
@@ -112,7 +112,7 @@ struct s2sp_decision s2sp_stream_auth(struct s2sp_stream *stream) {
 }
 
 static struct s2sp_decision plan_before_tls(struct s2sp_stream *stream, const struct s2sp_peer_features *features,
-                                            struct s2sp_plan *plan) {
+											struct s2sp_plan *plan) {
 	unsigned methods = methods_of(stream);
 	if ((methods & S2SP_METHODS_OVER_TLS) && features != NULL && features->starttls) {
 		plan->starttls = true;
@@ -129,7 +129,7 @@ static struct s2sp_decision plan_before_tls(struct s2sp_stream *stream, const st
 }
 
 struct s2sp_decision s2sp_stream_plan(struct s2sp_stream *stream, const struct s2sp_peer_features *features,
-                                      struct s2sp_plan *plan) {
+									  struct s2sp_plan *plan) {
 	*plan = (struct s2sp_plan){ 0 };
 	struct s2sp_decision decision = identified(stream);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
@@ -149,7 +149,8 @@ struct s2sp_decision s2sp_stream_plan(struct s2sp_stream *stream, const struct s
 		plan->dialback = (now & S2SP_METHOD_TLS_DIALBACK) != 0;
 		if (!plan->sasl && !plan->dialback) {
 			if (now & S2SP_METHOD_SASL)
-				return end(stream, S2SP_REASON_SASL_REQUIRED, "the peer does not offer SASL EXTERNAL and no other method is left");
+				return end(stream, S2SP_REASON_SASL_REQUIRED,
+						   "the peer does not offer SASL EXTERNAL and no other method is left");
 			decision = s2sp_stream_nothing_now(stream);
 			return end(stream, decision.reason, decision.rule);
 		}
@@ -174,14 +175,12 @@ struct s2sp_decision s2sp_stream_authenticated(struct s2sp_stream *stream, bool 
 		return decision;
 	if (by_sasl && !stream->tls)
 		return end(stream, S2SP_REASON_TLS_REQUIRED, "SASL EXTERNAL without TLS proves nothing");
-	enum s2sp_method method = by_sasl      ? S2SP_METHOD_SASL
-	                          : stream->tls ? S2SP_METHOD_TLS_DIALBACK
-	                                        : S2SP_METHOD_TCP_DIALBACK;
+	enum s2sp_method method = by_sasl ? S2SP_METHOD_SASL : stream->tls ? S2SP_METHOD_TLS_DIALBACK : S2SP_METHOD_TCP_DIALBACK;
 	if (!(methods_now(stream) & (unsigned)method)) {
 		decision = s2sp_stream_nothing_now(stream);
 		if (decision.reason == S2SP_REASON_NO_METHOD_LEFT)
 			decision = refuse(by_sasl ? S2SP_REASON_SASL_NOT_SUPPORTED : S2SP_REASON_DIALBACK_NOT_ALLOWED,
-			                  "the stream was authenticated by a method that is not the partner's");
+							  "the stream was authenticated by a method that is not the partner's");
 		return end(stream, decision.reason, decision.rule);
 	}
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED)
@@ -197,7 +196,7 @@ struct s2sp_decision s2sp_stream_premature(struct s2sp_stream *stream) {
 		return decision;
 	decision = s2sp_stream_nothing_now(stream);
 	if (decision.reason == S2SP_REASON_NO_METHOD_LEFT && (methods_of(stream) & S2SP_METHOD_SASL) &&
-	    !(methods_of(stream) & S2SP_METHODS_DIALBACK))
+		!(methods_of(stream) & S2SP_METHODS_DIALBACK))
 		decision.reason = S2SP_REASON_SASL_REQUIRED;
 	return end(stream, decision.reason, "a stanza before the stream is authenticated");
 }
@@ -209,7 +208,8 @@ struct s2sp_decision s2sp_stream_misplaced(struct s2sp_stream *stream, const str
 	if (row != NULL)
 		return end(stream, row->reason, "a handshake element from the wrong side, or at the wrong time");
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED)
-		return end(stream, S2SP_REASON_NO_METHOD_LEFT, "an element that is neither a stanza nor part of a handshake between servers");
+		return end(stream, S2SP_REASON_NO_METHOD_LEFT,
+				   "an element that is neither a stanza nor part of a handshake between servers");
 	return s2sp_stream_premature(stream);
 }
 
@@ -218,7 +218,8 @@ struct s2sp_decision s2sp_stream_established(struct s2sp_stream *stream) {
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
 		return decision;
 	if (stream->stage < S2SP_STAGE_AUTHENTICATED || stream->method == S2SP_METHOD_NONE)
-		return end(stream, S2SP_REASON_NO_METHOD_LEFT, "the host took the stream for established, but nothing has authenticated it");
+		return end(stream, S2SP_REASON_NO_METHOD_LEFT,
+				   "the host took the stream for established, but nothing has authenticated it");
 	stream->stage = S2SP_STAGE_ESTABLISHED;
 	return allow("authenticated and audited");
 }

@@ -60,23 +60,23 @@ enum s2sp_stage {
 struct s2sp_stream {
 	const struct s2sp_policy *policy;   /* NULL: no running policy, everything is refused */
 	const struct s2sp_partner *partner; /* NULL until IDENTIFIED */
-	uint8_t direction;   /* enum s2sp_direction */
-	uint8_t stage;       /* enum s2sp_stage */
-	uint8_t method;      /* enum s2sp_method, NONE until AUTHENTICATED */
-	uint8_t certificate; /* enum s2sp_certificate_verdict */
-	bool tls;            /* the connection itself reports TLS */
-	bool sasl_offered;   /* incoming: EXTERNAL was advertised; outgoing: <auth/> may be sent */
-	bool dialback_offered; /* outgoing: we may send a key; incoming: we advertised it */
-	bool key_asked; /* incoming: the authoritative server is being asked about a key */
-	uint8_t reason;      /* enum s2sp_reason of the refusal */
-	uint8_t observed;    /* enum s2sp_method, what the host has authenticated it by while nothing was enforced; NONE otherwise */
-	bool asked;          /* incoming: the peer has asked to be authenticated */
-	bool verify_only;    /* outgoing: opened to have a dialback key verified; nothing else has been sent over it */
-	bool counted;        /* has one of the partner's places; kept by who counts */
-	bool awaits_answer;  /* a keepalive has been sent and not been answered */
-	uint8_t faults;      /* incoming: elements out of shape and wrong keys, before authentication */
-	uint8_t wrong_keys;  /* incoming: keys that were asked about and are not ours */
-	uint16_t queued;     /* outgoing: stanzas that wait for it to be established */
+	uint8_t direction;                  /* enum s2sp_direction */
+	uint8_t stage;                      /* enum s2sp_stage */
+	uint8_t method;                     /* enum s2sp_method, NONE until AUTHENTICATED */
+	uint8_t certificate;                /* enum s2sp_certificate_verdict */
+	bool tls;                           /* the connection itself reports TLS */
+	bool sasl_offered;                  /* incoming: EXTERNAL was advertised; outgoing: <auth/> may be sent */
+	bool dialback_offered;              /* outgoing: we may send a key; incoming: we advertised it */
+	bool key_asked;                     /* incoming: the authoritative server is being asked about a key */
+	uint8_t reason;                     /* enum s2sp_reason of the refusal */
+	uint8_t observed;   /* enum s2sp_method, what the host has authenticated it by while nothing was enforced; NONE otherwise */
+	bool asked;         /* incoming: the peer has asked to be authenticated */
+	bool verify_only;   /* outgoing: opened to have a dialback key verified; nothing else has been sent over it */
+	bool counted;       /* has one of the partner's places; kept by who counts */
+	bool awaits_answer; /* a keepalive has been sent and not been answered */
+	uint8_t faults;     /* incoming: elements out of shape and wrong keys, before authentication */
+	uint8_t wrong_keys; /* incoming: keys that were asked about and are not ours */
+	uint16_t queued;    /* outgoing: stanzas that wait for it to be established */
 	/* Milliseconds of the caller's clock, see stream_limits.h. */
 	uint64_t created;
 	uint64_t active;    /* the last stanza that was no keepalive */
@@ -144,7 +144,7 @@ struct s2sp_plan {
 };
 /* REFUSE when what the peer offers leaves no method. `features` NULL: a pre-1.0 peer, which sends none. */
 struct s2sp_decision s2sp_stream_plan(struct s2sp_stream *stream, const struct s2sp_peer_features *features,
-                                      struct s2sp_plan *plan);
+									  struct s2sp_plan *plan);
 
 /* The peer of an outgoing stream answered <auth/> with <failure/>: ALLOW means that dialback may be tried. */
 struct s2sp_decision s2sp_stream_sasl_failed(struct s2sp_stream *stream);
@@ -172,7 +172,7 @@ struct s2sp_decision s2sp_stream_misplaced(struct s2sp_stream *stream, const str
  * what a stranger has sent it, and that stranger must not close the partner's stream.
  */
 struct s2sp_decision s2sp_stream_misshapen(struct s2sp_stream *stream, const struct s2sp_handshake_row *row,
-                                           enum s2sp_handshake_fault fault);
+										   enum s2sp_handshake_fault fault);
 
 /* Of so many wrong keys a stream the host may say something in its log. */
 #define S2SP_STREAM_WRONG_KEYS_TOLD 3
@@ -190,15 +190,14 @@ struct s2sp_decision s2sp_stream_established(struct s2sp_stream *stream);
  * The caller has checked that its domain is the stream's.
  */
 struct s2sp_decision s2sp_stream_stanza(const struct s2sp_stream *stream, const struct s2sp_policy *policy,
-                                        struct s2sp_text domain);
+										struct s2sp_text domain);
 
 /*
  * A new policy: the record moves over to it (its partner is looked up again by `domain`, the stream's canonical remote
  * domain, empty when unknown) and is judged again. REFUSE policy-changed names the rule that failed; a certificate that has been
  * revoked meanwhile is REFUSE certificate-revoked, since no policy has changed.
  */
-struct s2sp_decision s2sp_stream_rejudge(struct s2sp_stream *stream, const struct s2sp_policy *policy,
-                                         struct s2sp_text domain);
+struct s2sp_decision s2sp_stream_rejudge(struct s2sp_stream *stream, const struct s2sp_policy *policy, struct s2sp_text domain);
 
 /*
  * For hosts that can be told to enforce nothing for a while, only to see what would be refused: a refused stream then lives on.
@@ -228,6 +227,6 @@ struct s2sp_decision s2sp_stream_replay(struct s2sp_stream *stream, const struct
 
 /* A domain nobody has opened a stream with yet: may we route to it at all? */
 struct s2sp_decision s2sp_decide_route(const struct s2sp_policy *policy, struct s2sp_text domain, bool dialback_verify,
-                                       const struct s2sp_partner **partner);
+									   const struct s2sp_partner **partner);
 
 #endif

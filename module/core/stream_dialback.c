@@ -66,7 +66,7 @@ static bool tried_too_often(struct s2sp_stream *stream) {
 }
 
 struct s2sp_decision s2sp_stream_misshapen(struct s2sp_stream *stream, const struct s2sp_handshake_row *row,
-                                           enum s2sp_handshake_fault fault) {
+										   enum s2sp_handshake_fault fault) {
 	static const char rule[] = "a handshake element that is too large or has not the shape it must have";
 	struct s2sp_decision decision = standing(stream);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)

@@ -57,7 +57,7 @@ static bool skip_declaration(struct rest *rest) {
 	if (!skip(rest, S2SP_TEXT("<?xml")))
 		return true; /* it may be left out */
 	if (!skip_space(rest) || !read_attribute(rest, &name, &value) || !s2sp_text_equal(name, S2SP_TEXT("version")) ||
-	    !s2sp_text_equal(value, S2SP_TEXT("1.0")))
+		!s2sp_text_equal(value, S2SP_TEXT("1.0")))
 		return false;
 	skip_space(rest);
 	if (!skip(rest, S2SP_TEXT("?>")))

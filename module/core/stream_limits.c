@@ -30,16 +30,15 @@ bool s2sp_limits_suffice(const struct s2sp_policy *policy, struct s2sp_counts co
 }
 
 struct s2sp_decision s2sp_decide_place(const struct s2sp_policy *policy, const struct s2sp_partner *partner,
-                                       struct s2sp_counts counts) {
+									   struct s2sp_counts counts) {
 	const struct s2sp_limits *limits = s2sp_policy_limits(policy);
 	if (partner->connection_limit > 0 && counts.partner >= partner->connection_limit)
 		return refuse(S2SP_REASON_CONNECTION_LIMIT, "the partner has as many streams as its connection_limit says");
 	if (partner->connection_limit == 0 && counts.partner >= limits->partner_connections)
 		return refuse(S2SP_REASON_CONNECTION_LIMIT,
-		              "the partner has as many streams as partner_connections of {option.limits} says");
+					  "the partner has as many streams as partner_connections of {option.limits} says");
 	if (partner == s2sp_policy_default(policy) && counts.total >= for_strangers(limits))
-		return refuse(S2SP_REASON_CONNECTION_LIMIT,
-		              "the last quarter of connections of {option.limits} is for listed partners");
+		return refuse(S2SP_REASON_CONNECTION_LIMIT, "the last quarter of connections of {option.limits} is for listed partners");
 	if (counts.total >= limits->connections)
 		return refuse(S2SP_REASON_CONNECTION_LIMIT, "there are as many streams as connections of {option.limits} says");
 	return allow("there is room for the stream");
@@ -47,9 +46,11 @@ struct s2sp_decision s2sp_decide_place(const struct s2sp_policy *policy, const s
 
 struct s2sp_decision s2sp_decide_question(struct s2sp_questions questions) {
 	if (questions.route >= S2SP_QUESTIONS_ROUTE_MAX)
-		return refuse(S2SP_REASON_CONNECTION_LIMIT, "the partner's server has been asked about as many keys as may wait for an answer");
+		return refuse(S2SP_REASON_CONNECTION_LIMIT,
+					  "the partner's server has been asked about as many keys as may wait for an answer");
 	if (questions.partner >= S2SP_QUESTIONS_PARTNER_MAX)
-		return refuse(S2SP_REASON_CONNECTION_LIMIT, "the partner's servers have been asked about as many keys as may wait for an answer");
+		return refuse(S2SP_REASON_CONNECTION_LIMIT,
+					  "the partner's servers have been asked about as many keys as may wait for an answer");
 	return allow("the partner's server may be asked about the key");
 }
 
@@ -104,7 +105,7 @@ static bool passed(s2sp_milliseconds since, uint32_t seconds, s2sp_milliseconds 
 }
 
 struct s2sp_decision s2sp_stream_due(const struct s2sp_stream *stream, const struct s2sp_limits *limits, s2sp_milliseconds now,
-                                     bool *keepalive) {
+									 bool *keepalive) {
 	*keepalive = false;
 	if (stream->stage < S2SP_STAGE_ESTABLISHED) {
 		if (passed(stream->created, limits->establishment_timeout, now))
@@ -115,8 +116,8 @@ struct s2sp_decision s2sp_stream_due(const struct s2sp_stream *stream, const str
 		return refuse(S2SP_REASON_INACTIVITY_TIMEOUT, "no stanza within inactivity_timeout of {option.limits}");
 	if (stream->partner == NULL || !stream->partner->keepalive)
 		return allow("the stream is in use");
-	uint32_t answer = limits->establishment_timeout < limits->keepalive_interval ? limits->establishment_timeout
-	                                                                             : limits->keepalive_interval;
+	uint32_t answer =
+		limits->establishment_timeout < limits->keepalive_interval ? limits->establishment_timeout : limits->keepalive_interval;
 	if (stream->awaits_answer && passed(stream->keepalive, answer, now))
 		return refuse(S2SP_REASON_INACTIVITY_TIMEOUT, "the partner did not answer a keepalive");
 	*keepalive = !stream->awaits_answer && passed(stream->keepalive, limits->keepalive_interval, now);

@@ -34,7 +34,7 @@ struct s2sp_counts {
 
 /* Whether a stream with `partner` can have a place. `partner` is of `policy`. */
 struct s2sp_decision s2sp_decide_place(const struct s2sp_policy *policy, const struct s2sp_partner *partner,
-                                       struct s2sp_counts counts);
+									   struct s2sp_counts counts);
 
 /*
  * Whether so many streams, the judged ones among them, can all keep their places, with any partners: `counts.partner` is the largest
@@ -106,6 +106,6 @@ void s2sp_stream_keepalive_answered(struct s2sp_stream *stream);
  * as establishing a stream (the peer may have to open one for it), but not until the next is due.
  */
 struct s2sp_decision s2sp_stream_due(const struct s2sp_stream *stream, const struct s2sp_limits *limits, s2sp_milliseconds now,
-                                     bool *keepalive);
+									 bool *keepalive);
 
 #endif

@@ -56,7 +56,7 @@ struct s2sp_decision s2sp_stream_nothing_now(const struct s2sp_stream *stream);
 static inline struct s2sp_decision standing(struct s2sp_stream *stream) {
 	if (stream->stage == S2SP_STAGE_REFUSED)
 		return refuse(stream->reason == S2SP_REASON_NONE ? S2SP_REASON_INTERNAL_ERROR : (enum s2sp_reason)stream->reason,
-		              "the stream has been refused already");
+					  "the stream has been refused already");
 	if (stream->policy == NULL)
 		return end(stream, S2SP_REASON_CONFIG_INVALID, "no valid partner configuration is running for this host");
 	return allow("");

@@ -43,7 +43,7 @@ void s2sp_stream_keep_method(struct s2sp_stream *stream, bool observing) {
 
 bool s2sp_stream_may_return(const struct s2sp_stream *stream) {
 	return stream->stage == S2SP_STAGE_REFUSED && stream->observed != S2SP_METHOD_NONE && stream->reason < S2SP_REASON_COUNT &&
-	       list_can_say[stream->reason];
+		   list_can_say[stream->reason];
 }
 
 struct s2sp_decision s2sp_stream_replay(struct s2sp_stream *stream, const struct s2sp_policy *policy, struct s2sp_text domain) {

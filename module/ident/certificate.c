@@ -210,14 +210,11 @@ static enum s2sp_certificate_verdict verdict_of_fault(struct judgement *judgemen
 	switch (judgement->fault) { /* an int */
 	case X509_V_ERR_OUT_OF_MEM:
 	case X509_V_ERR_INVALID_CALL:
-	case X509_V_ERR_STORE_LOOKUP:
-		return conclude(judgement, S2SP_CERTIFICATE_UNKNOWN, cause, -1);
+	case X509_V_ERR_STORE_LOOKUP: return conclude(judgement, S2SP_CERTIFICATE_UNKNOWN, cause, -1);
 	case X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD:
 	case X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD:
-	case X509_V_ERR_INVALID_EXTENSION:
-		return conclude(judgement, S2SP_CERTIFICATE_MALFORMED, cause, depth);
-	default: /* every other way not to lead to an anchor */
-		return conclude(judgement, S2SP_CERTIFICATE_UNTRUSTED, cause, depth);
+	case X509_V_ERR_INVALID_EXTENSION: return conclude(judgement, S2SP_CERTIFICATE_MALFORMED, cause, depth);
+	default: /* every other way not to lead to an anchor */ return conclude(judgement, S2SP_CERTIFICATE_UNTRUSTED, cause, depth);
 	}
 }
 

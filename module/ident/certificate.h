@@ -114,10 +114,10 @@ struct s2sp_certificate_question {
 	const struct s2sp_text *chain; /* DER, the leaf first, the others in any order; borrowed */
 	size_t chain_length;           /* 0: the peer presented nothing */
 	const struct s2sp_trust_store *store;
-	struct s2sp_text domain;     /* canonical; empty: never matched */
-	const struct s2sp_pin *pins; /* one must be in the verified chain */
-	size_t pin_count;            /* 0: no pins */
-	enum s2sp_revocation revocation; /* UNSET is OFF */
+	struct s2sp_text domain;                 /* canonical; empty: never matched */
+	const struct s2sp_pin *pins;             /* one must be in the verified chain */
+	size_t pin_count;                        /* 0: no pins */
+	enum s2sp_revocation revocation;         /* UNSET is OFF */
 	const struct s2sp_crl_file *const *crls; /* borrowed */
 	size_t crl_count;
 	s2sp_domain_to_ascii *to_ascii;
@@ -126,11 +126,12 @@ struct s2sp_certificate_question {
 
 /*
  * The verdict; the first that applies of no-certificate, malformed, untrusted, expired, not-yet-valid, revoked, revocation-unknown,
- * identity-mismatch, pin-mismatch, valid: the path first (in the order of RFC 5280 6.1.3), then the name, then the pin. UNKNOWN when it could not be found (out of memory, no store): never to be taken for valid.
+ * identity-mismatch, pin-mismatch, valid: the path first (in the order of RFC 5280 6.1.3), then the name, then the pin. UNKNOWN
+ * when it could not be found (out of memory, no store): never to be taken for valid.
  * `report` may be NULL; otherwise it is filled whatever the verdict.
  *
- * What revocation lists decide is in certificate_revocation.c. Extended key usage is not looked at; the leaf's key usage, if present, must have digitalSignature
- * (RFC 5280 4.2.1.3: what TLS 1.2 with ephemeral keys and TLS 1.3 sign with). Keys and signatures below OpenSSL's security
+ * What revocation lists decide is in certificate_revocation.c. Extended key usage is not looked at; the leaf's key usage, if
+ * present, must have digitalSignature (RFC 5280 4.2.1.3: what TLS 1.2 with ephemeral keys and TLS 1.3 sign with). Keys and signatures below OpenSSL's security
  * level 2 (112 bits: RSA 2048, EC 224, SHA-224) are untrusted.
  */
 enum s2sp_certificate_verdict s2sp_certificate_judge(const struct s2sp_certificate_question *question,

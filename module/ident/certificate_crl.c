@@ -148,7 +148,8 @@ static void append(unsigned char **to, struct s2sp_der_span bytes) {
 }
 
 /* What stands before and behind the entries, as a list that has none. NO_MEMORY, or INVALID when OpenSSL cannot read it or finds some. */
-static enum s2sp_status make_head(struct s2sp_crl *list, struct s2sp_der_span before, struct s2sp_der_span behind, struct s2sp_der_span signature) {
+static enum s2sp_status make_head(struct s2sp_crl *list, struct s2sp_der_span before, struct s2sp_der_span behind,
+								  struct s2sp_der_span signature) {
 	int inner = (int)(before.left + behind.left);
 	int inner_size = ASN1_object_size(1, inner, V_ASN1_SEQUENCE);
 	int outer = inner_size + (int)signature.left;
@@ -219,8 +220,8 @@ static enum s2sp_status begin_list(struct s2sp_crl_reader *reader, size_t capaci
 		reader->list->der = OPENSSL_malloc(capacity > 0 ? capacity : 1);
 		reader->list->lock = CRYPTO_THREAD_lock_new();
 	}
-	bool made = reader->list != NULL && reader->list->der != NULL && reader->list->lock != NULL &&
-				RAND_bytes(seed, sizeof(seed)) == 1;
+	bool made =
+		reader->list != NULL && reader->list->der != NULL && reader->list->lock != NULL && RAND_bytes(seed, sizeof(seed)) == 1;
 	s2sp_openssl_drain();
 	if (!made)
 		return S2SP_STATUS_NO_MEMORY;

@@ -65,8 +65,8 @@ int64_t s2sp_crl_file_begins(const struct s2sp_crl_file *file, int64_t now);
  * without it a forged or an old list would set a revoked certificate free. OK, INVALID (`message` says which list and why; *again is when the answer
  * may be another, 0: never), or NO_MEMORY.
  */
-enum s2sp_status s2sp_crl_file_follows(const struct s2sp_crl_file *next, const struct s2sp_crl_file *before, int64_t now, char *message,
-									   size_t size, int64_t *again);
+enum s2sp_status s2sp_crl_file_follows(const struct s2sp_crl_file *next, const struct s2sp_crl_file *before, int64_t now,
+									   char *message, size_t size, int64_t *again);
 
 /* Whether both hold the same lists, byte for byte, in the same order. */
 bool s2sp_crl_file_same(const struct s2sp_crl_file *one, const struct s2sp_crl_file *other);

@@ -66,8 +66,8 @@ static bool read_entry_extension(struct s2sp_der_span content, bool *removed, co
 enum s2sp_status s2sp_crl_read_entry(struct s2sp_crl *list, struct s2sp_der_span content) {
 	struct s2sp_der_element serial, time, extensions, extension;
 	bool removed = false;
-	if (!s2sp_der_take_universal(&content, V_ASN1_INTEGER, &serial) || !s2sp_der_take(&content, &time) || !s2sp_der_is_time(&time) ||
-		serial.content.left == 0 || serial.content.left > S2SP_INDEX_NAME_MAX)
+	if (!s2sp_der_take_universal(&content, V_ASN1_INTEGER, &serial) || !s2sp_der_take(&content, &time) ||
+		!s2sp_der_is_time(&time) || serial.content.left == 0 || serial.content.left > S2SP_INDEX_NAME_MAX)
 		return S2SP_STATUS_INVALID;
 	/* Not padded (X.690 8.3.2), or the same number would have two spellings. */
 	const unsigned char *bytes = serial.content.at;

@@ -77,7 +77,8 @@ static void remember(struct s2sp_crl *list, const struct s2sp_pin *pin, EVP_PKEY
 	CRYPTO_THREAD_unlock(list->lock);
 }
 
-static enum s2sp_status is_signed_by(struct s2sp_crl *list, EVP_PKEY *key, const struct s2sp_pin *pin, size_t *budget, bool *good) {
+static enum s2sp_status is_signed_by(struct s2sp_crl *list, EVP_PKEY *key, const struct s2sp_pin *pin, size_t *budget,
+									 bool *good) {
 	bool full = false;
 	*good = false;
 	if (recall(list, pin, good, &full))
@@ -123,12 +124,13 @@ struct succession {
 	const struct s2sp_crl_file *next;
 	int64_t now;
 	size_t signatures, comparisons; /* that are left */
-	const char *fault; /* static; NULL: none */
-	int64_t begins;    /* when what is not valid yet will be; 0: all is */
+	const char *fault;              /* static; NULL: none */
+	int64_t begins;                 /* when what is not valid yet will be; 0: all is */
 };
 
 /* Looks for the list that follows `before`, which `key` has signed. OK, NO_MEMORY, or FAILED when there is too much to be compared. */
-static enum s2sp_status find_successor(const struct s2sp_crl *before, const struct s2sp_crl_key *key, struct succession *succession) {
+static enum s2sp_status find_successor(const struct s2sp_crl *before, const struct s2sp_crl_key *key,
+									   struct succession *succession) {
 	succession->fault = "is not there any more";
 	succession->begins = 0;
 	for (size_t i = 0; i < succession->next->count; i++) {
@@ -170,8 +172,8 @@ static void say_fault(const struct s2sp_crl *list, const char *fault, char *mess
 	s2sp_append_printable(message, size, s2sp_text_from(fault));
 }
 
-enum s2sp_status s2sp_crl_file_follows(const struct s2sp_crl_file *next, const struct s2sp_crl_file *before, int64_t now, char *message,
-									   size_t size, int64_t *again) {
+enum s2sp_status s2sp_crl_file_follows(const struct s2sp_crl_file *next, const struct s2sp_crl_file *before, int64_t now,
+									   char *message, size_t size, int64_t *again) {
 	struct succession succession = { next, now, SUCCESSION_SIGNATURES, SUCCESSION_COMPARISONS, NULL, 0 };
 	message[0] = '\0';
 	*again = 0;
@@ -192,8 +194,9 @@ enum s2sp_status s2sp_crl_file_follows(const struct s2sp_crl_file *next, const s
 			if (succession.fault == NULL)
 				continue;
 			say_fault(list, succession.fault, message, size);
-			*again = succession.begins != 0 && (list->next_update == 0 || succession.begins < list->next_update) ? succession.begins
-																								 : list->next_update;
+			*again = succession.begins != 0 && (list->next_update == 0 || succession.begins < list->next_update)
+						 ? succession.begins
+						 : list->next_update;
 			return S2SP_STATUS_INVALID;
 		}
 	}

@@ -23,9 +23,9 @@ struct s2sp_crl_key {
 };
 
 struct s2sp_crl {
-	X509_CRL *head;           /* the list without its entries */
-	ISSUING_DIST_POINT *idp;  /* NULL: none */
-	unsigned char *der;       /* the whole list: what is signed is in there */
+	X509_CRL *head;          /* the list without its entries */
+	ISSUING_DIST_POINT *idp; /* NULL: none */
+	unsigned char *der;      /* the whole list: what is signed is in there */
 	size_t der_size;
 	size_t signed_at, signed_size;
 	struct s2sp_index serials; /* of what is revoked: the contents of the INTEGER, which point into `der` */

@@ -89,17 +89,10 @@ static struct s2sp_identifier identifier_of(const GENERAL_NAME *name) {
 		identifier.type = S2SP_IDENTIFIER_DNS;
 		identifier.value = string_of(name->d.dNSName);
 		break;
-	case GEN_OTHERNAME:
-		identifier = other_name(name->d.otherName);
-		break;
-	case GEN_EMAIL:
-		identifier.value = string_of(name->d.rfc822Name);
-		break;
-	case GEN_URI:
-		identifier.value = string_of(name->d.uniformResourceIdentifier);
-		break;
-	default: /* iPAddress, directoryName, ...: counted, without a text */
-		break;
+	case GEN_OTHERNAME: identifier = other_name(name->d.otherName); break;
+	case GEN_EMAIL: identifier.value = string_of(name->d.rfc822Name); break;
+	case GEN_URI: identifier.value = string_of(name->d.uniformResourceIdentifier); break;
+	default: /* iPAddress, directoryName, ...: counted, without a text */ break;
 	}
 	return identifier;
 }

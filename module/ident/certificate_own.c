@@ -28,8 +28,7 @@ static void read_key(const X509 *certificate, struct s2sp_own_certificate *own) 
 		own->key_type = "EdDSA";
 		own->key_strong = true;
 		break;
-	default: /* OpenSSL's int: other kinds of key */
-		break;
+	default: /* OpenSSL's int: other kinds of key */ break;
 	}
 }
 

@@ -41,12 +41,12 @@ enum s2sp_own_fault {
 	S2SP_OWN_MISSING_ISSUER,    /* the issuer of `certificate` is neither in the file nor an authority of the store */
 	S2SP_OWN_UNKNOWN_AUTHORITY, /* the chain ends at the authority `certificate`, which is in the file and not in the store */
 	S2SP_OWN_SELF_SIGNED,       /* the certificate itself, and no authority of the store */
-	S2SP_OWN_WRONG_ORDER,       /* `certificate` has not issued the one before it, but one further up (RFC 5246 7.4.2, RFC 8446 4.4.2) */
-	S2SP_OWN_STRANGER,          /* `certificate` is in no chain from the first one */
-	S2SP_OWN_KEY_USAGE,         /* the first one may not sign handshakes */
-	S2SP_OWN_NOT_FOR_SERVERS,   /* its extended key usage leaves servers out */
-	S2SP_OWN_SERVERS_ONLY,      /* it leaves clients out: as all that public authorities issue; most partners do not mind */
-	S2SP_OWN_EXPIRED,           /* `certificate`, one above the first */
+	S2SP_OWN_WRONG_ORDER, /* `certificate` has not issued the one before it, but one further up (RFC 5246 7.4.2, RFC 8446 4.4.2) */
+	S2SP_OWN_STRANGER,    /* `certificate` is in no chain from the first one */
+	S2SP_OWN_KEY_USAGE,   /* the first one may not sign handshakes */
+	S2SP_OWN_NOT_FOR_SERVERS, /* its extended key usage leaves servers out */
+	S2SP_OWN_SERVERS_ONLY,    /* it leaves clients out: as all that public authorities issue; most partners do not mind */
+	S2SP_OWN_EXPIRED,         /* `certificate`, one above the first */
 	S2SP_OWN_NOT_YET_VALID,
 	S2SP_OWN_OTHER, /* the report's cause */
 	S2SP_OWN_FAULTS,
@@ -60,7 +60,8 @@ struct s2sp_own_finding {
 	char subject[S2SP_REPORT_TEXT]; /* of that certificate */
 	char issuer[S2SP_REPORT_TEXT];
 	int64_t not_before, not_after;
-	char source[S2SP_REPORT_TEXT]; /* MISSING_ISSUER: where the certificate says that its issuer is to be had (caIssuers); or empty */
+	/* MISSING_ISSUER: where the certificate says that its issuer is to be had (caIssuers); or empty */
+	char source[S2SP_REPORT_TEXT];
 };
 
 struct s2sp_own_chain {

@@ -201,8 +201,9 @@ enum s2sp_status s2sp_own_chain_judge(const struct s2sp_text *chain, size_t coun
 	struct s2sp_certificate_report *report = OPENSSL_zalloc(sizeof(*report));
 	enum s2sp_status status = report == NULL ? S2SP_STATUS_NO_MEMORY : read_all(&file, chain, count);
 	if (status == S2SP_STATUS_OK) {
-		const struct s2sp_certificate_question question = { .chain = chain, .chain_length = count, .store = store, .domain = domain,
-															.to_ascii = to_ascii, .now = now };
+		const struct s2sp_certificate_question question = {
+			.chain = chain, .chain_length = count, .store = store, .domain = domain, .to_ascii = to_ascii, .now = now
+		};
 		own->verdict = s2sp_certificate_judge(&question, report);
 		own->cause = report->cause;
 		status = own->verdict == S2SP_CERTIFICATE_UNKNOWN ? S2SP_STATUS_NO_MEMORY : S2SP_STATUS_OK;

@@ -44,7 +44,8 @@ static bool share_a_name(const DIST_POINT_NAME *one, const DIST_POINT_NAME *othe
 			if (*left == 0)
 				return false;
 			--*left;
-			if (GENERAL_NAME_cmp(sk_GENERAL_NAME_value(one->name.fullname, i), sk_GENERAL_NAME_value(other->name.fullname, j)) == 0)
+			if (GENERAL_NAME_cmp(sk_GENERAL_NAME_value(one->name.fullname, i), sk_GENERAL_NAME_value(other->name.fullname, j)) ==
+				0)
 				return true;
 		}
 	}
@@ -144,8 +145,7 @@ static enum s2sp_status look_up(struct look *look, const struct s2sp_certificate
 	const X509_NAME *name = X509_get_issuer_name(look->certificate);
 	if (!s2sp_openssl_name_hash(name, &look->issuer_hash))
 		return S2SP_STATUS_NO_MEMORY;
-	look->serial_length =
-		s2sp_openssl_serial(X509_get0_serialNumber(look->certificate), look->serial, sizeof(look->serial));
+	look->serial_length = s2sp_openssl_serial(X509_get0_serialNumber(look->certificate), look->serial, sizeof(look->serial));
 	if (look->serial_length == 0)
 		return s2sp_openssl_drain() ? S2SP_STATUS_NO_MEMORY : S2SP_STATUS_INVALID;
 	look->cause = "there is no revocation list of its issuer";
@@ -180,8 +180,7 @@ static enum s2sp_certificate_verdict conclude_all(const struct s2sp_certificate_
 	switch (question->revocation) {
 	case S2SP_REVOCATION_UNSET:
 	case S2SP_REVOCATION_OFF:
-	case S2SP_REVOCATION_IF_KNOWN:
-		return S2SP_CERTIFICATE_VALID;
+	case S2SP_REVOCATION_IF_KNOWN: return S2SP_CERTIFICATE_VALID;
 	case S2SP_REVOCATION_REQUIRED:
 		*cause = uncovered;
 		return uncovered == NULL ? S2SP_CERTIFICATE_VALID : S2SP_CERTIFICATE_REVOCATION_UNKNOWN;
@@ -198,8 +197,11 @@ enum s2sp_certificate_verdict s2sp_revocation_judge(const struct s2sp_certificat
 	if (question->revocation == S2SP_REVOCATION_UNSET || question->revocation == S2SP_REVOCATION_OFF)
 		return S2SP_CERTIFICATE_VALID;
 	for (int i = 0; i + 1 < count; i++) {
-		struct look look = { .now = question->now, .certificate = sk_X509_value(chain, i), .issuer = sk_X509_value(chain, i + 1),
-							 .signatures = &signatures, .names_left = NAMES_COMPARED_MAX };
+		struct look look = { .now = question->now,
+							 .certificate = sk_X509_value(chain, i),
+							 .issuer = sk_X509_value(chain, i + 1),
+							 .signatures = &signatures,
+							 .names_left = NAMES_COMPARED_MAX };
 		enum s2sp_status status = look_up(&look, question);
 		CRL_DIST_POINTS_free(look.points);
 		s2sp_openssl_drain();
@@ -207,7 +209,8 @@ enum s2sp_certificate_verdict s2sp_revocation_judge(const struct s2sp_certificat
 		*cause = "its serial number is longer than 256 bytes";
 		if (status == S2SP_STATUS_INVALID)
 			return S2SP_CERTIFICATE_REVOCATION_UNKNOWN;
-		*cause = "too many signatures of revocation lists are to be verified for it: a list knows 16 keys, a chain has 32 verified";
+		*cause =
+			"too many signatures of revocation lists are to be verified for it: a list knows 16 keys, a chain has 32 verified";
 		if (status == S2SP_STATUS_FAILED)
 			return S2SP_CERTIFICATE_REVOCATION_UNKNOWN;
 		*cause = "out of memory";

@@ -68,8 +68,8 @@ static void warn(struct loader *loader, const char *file, size_t index, const X5
 /* The whole of a regular file into *bytes, which is the caller's. NULL and no message when out of memory. */
 static enum s2sp_status read_file(struct loader *loader, const char *name, char **bytes, size_t *length) {
 	char reason[160];
-	enum s2sp_status status = s2sp_read_file(name, BUNDLE_SIZE_MAX, "name a file in PEM format that holds the CA's certificate", bytes,
-											 length, reason, sizeof(reason));
+	enum s2sp_status status = s2sp_read_file(name, BUNDLE_SIZE_MAX, "name a file in PEM format that holds the CA's certificate",
+											 bytes, length, reason, sizeof(reason));
 	return status == S2SP_STATUS_INVALID ? refuse(loader, name, 0, NULL, reason) : status;
 }
 

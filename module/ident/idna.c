@@ -21,10 +21,9 @@
 static const struct {
 	uint32_t first, last;
 } ignorable[] = {
-	{ 0x00ad, 0x00ad },   { 0x034f, 0x034f },   { 0x061c, 0x061c },   { 0x115f, 0x1160 }, { 0x17b4, 0x17b5 },
-	{ 0x180b, 0x180f },   { 0x200b, 0x200b },   { 0x200e, 0x200f },   { 0x202a, 0x202e }, { 0x2060, 0x206f },
-	{ 0x3164, 0x3164 },   { 0xfe00, 0xfe0f },   { 0xfeff, 0xfeff },   { 0xffa0, 0xffa0 }, { 0xfff0, 0xfff8 },
-	{ 0x1bca0, 0x1bca3 }, { 0x1d173, 0x1d17a }, { 0xe0000, 0xe0fff },
+	{ 0x00ad, 0x00ad }, { 0x034f, 0x034f }, { 0x061c, 0x061c }, { 0x115f, 0x1160 },   { 0x17b4, 0x17b5 },   { 0x180b, 0x180f },
+	{ 0x200b, 0x200b }, { 0x200e, 0x200f }, { 0x202a, 0x202e }, { 0x2060, 0x206f },   { 0x3164, 0x3164 },   { 0xfe00, 0xfe0f },
+	{ 0xfeff, 0xfeff }, { 0xffa0, 0xffa0 }, { 0xfff0, 0xfff8 }, { 0x1bca0, 0x1bca3 }, { 0x1d173, 0x1d17a }, { 0xe0000, 0xe0fff },
 };
 
 static bool is_ignorable(uint32_t code_point) {
@@ -59,23 +58,19 @@ static size_t count_dots(const char *name) {
 
 static enum s2sp_domain_fault fault_of(int status) {
 	switch (status) {
-	case IDN2_OK:
-		return S2SP_DOMAIN_OK;
-	case IDN2_TOO_BIG_DOMAIN:
-		return S2SP_DOMAIN_TOO_LONG;
+	case IDN2_OK: return S2SP_DOMAIN_OK;
+	case IDN2_TOO_BIG_DOMAIN: return S2SP_DOMAIN_TOO_LONG;
 	case IDN2_TOO_BIG_LABEL:
-	case IDN2_PUNYCODE_BIG_OUTPUT: /* its buffer is one label */
-		return S2SP_DOMAIN_LABEL_TOO_LONG;
-	default: /* of libidn2's int, not of an enum of ours */
-		return S2SP_DOMAIN_IDNA;
+	case IDN2_PUNYCODE_BIG_OUTPUT: /* its buffer is one label */ return S2SP_DOMAIN_LABEL_TOO_LONG;
+	default: /* of libidn2's int, not of an enum of ours */ return S2SP_DOMAIN_IDNA;
 	}
 }
 
 /* RFC 5891 5.4 and 5.5: the A-labels must be those of their own U-labels. */
 static bool round_trips(const char *ascii) {
 	char *unicode = NULL, *again = NULL;
-	bool same = idn2_to_unicode_8z8z(ascii, &unicode, FLAGS) == IDN2_OK &&
-	            idn2_to_ascii_8z(unicode, &again, FLAGS) == IDN2_OK && strcmp(ascii, again) == 0;
+	bool same = idn2_to_unicode_8z8z(ascii, &unicode, FLAGS) == IDN2_OK && idn2_to_ascii_8z(unicode, &again, FLAGS) == IDN2_OK &&
+				strcmp(ascii, again) == 0;
 	idn2_free(again);
 	idn2_free(unicode);
 	return same;

@@ -130,7 +130,7 @@ static enum s2sp_verdict decide(const struct s2sp_stream *stream, const struct s
 }
 
 __attribute__((noinline)) static void bench_decision(const struct s2sp_stream *stream, const struct s2sp_policy *policy,
-													  const char *names, size_t count) {
+													 const char *names, size_t count) {
 	uint64_t allowed = 0;
 	for (size_t i = 0; i < count; i++)
 		allowed += decide(stream, policy, names + i * STRIDE) == S2SP_VERDICT_ALLOW;
@@ -227,7 +227,8 @@ static void report_bytes(const struct fixture *fixture, size_t domains) {
 }
 
 enum figure { REFERENCE, MEMORY, FIND, CHAINED, DECISION, SAME, FIGURES };
-static const char *const figure_names[FIGURES] = { "reference", "memory", "find", "find-chained", "decision", "decision-same-policy" };
+static const char *const figure_names[FIGURES] = { "reference",    "memory",   "find",
+												   "find-chained", "decision", "decision-same-policy" };
 
 /* Nanoseconds for each of so many, since the last call. */
 static double lap(double *since, size_t count) {
@@ -287,7 +288,7 @@ static void measure_compile(size_t count) {
 }
 
 __attribute__((noinline)) static void bench_rejudge(struct s2sp_stream *streams, const struct s2sp_policy *policy,
-													 const char *names, size_t count) {
+													const char *names, size_t count) {
 	for (size_t i = 0; i < count; i++) {
 		if (s2sp_stream_rejudge(&streams[i], policy, s2sp_text_from(names + i * STRIDE)).verdict != S2SP_VERDICT_ALLOW)
 			fail("a stream was refused");

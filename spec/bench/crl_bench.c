@@ -159,7 +159,8 @@ static void bench_judging(const struct s2sp_crl_file *const *small, const struct
 	say("judging, the large list (us)", times[2], ROUNDS);
 	say("one side of a TLS handshake (us)", handshakes, ROUNDS);
 	double added = times[2][ROUNDS / 2] - times[0][ROUNDS / 2];
-	printf("the large list adds to handshake and judgement (%%)\t%.2f\n", 100 * added / (handshakes[ROUNDS / 2] + times[0][ROUNDS / 2]));
+	printf("the large list adds to handshake and judgement (%%)\t%.2f\n",
+		   100 * added / (handshakes[ROUNDS / 2] + times[0][ROUNDS / 2]));
 }
 
 int main(int count, char **arguments) {

@@ -52,6 +52,7 @@ static inline void *plain_reallocate(void *owner, void *block, size_t size) {
 	return realloc(block, size);
 }
 
-#define PLAIN_ALLOCATOR { plain_reallocate, NULL }
+#define PLAIN_ALLOCATOR                                                                                                          \
+	{ plain_reallocate, NULL }
 
 #endif

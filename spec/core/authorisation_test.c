@@ -11,8 +11,26 @@
 /* --- the table, row by row --- */
 
 enum column {
-	TYPE, DIRECTION, STANZA, LOCAL, GROUP_CHAT, PRESENCE_AUTHORIZATION, ACCESS, ACCOUNT, LISTED, DIRECTED, REQUESTED, STANDING,
-	BLOCKED, CONTACTS, WAITING, VERDICT, REASON, CHANGE, REPLY, COLUMNS
+	TYPE,
+	DIRECTION,
+	STANZA,
+	LOCAL,
+	GROUP_CHAT,
+	PRESENCE_AUTHORIZATION,
+	ACCESS,
+	ACCOUNT,
+	LISTED,
+	DIRECTED,
+	REQUESTED,
+	STANDING,
+	BLOCKED,
+	CONTACTS,
+	WAITING,
+	VERDICT,
+	REASON,
+	CHANGE,
+	REPLY,
+	COLUMNS
 };
 
 static const enum s2sp_need need_of_column[COLUMNS] = {
@@ -77,14 +95,16 @@ static struct s2sp_stanza_facts facts_of(char *fields[COLUMNS], bool group_chat,
 
 static void check_row(char *fields[COLUMNS], const struct s2sp_stanza_facts *facts, int number) {
 	struct s2sp_authorisation found = s2sp_authorise(facts);
-	const char *verdict = found.verdict == S2SP_VERDICT_ALLOW ? "allow" : found.verdict == S2SP_VERDICT_REFUSE ? "refuse" : "wait";
+	const char *verdict = found.verdict == S2SP_VERDICT_ALLOW    ? "allow"
+						  : found.verdict == S2SP_VERDICT_REFUSE ? "refuse"
+																 : "wait";
 	const char *reason = s2sp_reason_row(found.reason)->token;
 	const char *change = s2sp_reason_row(found.change)->token;
 	if (strcmp(verdict, fields[VERDICT]) != 0 || strcmp(reason, fields[REASON]) != 0 || strcmp(change, fields[CHANGE]) != 0 ||
-	    strcmp(reply_token(found.reply), fields[REPLY]) != 0)
+		strcmp(reply_token(found.reply), fields[REPLY]) != 0)
 		fail_msg("row %d: %s %s %s, expected %s %s %s; found %s %s %s %s (%s; needs %s)", number, fields[TYPE], fields[DIRECTION],
-		         fields[STANZA], fields[VERDICT], fields[REASON], fields[CHANGE], verdict, reason, change, reply_token(found.reply),
-		         found.rule, s2sp_need_token(found.need));
+				 fields[STANZA], fields[VERDICT], fields[REASON], fields[CHANGE], verdict, reason, change,
+				 reply_token(found.reply), found.rule, s2sp_need_token(found.need));
 	assert_true(found.rule != NULL && found.rule[0] != '\0');
 	assert_int_equal(found.need, S2SP_NEED_NOTHING);
 }
@@ -125,8 +145,10 @@ static const struct {
 	enum s2sp_contacts contacts;
 	enum s2sp_waiting waiting;
 } rare[] = {
-	{ false, S2SP_FACT_NO, S2SP_CONTACTS_FEW, S2SP_WAITING_ROOM },  { false, S2SP_FACT_YES, S2SP_CONTACTS_MANY, S2SP_WAITING_ROOM },
-	{ false, S2SP_FACT_NO, S2SP_CONTACTS_MANY, S2SP_WAITING_FULL }, { true, S2SP_FACT_YES, S2SP_CONTACTS_FEW, S2SP_WAITING_ROOM },
+	{ false, S2SP_FACT_NO, S2SP_CONTACTS_FEW, S2SP_WAITING_ROOM },
+	{ false, S2SP_FACT_YES, S2SP_CONTACTS_MANY, S2SP_WAITING_ROOM },
+	{ false, S2SP_FACT_NO, S2SP_CONTACTS_MANY, S2SP_WAITING_FULL },
+	{ true, S2SP_FACT_YES, S2SP_CONTACTS_FEW, S2SP_WAITING_ROOM },
 	{ true, S2SP_FACT_NO, S2SP_CONTACTS_FEW, S2SP_WAITING_FULL },
 };
 
@@ -304,8 +326,11 @@ static void test_what_is_asked_for(void **state) {
 			assert_int_equal(s2sp_authorise(&facts).need, subscription ? S2SP_NEED_STANDING : S2SP_NEED_NOTHING);
 		}
 	}
-	facts = (struct s2sp_stanza_facts){ .partner_type = S2SP_PUBLIC_UNVERIFIED, .direction = S2SP_OUTGOING, .local = S2SP_LOCAL_USER,
-		                                .kind = S2SP_STANZA_SUBSCRIBE, .access = S2SP_ACCESS_ALLOWED };
+	facts = (struct s2sp_stanza_facts){ .partner_type = S2SP_PUBLIC_UNVERIFIED,
+										.direction = S2SP_OUTGOING,
+										.local = S2SP_LOCAL_USER,
+										.kind = S2SP_STANZA_SUBSCRIBE,
+										.access = S2SP_ACCESS_ALLOWED };
 	assert_true(allows(&facts));
 	facts.kind = S2SP_STANZA_UNAVAILABLE;
 	assert_true(allows(&facts));
@@ -318,8 +343,11 @@ static void test_what_is_asked_for(void **state) {
 /* Where an address can be written in one way only, the host's own block list is enough; nor is a stranger's stanza worth a look. */
 static void test_when_blocks_are_asked_for(void **state) {
 	(void)state;
-	struct s2sp_stanza_facts facts = { .partner_type = S2SP_FEDERATED, .kind = S2SP_STANZA_MESSAGE, .local = S2SP_LOCAL_USER,
-		                               .access = S2SP_ACCESS_ALLOWED, .account = S2SP_ACCOUNT_EXISTS };
+	struct s2sp_stanza_facts facts = { .partner_type = S2SP_FEDERATED,
+									   .kind = S2SP_STANZA_MESSAGE,
+									   .local = S2SP_LOCAL_USER,
+									   .access = S2SP_ACCESS_ALLOWED,
+									   .account = S2SP_ACCOUNT_EXISTS };
 	assert_true(allows(&facts));
 	facts.spellings = true;
 	assert_int_equal(s2sp_authorise(&facts).need, S2SP_NEED_BLOCKED);
@@ -327,17 +355,25 @@ static void test_when_blocks_are_asked_for(void **state) {
 	assert_int_equal(s2sp_authorise(&facts).need, S2SP_NEED_BLOCKED);
 	facts.kind = S2SP_STANZA_UNAVAILABLE;
 	assert_true(allows(&facts));
-	facts = (struct s2sp_stanza_facts){ .partner_type = S2SP_PUBLIC_UNVERIFIED, .kind = S2SP_STANZA_MESSAGE, .local = S2SP_LOCAL_USER,
-		                                .access = S2SP_ACCESS_ALLOWED, .account = S2SP_ACCOUNT_EXISTS, .spellings = true,
-		                                .listing = S2SP_LISTING_NO };
+	facts = (struct s2sp_stanza_facts){ .partner_type = S2SP_PUBLIC_UNVERIFIED,
+										.kind = S2SP_STANZA_MESSAGE,
+										.local = S2SP_LOCAL_USER,
+										.access = S2SP_ACCESS_ALLOWED,
+										.account = S2SP_ACCOUNT_EXISTS,
+										.spellings = true,
+										.listing = S2SP_LISTING_NO };
 	assert_int_equal(s2sp_authorise(&facts).reason, S2SP_REASON_NOT_LISTED);
 }
 
 /* The roster is counted only when a contact is about to be authorised, and what waits only when there will be one more. */
 static void test_when_there_is_counting(void **state) {
 	(void)state;
-	struct s2sp_stanza_facts facts = { .partner_type = S2SP_FEDERATED, .kind = S2SP_STANZA_SUBSCRIBE, .local = S2SP_LOCAL_USER,
-		                               .access = S2SP_ACCESS_ALLOWED, .account = S2SP_ACCOUNT_EXISTS, .presence_automatic = true };
+	struct s2sp_stanza_facts facts = { .partner_type = S2SP_FEDERATED,
+									   .kind = S2SP_STANZA_SUBSCRIBE,
+									   .local = S2SP_LOCAL_USER,
+									   .access = S2SP_ACCESS_ALLOWED,
+									   .account = S2SP_ACCOUNT_EXISTS,
+									   .presence_automatic = true };
 	facts.standing = S2SP_STANDING_AUTHORISED;
 	assert_true(allows(&facts));
 	facts.standing = S2SP_STANDING_CANCELLED;
@@ -362,7 +398,8 @@ static void test_nonsense_is_refused(void **state) {
 	(void)state;
 	struct s2sp_stanza_facts facts = { .kind = S2SP_STANZA_UNKNOWN };
 	assert_int_equal(s2sp_authorise(&facts).verdict, S2SP_VERDICT_REFUSE);
-	facts = (struct s2sp_stanza_facts){ .partner_type = S2SP_FEDERATED, .kind = S2SP_STANZA_MESSAGE, .local = S2SP_LOCAL_UNKNOWN };
+	facts =
+		(struct s2sp_stanza_facts){ .partner_type = S2SP_FEDERATED, .kind = S2SP_STANZA_MESSAGE, .local = S2SP_LOCAL_UNKNOWN };
 	assert_int_equal(s2sp_authorise(&facts).verdict, S2SP_VERDICT_REFUSE);
 	facts.local = S2SP_LOCAL_HOST;
 	assert_true(allows(&facts));
@@ -375,14 +412,25 @@ static void test_nonsense_is_refused(void **state) {
 
 static void test_kinds_by_name_and_type(void **state) {
 	(void)state;
-	static const struct { const char *name, *type; enum s2sp_stanza_kind kind; } cases[] = {
-		{ "message", "", S2SP_STANZA_MESSAGE }, { "message", "chat", S2SP_STANZA_MESSAGE },
-		{ "message", "headline", S2SP_STANZA_MESSAGE }, { "message", "normal", S2SP_STANZA_MESSAGE },
-		{ "message", "nonsense", S2SP_STANZA_MESSAGE }, { "message", "groupchat", S2SP_STANZA_GROUPCHAT },
-		{ "message", "error", S2SP_STANZA_MESSAGE_ERROR }, { "presence", "", S2SP_STANZA_PRESENCE },
-		{ "presence", "probe", S2SP_STANZA_PROBE }, { "presence", "unsubscribed", S2SP_STANZA_UNSUBSCRIBED },
-		{ "presence", "available", S2SP_STANZA_UNKNOWN }, { "iq", "get", S2SP_STANZA_IQ_GET }, { "iq", "", S2SP_STANZA_UNKNOWN },
-		{ "iq", "nonsense", S2SP_STANZA_UNKNOWN }, { "db:verify", "", S2SP_STANZA_UNKNOWN },
+	static const struct {
+		const char *name, *type;
+		enum s2sp_stanza_kind kind;
+	} cases[] = {
+		{ "message", "", S2SP_STANZA_MESSAGE },
+		{ "message", "chat", S2SP_STANZA_MESSAGE },
+		{ "message", "headline", S2SP_STANZA_MESSAGE },
+		{ "message", "normal", S2SP_STANZA_MESSAGE },
+		{ "message", "nonsense", S2SP_STANZA_MESSAGE },
+		{ "message", "groupchat", S2SP_STANZA_GROUPCHAT },
+		{ "message", "error", S2SP_STANZA_MESSAGE_ERROR },
+		{ "presence", "", S2SP_STANZA_PRESENCE },
+		{ "presence", "probe", S2SP_STANZA_PROBE },
+		{ "presence", "unsubscribed", S2SP_STANZA_UNSUBSCRIBED },
+		{ "presence", "available", S2SP_STANZA_UNKNOWN },
+		{ "iq", "get", S2SP_STANZA_IQ_GET },
+		{ "iq", "", S2SP_STANZA_UNKNOWN },
+		{ "iq", "nonsense", S2SP_STANZA_UNKNOWN },
+		{ "db:verify", "", S2SP_STANZA_UNKNOWN },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_int_equal(s2sp_stanza_kind_of(s2sp_text_from(cases[i].name), s2sp_text_from(cases[i].type)), cases[i].kind);
@@ -399,29 +447,56 @@ static void test_personal_events(void **state) {
 			for (int local = 1; local < S2SP_LOCAL_COUNT; local++) {
 				for (int bits = 0; bits < 4; bits++) {
 					struct s2sp_stanza_facts facts = {
-						.partner_type = (enum s2sp_partner_type)type, .kind = (enum s2sp_stanza_kind)kind,
-						.local = (enum s2sp_local_kind)local, .direction = bits & 1 ? S2SP_OUTGOING : S2SP_INCOMING,
-						.personal_events = (bits & 2) != 0, .group_chat = true, .access = S2SP_ACCESS_ALLOWED,
-						.account = S2SP_ACCOUNT_EXISTS, .listing = S2SP_LISTING_YES, .directed = S2SP_FACT_YES,
-						.requested = S2SP_FACT_YES, .standing = S2SP_STANDING_AUTHORISED, .blocked = S2SP_FACT_NO,
-						.contacts = S2SP_CONTACTS_FEW, .waiting = S2SP_WAITING_ROOM,
+						.partner_type = (enum s2sp_partner_type)type,
+						.kind = (enum s2sp_stanza_kind)kind,
+						.local = (enum s2sp_local_kind)local,
+						.direction = bits & 1 ? S2SP_OUTGOING : S2SP_INCOMING,
+						.personal_events = (bits & 2) != 0,
+						.group_chat = true,
+						.access = S2SP_ACCESS_ALLOWED,
+						.account = S2SP_ACCOUNT_EXISTS,
+						.listing = S2SP_LISTING_YES,
+						.directed = S2SP_FACT_YES,
+						.requested = S2SP_FACT_YES,
+						.standing = S2SP_STANDING_AUTHORISED,
+						.blocked = S2SP_FACT_NO,
+						.contacts = S2SP_CONTACTS_FEW,
+						.waiting = S2SP_WAITING_ROOM,
 					};
-					bool carries = (kind == S2SP_STANZA_MESSAGE || kind == S2SP_STANZA_GROUPCHAT || kind == S2SP_STANZA_MESSAGE_ERROR ||
-					                kind == S2SP_STANZA_IQ_RESULT) && local == S2SP_LOCAL_USER && (bits & 1) != 0;
+					bool carries = (kind == S2SP_STANZA_MESSAGE || kind == S2SP_STANZA_GROUPCHAT ||
+									kind == S2SP_STANZA_MESSAGE_ERROR || kind == S2SP_STANZA_IQ_RESULT) &&
+								   local == S2SP_LOCAL_USER && (bits & 1) != 0;
 					struct s2sp_authorisation decision = s2sp_authorise(&facts);
-					assert_int_equal(decision.personal_events, decision.verdict == S2SP_VERDICT_ALLOW && (!carries || facts.personal_events));
+					assert_int_equal(decision.personal_events,
+									 decision.verdict == S2SP_VERDICT_ALLOW && (!carries || facts.personal_events));
 				}
 			}
 		}
 	}
-	static const struct { const char *node; bool personal; } nodes[] = {
-		{ "http://jabber.org/protocol/mood", true }, { "http://jabber.org/protocol/geoloc", true },
-		{ "http://jabber.org/protocol/tune", true }, { "http://jabber.org/protocol/activity", true }, { "urn:lab:other", true },
-		{ "", true }, { "urn:xmpp:avatar:data", false }, { "urn:xmpp:avatar:metadata", false },
-		{ "urn:xmpp:avatar:data/", true }, { "URN:XMPP:AVATAR:DATA", true }, { "http://jabber.org/protocol/nick", false },
-		{ "http://jabber.org/protocol/nick#", true }, { "urn:xmpp:vcard4", false }, { "urn:xmpp:omemo:2:devices", false },
-		{ "urn:xmpp:omemo:", true }, { "urn:xmpp:omemo", true }, { "eu.siacs.conversations.axolotl.devicelist", false },
-		{ "urn:xmpp:openpgp:0", false }, { "urn:xmpp:openpgp:0:public-keys", false }, { "urn:xmpp:openpgp", true },
+	static const struct {
+		const char *node;
+		bool personal;
+	} nodes[] = {
+		{ "http://jabber.org/protocol/mood", true },
+		{ "http://jabber.org/protocol/geoloc", true },
+		{ "http://jabber.org/protocol/tune", true },
+		{ "http://jabber.org/protocol/activity", true },
+		{ "urn:lab:other", true },
+		{ "", true },
+		{ "urn:xmpp:avatar:data", false },
+		{ "urn:xmpp:avatar:metadata", false },
+		{ "urn:xmpp:avatar:data/", true },
+		{ "URN:XMPP:AVATAR:DATA", true },
+		{ "http://jabber.org/protocol/nick", false },
+		{ "http://jabber.org/protocol/nick#", true },
+		{ "urn:xmpp:vcard4", false },
+		{ "urn:xmpp:omemo:2:devices", false },
+		{ "urn:xmpp:omemo:", true },
+		{ "urn:xmpp:omemo", true },
+		{ "eu.siacs.conversations.axolotl.devicelist", false },
+		{ "urn:xmpp:openpgp:0", false },
+		{ "urn:xmpp:openpgp:0:public-keys", false },
+		{ "urn:xmpp:openpgp", true },
 	};
 	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
 		assert_int_equal(s2sp_is_personal_event(s2sp_text_from(nodes[i].node)), nodes[i].personal);

@@ -54,14 +54,34 @@ static void value_of_key(const char *key, struct s2sp_value value, const char *c
 static void test_proxies(void **state) {
 	(void)state;
 	static const char *const wrong[] = {
-		"", ":5269", "edge.fabrikam.com:", "edge.fabrikam.com:0", "edge.fabrikam.com:65536", "edge.fabrikam.com:x", "2001:db8::1",
-		"[2001:db8::1", "[]", "[2001:db8::1]x", "[2001:db8::1]:", "[1::2::3]", "[12345::1]", "[1:2:3:4:5:6:7]", "[1:2:3:4:5:6:7:8:9]",
-		"[::ffff:192.0.2.999]", "[fabrikam.com]", "-x.test", "a b.test", "[:1]", "[1:2:3:4:5:6:7:8::]", "[1::2:]",
+		"",
+		":5269",
+		"edge.fabrikam.com:",
+		"edge.fabrikam.com:0",
+		"edge.fabrikam.com:65536",
+		"edge.fabrikam.com:x",
+		"2001:db8::1",
+		"[2001:db8::1",
+		"[]",
+		"[2001:db8::1]x",
+		"[2001:db8::1]:",
+		"[1::2::3]",
+		"[12345::1]",
+		"[1:2:3:4:5:6:7]",
+		"[1:2:3:4:5:6:7:8:9]",
+		"[::ffff:192.0.2.999]",
+		"[fabrikam.com]",
+		"-x.test",
+		"a b.test",
+		"[:1]",
+		"[1:2:3:4:5:6:7:8::]",
+		"[1::2:]",
 	};
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 		value_of_key("proxy", string_value(wrong[i]), "bad-proxy", "proxy");
-	static const char *const right[] = { "edge.fabrikam.com", "edge.fabrikam.com:5270", "192.0.2.1", "192.0.2.1:1", "[2001:db8::1]:5269",
-		                                 "[::]", "[::ffff:192.0.2.1]", "[1:2:3:4:5:6:7:8]", "[1::]" };
+	static const char *const right[] = { "edge.fabrikam.com",  "edge.fabrikam.com:5270", "192.0.2.1",
+										 "192.0.2.1:1",        "[2001:db8::1]:5269",     "[::]",
+										 "[::ffff:192.0.2.1]", "[1:2:3:4:5:6:7:8]",      "[1::]" };
 	for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++) {
 		struct fixture fixture;
 		begin(&fixture);
@@ -75,12 +95,26 @@ static void test_proxies(void **state) {
 
 static void test_types(void **state) {
 	(void)state;
-	static const char *const keys[] = { "domain", "description", "partner_type", "tls", "sasl", "dialback", "trust_anchors", "pinned_keys", "revocation",
-		                                "additional_domains", "connection_limit", "keepalive", "proxy", "presence_authorization", "group_chat" };
+	static const char *const keys[] = { "domain",
+										"description",
+										"partner_type",
+										"tls",
+										"sasl",
+										"dialback",
+										"trust_anchors",
+										"pinned_keys",
+										"revocation",
+										"additional_domains",
+										"connection_limit",
+										"keepalive",
+										"proxy",
+										"presence_authorization",
+										"group_chat" };
 	struct s2sp_value function = { .kind = S2SP_VALUE_OTHER, .string = S2SP_TEXT("a function") };
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		value_of_key(keys[i], function, "wrong-type", "a function");
-		value_of_key(keys[i], (struct s2sp_value){ .kind = S2SP_VALUE_ABSENT, .string = S2SP_TEXT("nothing") }, "wrong-type", "got nothing;");
+		value_of_key(keys[i], (struct s2sp_value){ .kind = S2SP_VALUE_ABSENT, .string = S2SP_TEXT("nothing") }, "wrong-type",
+					 "got nothing;");
 		if (strcmp(keys[i], "pinned_keys") != 0 && strcmp(keys[i], "additional_domains") != 0)
 			value_of_key(keys[i], table_value(), "wrong-type", "got a mapping;");
 		if (strcmp(keys[i], "dialback") != 0 && strcmp(keys[i], "keepalive") != 0)
@@ -101,17 +135,25 @@ static void test_types(void **state) {
 
 static void test_texts(void **state) {
 	(void)state;
-	static const struct { const char *bytes, *shown; } texts[] = {
-		{ "a\rb", "a\\x0db" }, { "a\xff", "a\\xff" }, { "a\x1b[0m", "\\x1b" }, { "\xe2\x80\xae", "\\xe2" }, { "\xe2\x81\xa6", "\\xe2" },
-		{ "\xef\xbb\xbf", "\\xef" }, { "\xc2\x85", "\\xc2" }, { "\xe0\x80\x80", "\\xe0" }, { "\xf0\x80\x80\x80", "\\xf0" },
-		{ "\xed\xa0\x80", "\\xed" }, { "\xf4\x90\x80\x80", "\\xf4" }, { "\xc3", "\\xc3" }, { "\xe2\x28", "\\xe2" }, { "\xc2\xad", "\\xc2" },
+	static const struct {
+		const char *bytes, *shown;
+	} texts[] = {
+		{ "a\rb", "a\\x0db" },       { "a\xff", "a\\xff" },           { "a\x1b[0m", "\\x1b" },
+		{ "\xe2\x80\xae", "\\xe2" }, { "\xe2\x81\xa6", "\\xe2" },     { "\xef\xbb\xbf", "\\xef" },
+		{ "\xc2\x85", "\\xc2" },     { "\xe0\x80\x80", "\\xe0" },     { "\xf0\x80\x80\x80", "\\xf0" },
+		{ "\xed\xa0\x80", "\\xed" }, { "\xf4\x90\x80\x80", "\\xf4" }, { "\xc3", "\\xc3" },
+		{ "\xe2\x28", "\\xe2" },     { "\xc2\xad", "\\xc2" },
 	};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		value_of_key("description", string_value(texts[i].bytes), "bad-text", texts[i].shown);
 	value_of_key("trust_anchors", string_value(""), "bad-path", "PEM");
 	/* What is no harm is shown as it is. */
-	value_of_key("partner_type", string_value("gr\xc3\xb6\xc3\x9f" "e \xe2\x82\xac \xf0\x9f\x98\x80 \"x\\"), "unknown-value",
-	             "gr\xc3\xb6\xc3\x9f" "e \xe2\x82\xac \xf0\x9f\x98\x80 \\\"x\\\\");
+	value_of_key("partner_type",
+				 string_value("gr\xc3\xb6\xc3\x9f"
+							  "e \xe2\x82\xac \xf0\x9f\x98\x80 \"x\\"),
+				 "unknown-value",
+				 "gr\xc3\xb6\xc3\x9f"
+				 "e \xe2\x82\xac \xf0\x9f\x98\x80 \\\"x\\\\");
 }
 
 static void test_domains(void **state) {
@@ -119,8 +161,11 @@ static void test_domains(void **state) {
 	value_of_key("domain", string_value("*.fabrikam.com"), "wildcard-not-here", "*.fabrikam.com");
 	value_of_key("domain", string_value("192.0.2.1"), "bad-domain", "IP address");
 	value_of_key("domain", string_value("a..b"), "bad-domain", "a..b");
-	static const struct { const char *item, *code; } items[] = {
-		{ "*.com", "bad-wildcard" }, { "*.a..b", "bad-domain" }, { "a.*.com", "bad-domain" }, { "fabrikam.com", "duplicate-domain" },
+	static const struct {
+		const char *item, *code;
+	} items[] = {
+		{ "*.com", "bad-wildcard" }, { "*.a..b", "bad-domain" },
+		{ "a.*.com", "bad-domain" }, { "fabrikam.com", "duplicate-domain" },
 		{ "", "bad-domain" },
 	};
 	for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++) {
@@ -211,8 +256,9 @@ static void test_tokens(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_proxies), cmocka_unit_test(test_types),    cmocka_unit_test(test_texts), cmocka_unit_test(test_domains),
-		cmocka_unit_test(test_lists),   cmocka_unit_test(test_sections), cmocka_unit_test(test_tokens),
+		cmocka_unit_test(test_proxies), cmocka_unit_test(test_types), cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_domains), cmocka_unit_test(test_lists), cmocka_unit_test(test_sections),
+		cmocka_unit_test(test_tokens),
 	};
 	return cmocka_run_group_tests_name("config_faults", tests, NULL, NULL);
 }

@@ -99,9 +99,10 @@ static void test_wildcard_over_a_public_suffix(void **state) {
 	assert_int_equal(s2sp_config_seal_table(fixture->config, &table), S2SP_STATUS_OK);
 	assert_int_equal(s2sp_config_issue_count(fixture->config), 1);
 	assert_string_equal(s2sp_config_issue_at(fixture->config, 0)->code, "public-suffix");
-	assert_string_equal(message_at(fixture, 0),
-	                    "partner_list[1] (\"fabrikam.co.uk\").additional_domains[2]: got \"*.CO.uk.\"; is over a public suffix, so anybody "
-	                    "who gets a domain there is this partner; name the partner's own domains");
+	assert_string_equal(
+		message_at(fixture, 0),
+		"partner_list[1] (\"fabrikam.co.uk\").additional_domains[2]: got \"*.CO.uk.\"; is over a public suffix, so anybody "
+		"who gets a domain there is this partner; name the partner's own domains");
 	s2sp_partner_table_free(table);
 }
 

@@ -46,17 +46,17 @@ static enum s2sp_domain_fault parse_bytes(const char *bytes, size_t length, stru
 	return fault;
 }
 
-#define assert_domain(name, canonical)                                                      \
-	do {                                                                                    \
-		struct s2sp_domain domain_;                                                         \
-		assert_int_equal(parse_bytes((name), sizeof(name) - 1, &domain_), S2SP_DOMAIN_OK);  \
-		assert_string_equal(domain_.bytes, (canonical));                                    \
+#define assert_domain(name, canonical)                                                                                           \
+	do {                                                                                                                         \
+		struct s2sp_domain domain_;                                                                                              \
+		assert_int_equal(parse_bytes((name), sizeof(name) - 1, &domain_), S2SP_DOMAIN_OK);                                       \
+		assert_string_equal(domain_.bytes, (canonical));                                                                         \
 	} while (0)
 
-#define assert_fault(name, fault)                                                  \
-	do {                                                                           \
-		struct s2sp_domain domain_;                                                \
-		assert_int_equal(parse_bytes((name), sizeof(name) - 1, &domain_), (fault)); \
+#define assert_fault(name, fault)                                                                                                \
+	do {                                                                                                                         \
+		struct s2sp_domain domain_;                                                                                              \
+		assert_int_equal(parse_bytes((name), sizeof(name) - 1, &domain_), (fault));                                              \
 	} while (0)
 
 /* `count` labels of `length` letters; returns the length of the whole. */
@@ -237,9 +237,15 @@ static void test_ipv6_literals(void **state) {
 
 static void test_other_dots_are_no_dots(void **state) {
 	(void)state;
-	assert_fault("fabrikam\xe3\x80\x82""com", S2SP_DOMAIN_CHARACTER);
-	assert_fault("fabrikam\xef\xbc\x8e""com", S2SP_DOMAIN_CHARACTER);
-	assert_fault("fabrikam\xef\xbd\xa1""com", S2SP_DOMAIN_CHARACTER);
+	assert_fault("fabrikam\xe3\x80\x82"
+				 "com",
+				 S2SP_DOMAIN_CHARACTER);
+	assert_fault("fabrikam\xef\xbc\x8e"
+				 "com",
+				 S2SP_DOMAIN_CHARACTER);
+	assert_fault("fabrikam\xef\xbd\xa1"
+				 "com",
+				 S2SP_DOMAIN_CHARACTER);
 	assert_fault("fabrikam.com\xe3\x80\x82", S2SP_DOMAIN_CHARACTER);
 	assert_fault("\xef\xbd\xa1", S2SP_DOMAIN_CHARACTER);
 	assert_int_equal(converter.calls, 0);
@@ -248,9 +254,12 @@ static void test_other_dots_are_no_dots(void **state) {
 
 static void test_what_goes_to_the_converter(void **state) {
 	(void)state;
-	assert_domain("b\xc3\xbc""cher.example.", "xn--bcher-kva.example");
+	assert_domain("b\xc3\xbc"
+				  "cher.example.",
+				  "xn--bcher-kva.example");
 	assert_int_equal(converter.calls, 1);
-	assert_string_equal(converter.seen, "b\xc3\xbc""cher.example"); /* without the trailing dot */
+	assert_string_equal(converter.seen, "b\xc3\xbc"
+										"cher.example"); /* without the trailing dot */
 	assert_domain("xn--bcher-kva.example", "xn--bcher-kva.example");
 	assert_int_equal(converter.calls, 2);
 	assert_domain("a.XN--bcher-kva", "xn--bcher-kva.example");
@@ -270,10 +279,12 @@ static void test_what_only_looks_like_an_a_label(void **state) {
 static void test_converter_refuses(void **state) {
 	(void)state;
 	static const enum s2sp_domain_fault faults[] = { S2SP_DOMAIN_FAULT_UNKNOWN, S2SP_DOMAIN_IDNA, S2SP_DOMAIN_TOO_LONG,
-		                                             S2SP_DOMAIN_CHARACTER };
+													 S2SP_DOMAIN_CHARACTER };
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
 		converter.fault = faults[i];
-		assert_fault("b\xc3\xbc""cher.example", faults[i]);
+		assert_fault("b\xc3\xbc"
+					 "cher.example",
+					 faults[i]);
 	}
 }
 
@@ -297,14 +308,19 @@ static void test_converter_is_not_trusted(void **state) {
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		converter.answer = cases[i].answer;
-		assert_fault("b\xc3\xbc""cher.example", cases[i].fault);
+		assert_fault("b\xc3\xbc"
+					 "cher.example",
+					 cases[i].fault);
 	}
 }
 
 static void test_without_converter(void **state) {
 	(void)state;
 	struct s2sp_domain out;
-	assert_int_equal(s2sp_domain_parse(S2SP_TEXT("b\xc3\xbc""cher.example"), NULL, &out), S2SP_DOMAIN_IDNA);
+	assert_int_equal(s2sp_domain_parse(S2SP_TEXT("b\xc3\xbc"
+												 "cher.example"),
+									   NULL, &out),
+					 S2SP_DOMAIN_IDNA);
 	assert_int_equal(out.length, 0);
 	assert_int_equal(s2sp_domain_parse(S2SP_TEXT("xn--bcher-kva.example"), NULL, &out), S2SP_DOMAIN_IDNA);
 	assert_int_equal(s2sp_domain_parse(S2SP_TEXT("fabrikam.com"), NULL, &out), S2SP_DOMAIN_OK);

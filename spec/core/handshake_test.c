@@ -19,7 +19,8 @@ static const struct s2sp_handshake_row *find(const char *xmlns, const char *name
 }
 
 static unsigned allowed(const struct s2sp_handshake_row *row, bool authenticated) {
-	return (s2sp_handshake_allowed(row, IN, authenticated) ? IN : 0u) | (s2sp_handshake_allowed(row, ACC, authenticated) ? ACC : 0u);
+	return (s2sp_handshake_allowed(row, IN, authenticated) ? IN : 0u) |
+		   (s2sp_handshake_allowed(row, ACC, authenticated) ? ACC : 0u);
 }
 
 /* RFC 6120 4 to 6, XEP-0178, XEP-0198, XEP-0220, XEP-0288. */
@@ -99,7 +100,11 @@ static void test_unknown(void **state) {
 }
 
 static const struct s2sp_handshake_shape good = {
-	.from = { "fabrikam.test", 13 }, .to = { "contoso.test", 12 }, .id = { "1", 1 }, .attributes = 60, .text = 64,
+	.from = { "fabrikam.test", 13 },
+	.to = { "contoso.test", 12 },
+	.id = { "1", 1 },
+	.attributes = 60,
+	.text = 64,
 };
 
 static enum s2sp_handshake_fault check(const struct s2sp_handshake_row *row, struct s2sp_handshake_shape shape) {
@@ -112,21 +117,52 @@ static struct s2sp_handshake_shape with(void (*change)(struct s2sp_handshake_sha
 	return shape;
 }
 
-static void no_from(struct s2sp_handshake_shape *shape) { shape->from = (struct s2sp_text){ NULL, 0 }; }
-static void no_to(struct s2sp_handshake_shape *shape) { shape->to = (struct s2sp_text){ NULL, 0 }; }
-static void no_id(struct s2sp_handshake_shape *shape) { shape->id = (struct s2sp_text){ NULL, 0 }; }
-static void no_text(struct s2sp_handshake_shape *shape) { shape->text = 0; }
-static void longest_key(struct s2sp_handshake_shape *shape) { shape->text = S2SP_HANDSHAKE_KEY_MAX; }
-static void long_key(struct s2sp_handshake_shape *shape) { shape->text = S2SP_HANDSHAKE_KEY_MAX + 1; }
-static void child(struct s2sp_handshake_shape *shape) { shape->children = shape->elements = 1; }
-static void long_from(struct s2sp_handshake_shape *shape) { shape->from.length = S2SP_HANDSHAKE_DOMAIN_MAX + 1; }
-static void long_to(struct s2sp_handshake_shape *shape) { shape->to.length = S2SP_HANDSHAKE_DOMAIN_MAX + 1; }
-static void long_id(struct s2sp_handshake_shape *shape) { shape->id.length = S2SP_HANDSHAKE_ID_MAX + 1; }
-static void long_attributes(struct s2sp_handshake_shape *shape) { shape->attributes = S2SP_HANDSHAKE_ATTRIBUTES_MAX + 1; }
-static void hundred(struct s2sp_handshake_shape *shape) { shape->children = shape->elements = 100; }
-static void hundred_and_one(struct s2sp_handshake_shape *shape) { shape->children = shape->elements = 101; }
-static void deep(struct s2sp_handshake_shape *shape) { shape->children = 1; shape->elements = SIZE_MAX; }
-static void much_text(struct s2sp_handshake_shape *shape) { shape->text = 400000; }
+static void no_from(struct s2sp_handshake_shape *shape) {
+	shape->from = (struct s2sp_text){ NULL, 0 };
+}
+static void no_to(struct s2sp_handshake_shape *shape) {
+	shape->to = (struct s2sp_text){ NULL, 0 };
+}
+static void no_id(struct s2sp_handshake_shape *shape) {
+	shape->id = (struct s2sp_text){ NULL, 0 };
+}
+static void no_text(struct s2sp_handshake_shape *shape) {
+	shape->text = 0;
+}
+static void longest_key(struct s2sp_handshake_shape *shape) {
+	shape->text = S2SP_HANDSHAKE_KEY_MAX;
+}
+static void long_key(struct s2sp_handshake_shape *shape) {
+	shape->text = S2SP_HANDSHAKE_KEY_MAX + 1;
+}
+static void child(struct s2sp_handshake_shape *shape) {
+	shape->children = shape->elements = 1;
+}
+static void long_from(struct s2sp_handshake_shape *shape) {
+	shape->from.length = S2SP_HANDSHAKE_DOMAIN_MAX + 1;
+}
+static void long_to(struct s2sp_handshake_shape *shape) {
+	shape->to.length = S2SP_HANDSHAKE_DOMAIN_MAX + 1;
+}
+static void long_id(struct s2sp_handshake_shape *shape) {
+	shape->id.length = S2SP_HANDSHAKE_ID_MAX + 1;
+}
+static void long_attributes(struct s2sp_handshake_shape *shape) {
+	shape->attributes = S2SP_HANDSHAKE_ATTRIBUTES_MAX + 1;
+}
+static void hundred(struct s2sp_handshake_shape *shape) {
+	shape->children = shape->elements = 100;
+}
+static void hundred_and_one(struct s2sp_handshake_shape *shape) {
+	shape->children = shape->elements = 101;
+}
+static void deep(struct s2sp_handshake_shape *shape) {
+	shape->children = 1;
+	shape->elements = SIZE_MAX;
+}
+static void much_text(struct s2sp_handshake_shape *shape) {
+	shape->text = 400000;
+}
 
 static void test_a_key_is_one_short_text(void **state) {
 	(void)state;
@@ -247,15 +283,15 @@ static void test_wrong_keys(void **state) {
 	struct s2sp_stream stream = stream_of(&fixture, S2SP_INCOMING, true);
 	for (int i = 1; i <= S2SP_STREAM_FAULTS_MAX; i++) {
 		enum s2sp_verdict verdict = i <= S2SP_STREAM_WRONG_KEYS_TOLD ? S2SP_VERDICT_ALLOW
-		                            : i < S2SP_STREAM_FAULTS_MAX     ? S2SP_VERDICT_WAIT
-		                                                             : S2SP_VERDICT_REFUSE;
+									: i < S2SP_STREAM_FAULTS_MAX     ? S2SP_VERDICT_WAIT
+																	 : S2SP_VERDICT_REFUSE;
 		assert_int_equal(s2sp_stream_wrong_key(&stream).verdict, verdict);
 	}
 	stream = stream_of(&fixture, S2SP_INCOMING, true);
 	assert_int_equal(s2sp_stream_authenticated(&stream, true).verdict, S2SP_VERDICT_ALLOW);
 	for (int i = 1; i < 1000; i++)
 		assert_int_equal(s2sp_stream_wrong_key(&stream).verdict,
-		                 i <= S2SP_STREAM_WRONG_KEYS_TOLD ? S2SP_VERDICT_ALLOW : S2SP_VERDICT_WAIT);
+						 i <= S2SP_STREAM_WRONG_KEYS_TOLD ? S2SP_VERDICT_ALLOW : S2SP_VERDICT_WAIT);
 	drop(&fixture);
 }
 
@@ -276,11 +312,16 @@ static void test_no_policy_on_either_side(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_who_may_send_what_when), cmocka_unit_test(test_idle),
-		cmocka_unit_test(test_unknown),                cmocka_unit_test(test_a_key_is_one_short_text),
-		cmocka_unit_test(test_features),               cmocka_unit_test(test_every_row_has_bounds),
-		cmocka_unit_test(test_misplaced),              cmocka_unit_test(test_misshapen),
-		cmocka_unit_test(test_wrong_keys),             cmocka_unit_test(test_no_policy_on_either_side),
+		cmocka_unit_test(test_who_may_send_what_when),
+		cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_a_key_is_one_short_text),
+		cmocka_unit_test(test_features),
+		cmocka_unit_test(test_every_row_has_bounds),
+		cmocka_unit_test(test_misplaced),
+		cmocka_unit_test(test_misshapen),
+		cmocka_unit_test(test_wrong_keys),
+		cmocka_unit_test(test_no_policy_on_either_side),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,20 +54,15 @@ static size_t unescape(char *text) {
 			continue;
 		}
 		switch (*++from) {
-		case '0':
-			*to++ = '\0';
-			break;
-		case 'n':
-			*to++ = '\n';
-			break;
+		case '0': *to++ = '\0'; break;
+		case 'n': *to++ = '\n'; break;
 		case 'x': {
 			char digits[3] = { from[1], from[2], '\0' };
 			*to++ = (char)strtoul(digits, NULL, 16);
 			from += 2;
 			break;
 		}
-		default:
-			*to++ = *from;
+		default: *to++ = *from;
 		}
 	}
 	return (size_t)(to - text);

@@ -65,7 +65,7 @@ static void test_each_combination_finds_its_own_row(void **state) {
 		for (int sasl = S2SP_REQUIRED; sasl <= S2SP_NOT_SUPPORTED; sasl++) {
 			for (int dialback = 0; dialback <= 1; dialback++) {
 				const struct s2sp_negotiation_row *row =
-				    s2sp_negotiation_row((enum s2sp_requirement)tls, (enum s2sp_requirement)sasl, dialback);
+					s2sp_negotiation_row((enum s2sp_requirement)tls, (enum s2sp_requirement)sasl, dialback);
 				assert_non_null(row);
 				assert_int_equal(row->tls, tls);
 				assert_int_equal(row->sasl, sasl);
@@ -114,9 +114,9 @@ static void test_stricter_is_never_more(void **state) {
 	for (int tls = S2SP_REQUIRED; tls <= S2SP_NOT_SUPPORTED; tls++) {
 		for (int sasl = S2SP_REQUIRED; sasl <= S2SP_NOT_SUPPORTED; sasl++) {
 			const struct s2sp_negotiation_row *with =
-			    s2sp_negotiation_row((enum s2sp_requirement)tls, (enum s2sp_requirement)sasl, true);
+				s2sp_negotiation_row((enum s2sp_requirement)tls, (enum s2sp_requirement)sasl, true);
 			const struct s2sp_negotiation_row *without =
-			    s2sp_negotiation_row((enum s2sp_requirement)tls, (enum s2sp_requirement)sasl, false);
+				s2sp_negotiation_row((enum s2sp_requirement)tls, (enum s2sp_requirement)sasl, false);
 			assert_int_equal(without->methods & ~with->methods, 0);
 		}
 		const struct s2sp_negotiation_row *strict = s2sp_negotiation_row(S2SP_REQUIRED, (enum s2sp_requirement)tls, true);

@@ -172,8 +172,7 @@ static void test_constraints_of_one_domain(void **state) {
 	assert_int_equal(methods_of(policy, "tcp.example"), S2SP_METHOD_TCP_DIALBACK);
 	assert_int_equal(methods_of(policy, "dialback.example"), S2SP_METHODS_DIALBACK);
 	assert_int_equal(s2sp_config_issue_count(config), 1);
-	assert_message(config, 0,
-				   "s2s_access: takes TCP dialback away from 1 partner (\"dialback.example\"); allow their domains");
+	assert_message(config, 0, "s2s_access: takes TCP dialback away from 1 partner (\"dialback.example\"); allow their domains");
 	s2sp_policy_free(policy);
 	s2sp_config_free(config);
 
@@ -207,17 +206,20 @@ static void assert_told(const char *tls, const char *sasl, bool dialback, struct
 static void test_every_constraint_to_blame_is_named(void **state) {
 	(void)state;
 	assert_told("required", "required", false, (struct test_host){ .starttls_required = true, .no_dialback = true }, NULL);
-	assert_told("not_supported", "not_supported", true,
-				(struct test_host){ .starttls_required = true, .no_dialback = true, .denied = "a.example" },
-				"partner_list[1] (\"a.example\").tls: got \"not_supported\"; leaves only TCP dialback, which s2s_use_starttls: required, "
-				"s2s_access and the lack of mod_s2s_dialback forbid; set s2s_use_starttls: optional, allow \"a.example\" in "
-				"s2s_access and add mod_s2s_dialback to modules");
-	assert_told("required", "not_supported", true, (struct test_host){ .no_dialback = true },
-				"partner_list[1] (\"a.example\").tls: got \"required\"; leaves only TLS dialback, which the lack of mod_s2s_dialback "
-				"forbids; add mod_s2s_dialback to modules");
-	assert_told("optional", "not_supported", true, (struct test_host){ .no_dialback = true },
-				"partner_list[1] (\"a.example\").tls: got \"optional\"; leaves only TLS dialback and TCP dialback, which the lack of "
-				"mod_s2s_dialback forbids; add mod_s2s_dialback to modules");
+	assert_told(
+		"not_supported", "not_supported", true,
+		(struct test_host){ .starttls_required = true, .no_dialback = true, .denied = "a.example" },
+		"partner_list[1] (\"a.example\").tls: got \"not_supported\"; leaves only TCP dialback, which s2s_use_starttls: required, "
+		"s2s_access and the lack of mod_s2s_dialback forbid; set s2s_use_starttls: optional, allow \"a.example\" in "
+		"s2s_access and add mod_s2s_dialback to modules");
+	assert_told(
+		"required", "not_supported", true, (struct test_host){ .no_dialback = true },
+		"partner_list[1] (\"a.example\").tls: got \"required\"; leaves only TLS dialback, which the lack of mod_s2s_dialback "
+		"forbids; add mod_s2s_dialback to modules");
+	assert_told(
+		"optional", "not_supported", true, (struct test_host){ .no_dialback = true },
+		"partner_list[1] (\"a.example\").tls: got \"optional\"; leaves only TLS dialback and TCP dialback, which the lack of "
+		"mod_s2s_dialback forbids; add mod_s2s_dialback to modules");
 	assert_told("optional", "optional", true, (struct test_host){ .no_tls = true, .starttls_required = true },
 				"partner_list[1] (\"a.example\").tls: got \"optional\"; needs TLS, which s2s_use_starttls: false switches off; "
 				"set s2s_use_starttls: optional");
@@ -251,9 +253,10 @@ static void test_constraints_without_a_domain(void **state) {
 	set_word(config, "sasl", "not_supported");
 	set(config, "dialback", boolean_value(true));
 	assert_null(seal(config, table, TEST_HOST(&denies)));
-	assert_message(config, 0,
-				   "modules.mod_s2s_partners.default.tls: got \"not_supported\"; leaves only TCP dialback, which s2s_access forbids; "
-				   "allow all in s2s_access, or tls: required here");
+	assert_message(
+		config, 0,
+		"modules.mod_s2s_partners.default.tls: got \"not_supported\"; leaves only TCP dialback, which s2s_access forbids; "
+		"allow all in s2s_access, or tls: required here");
 	s2sp_config_free(config);
 
 	config = new_config();
@@ -264,8 +267,9 @@ static void test_constraints_without_a_domain(void **state) {
 	set(config, "dialback", boolean_value(true));
 	struct s2sp_policy *policy = seal(config, table, TEST_HOST(&denies));
 	assert_int_equal(s2sp_policy_methods(policy, s2sp_policy_default(policy)), S2SP_METHOD_TLS_DIALBACK);
-	assert_message(config, 0,
-				   "s2s_access: takes TCP dialback away from 1 partner (\"modules.mod_s2s_partners.default\"); allow their domains");
+	assert_message(
+		config, 0,
+		"s2s_access: takes TCP dialback away from 1 partner (\"modules.mod_s2s_partners.default\"); allow their domains");
 	s2sp_policy_free(policy);
 	s2sp_config_free(config);
 	s2sp_partner_table_free(table);
@@ -298,7 +302,8 @@ static void test_a_host_out_of_reach_finds_nobody(void **state) {
 	assert_null(s2sp_policy_find_methods(policy, TEXT("all.example"), &methods));
 	assert_int_equal(methods, S2SP_METHOD_NONE);
 	assert_int_equal(s2sp_config_issue_count(config), 0);
-	assert_string_equal(s2sp_policy_unlisted_rule(policy), "the host takes part in no stream: it is out of reach for every partner");
+	assert_string_equal(s2sp_policy_unlisted_rule(policy),
+						"the host takes part in no stream: it is out of reach for every partner");
 	s2sp_policy_free(policy);
 	s2sp_config_free(config);
 	s2sp_partner_table_free(table);
@@ -492,10 +497,11 @@ static void test_trust_without_tls_is_a_warning(void **state) {
 	assert_int_equal(s2sp_config_issue_count(config), 1);
 	assert_string_equal(s2sp_config_issue_at(config, 0)->code, "trusted-without-tls");
 	assert_int_equal(s2sp_config_issue_at(config, 0)->severity, S2SP_SEVERITY_WARNING);
-	assert_message(config, 0,
-				   "partner_list[1] (\"all.example\").partner_type: got \"federated\"; is trusted, and TCP dialback is among its methods: "
-				   "anybody who can change its DNS or the network between can pass for it; set tls: required, or partner_type: "
-				   "public_unverified");
+	assert_message(
+		config, 0,
+		"partner_list[1] (\"all.example\").partner_type: got \"federated\"; is trusted, and TCP dialback is among its methods: "
+		"anybody who can change its DNS or the network between can pass for it; set tls: required, or partner_type: "
+		"public_unverified");
 	s2sp_config_free(config);
 	config = new_config();
 	assert_null(seal(config, table, TEST_HOST(&closed)));

@@ -79,7 +79,7 @@ static void test_out_of_range(void **state) {
 	const struct s2sp_reason_row *row = s2sp_reason_row(S2SP_REASON_INTERNAL_ERROR);
 	assert_ptr_equal(s2sp_reason_row(S2SP_REASON_COUNT), row);
 	assert_ptr_equal(s2sp_reason_row((enum s2sp_reason)255), row);
-	assert_ptr_equal(s2sp_reason_row((enum s2sp_reason)-1), row);
+	assert_ptr_equal(s2sp_reason_row((enum s2sp_reason) - 1), row);
 }
 
 static void test_tokens_round_trip(void **state) {
@@ -115,11 +115,16 @@ static bool is_one_of(const char *word, const char *const *list) {
 static void test_conditions_are_defined_ones(void **state) {
 	(void)state;
 	static const char *const stream[] = { "not-authorized", "resource-constraint", "connection-timeout", "policy-violation",
-		                                  NULL };
+										  NULL };
 	static const char *const type[] = { "cancel", "auth", "wait", NULL };
 	/* RFC 6120 8.3.3 */
-	static const char *const stanza[] = { "not-allowed", "internal-server-error", "remote-server-timeout",
-		                                  "subscription-required", "service-unavailable", "not-acceptable", NULL };
+	static const char *const stanza[] = { "not-allowed",
+										  "internal-server-error",
+										  "remote-server-timeout",
+										  "subscription-required",
+										  "service-unavailable",
+										  "not-acceptable",
+										  NULL };
 	for (unsigned i = 0; i < S2SP_REASON_COUNT; i++) {
 		const struct s2sp_reason_row *row = s2sp_reason_row((enum s2sp_reason)i);
 		assert_true(is_one_of(row->stream_condition, stream));

@@ -27,7 +27,8 @@ static void test_strangers_hear_errors_for_requests_only(void **state) {
 	(void)state;
 	for (int kind = 0; kind < S2SP_STANZA_COUNT; kind++)
 		assert_int_equal(s2sp_reply_to(S2SP_INCOMING, (enum s2sp_stanza_kind)kind),
-		                 is_among((enum s2sp_stanza_kind)kind, answered_in, COUNT(answered_in)) ? S2SP_REPLY_ERROR : S2SP_REPLY_NONE);
+						 is_among((enum s2sp_stanza_kind)kind, answered_in, COUNT(answered_in)) ? S2SP_REPLY_ERROR
+																								: S2SP_REPLY_NONE);
 }
 
 static void test_local_senders_hear_of_what_they_wait_for(void **state) {
@@ -68,8 +69,8 @@ static void test_malformed(void **state) {
 /* --- what goes out --- */
 
 static bool is_lasting(enum s2sp_reason reason) {
-	return reason == S2SP_REASON_UNLISTED_DOMAIN || reason == S2SP_REASON_NOT_LISTED || reason == S2SP_REASON_ROSTER_UNAVAILABLE ||
-	       reason == S2SP_REASON_EXTERNAL_ACCESS_DENIED;
+	return reason == S2SP_REASON_UNLISTED_DOMAIN || reason == S2SP_REASON_NOT_LISTED ||
+		   reason == S2SP_REASON_ROSTER_UNAVAILABLE || reason == S2SP_REASON_EXTERNAL_ACCESS_DENIED;
 }
 
 /* Over every kind, reason and pair of facts: what is asked for, and what comes of it. */

@@ -27,7 +27,7 @@ static inline void set_text(struct s2sp_config *config, const char *key, const c
 }
 
 static inline void add_partner(struct s2sp_config *config, size_t index, const char *domain, enum s2sp_requirement tls,
-                        enum s2sp_requirement sasl, bool dialback, const char *pin) {
+							   enum s2sp_requirement sasl, bool dialback, const char *pin) {
 	struct s2sp_value yes_no = { .kind = S2SP_VALUE_BOOLEAN, .boolean = dialback };
 	struct s2sp_value table = { .kind = S2SP_VALUE_COMPOUND };
 	assert_int_equal(s2sp_config_begin_partner(config, index, &table, s2sp_text_from(domain)), S2SP_STATUS_OK);
@@ -48,7 +48,7 @@ static inline bool row_is_valid(enum s2sp_requirement tls, enum s2sp_requirement
 }
 
 static inline bool build(struct fixture *fixture, enum s2sp_requirement tls, enum s2sp_requirement sasl, bool dialback,
-                  bool with_litware, const char *pin) {
+						 bool with_litware, const char *pin) {
 	struct s2sp_config *config = s2sp_config_new(&allocator, NULL, &test_vocabulary, seed);
 	struct s2sp_value list = { .kind = S2SP_VALUE_COMPOUND };
 	assert_non_null(config);
@@ -78,7 +78,7 @@ static inline void drop(struct fixture *fixture) {
 }
 
 static inline struct s2sp_stream start(const struct fixture *fixture, enum s2sp_direction direction, bool tls,
-                                enum s2sp_certificate_verdict certificate) {
+									   enum s2sp_certificate_verdict certificate) {
 	struct s2sp_stream stream;
 	s2sp_stream_begin(&stream, direction, fixture->policy);
 	s2sp_stream_observe(&stream, tls, certificate);
@@ -102,7 +102,7 @@ static inline bool may_tcp_dialback(const struct s2sp_negotiation_row *row) {
 
 static inline unsigned may(const struct s2sp_negotiation_row *row) {
 	return (may_sasl(row) ? S2SP_METHOD_SASL : 0) | (may_tls_dialback(row) ? S2SP_METHOD_TLS_DIALBACK : 0) |
-	       (may_tcp_dialback(row) ? S2SP_METHOD_TCP_DIALBACK : 0);
+		   (may_tcp_dialback(row) ? S2SP_METHOD_TCP_DIALBACK : 0);
 }
 
 #endif

@@ -36,7 +36,8 @@ static const char *plain[] = {
 	"<?xml version=\"1.0\" ?>\r\n" PLAIN,
 	PLAIN "<db:result/>",
 	"<stream:stream to=\"contoso.test\"\n\tfrom = 'fabrikam.test' version='1.0' " NAMESPACES " >",
-	"<stream:stream " NAMESPACES " xmlns:db='jabber:server:dialback' xml:lang='en' id='1 >' from='fabrikam.test' to='contoso.test' version='1.0'>",
+	"<stream:stream " NAMESPACES
+	" xmlns:db='jabber:server:dialback' xml:lang='en' id='1 >' from='fabrikam.test' to='contoso.test' version='1.0'>",
 };
 
 static void test_plain(void **state) {
@@ -62,28 +63,57 @@ static void test_not_whole(void **state) {
 #define LABEL "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggg" /* 63 */
 
 static const char *other[] = {
-	" " PLAIN, "\xEF\xBB\xBF" PLAIN, "<?xml version='1.1'?>" PLAIN, "<?xml version='1.0' encoding='utf-16'?>" PLAIN, "<?xml?>" PLAIN,
-	"<?xml version='1.0'>" PLAIN, "<!-- -->" PLAIN, "<!DOCTYPE a []>" PLAIN, "<?x?>" PLAIN,
+	" " PLAIN,
+	"\xEF\xBB\xBF" PLAIN,
+	"<?xml version='1.1'?>" PLAIN,
+	"<?xml version='1.0' encoding='utf-16'?>" PLAIN,
+	"<?xml?>" PLAIN,
+	"<?xml version='1.0'>" PLAIN,
+	"<!-- -->" PLAIN,
+	"<!DOCTYPE a []>" PLAIN,
+	"<?x?>" PLAIN,
 	/* the addresses */
-	WITH("", "contoso.test", ""), WITH("fabrikam.test", "", ""), WITH("Fabrikam.test", "contoso.test", ""), WITH("fabrikam.test.", "contoso.test", ""),
-	WITH(".fabrikam.test", "contoso.test", ""), WITH("fabrikam..test", "contoso.test", ""), WITH("fabrikam.test/a", "contoso.test", ""),
-	WITH("a@fabrikam.test", "contoso.test", ""), WITH("fabrikam&#46;test", "contoso.test", ""), WITH("fabrik\xC3\xA4m.test", "contoso.test", ""),
-	WITH("fabrikam.test ", "contoso.test", ""), WITH("fabri\tkam.test", "contoso.test", ""), WITH("fabri_kam.test", "contoso.test", ""),
-	WITH("fabrikam.test", "contoso.test/", ""), WITH("[::1]", "contoso.test", ""), WITH("a" LABEL ".test", "contoso.test", ""),
+	WITH("", "contoso.test", ""),
+	WITH("fabrikam.test", "", ""),
+	WITH("Fabrikam.test", "contoso.test", ""),
+	WITH("fabrikam.test.", "contoso.test", ""),
+	WITH(".fabrikam.test", "contoso.test", ""),
+	WITH("fabrikam..test", "contoso.test", ""),
+	WITH("fabrikam.test/a", "contoso.test", ""),
+	WITH("a@fabrikam.test", "contoso.test", ""),
+	WITH("fabrikam&#46;test", "contoso.test", ""),
+	WITH("fabrik\xC3\xA4m.test", "contoso.test", ""),
+	WITH("fabrikam.test ", "contoso.test", ""),
+	WITH("fabri\tkam.test", "contoso.test", ""),
+	WITH("fabri_kam.test", "contoso.test", ""),
+	WITH("fabrikam.test", "contoso.test/", ""),
+	WITH("[::1]", "contoso.test", ""),
+	WITH("a" LABEL ".test", "contoso.test", ""),
 	WITH(LABEL "." LABEL "." LABEL "." LABEL, "contoso.test", ""),
 	/* attributes */
-	WITH("fabrikam.test", "contoso.test", " from='evil.test'"), WITH("fabrikam.test", "contoso.test", " a='b'"),
-	WITH("fabrikam.test", "contoso.test", " stream:from='evil.test'"), WITH("fabrikam.test", "contoso.test", " xmlns:a='b'"),
-	WITH("fabrikam.test", "contoso.test", "id='1'"), WITH("fabrikam.test", "contoso.test", " id=1"), WITH("fabrikam.test", "contoso.test", " id='<'"),
-	WITH("fabrikam.test", "contoso.test", " id='1"), WITH("fabrikam.test", "contoso.test", " id"), WITH("fabrikam.test", "contoso.test", " xmlns:db='a'"),
-	WITH("fabrikam.test", "contoso.test", "/"), WITH("fabrikam.test", "contoso.test", " /"), WITH("fabrikam.test", "contoso.test", "\v"),
-	"<stream:stream " NAMESPACES " from='fabrikam.test' to='contoso.test'>", "<stream:stream " NAMESPACES " from='fabrikam.test' to='contoso.test' version='0.9'>",
-	"<stream:stream " NAMESPACES " from='fabrikam.test' version='1.0'>", "<stream:stream " NAMESPACES " to='contoso.test' version='1.0'>",
+	WITH("fabrikam.test", "contoso.test", " from='evil.test'"),
+	WITH("fabrikam.test", "contoso.test", " a='b'"),
+	WITH("fabrikam.test", "contoso.test", " stream:from='evil.test'"),
+	WITH("fabrikam.test", "contoso.test", " xmlns:a='b'"),
+	WITH("fabrikam.test", "contoso.test", "id='1'"),
+	WITH("fabrikam.test", "contoso.test", " id=1"),
+	WITH("fabrikam.test", "contoso.test", " id='<'"),
+	WITH("fabrikam.test", "contoso.test", " id='1"),
+	WITH("fabrikam.test", "contoso.test", " id"),
+	WITH("fabrikam.test", "contoso.test", " xmlns:db='a'"),
+	WITH("fabrikam.test", "contoso.test", "/"),
+	WITH("fabrikam.test", "contoso.test", " /"),
+	WITH("fabrikam.test", "contoso.test", "\v"),
+	"<stream:stream " NAMESPACES " from='fabrikam.test' to='contoso.test'>",
+	"<stream:stream " NAMESPACES " from='fabrikam.test' to='contoso.test' version='0.9'>",
+	"<stream:stream " NAMESPACES " from='fabrikam.test' version='1.0'>",
+	"<stream:stream " NAMESPACES " to='contoso.test' version='1.0'>",
 	"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' from='fabrikam.test' to='contoso.test' version='1.0'>",
 	"<stream:stream xmlns='jabber:server' xmlns:stream='streams' from='fabrikam.test' to='contoso.test' version='1.0'>",
 	"<stream:stream xmlns='jabber:server' from='fabrikam.test' to='contoso.test' version='1.0'>",
 	"<a:stream xmlns='jabber:server' xmlns:a='http://etherx.jabber.org/streams' from='fabrikam.test' to='contoso.test' version='1.0'>",
-	"<stream:streams " NAMESPACES " from='fabrikam.test' to='contoso.test' version='1.0'>", "<stream:stream>",
+	"<stream:streams " NAMESPACES " from='fabrikam.test' to='contoso.test' version='1.0'>",
+	"<stream:stream>",
 };
 
 static void test_left_to_others(void **state) {
@@ -108,7 +138,8 @@ static void test_one_byte(void **state) {
 			changed[at] = (char)byte;
 			if (reads(changed, sizeof changed - 1, &header)) {
 				size_t from = (size_t)(header.from.bytes - changed), to = (size_t)(header.to.bytes - changed);
-				assert_true((at >= from && at < from + header.from.length) || s2sp_text_equal(header.from, S2SP_TEXT("fabrikam.test")));
+				assert_true((at >= from && at < from + header.from.length) ||
+							s2sp_text_equal(header.from, S2SP_TEXT("fabrikam.test")));
 				assert_true((at >= to && at < to + header.to.length) || s2sp_text_equal(header.to, S2SP_TEXT("contoso.test")));
 			}
 		}

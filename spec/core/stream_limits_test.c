@@ -138,7 +138,7 @@ static void counts_against_limits(void **state) {
 		struct s2sp_decision decision = s2sp_decide_place(fixture->policy, partner, rows[i].counts);
 		assert_int_equal(decision.verdict, rows[i].verdict);
 		assert_int_equal(decision.reason,
-		                 decision.verdict == S2SP_VERDICT_ALLOW ? S2SP_REASON_NONE : S2SP_REASON_CONNECTION_LIMIT);
+						 decision.verdict == S2SP_VERDICT_ALLOW ? S2SP_REASON_NONE : S2SP_REASON_CONNECTION_LIMIT);
 	}
 }
 

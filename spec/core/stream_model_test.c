@@ -18,8 +18,24 @@ static const char pin[] = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 /* --- events --- */
 
-enum kind { IDENTIFY, OBSERVE, OFFER, STARTTLS, AUTH, DIALBACK, VERIFY, PLAN, SASL_FAILED, ANSWER, AUTHENTICATED, ESTABLISHED,
-	CERTIFICATE, PREMATURE, STANZA, REJUDGE };
+enum kind {
+	IDENTIFY,
+	OBSERVE,
+	OFFER,
+	STARTTLS,
+	AUTH,
+	DIALBACK,
+	VERIFY,
+	PLAN,
+	SASL_FAILED,
+	ANSWER,
+	AUTHENTICATED,
+	ESTABLISHED,
+	CERTIFICATE,
+	PREMATURE,
+	STANZA,
+	REJUDGE
+};
 
 struct event {
 	enum kind kind;
@@ -28,7 +44,7 @@ struct event {
 
 /* Verdicts on a certificate of which each kind is one. */
 static const enum s2sp_certificate_verdict few_verdicts[] = { S2SP_CERTIFICATE_UNKNOWN, S2SP_CERTIFICATE_VALID,
-	                                                          S2SP_CERTIFICATE_EXPIRED };
+															  S2SP_CERTIFICATE_EXPIRED };
 enum { VERDICTS = S2SP_CERTIFICATE_MALFORMED + 1, EVENTS_MAX = 80 };
 
 static const char *const names[] = { "fabrikam.test", "litware.test", "evil.test", "" };
@@ -51,7 +67,9 @@ static size_t all_events(struct event events[EVENTS_MAX], bool every_verdict) {
 	count = add(events, count, AUTHENTICATED, 2);
 	count = add(events, count, STANZA, 2);
 	count = add(events, count, REJUDGE, 2);
-	static const enum kind others[] = { OFFER, STARTTLS, AUTH, DIALBACK, VERIFY, SASL_FAILED, ESTABLISHED, CERTIFICATE, PREMATURE };
+	static const enum kind others[] = {
+		OFFER, STARTTLS, AUTH, DIALBACK, VERIFY, SASL_FAILED, ESTABLISHED, CERTIFICATE, PREMATURE
+	};
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		count = add(events, count, others[i], 1);
 	assert_true(count <= EVENTS_MAX);
@@ -90,8 +108,9 @@ static struct outcome apply(struct s2sp_stream *stream, const struct fixture *fi
 	case REJUDGE: outcome.decision = s2sp_stream_rejudge(stream, argument ? NULL : fixture->policy, fabrikam); break;
 	}
 	if (outcome.decision.verdict == S2SP_VERDICT_ALLOW)
-		outcome.given = GIVES_STEP | (offer.starttls || plan.starttls ? GIVES_STARTTLS : 0) | (offer.sasl || plan.sasl ? GIVES_SASL : 0) |
-		                (offer.dialback || plan.dialback ? GIVES_DIALBACK : 0) | (offer.bidi ? GIVES_BIDI : 0);
+		outcome.given = GIVES_STEP | (offer.starttls || plan.starttls ? GIVES_STARTTLS : 0) |
+						(offer.sasl || plan.sasl ? GIVES_SASL : 0) | (offer.dialback || plan.dialback ? GIVES_DIALBACK : 0) |
+						(offer.bidi ? GIVES_BIDI : 0);
 	return outcome;
 }
 
@@ -102,8 +121,9 @@ enum { STATE_BITS = 24 };
 static uint32_t state_of(const struct s2sp_stream *stream) {
 	unsigned partner = stream->partner == NULL ? 0 : s2sp_text_equal(stream->partner->name, fabrikam) ? 1 : 2;
 	return stream->stage | (uint32_t)stream->tls << 3 | (uint32_t)stream->certificate << 4 | (uint32_t)stream->method << 8 |
-	       (uint32_t)stream->sasl_offered << 11 | (uint32_t)stream->dialback_offered << 12 | (uint32_t)stream->key_asked << 13 |
-	       (uint32_t)stream->asked << 14 | partner << 15 | (uint32_t)stream->reason << 17 | (uint32_t)(stream->policy == NULL) << 22;
+		   (uint32_t)stream->sasl_offered << 11 | (uint32_t)stream->dialback_offered << 12 | (uint32_t)stream->key_asked << 13 |
+		   (uint32_t)stream->asked << 14 | partner << 15 | (uint32_t)stream->reason << 17 |
+		   (uint32_t)(stream->policy == NULL) << 22;
 }
 
 /* States (or pairs of them) that have been met and wait for their turn. */
@@ -149,8 +169,8 @@ static bool is_stream_reason(enum s2sp_reason reason) {
 	return reason > S2SP_REASON_NONE && reason <= S2SP_REASON_NO_METHOD_LEFT;
 }
 
-static void check_step(const struct s2sp_stream *before, const struct s2sp_stream *after, struct outcome outcome, struct event event,
-                       const struct s2sp_negotiation_row *row) {
+static void check_step(const struct s2sp_stream *before, const struct s2sp_stream *after, struct outcome outcome,
+					   struct event event, const struct s2sp_negotiation_row *row) {
 	assert_non_null(outcome.decision.rule);
 	assert_true(outcome.decision.rule[0] != '\0' || before->policy == NULL || outcome.decision.verdict == S2SP_VERDICT_ALLOW);
 	if (outcome.decision.verdict == S2SP_VERDICT_REFUSE) {
@@ -211,7 +231,8 @@ static void test_every_state(void **state) {
 		const struct s2sp_negotiation_row *row = s2sp_negotiation_row_at(i);
 		for (int pinned = 0; pinned < 2; pinned++) {
 			struct fixture fixture = { 0 };
-			bool built = build(&fixture, row->tls, row->sasl, row->dialback, true, pinned && row->tls != S2SP_NOT_SUPPORTED ? pin : NULL);
+			bool built =
+				build(&fixture, row->tls, row->sasl, row->dialback, true, pinned && row->tls != S2SP_NOT_SUPPORTED ? pin : NULL);
 			assert_int_equal(built, may(row) != 0);
 			if (!built) {
 				drop(&fixture);
@@ -234,11 +255,11 @@ static bool is_stricter(const struct s2sp_negotiation_row *strict, const struct 
 	return strict != lax && tls && sasl && (!strict->dialback || lax->dialback);
 }
 
-static void check_pair(const struct s2sp_stream *strict, const struct s2sp_stream *lax, struct outcome of_strict, struct outcome of_lax,
-                       struct event event) {
+static void check_pair(const struct s2sp_stream *strict, const struct s2sp_stream *lax, struct outcome of_strict,
+					   struct outcome of_lax, struct event event) {
 	if (of_strict.given & ~of_lax.given)
-		fail_msg("event %d (%u) gives %#x under the stricter row and %#x otherwise", (int)event.kind, event.argument, of_strict.given,
-		         of_lax.given);
+		fail_msg("event %d (%u) gives %#x under the stricter row and %#x otherwise", (int)event.kind, event.argument,
+				 of_strict.given, of_lax.given);
 	assert_true(strict->stage <= lax->stage);
 	if (strict->stage >= S2SP_STAGE_AUTHENTICATED)
 		assert_int_equal(strict->method, lax->method);

@@ -34,7 +34,9 @@ static void test_returns_as_it_would_have_begun(void **state) {
 		for (int facts = 0; facts < 16; facts++) {
 			bool tls = facts & 1, by_sasl = facts & 2;
 			enum s2sp_direction direction = facts & 4 ? S2SP_OUTGOING : S2SP_INCOMING;
-			enum s2sp_certificate_verdict verdict = !tls ? S2SP_CERTIFICATE_UNKNOWN : facts & 8 ? S2SP_CERTIFICATE_VALID : S2SP_CERTIFICATE_UNTRUSTED;
+			enum s2sp_certificate_verdict verdict = !tls        ? S2SP_CERTIFICATE_UNKNOWN
+													: facts & 8 ? S2SP_CERTIFICATE_VALID
+																: S2SP_CERTIFICATE_UNTRUSTED;
 			struct s2sp_stream stream = let_through(fixture.policy, direction, tls, by_sasl);
 			assert_int_equal(s2sp_stream_may_return(&stream), tls || !by_sasl);
 			if (!s2sp_stream_may_return(&stream))

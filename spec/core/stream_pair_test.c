@@ -47,7 +47,7 @@ static enum s2sp_method negotiate(struct server *from, struct server *to) {
 			s2sp_stream_observe(&from->stream, true, from->peer);
 			s2sp_stream_observe(&to->stream, true, to->peer);
 			if (s2sp_stream_certificate(&from->stream).verdict != S2SP_VERDICT_ALLOW ||
-			    s2sp_stream_certificate(&to->stream).verdict != S2SP_VERDICT_ALLOW)
+				s2sp_stream_certificate(&to->stream).verdict != S2SP_VERDICT_ALLOW)
 				return S2SP_METHOD_NONE;
 			continue;
 		}

@@ -73,14 +73,16 @@ static void authentication_follows_the_row(const struct s2sp_negotiation_row *ro
 	static const struct {
 		bool by_sasl, tls;
 		enum s2sp_method method;
-	} ways[] = { { true, true, S2SP_METHOD_SASL }, { false, true, S2SP_METHOD_TLS_DIALBACK }, { false, false, S2SP_METHOD_TCP_DIALBACK },
-		     { true, false, S2SP_METHOD_NONE } };
+	} ways[] = { { true, true, S2SP_METHOD_SASL },
+				 { false, true, S2SP_METHOD_TLS_DIALBACK },
+				 { false, false, S2SP_METHOD_TCP_DIALBACK },
+				 { true, false, S2SP_METHOD_NONE } };
 	for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
 		for (int direction = S2SP_INCOMING; direction <= S2SP_OUTGOING; direction++) {
 			struct s2sp_stream stream = start(fixture, (enum s2sp_direction)direction, ways[i].tls, S2SP_CERTIFICATE_VALID);
 			bool may = (row->methods & ways[i].method) != 0;
 			assert_int_equal(s2sp_stream_authenticated(&stream, ways[i].by_sasl).verdict,
-			                 may ? S2SP_VERDICT_ALLOW : S2SP_VERDICT_REFUSE);
+							 may ? S2SP_VERDICT_ALLOW : S2SP_VERDICT_REFUSE);
 			assert_int_equal(s2sp_stream_established(&stream).verdict, may ? S2SP_VERDICT_ALLOW : S2SP_VERDICT_REFUSE);
 			assert_int_equal(stream.method, may ? ways[i].method : S2SP_METHOD_NONE);
 		}
@@ -129,14 +131,13 @@ static void plans_follow_the_row(const struct s2sp_negotiation_row *row, struct 
 	assert_int_equal(plan.sasl, (row->methods & S2SP_METHOD_SASL) != 0);
 	assert_int_equal(plan.dialback, (row->methods & S2SP_METHOD_TLS_DIALBACK) != 0);
 	assert_int_equal(s2sp_stream_sasl_failed(&stream).verdict,
-	                 (row->methods & S2SP_METHOD_TLS_DIALBACK) ? S2SP_VERDICT_ALLOW : S2SP_VERDICT_REFUSE);
+					 (row->methods & S2SP_METHOD_TLS_DIALBACK) ? S2SP_VERDICT_ALLOW : S2SP_VERDICT_REFUSE);
 
 	/* The peer proves itself by its certificate as well. */
 	stream = start(fixture, S2SP_OUTGOING, true, S2SP_CERTIFICATE_UNTRUSTED);
 	decision = s2sp_stream_plan(&stream, &all, &plan);
 	assert_false(plan.sasl);
-	assert_int_equal(decision.verdict,
-	                 (row->methods & S2SP_METHOD_TLS_DIALBACK) ? S2SP_VERDICT_ALLOW : S2SP_VERDICT_REFUSE);
+	assert_int_equal(decision.verdict, (row->methods & S2SP_METHOD_TLS_DIALBACK) ? S2SP_VERDICT_ALLOW : S2SP_VERDICT_REFUSE);
 	if (decision.verdict == S2SP_VERDICT_REFUSE)
 		assert_int_equal(decision.reason, S2SP_REASON_CERTIFICATE_UNTRUSTED);
 }
@@ -280,7 +281,8 @@ static void test_names(void **state) {
 	decision = s2sp_stream_dialback(&stream);
 	assert_int_equal(decision.verdict, S2SP_VERDICT_REFUSE);
 
-	static const char *const unlisted[] = { "", "evil.test", "sub.fabrikam.test", "evilfabrikam.test", "fabrikam.test.evil.test" };
+	static const char *const unlisted[] = { "", "evil.test", "sub.fabrikam.test", "evilfabrikam.test",
+											"fabrikam.test.evil.test" };
 	for (size_t i = 0; i < sizeof unlisted / sizeof unlisted[0]; i++) {
 		s2sp_stream_begin(&stream, S2SP_INCOMING, fixture.policy);
 		decision = s2sp_stream_identify(&stream, s2sp_text_from(unlisted[i]));
@@ -303,7 +305,8 @@ static void test_names(void **state) {
 static void test_pins(void **state) {
 	(void)state;
 	struct fixture fixture = { 0 };
-	assert_true(build(&fixture, S2SP_REQUIRED, S2SP_NOT_SUPPORTED, true, false, "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="));
+	assert_true(
+		build(&fixture, S2SP_REQUIRED, S2SP_NOT_SUPPORTED, true, false, "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="));
 	struct s2sp_stream stream = start(&fixture, S2SP_INCOMING, true, S2SP_CERTIFICATE_PIN_MISMATCH);
 	struct s2sp_decision decision = s2sp_stream_dialback(&stream);
 	assert_int_equal(decision.verdict, S2SP_VERDICT_REFUSE);
@@ -480,13 +483,21 @@ static void test_record_is_small(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_offers), cmocka_unit_test(test_authentication), cmocka_unit_test(test_plans),
+		cmocka_unit_test(test_offers),
+		cmocka_unit_test(test_authentication),
+		cmocka_unit_test(test_plans),
 		cmocka_unit_test(test_dialback),
 		cmocka_unit_test(test_one_key_a_stream),
-		cmocka_unit_test(test_verify_on_outgoing_streams), cmocka_unit_test(test_answers_nobody_asked_for), cmocka_unit_test(test_starttls),
+		cmocka_unit_test(test_verify_on_outgoing_streams),
+		cmocka_unit_test(test_answers_nobody_asked_for),
+		cmocka_unit_test(test_starttls),
 		cmocka_unit_test(test_certificate),
-		cmocka_unit_test(test_names), cmocka_unit_test(test_pins), cmocka_unit_test(test_rejudge),
-		cmocka_unit_test(test_routes), cmocka_unit_test(test_random_sequences), cmocka_unit_test(test_record_is_small),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_pins),
+		cmocka_unit_test(test_rejudge),
+		cmocka_unit_test(test_routes),
+		cmocka_unit_test(test_random_sequences),
+		cmocka_unit_test(test_record_is_small),
 	};
 	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
 }

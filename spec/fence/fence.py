@@ -56,6 +56,7 @@ DIALECT = [
     (re.compile(r"\bfor want of\b"), "because there is no; without"),
     (re.compile(r"\bthat is none\b"), "that is not a ..."),
 ]
+LINE_MAX = 170      # clang-format and luacheck want less of most lines; this is for all
 PROSE = ("*.md", "*.c", "*.h", "*.lua", "*.py", "*.cfg.lua", "*.json", "*.erl", "run", "install")
 
 
@@ -305,6 +306,12 @@ def dialect_faults(text):
                 yield "line %d: %r; write %s" % (number, word.search(line).group(0), instead)
 
 
+def long_lines(text):
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > LINE_MAX:
+            yield "line %d has %d characters, %d are allowed" % (number, len(line), LINE_MAX)
+
+
 def prose(root):
     """Every text of the project but this check and its test, which name the words."""
     pages = [root / "README.md", root / "CHANGELOG.md"]
@@ -383,6 +390,8 @@ def main():
     tap.case("Prosody's libraries come through spec/prosody/prosody_library.lua", by_path(arguments.source))
     tap.case("no two files of Lua, and none of C, have one name", doubled(arguments.source))
     texts = list(prose(arguments.source))
+    code = [(path, text) for path, text in texts if not path.endswith((".md", ".json"))]
+    tap.case("no line too long", ["%s, %s" % (path, fault) for path, text in code for fault in long_lines(text)] if code else ["no code"])
     tap.case("plain words in every text", ["%s, %s" % (path, fault) for path, text in texts for fault in dialect_faults(text)] if texts else ["no text"])
     return tap.end()
 

@@ -221,6 +221,7 @@ def main():
     for text, must_object in (("Correct the file.", False), ("amend it; a commendation; somebody", False), ("Mend the file.", True), ("it is mended", True),
                               ("whoever comes", True), ("fails for want of memory", True), ("a name that is none", True)):
         tap.case("dialect: " + text, outcome(fence.dialect_faults(text), must_object))
+    tap.case("long lines", [] if [len(list(fence.long_lines("x\n" + "y" * size))) for size in (170, 171)] == [0, 1] else ["not found"])
     for graph, circle in GRAPHS:
         faults = list(fence.circle_faults(graph))
         expected = ["these need each other: " + circle] if circle else []

@@ -7,9 +7,11 @@
 #include "fuzz.h"
 
 static const int counts[S2SP_NEED_COUNT] = {
-	[S2SP_NEED_ACCESS] = S2SP_ACCESS_COUNT, [S2SP_NEED_ACCOUNT] = S2SP_ACCOUNT_COUNT, [S2SP_NEED_LISTING] = S2SP_LISTING_COUNT,
-	[S2SP_NEED_DIRECTED] = S2SP_FACT_COUNT, [S2SP_NEED_REQUESTED] = S2SP_FACT_COUNT, [S2SP_NEED_STANDING] = S2SP_STANDING_COUNT,
-	[S2SP_NEED_BLOCKED] = S2SP_FACT_COUNT, [S2SP_NEED_CONTACTS] = S2SP_CONTACTS_COUNT, [S2SP_NEED_WAITING] = S2SP_WAITING_COUNT,
+	[S2SP_NEED_ACCESS] = S2SP_ACCESS_COUNT,   [S2SP_NEED_ACCOUNT] = S2SP_ACCOUNT_COUNT,
+	[S2SP_NEED_LISTING] = S2SP_LISTING_COUNT, [S2SP_NEED_DIRECTED] = S2SP_FACT_COUNT,
+	[S2SP_NEED_REQUESTED] = S2SP_FACT_COUNT,  [S2SP_NEED_STANDING] = S2SP_STANDING_COUNT,
+	[S2SP_NEED_BLOCKED] = S2SP_FACT_COUNT,    [S2SP_NEED_CONTACTS] = S2SP_CONTACTS_COUNT,
+	[S2SP_NEED_WAITING] = S2SP_WAITING_COUNT,
 };
 
 static void check_properties(const struct s2sp_stanza_facts *facts, const struct s2sp_authorisation *found) {
@@ -31,11 +33,11 @@ static void check_properties(const struct s2sp_stanza_facts *facts, const struct
 	bool talk = facts->kind == S2SP_STANZA_MESSAGE || facts->kind == S2SP_STANZA_IQ_GET || facts->kind == S2SP_STANZA_IQ_SET;
 	if (user && talk && facts->partner_type == S2SP_PUBLIC_UNVERIFIED)
 		CHECK(facts->listing == S2SP_LISTING_YES || (facts->group_chat && facts->directed == S2SP_FACT_YES) ||
-		      facts->requested == S2SP_FACT_YES);
+			  facts->requested == S2SP_FACT_YES);
 	if (found->change == S2SP_REASON_SUBSCRIPTION_AUTHORISED)
 		CHECK(in && user && facts->presence_automatic && facts->kind == S2SP_STANZA_SUBSCRIBE &&
-		      facts->standing != S2SP_STANDING_BLOCKED && facts->standing != S2SP_STANDING_CANCELLED &&
-		      facts->standing != S2SP_STANDING_UNAVAILABLE && facts->contacts == S2SP_CONTACTS_FEW);
+			  facts->standing != S2SP_STANDING_BLOCKED && facts->standing != S2SP_STANDING_CANCELLED &&
+			  facts->standing != S2SP_STANDING_UNAVAILABLE && facts->contacts == S2SP_CONTACTS_FEW);
 	else if (found->change != S2SP_REASON_NONE)
 		CHECK(found->change == S2SP_REASON_STATUS_NOTE_REMOVED && facts->partner_type != S2SP_FEDERATED);
 }
@@ -72,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	}
 	struct s2sp_authorisation whole = s2sp_authorise(&known);
 	CHECK(whole.verdict == found.verdict && whole.reason == found.reason && whole.change == found.change &&
-	      whole.reply == found.reply && whole.rule == found.rule);
+		  whole.reply == found.reply && whole.rule == found.rule);
 	check_properties(&known, &found);
 
 	struct s2sp_stanza_facts nonsense = known;
@@ -92,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	enum s2sp_stanza_kind kind = s2sp_stanza_kind_of(name, type);
 	CHECK(kind < S2SP_STANZA_COUNT && kind != S2SP_STANZA_JOIN && kind != S2SP_STANZA_SERVICE);
 	CHECK(s2sp_text_equal(name, S2SP_TEXT("message")) || s2sp_text_equal(name, S2SP_TEXT("presence")) ||
-	      s2sp_text_equal(name, S2SP_TEXT("iq")) || kind == S2SP_STANZA_UNKNOWN);
+		  s2sp_text_equal(name, S2SP_TEXT("iq")) || kind == S2SP_STANZA_UNKNOWN);
 	s2sp_is_service(name, type);
 	for (int need = 0; need < S2SP_NEED_COUNT; need++)
 		CHECK(s2sp_fact_from_token((enum s2sp_need)need, name) < (counts[need] ? counts[need] : 1));

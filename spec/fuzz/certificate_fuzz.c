@@ -185,20 +185,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	if (size == 0)
 		return 0;
 	switch (*data % 5) {
-	case 0:
-		fuzz_chain(data + 1, size - 1);
-		break;
-	case 1:
-		fuzz_change(data + 1, size - 1);
-		break;
-	case 2:
-		fuzz_names(data + 1, size - 1);
-		break;
-	case 3:
-		fuzz_constraints(data + 1, size - 1);
-		break;
-	default:
-		fuzz_pem(data + 1, size - 1);
+	case 0: fuzz_chain(data + 1, size - 1); break;
+	case 1: fuzz_change(data + 1, size - 1); break;
+	case 2: fuzz_names(data + 1, size - 1); break;
+	case 3: fuzz_constraints(data + 1, size - 1); break;
+	default: fuzz_pem(data + 1, size - 1);
 	}
 	return 0;
 }

@@ -17,14 +17,56 @@ static const unsigned char seed[16] = { 7 };
 
 /* So that something valid comes about now and then. */
 static const char *const words[] = {
-	"domain", "description", "additional_domains", "partner_type", "tls", "sasl", "dialback", "trust_anchors", "pinned_keys",
-	"connection_limit", "keepalive", "proxy", "presence_authorization", "group_chat", "connections", "partner_connections",
-	"establishment_timeout", "inactivity_timeout", "keepalive_interval", "default", "users", "federated", "public_verified",
-	"public_unverified", "required", "optional", "not_supported", "automatic", "user", "allow", "refuse", "deny",
-	"fabrikam.com", "*.fabrikam.com", "corp.fabrikam.com", "*.com", "contoso.com", "b\xc3\xbc" "cher.example", "192.0.2.1",
-	"xmpp.fabrikam.com:5269", "[2001:db8::1]:5269", "certs/ca.pem",
-	"sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "partner_list", "{check}", "{tls = required}", "intern",
-	"external_access", "personal_events",
+	"domain",
+	"description",
+	"additional_domains",
+	"partner_type",
+	"tls",
+	"sasl",
+	"dialback",
+	"trust_anchors",
+	"pinned_keys",
+	"connection_limit",
+	"keepalive",
+	"proxy",
+	"presence_authorization",
+	"group_chat",
+	"connections",
+	"partner_connections",
+	"establishment_timeout",
+	"inactivity_timeout",
+	"keepalive_interval",
+	"default",
+	"users",
+	"federated",
+	"public_verified",
+	"public_unverified",
+	"required",
+	"optional",
+	"not_supported",
+	"automatic",
+	"user",
+	"allow",
+	"refuse",
+	"deny",
+	"fabrikam.com",
+	"*.fabrikam.com",
+	"corp.fabrikam.com",
+	"*.com",
+	"contoso.com",
+	"b\xc3\xbc"
+	"cher.example",
+	"192.0.2.1",
+	"xmpp.fabrikam.com:5269",
+	"[2001:db8::1]:5269",
+	"certs/ca.pem",
+	"sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+	"partner_list",
+	"{check}",
+	"{tls = required}",
+	"intern",
+	"external_access",
+	"personal_events",
 };
 #define WORDS (sizeof(words) / sizeof(words[0]))
 
@@ -61,7 +103,7 @@ static enum s2sp_status whole_partner(struct choices *choices, struct s2sp_confi
 	static const char *const types[] = { "federated", "public_verified", "public_unverified" };
 	static const char *const requirements[] = { "required", "optional", "not_supported" };
 	const char *values[] = { words[32 + choose(choices, 6)], types[choose(choices, 3)], requirements[choose(choices, 3)],
-		                     requirements[choose(choices, 3)] };
+							 requirements[choose(choices, 3)] };
 	struct s2sp_value table = { .kind = S2SP_VALUE_COMPOUND }, dialback = { .kind = S2SP_VALUE_BOOLEAN, .boolean = true };
 	enum s2sp_status status = s2sp_config_begin_partner(config, index, &table, s2sp_text_from(values[0]));
 	for (size_t i = 0; i < 4 && status == S2SP_STATUS_OK; i++) {
@@ -148,9 +190,11 @@ static void check_policy(const struct s2sp_policy *policy, struct s2sp_text name
 static void seal_policy(struct choices *choices, struct s2sp_config *config, const struct s2sp_partner_table *table) {
 	unsigned bits = choose(choices, 256);
 	struct s2sp_text name = text(choices);
-	const struct test_host constrained = { .starttls_required = bits & 1, .no_tls = bits & 2, .no_dialback = bits & 4,
-		                                   .denied = bits & 8 ? words[32 + bits / 16 % 5] : NULL,
-		                                   .certified = bits & 128 ? "all" : NULL };
+	const struct test_host constrained = { .starttls_required = bits & 1,
+										   .no_tls = bits & 2,
+										   .no_dialback = bits & 4,
+										   .denied = bits & 8 ? words[32 + bits / 16 % 5] : NULL,
+										   .certified = bits & 128 ? "all" : NULL };
 	struct s2sp_policy *policy = NULL;
 	bool had_error = has_error(config);
 	enum s2sp_status status = s2sp_config_seal_policy(config, table, bits == 0 ? NULL : TEST_HOST(&constrained), &policy);

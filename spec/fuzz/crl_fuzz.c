@@ -38,8 +38,15 @@ static struct s2sp_crl_file *read_file(const uint8_t *data, size_t size);
 
 static enum s2sp_certificate_verdict judge(const struct s2sp_crl_file *file, enum s2sp_revocation revocation) {
 	const struct s2sp_certificate_question question = {
-		.chain = &leaf->der, .chain_length = 1, .store = store, .domain = S2SP_TEXT("fabrikam.com"), .to_ascii = s2sp_idna_to_ascii,
-		.now = MAKER_NOW, .revocation = revocation, .crls = &file, .crl_count = file == NULL ? 0 : 1,
+		.chain = &leaf->der,
+		.chain_length = 1,
+		.store = store,
+		.domain = S2SP_TEXT("fabrikam.com"),
+		.to_ascii = s2sp_idna_to_ascii,
+		.now = MAKER_NOW,
+		.revocation = revocation,
+		.crls = &file,
+		.crl_count = file == NULL ? 0 : 1,
 	};
 	enum s2sp_certificate_verdict verdict = s2sp_certificate_judge(&question, &report);
 	CHECK(ERR_peek_error() == 0 && verdict == report.verdict && verdict != S2SP_CERTIFICATE_UNKNOWN);
@@ -70,7 +77,8 @@ static struct s2sp_crl_file *read_file(const uint8_t *data, size_t size) {
 	struct s2sp_crl_reader *reader = NULL;
 	struct s2sp_crl_file *file = NULL;
 	char message[300];
-	CHECK(s2sp_crl_reader_from("fuzz", (struct s2sp_text){ (const char *)data, size }, &reader, message, sizeof(message)) == S2SP_STATUS_OK);
+	CHECK(s2sp_crl_reader_from("fuzz", (struct s2sp_text){ (const char *)data, size }, &reader, message, sizeof(message)) ==
+		  S2SP_STATUS_OK);
 	enum s2sp_status status = S2SP_STATUS_OK;
 	size_t steps = 0;
 	while (status == S2SP_STATUS_OK && file == NULL) {
@@ -110,7 +118,8 @@ static void fuzz_change(const uint8_t *data, size_t size) {
 		char message[300];
 		int64_t again;
 		enum s2sp_status status = s2sp_crl_file_follows(file, verified, MAKER_NOW, message, sizeof(message), &again);
-		CHECK(verdict == S2SP_CERTIFICATE_REVOKED ? status == S2SP_STATUS_OK : status == S2SP_STATUS_INVALID && message[0] != '\0');
+		CHECK(verdict == S2SP_CERTIFICATE_REVOKED ? status == S2SP_STATUS_OK
+												  : status == S2SP_STATUS_INVALID && message[0] != '\0');
 		CHECK(s2sp_crl_file_begins(file, MAKER_NOW) == 0 || s2sp_crl_file_begins(file, MAKER_NOW) > MAKER_NOW);
 	}
 	s2sp_crl_file_free(file);
@@ -172,15 +181,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	if (size == 0 || size > 100000)
 		return 0;
 	switch (*data % 3) {
-	case 0:
-		fuzz_file(data + 1, size - 1);
-		break;
-	case 1:
-		fuzz_change(data + 1, size - 1);
-		break;
-	default: /* 2 */
-		fuzz_entries(data + 1, size - 1);
-		break;
+	case 0: fuzz_file(data + 1, size - 1); break;
+	case 1: fuzz_change(data + 1, size - 1); break;
+	default: /* 2 */ fuzz_entries(data + 1, size - 1); break;
 	}
 	return 0;
 }

@@ -11,7 +11,6 @@
 #include "identity.h"
 #include "idna.h"
 
-
 static char lower(char c) {
 	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
 }

@@ -58,7 +58,7 @@ static unsigned step_of(uint64_t price) {
 static unsigned class_of(size_t size) {
 	unsigned class = 0;
 	while (class < SIZES - 1 && (size_t)SHORT << class < size)
-		class++;
+		class ++;
 	return class;
 }
 

@@ -38,10 +38,10 @@ static int record(lua_State *L) {
 	if (stream == NULL)
 		return 0;
 	char text[200];
-	snprintf(text, sizeof(text), "%d %d %d %d %d%d%d%d%d%d%d%d %d %lld %lld %lld", stream->direction, stream->stage, stream->method,
-	         stream->certificate, stream->tls, stream->sasl_offered, stream->dialback_offered, stream->key_asked, stream->asked,
-	         stream->verify_only, stream->counted, stream->awaits_answer, stream->reason, (long long)stream->created,
-	         (long long)stream->active, (long long)stream->keepalive);
+	snprintf(text, sizeof(text), "%d %d %d %d %d%d%d%d%d%d%d%d %d %lld %lld %lld", stream->direction, stream->stage,
+			 stream->method, stream->certificate, stream->tls, stream->sasl_offered, stream->dialback_offered, stream->key_asked,
+			 stream->asked, stream->verify_only, stream->counted, stream->awaits_answer, stream->reason,
+			 (long long)stream->created, (long long)stream->active, (long long)stream->keepalive);
 	struct s2sp_text remote = s2sp_lua_stream_remote(L, 2);
 	lua_pushstring(L, text);
 	lua_pushinteger(L, stream->stage);

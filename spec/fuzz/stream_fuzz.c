@@ -116,7 +116,8 @@ static void check_record(const struct s2sp_stream *stream) {
 /* What every decision must be like, from any function. */
 static void check_decision(struct s2sp_decision decision, const struct s2sp_stream *stream, bool was_refused) {
 	CHECK(decision.rule != NULL && decision.rule[0] != '\0');
-	CHECK((decision.verdict == S2SP_VERDICT_ALLOW) == (decision.reason == S2SP_REASON_NONE) || decision.verdict == S2SP_VERDICT_WAIT);
+	CHECK((decision.verdict == S2SP_VERDICT_ALLOW) == (decision.reason == S2SP_REASON_NONE) ||
+		  decision.verdict == S2SP_VERDICT_WAIT);
 	if (was_refused)
 		CHECK(decision.verdict == S2SP_VERDICT_REFUSE && stream->stage == S2SP_STAGE_REFUSED);
 	if (stream->policy == NULL)
@@ -228,18 +229,25 @@ static void step(struct choices *choices, struct s2sp_stream *stream, unsigned *
 	case 19: {
 		const struct s2sp_handshake_row *row = s2sp_handshake_row_at(argument % 16);
 		size_t size = (size_t)argument * 16;
-		struct s2sp_handshake_shape shape = { .from = { names[0], size }, .to = { names[0], size }, .id = { names[0], size },
-			.attributes = size, .text = size, .children = argument / 2, .elements = argument };
+		struct s2sp_handshake_shape shape = { .from = { names[0], size },
+											  .to = { names[0], size },
+											  .id = { names[0], size },
+											  .attributes = size,
+											  .text = size,
+											  .children = argument / 2,
+											  .elements = argument };
 		enum s2sp_handshake_fault fault = s2sp_handshake_check(row, &shape);
 		CHECK(fault != S2SP_HANDSHAKE_FITS || (size <= S2SP_HANDSHAKE_ID_MAX && argument / 2 <= S2SP_HANDSHAKE_CHILDREN_MAX));
 		decision = s2sp_stream_misshapen(stream, row, fault);
 		CHECK(decision.verdict != S2SP_VERDICT_ALLOW);
-		CHECK(decision.verdict != S2SP_VERDICT_WAIT || (stream->direction == S2SP_INCOMING && fault == S2SP_HANDSHAKE_FAULT_CONTENT));
+		CHECK(decision.verdict != S2SP_VERDICT_WAIT ||
+			  (stream->direction == S2SP_INCOMING && fault == S2SP_HANDSHAKE_FAULT_CONTENT));
 		CHECK(stream->faults <= S2SP_STREAM_FAULTS_MAX);
 		break;
 	}
 	case 20:
-		if (was_refused || stream->policy == NULL || stream->stage < S2SP_STAGE_IDENTIFIED) { /* asked behind s2sp_stream_verify */
+		if (was_refused || stream->policy == NULL ||
+			stream->stage < S2SP_STAGE_IDENTIFIED) { /* asked behind s2sp_stream_verify */
 			decided = false;
 			break;
 		}

@@ -157,8 +157,9 @@ static struct s2sp_certificate_report report;
 static struct answer judge(const void *argument) {
 	const struct chain *chain = argument;
 	const struct s2sp_text der[] = { chain->certificates[0]->der, chain->certificates[1]->der };
-	struct s2sp_certificate_question question = { .chain = der, .chain_length = 2, .store = store, .domain = chain->domain,
-		                                          .to_ascii = s2sp_idna_to_ascii, .now = MAKER_NOW };
+	struct s2sp_certificate_question question = {
+		.chain = der, .chain_length = 2, .store = store, .domain = chain->domain, .to_ascii = s2sp_idna_to_ascii, .now = MAKER_NOW
+	};
 	if (chain->pinned) {
 		question.pins = &wrong_pin;
 		question.pin_count = 1;
@@ -170,7 +171,8 @@ static struct answer judge(const void *argument) {
 	}
 	enum s2sp_certificate_verdict verdict = s2sp_certificate_judge(&question, &report);
 	bool silent = ERR_peek_error() == 0 && report.cause != NULL && report.verdict == verdict;
-	return (struct answer){ verdict == chain->verdict, silent && (verdict != S2SP_CERTIFICATE_VALID || chain->verdict == S2SP_CERTIFICATE_VALID) };
+	return (struct answer){ verdict == chain->verdict,
+							silent && (verdict != S2SP_CERTIFICATE_VALID || chain->verdict == S2SP_CERTIFICATE_VALID) };
 }
 
 struct bundle {
@@ -188,7 +190,8 @@ static struct answer load(const void *argument) {
 	size_t count = loaded == NULL ? 0 : s2sp_trust_store_count(loaded);
 	s2sp_trust_store_free(loaded);
 	bool same = status == bundle->status && count == bundle->count;
-	bool whole = status != S2SP_STATUS_OK || (bundle->status == S2SP_STATUS_OK && (count == bundle->count || bundle->host_file != NULL));
+	bool whole =
+		status != S2SP_STATUS_OK || (bundle->status == S2SP_STATUS_OK && (count == bundle->count || bundle->host_file != NULL));
 	return (struct answer){ same, ERR_peek_error() == 0 && (status == S2SP_STATUS_OK) == (loaded != NULL) && whole };
 }
 
@@ -244,11 +247,13 @@ static struct answer read_own(const void *argument) {
 	const struct made *made = argument;
 	static struct s2sp_own_certificate own;
 	enum s2sp_status status = s2sp_own_certificate_read(made->der, S2SP_TEXT("contoso.com"), s2sp_idna_to_ascii, &own);
-	return (struct answer){ status == S2SP_STATUS_OK && !own.names_domain && own.key_strong, ERR_peek_error() == 0 && !own.names_domain };
+	return (struct answer){ status == S2SP_STATUS_OK && !own.names_domain && own.key_strong,
+							ERR_peek_error() == 0 && !own.names_domain };
 }
 
-static const char *const international[][2] = { { "bücher.example", "xn--bcher-kva.example" }, { "例え.テスト", "xn--r8jz45g.xn--zckzah" },
-	                                            { "xn--bcher-kva.example", "xn--bcher-kva.example" } };
+static const char *const international[][2] = { { "bücher.example", "xn--bcher-kva.example" },
+												{ "例え.テスト", "xn--r8jz45g.xn--zckzah" },
+												{ "xn--bcher-kva.example", "xn--bcher-kva.example" } };
 
 static struct answer name(const void *argument) {
 	const char *const *pair = argument;
@@ -343,28 +348,35 @@ static struct chain chain_of(struct recipe recipe, const struct made *above, enu
 static void test_judgements(void **state) {
 	(void)state;
 	const struct made *stranger = maker_ca("Stranger", NULL);
-	const struct made *bound = maker_make((struct recipe){ .subject = "Bound", .issuer = root, .basic = "critical,CA:TRUE",
-		                                                   .constraints = "critical,permitted;DNS:litware.com" });
+	const struct made *bound = maker_make((struct recipe){
+		.subject = "Bound", .issuer = root, .basic = "critical,CA:TRUE", .constraints = "critical,permitted;DNS:litware.com" });
 	struct chain good = chain_of((struct recipe){ .issuer = intermediate, .names = NAME }, intermediate, S2SP_CERTIFICATE_VALID);
 	struct chain unpinned = good;
 	unpinned.pinned = true;
 	unpinned.verdict = S2SP_CERTIFICATE_PIN_MISMATCH;
 	struct chain untrusted = chain_of((struct recipe){ .issuer = stranger, .names = NAME }, stranger, S2SP_CERTIFICATE_UNTRUSTED);
-	struct chain expired = chain_of((struct recipe){ .issuer = intermediate, .names = NAME, .from = EXPIRED_FROM, .to = EXPIRED_TO }, intermediate,
-	                                S2SP_CERTIFICATE_EXPIRED);
-	struct chain other = chain_of((struct recipe){ .issuer = intermediate, .names = "DNS:litware.com,DNS:*.fabrikam.com" }, intermediate,
-	                              S2SP_CERTIFICATE_IDENTITY_MISMATCH);
+	struct chain expired =
+		chain_of((struct recipe){ .issuer = intermediate, .names = NAME, .from = EXPIRED_FROM, .to = EXPIRED_TO }, intermediate,
+				 S2SP_CERTIFICATE_EXPIRED);
+	struct chain other = chain_of((struct recipe){ .issuer = intermediate, .names = "DNS:litware.com,DNS:*.fabrikam.com" },
+								  intermediate, S2SP_CERTIFICATE_IDENTITY_MISMATCH);
 	struct chain outside = chain_of((struct recipe){ .issuer = bound, .names = NAME }, bound, S2SP_CERTIFICATE_UNTRUSTED);
-	struct chain cannot_sign = chain_of((struct recipe){ .issuer = intermediate, .names = NAME, .usage = "critical,keyEncipherment" }, intermediate,
-	                                    S2SP_CERTIFICATE_UNTRUSTED);
-	struct chain unknown = chain_of((struct recipe){ .issuer = intermediate, .names = NAME, .unknown_critical = "x" }, intermediate,
-	                                S2SP_CERTIFICATE_UNTRUSTED);
+	struct chain cannot_sign =
+		chain_of((struct recipe){ .issuer = intermediate, .names = NAME, .usage = "critical,keyEncipherment" }, intermediate,
+				 S2SP_CERTIFICATE_UNTRUSTED);
+	struct chain unknown = chain_of((struct recipe){ .issuer = intermediate, .names = NAME, .unknown_critical = "x" },
+									intermediate, S2SP_CERTIFICATE_UNTRUSTED);
 	struct chain damaged = chain_of((struct recipe){ .issuer = intermediate, .names = NAME, .names_twice = 1 }, intermediate,
-	                                S2SP_CERTIFICATE_MALFORMED);
+									S2SP_CERTIFICATE_MALFORMED);
 	const struct attempt attempts[] = {
-		{ "a good chain", judge, &good }, { "a key that is not pinned", judge, &unpinned }, { "an untrusted chain", judge, &untrusted },
-		{ "an expired certificate", judge, &expired }, { "another name", judge, &other }, { "a name outside constraints", judge, &outside },
-		{ "a key that may not sign", judge, &cannot_sign }, { "an unknown critical extension", judge, &unknown },
+		{ "a good chain", judge, &good },
+		{ "a key that is not pinned", judge, &unpinned },
+		{ "an untrusted chain", judge, &untrusted },
+		{ "an expired certificate", judge, &expired },
+		{ "another name", judge, &other },
+		{ "a name outside constraints", judge, &outside },
+		{ "a key that may not sign", judge, &cannot_sign },
+		{ "an unknown critical extension", judge, &unknown },
 		{ "a doubled extension", judge, &damaged },
 	};
 	try_all(attempts, sizeof(attempts) / sizeof(attempts[0]));
@@ -380,15 +392,20 @@ static const char *file_of(const struct made *const *made, size_t count) {
 static void test_files(void **state) {
 	(void)state;
 	const struct made *leaf = maker_make((struct recipe){ .names = NAME });
-	const struct made *old = maker_make((struct recipe){ .subject = "Old", .basic = "critical,CA:TRUE", .from = EXPIRED_FROM, .to = EXPIRED_TO });
+	const struct made *old =
+		maker_make((struct recipe){ .subject = "Old", .basic = "critical,CA:TRUE", .from = EXPIRED_FROM, .to = EXPIRED_TO });
 	const struct made *both[] = { root, intermediate }, *with_leaf[] = { root, leaf };
 	const struct bundle two = { file_of(both, 2), NULL, S2SP_STATUS_OK, 2 }, host = { NULL, two.file, S2SP_STATUS_OK, 2 };
 	const struct bundle no_ca = { file_of(with_leaf, 2), NULL, S2SP_STATUS_INVALID, 0 };
 	const struct bundle none_valid = { file_of(&old, 1), NULL, S2SP_STATUS_INVALID, 0 };
 	char *pem = maker_pem(&root, 1);
 	const struct attempt attempts[] = {
-		{ "two anchors", load, &two }, { "the host's bundle", load, &host }, { "an anchor that is no CA", load, &no_ca },
-		{ "an expired anchor", load, &none_valid }, { "a certificate as text", read_pem, pem }, { "a certificate of ours", read_own, leaf },
+		{ "two anchors", load, &two },
+		{ "the host's bundle", load, &host },
+		{ "an anchor that is no CA", load, &no_ca },
+		{ "an expired anchor", load, &none_valid },
+		{ "a certificate as text", read_pem, pem },
+		{ "a certificate of ours", read_own, leaf },
 	};
 	try_all(attempts, sizeof(attempts) / sizeof(attempts[0]));
 	free(pem);
@@ -396,8 +413,8 @@ static void test_files(void **state) {
 
 static void test_lists(void **state) {
 	(void)state;
-	struct chain good = chain_of((struct recipe){ .issuer = intermediate, .names = NAME, .points = "URI:http://crl.test/1" }, intermediate,
-	                             S2SP_CERTIFICATE_VALID);
+	struct chain good = chain_of((struct recipe){ .issuer = intermediate, .names = NAME, .points = "URI:http://crl.test/1" },
+								 intermediate, S2SP_CERTIFICATE_VALID);
 	struct chain revoked = good;
 	revoked.verdict = S2SP_CERTIFICATE_REVOKED;
 	/* What is revoked must not go on because that cannot be found out. */
@@ -421,7 +438,9 @@ static void test_lists(void **state) {
 		texts[i] = s2sp_text_from(pem[i]);
 		free(one);
 	}
-	const struct asked asked[] = { { texts[0], &good }, { texts[1], &revoked }, { texts[2], &uncovered }, { texts[1], &if_known } };
+	const struct asked asked[] = {
+		{ texts[0], &good }, { texts[1], &revoked }, { texts[2], &uncovered }, { texts[1], &if_known }
+	};
 	const struct attempt attempts[] = {
 		{ "a file of lists", read_lists, &texts[0] },
 		{ "lists that cover", ask_lists, &asked[0] },
@@ -461,8 +480,8 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_judgements), cmocka_unit_test(test_files), cmocka_unit_test(test_lists),
-		                           cmocka_unit_test(test_names) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_judgements), cmocka_unit_test(test_files),
+										cmocka_unit_test(test_lists), cmocka_unit_test(test_names) };
 	if (CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) != 1)
 		return 1; /* OpenSSL has allocated already */
 	find_out_whose_malloc();

@@ -163,7 +163,8 @@ static void test_many_keys(void **state) {
 static void test_many_signatures(void **state) {
 	(void)state;
 	const struct made *const chain[] = { leaf, intermediate };
-	char *forged = maker_crl_pem(maker_crl((struct crl_recipe){ .issuer = intermediate, .signer = other_root, .revoked = { leaf } }));
+	char *forged =
+		maker_crl_pem(maker_crl((struct crl_recipe){ .issuer = intermediate, .signer = other_root, .revoked = { leaf } }));
 	char *point = maker_crl_pem(maker_crl((struct crl_recipe){
 		.issuer = intermediate, .signer = other_root, .scope = "critical,fullname:URI:http://crl.test/2.crl" }));
 	char *text = calloc(1, (strlen(forged) + strlen(point)) * 40 + 1), *at = text;
@@ -183,8 +184,15 @@ static void test_many_signatures(void **state) {
 	const struct s2sp_crl_file *const files[] = { file }, *const others[] = { points };
 	assert_int_equal(judge_files(chain, 2, IF_KNOWN, others, 1), VALID);
 	const struct s2sp_text blobs[] = { leaf->der, intermediate->der };
-	const struct s2sp_certificate_question question = { .chain = blobs, .chain_length = 2, .store = store, .domain = DOMAIN,
-		.to_ascii = s2sp_idna_to_ascii, .now = MAKER_NOW, .revocation = S2SP_REVOCATION_IF_KNOWN, .crls = files, .crl_count = 1 };
+	const struct s2sp_certificate_question question = { .chain = blobs,
+														.chain_length = 2,
+														.store = store,
+														.domain = DOMAIN,
+														.to_ascii = s2sp_idna_to_ascii,
+														.now = MAKER_NOW,
+														.revocation = S2SP_REVOCATION_IF_KNOWN,
+														.crls = files,
+														.crl_count = 1 };
 	assert_int_equal(s2sp_certificate_judge(&question, NULL), UNKNOWN);
 	/* What has been verified stays so, and the next one gets further. */
 	assert_int_equal(s2sp_certificate_judge(&question, NULL), VALID);
@@ -286,11 +294,20 @@ static void test_succession(void **state) {
 		{ "newer", { .issuer = intermediate, .from = 0, .to = 5 }, NULL, 0 },
 		{ "the same", { .issuer = intermediate, .from = -1, .to = 5 }, NULL, 0 },
 		{ "older", { .issuer = intermediate, .from = -2, .to = 5 }, "is older than it was", 4 },
-		{ "forged", { .issuer = intermediate, .signer = other_root, .from = 0, .to = 5 }, "is not signed any more by the key", 4 },
-		{ "of another", { .issuer = root, .from = 0, .to = 5 }, "the revocation list of CN=Test intermediate is not there any more", 4 },
+		{ "forged",
+		  { .issuer = intermediate, .signer = other_root, .from = 0, .to = 5 },
+		  "is not signed any more by the key",
+		  4 },
+		{ "of another",
+		  { .issuer = root, .from = 0, .to = 5 },
+		  "the revocation list of CN=Test intermediate is not there any more",
+		  4 },
 		{ "weak", { .issuer = intermediate, .digest = "SHA1", .from = 0, .to = 5 }, "counts for nothing now", 4 },
 		{ "only a delta", { .issuer = intermediate, .delta = true, .from = 0, .to = 5 }, "is not there any more", 4 },
-		{ "partial", { .issuer = intermediate, .scope = "critical,onlyuser:TRUE", .from = 0, .to = 5 }, "is not there any more", 4 },
+		{ "partial",
+		  { .issuer = intermediate, .scope = "critical,onlyuser:TRUE", .from = 0, .to = 5 },
+		  "is not there any more",
+		  4 },
 		{ "too early", { .issuer = intermediate, .from = 2, .to = 5 }, "is not valid yet", 2 },
 	};
 	int64_t again;
@@ -310,7 +327,8 @@ static void test_succession(void **state) {
 		assert_int_equal(again, steps[i].again == 0 ? 0 : MAKER_NOW + steps[i].again * MAKER_DAY);
 		assert_false(s2sp_crl_file_same(next, before));
 		/* When it is over, whatever is there is better. */
-		assert_int_equal(s2sp_crl_file_follows(next, before, MAKER_NOW + 4 * MAKER_DAY, message, sizeof(message), &again), S2SP_STATUS_OK);
+		assert_int_equal(s2sp_crl_file_follows(next, before, MAKER_NOW + 4 * MAKER_DAY, message, sizeof(message), &again),
+						 S2SP_STATUS_OK);
 		s2sp_crl_file_free(next);
 	}
 	assert_true(s2sp_crl_file_same(before, before));

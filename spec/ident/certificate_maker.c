@@ -36,9 +36,7 @@ static void need(int ok, const char *what) {
 static EVP_PKEY *make_key(enum maker_key kind) {
 	EVP_PKEY *key = NULL;
 	switch (kind) {
-	case MAKER_EC:
-		key = EVP_EC_gen("P-256");
-		break;
+	case MAKER_EC: key = EVP_EC_gen("P-256"); break;
 	case MAKER_EC_EXPLICIT: {
 		EVP_PKEY_CTX *generator = EVP_PKEY_CTX_new_id(EVP_PKEY_EC, NULL);
 		need(EVP_PKEY_keygen_init(generator) == 1, "keygen");
@@ -48,12 +46,8 @@ static EVP_PKEY *make_key(enum maker_key kind) {
 		EVP_PKEY_CTX_free(generator);
 		break;
 	}
-	case MAKER_RSA_2048:
-		key = EVP_RSA_gen(2048);
-		break;
-	case MAKER_RSA_1024:
-		key = EVP_RSA_gen(1024);
-		break;
+	case MAKER_RSA_2048: key = EVP_RSA_gen(2048); break;
+	case MAKER_RSA_1024: key = EVP_RSA_gen(1024); break;
 	}
 	need(key != NULL, "key");
 	return key;

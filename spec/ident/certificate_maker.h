@@ -48,17 +48,17 @@ struct crl_recipe {
 	const struct made *issuer;
 	const struct made *signer; /* whose key signs; NULL: the issuer's */
 	const struct made *revoked[4];
-	int reason;                /* of all its entries: CRL_REASON_*; 0: none is given */
-	size_t more;               /* entries with random numbers, in no order */
-	const char *digest;        /* NULL: "SHA256" */
-	bool pss;                  /* an RSA issuer signs with RSA-PSS */
-	int from, to;              /* days from MAKER_NOW; both 0: -1 and 7 */
+	int reason;         /* of all its entries: CRL_REASON_*; 0: none is given */
+	size_t more;        /* entries with random numbers, in no order */
+	const char *digest; /* NULL: "SHA256" */
+	bool pss;           /* an RSA issuer signs with RSA-PSS */
+	int from, to;       /* days from MAKER_NOW; both 0: -1 and 7 */
 	bool no_next_update;
 	bool delta;
-	const char *scope;            /* issuingDistributionPoint as openssl.cnf has it */
-	bool unknown_critical;        /* in the list */
-	bool unknown_critical_entry;  /* in its first entry */
-	bool certificate_issuer;      /* the first entry is of another authority */
+	const char *scope;           /* issuingDistributionPoint as openssl.cnf has it */
+	bool unknown_critical;       /* in the list */
+	bool unknown_critical_entry; /* in its first entry */
+	bool certificate_issuer;     /* the first entry is of another authority */
 	bool version_1;
 };
 /* DER, kept until maker_clean. */

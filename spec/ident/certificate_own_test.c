@@ -81,7 +81,8 @@ static void rubbish(void **state) {
 	(void)state;
 	static const struct s2sp_text texts[] = { { NULL, 0 }, S2SP_TEXT("x"), S2SP_TEXT("\x30\x82\xff\xff") };
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		assert_int_equal(s2sp_own_certificate_read(texts[i], S2SP_TEXT("contoso.com"), s2sp_idna_to_ascii, &own), S2SP_STATUS_INVALID);
+		assert_int_equal(s2sp_own_certificate_read(texts[i], S2SP_TEXT("contoso.com"), s2sp_idna_to_ascii, &own),
+						 S2SP_STATUS_INVALID);
 		assert_false(own.names_domain);
 		assert_false(own.key_strong);
 		assert_int_equal(ERR_peek_error(), 0);
@@ -102,7 +103,8 @@ static struct s2sp_own_chain chain;
 
 #define LEAF(...) maker_make((struct recipe){ .issuer = intermediate, .names = NAME, __VA_ARGS__ })
 #define JUDGE(...)                                                                                                               \
-	judge_chain((const struct made *const[]){ __VA_ARGS__ }, sizeof((const struct made *const[]){ __VA_ARGS__ }) / sizeof(struct made *))
+	judge_chain((const struct made *const[]){ __VA_ARGS__ },                                                                     \
+				sizeof((const struct made *const[]){ __VA_ARGS__ }) / sizeof(struct made *))
 
 static void judge_chain(const struct made *const *made, size_t count) {
 	struct s2sp_text der[S2SP_CHAIN_LENGTH_MAX];
@@ -123,7 +125,8 @@ static void finds(const char *wanted) {
 				 chain.findings[i].certificate);
 	}
 	if (strcmp(found, wanted) != 0)
-		fail_msg("found \"%s\" instead of \"%s\" (%s: %s)", found, wanted, s2sp_certificate_verdict_token(chain.verdict), chain.cause);
+		fail_msg("found \"%s\" instead of \"%s\" (%s: %s)", found, wanted, s2sp_certificate_verdict_token(chain.verdict),
+				 chain.cause);
 }
 
 static void chains(void **state) {
@@ -136,8 +139,10 @@ static void chains(void **state) {
 	struct s2sp_trust_source source = { .anchors = maker_file(pem, strlen(pem)), .now = MAKER_NOW };
 	assert_int_equal(s2sp_trust_store_new(&source, &store, message, sizeof(message)), S2SP_STATUS_OK);
 	free(pem);
-	const struct made *good = LEAF(0), *second = maker_ca("Second", intermediate), *below = maker_make((struct recipe){ .issuer = second, .names = NAME });
-	const struct made *old = maker_make((struct recipe){ .subject = "Old", .issuer = root, .basic = "critical,CA:TRUE", .from = -9, .to = -1 });
+	const struct made *good = LEAF(0), *second = maker_ca("Second", intermediate),
+					  *below = maker_make((struct recipe){ .issuer = second, .names = NAME });
+	const struct made *old =
+		maker_make((struct recipe){ .subject = "Old", .issuer = root, .basic = "critical,CA:TRUE", .from = -9, .to = -1 });
 	const struct made *of_old = maker_make((struct recipe){ .issuer = old, .names = NAME });
 	const struct made *no_ca = maker_make((struct recipe){ .subject = "None", .issuer = root });
 
@@ -191,8 +196,10 @@ static void chains(void **state) {
 	finds("");
 
 	struct s2sp_text damaged[2] = { good->der, { "x", 1 } };
-	assert_int_equal(s2sp_own_chain_judge(damaged, 2, store, S2SP_TEXT("contoso.com"), NULL, MAKER_NOW, &chain), S2SP_STATUS_INVALID);
-	assert_int_equal(s2sp_own_chain_judge(damaged, 0, store, S2SP_TEXT("contoso.com"), NULL, MAKER_NOW, &chain), S2SP_STATUS_INVALID);
+	assert_int_equal(s2sp_own_chain_judge(damaged, 2, store, S2SP_TEXT("contoso.com"), NULL, MAKER_NOW, &chain),
+					 S2SP_STATUS_INVALID);
+	assert_int_equal(s2sp_own_chain_judge(damaged, 0, store, S2SP_TEXT("contoso.com"), NULL, MAKER_NOW, &chain),
+					 S2SP_STATUS_INVALID);
 	s2sp_trust_store_free(store);
 }
 
@@ -225,18 +232,19 @@ static void pins(void **state) {
 	assert_int_equal(s2sp_certificate_pins(s2sp_text_from(pem), pinned, 3, &count), S2SP_STATUS_INVALID);
 	assert_int_equal(count, 0);
 	free(pem);
-	static const char *const none[] = { "", "rubbish", "0", "-----BEGIN CERTIFICATE-----", "-----BEGIN X-----\nMAA=\n-----END X-----\n" };
+	static const char *const none[] = { "", "rubbish", "0", "-----BEGIN CERTIFICATE-----",
+										"-----BEGIN X-----\nMAA=\n-----END X-----\n" };
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
 		assert_int_equal(s2sp_certificate_pins(s2sp_text_from(none[i]), pinned, 3, &count), S2SP_STATUS_INVALID);
-	assert_int_equal(s2sp_certificate_pins((struct s2sp_text){ leaf->der.bytes, leaf->der.length - 1 }, pinned, 3, &count), S2SP_STATUS_INVALID);
+	assert_int_equal(s2sp_certificate_pins((struct s2sp_text){ leaf->der.bytes, leaf->der.length - 1 }, pinned, 3, &count),
+					 S2SP_STATUS_INVALID);
 	assert_int_equal(ERR_peek_error(), 0);
 }
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(chains), cmocka_unit_test(pins),
-		cmocka_unit_test(good), cmocka_unit_test(names), cmocka_unit_test(many_names),
-		cmocka_unit_test(keys), cmocka_unit_test(rubbish),
+		cmocka_unit_test(chains),     cmocka_unit_test(pins), cmocka_unit_test(good),    cmocka_unit_test(names),
+		cmocka_unit_test(many_names), cmocka_unit_test(keys), cmocka_unit_test(rubbish),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests_name("own certificate", tests, NULL, tear_down);

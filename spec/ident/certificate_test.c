@@ -697,12 +697,16 @@ static enum s2sp_domain_fault counting_to_ascii(struct s2sp_text name, struct s2
 
 /* b\u00fccherN.test, and one that is xn--bcher-kva.test. */
 static const struct made *many_foreign_names(const struct made *issuer, size_t before, size_t after) {
-	static const char own[] = "b\xc3\xbc" "cher.test";
+	static const char own[] = "b\xc3\xbc"
+							  "cher.test";
 	GENERAL_NAMES *names = GENERAL_NAMES_new();
 	for (size_t i = 0; i < before + after + 1; i++) {
 		char name[48];
 		int length = i == before ? snprintf(name, sizeof(name), "%s", own)
-		                         : snprintf(name, sizeof(name), "b\xc3\xbc" "cher%zu.test", i);
+								 : snprintf(name, sizeof(name),
+											"b\xc3\xbc"
+											"cher%zu.test",
+											i);
 		maker_add_other(names, NID_XmppAddr, V_ASN1_UTF8STRING, (struct s2sp_text){ name, (size_t)length });
 	}
 	const struct made *leaf = maker_make((struct recipe){ .issuer = issuer, .name_list = names });
@@ -712,8 +716,12 @@ static const struct made *many_foreign_names(const struct made *issuer, size_t b
 
 static enum s2sp_certificate_verdict judge_counting(const struct made *leaf) {
 	struct s2sp_text chain[2] = { leaf->der, intermediate->der };
-	struct s2sp_certificate_question question = { .chain = chain, .chain_length = 2, .store = store, .now = MAKER_NOW,
-		.domain = S2SP_TEXT("xn--bcher-kva.test"), .to_ascii = counting_to_ascii };
+	struct s2sp_certificate_question question = { .chain = chain,
+												  .chain_length = 2,
+												  .store = store,
+												  .now = MAKER_NOW,
+												  .domain = S2SP_TEXT("xn--bcher-kva.test"),
+												  .to_ascii = counting_to_ascii };
 	conversions = 0;
 	return s2sp_certificate_judge(&question, &report);
 }
@@ -1085,7 +1093,8 @@ int main(void) {
 		cmocka_unit_test(too_much_of_everything),
 		cmocka_unit_test(damaged_extensions),
 		cmocka_unit_test(many_subject_names),
-		cmocka_unit_test(names_are_converted_only_for_a_chain), cmocka_unit_test(long_names_in_the_report),
+		cmocka_unit_test(names_are_converted_only_for_a_chain),
+		cmocka_unit_test(long_names_in_the_report),
 		cmocka_unit_test(the_report),
 		cmocka_unit_test(from_pem),
 		cmocka_unit_test(without_memory_nothing_bad_is_valid),

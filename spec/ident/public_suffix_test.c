@@ -24,8 +24,9 @@ static void test_suffixes(void **state) {
 
 static void test_what_has_an_owner(void **state) {
 	(void)state;
-	static const char *const names[] = { "fabrikam.co.uk", "fabrikam.com", "corp.internal", "fabrikam.test", "test", "www.ck", "",
-		                                 "xn--bcher-kva.example" };
+	static const char *const names[] = {
+		"fabrikam.co.uk", "fabrikam.com", "corp.internal", "fabrikam.test", "test", "www.ck", "", "xn--bcher-kva.example"
+	};
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		assert_false(is_suffix(names[i]));
 	char longest[S2SP_DOMAIN_LENGTH_MAX + 40];

@@ -151,7 +151,8 @@ def partners():
     yield of(TRUSTED, "message-children", "message with many children", stanza("message", body, shapes.CHILDREN, from_=f"carol@{VERIFIED}/c"))
     yield of(PARTNER, "whitespace", "white space", lambda room, _: shapes.Text(" " * room), FLOOD)
     yield of(PARTNER, "messages", "messages", flood(f"<message from='bob@{FEDERATED}/b' to='alice@{LOCAL}' id='{{n}}'><body>b</body></message>"), FLOOD)
-    yield of(PARTNER, "messages-missing", "messages to nobody", flood(f"<message from='bob@{FEDERATED}/b' to='no{{n}}@{LOCAL}' id='{{n}}'><body>b</body></message>"), FLOOD)
+    yield of(PARTNER, "messages-missing", "messages to nobody",
+             flood(f"<message from='bob@{FEDERATED}/b' to='no{{n}}@{LOCAL}' id='{{n}}'><body>b</body></message>"), FLOOD)
     yield of(TRUSTED, "messages-resource", "messages to resources that cannot be", flood(
         f"<message from='carol@{VERIFIED}/c' to='alice@{LOCAL}/&#x200;&#x221;{{n}}' id='{{n}}'><body>b</body></message>"), FLOOD)
     yield of(TRUSTED, "subscribes", "subscriptions of invented senders", flood(

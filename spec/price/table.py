@@ -25,8 +25,8 @@ def cells(row):
     else:
         prices = [""] * 5
     wrong = complaints(row)
-    return [row["name"], _size(row), *prices, *("" if row.get(what) is None else str(row[what]) for what in ("log", "relayed")), str(kept(row)) if row.get("kept") else "",
-            "FAIL" if wrong else "ok"]
+    return [row["name"], _size(row), *prices, *("" if row.get(what) is None else str(row[what]) for what in ("log", "relayed")),
+            str(kept(row)) if row.get("kept") else "", "FAIL" if wrong else "ok"]
 
 
 def text(rows):

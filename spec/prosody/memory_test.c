@@ -25,7 +25,7 @@
 /* Lua's allocator. What is freed is overwritten, and what grows always moves. */
 struct memory {
 	size_t bytes;
-	size_t calls; /* since it was armed */
+	size_t calls;   /* since it was armed */
 	size_t fail_at; /* the first that fails; 0: none */
 	size_t fail_count;
 	size_t failed;
@@ -85,12 +85,14 @@ static int make_lists(void **state) {
 	enum { CENTURY = 36500 };
 	const struct made *root = maker_make((struct recipe){
 		.subject = "Root", .basic = "critical,CA:TRUE", .usage = "critical,keyCertSign,cRLSign", .from = -10, .to = CENTURY });
-	const struct made *leaf = maker_make((struct recipe){ .issuer = root, .names = "DNS:revoked.test", .from = -10, .to = CENTURY });
+	const struct made *leaf =
+		maker_make((struct recipe){ .issuer = root, .names = "DNS:revoked.test", .from = -10, .to = CENTURY });
 	char *pem = maker_pem(&root, 1);
 	lists.anchors = maker_file(pem, strlen(pem));
 	free(pem);
 	lists.chain = maker_pem(&leaf, 1);
-	lists.revoking = write_list((struct crl_recipe){ .issuer = root, .revoked = { leaf }, .more = 20, .from = -1, .to = CENTURY });
+	lists.revoking =
+		write_list((struct crl_recipe){ .issuer = root, .revoked = { leaf }, .more = 20, .from = -1, .to = CENTURY });
 	lists.empty = write_list((struct crl_recipe){ .issuer = root, .from = -1, .to = CENTURY });
 	return 0;
 }
@@ -362,8 +364,11 @@ static void test_two_threads(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_allocation_fails), cmocka_unit_test(test_every_allocation_fails_at_first),
-		cmocka_unit_test(test_restless_collector), cmocka_unit_test(test_two_states), cmocka_unit_test(test_two_threads),
+		cmocka_unit_test(test_every_allocation_fails),
+		cmocka_unit_test(test_every_allocation_fails_at_first),
+		cmocka_unit_test(test_restless_collector),
+		cmocka_unit_test(test_two_states),
+		cmocka_unit_test(test_two_threads),
 	};
 	return cmocka_run_group_tests_name("memory", tests, make_lists, remove_lists);
 }

@@ -80,13 +80,13 @@ struct s2sp_config {
 	enum s2sp_section section;
 	enum s2sp_contents follows;
 	enum s2sp_open open;
-	size_t open_items;      /* of the open list or map, refused ones included */
-	struct s2sp_text place; /* of the list, escaped, in the table's arena */
-	bool not_a_list_told;   /* one partner stands where the list must be, and that has been said */
-	struct s2sp_line path;  /* of what was begun */
+	size_t open_items;               /* of the open list or map, refused ones included */
+	struct s2sp_text place;          /* of the list, escaped, in the table's arena */
+	bool not_a_list_told;            /* one partner stands where the list must be, and that has been said */
+	struct s2sp_line path;           /* of what was begun */
 	struct s2sp_access_list *access; /* whose keys are being set: the host's, or that of the entry */
-	bool nested;                /* the latter */
-	size_t outer;               /* length of the path of the entry then */
+	bool nested;                     /* the latter */
+	size_t outer;                    /* length of the path of the entry then */
 	unsigned char seed[16];
 	/* What is being set or added; borrowed, valid during the call. */
 	struct s2sp_text key;

@@ -146,15 +146,16 @@ static enum s2sp_status warn_of_tcp(struct judgement *judgement, const struct s2
 	const char *type = s2sp_partner_type_token((enum s2sp_partner_type)partner->type);
 	struct s2sp_value value = { .kind = S2SP_VALUE_STRING, .string = s2sp_text_from(type) };
 	begin_path(judgement, partner);
-	return s2sp_config_report(judgement->config,
-							  &(struct s2sp_finding){
-								  .severity = S2SP_SEVERITY_WARNING,
-								  .code = "trusted-without-tls",
-								  .key = "partner_type",
-								  .value = &value,
-								  .expected = "is trusted, and TCP dialback is among its methods: anybody who can change its DNS or the "
-											  "network between can pass for it; set {tls = required}, or {partner_type = public_unverified}",
-							  });
+	return s2sp_config_report(
+		judgement->config,
+		&(struct s2sp_finding){
+			.severity = S2SP_SEVERITY_WARNING,
+			.code = "trusted-without-tls",
+			.key = "partner_type",
+			.value = &value,
+			.expected = "is trusted, and TCP dialback is among its methods: anybody who can change its DNS or the "
+						"network between can pass for it; set {tls = required}, or {partner_type = public_unverified}",
+		});
 }
 
 static enum s2sp_status refuse_partner(struct judgement *judgement, const struct s2sp_partner *partner, uint32_t bits,

@@ -121,13 +121,14 @@ enum s2sp_status s2sp_config_add_domain(struct s2sp_config *config, const struct
 	if (s2sp_domain_labels(&domain) < 2)
 		return s2sp_config_refuse(config, "bad-wildcard", value, two_labels);
 	if (config->is_public != NULL && config->is_public((struct s2sp_text){ domain.bytes, domain.length })) {
-		status = s2sp_config_report(config, &(struct s2sp_finding){
-												.severity = S2SP_SEVERITY_WARNING,
-												.code = "public-suffix",
-												.value = value,
-												.expected = "is over a public suffix, so anybody who gets a domain there is this partner; "
-															"name the partner's own domains",
-											});
+		status = s2sp_config_report(
+			config, &(struct s2sp_finding){
+						.severity = S2SP_SEVERITY_WARNING,
+						.code = "public-suffix",
+						.value = value,
+						.expected = "is over a public suffix, so anybody who gets a domain there is this partner; "
+									"name the partner's own domains",
+					});
 		if (status != S2SP_STATUS_OK)
 			return status;
 	}

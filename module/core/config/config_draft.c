@@ -2,7 +2,8 @@
 #include "config_build.h"
 
 struct s2sp_arena *s2sp_config_arena(struct s2sp_config *config) {
-	return config->section == S2SP_SECTION_DEFAULT || config->section == S2SP_SECTION_ACCESS ? &config->policy->arena : &config->table->arena;
+	return config->section == S2SP_SECTION_DEFAULT || config->section == S2SP_SECTION_ACCESS ? &config->policy->arena
+																							 : &config->table->arena;
 }
 
 void s2sp_config_draft_begin(struct s2sp_config *config) {
@@ -118,14 +119,15 @@ static enum s2sp_status check_revocation(struct s2sp_config *config) {
 	struct s2sp_draft *draft = &config->draft;
 	bool lists = has(draft, S2SP_PARTNER_KEY_CRLS), demanded = draft->partner.revocation == S2SP_REVOCATION_REQUIRED;
 	if (lists && draft->partner.revocation == S2SP_REVOCATION_OFF)
-		return s2sp_config_report(config, &(struct s2sp_finding){
-											  .severity = S2SP_SEVERITY_WARNING,
-											  .code = "unused-crls",
-											  .key = "revocation",
-											  .value = &off,
-											  .expected = "nobody looks at crls then; remove one of the two, or set \"if_known\" or "
-														  "\"required\"",
-										  });
+		return s2sp_config_report(config,
+								  &(struct s2sp_finding){
+									  .severity = S2SP_SEVERITY_WARNING,
+									  .code = "unused-crls",
+									  .key = "revocation",
+									  .value = &off,
+									  .expected = "nobody looks at crls then; remove one of the two, or set \"if_known\" or "
+												  "\"required\"",
+								  });
 	if ((draft->faulty & 1u << S2SP_PARTNER_KEY_TLS) != 0 || draft->tls != S2SP_NOT_SUPPORTED || (!lists && !demanded))
 		return S2SP_STATUS_OK;
 	return s2sp_config_report(config, &(struct s2sp_finding){
@@ -154,14 +156,15 @@ static enum s2sp_status check_type(struct s2sp_config *config) {
 	enum s2sp_status status = S2SP_STATUS_OK;
 	if (unverified && draft->partner.personal_events)
 		status = s2sp_config_report(
-			config, &(struct s2sp_finding){
-						.severity = S2SP_SEVERITY_WARNING,
-						.code = "events-unverified",
-						.key = "personal_events",
-						.value = &allow,
-						.expected = "shows what users publish of mood, activity and place to users nobody vouches for; remove it unless "
-									"that is meant",
-					});
+			config,
+			&(struct s2sp_finding){
+				.severity = S2SP_SEVERITY_WARNING,
+				.code = "events-unverified",
+				.key = "personal_events",
+				.value = &allow,
+				.expected = "shows what users publish of mood, activity and place to users nobody vouches for; remove it unless "
+							"that is meant",
+			});
 	if (status != S2SP_STATUS_OK || !unverified || !draft->partner.presence_automatic)
 		return status;
 	return s2sp_config_report(

@@ -39,31 +39,22 @@ enum s2sp_status s2sp_config_set(struct s2sp_config *config, struct s2sp_text ke
 		return s2sp_config_set_access(config, value);
 	switch (config->section) {
 	case S2SP_SECTION_PARTNER:
-	case S2SP_SECTION_DEFAULT:
-		return s2sp_config_set_partner(config, value);
-	case S2SP_SECTION_LIMITS:
-		return s2sp_config_set_limit(config, value);
-	case S2SP_SECTION_ACCESS:
-		return s2sp_config_set_access(config, value);
+	case S2SP_SECTION_DEFAULT: return s2sp_config_set_partner(config, value);
+	case S2SP_SECTION_LIMITS: return s2sp_config_set_limit(config, value);
+	case S2SP_SECTION_ACCESS: return s2sp_config_set_access(config, value);
 	case S2SP_SECTION_NONE:
-	case S2SP_SECTION_LIST:
-		break;
+	case S2SP_SECTION_LIST: break;
 	}
 	return S2SP_STATUS_OK;
 }
 
 static struct s2sp_text list_key(const struct s2sp_config *config) {
 	switch (config->open) {
-	case S2SP_OPEN_ADDITIONAL_DOMAINS:
-		return S2SP_TEXT("additional_domains");
-	case S2SP_OPEN_PINNED_KEYS:
-		return S2SP_TEXT("pinned_keys");
-	case S2SP_OPEN_CRLS:
-		return S2SP_TEXT("crls");
-	case S2SP_OPEN_USERS:
-		return S2SP_TEXT("users");
-	case S2SP_OPEN_NOTHING:
-		break;
+	case S2SP_OPEN_ADDITIONAL_DOMAINS: return S2SP_TEXT("additional_domains");
+	case S2SP_OPEN_PINNED_KEYS: return S2SP_TEXT("pinned_keys");
+	case S2SP_OPEN_CRLS: return S2SP_TEXT("crls");
+	case S2SP_OPEN_USERS: return S2SP_TEXT("users");
+	case S2SP_OPEN_NOTHING: break;
 	}
 	return (struct s2sp_text){ NULL, 0 };
 }
@@ -76,16 +67,11 @@ enum s2sp_status s2sp_config_add(struct s2sp_config *config, size_t index, struc
 	config->stray = false;
 	config->open_items++;
 	switch (config->open) {
-	case S2SP_OPEN_ADDITIONAL_DOMAINS:
-		return s2sp_config_add_domain(config, value);
-	case S2SP_OPEN_PINNED_KEYS:
-		return s2sp_config_add_pin(config, value);
-	case S2SP_OPEN_CRLS:
-		return s2sp_config_add_crl(config, value);
-	case S2SP_OPEN_USERS:
-		return s2sp_config_add_user(config, value);
-	case S2SP_OPEN_NOTHING:
-		break;
+	case S2SP_OPEN_ADDITIONAL_DOMAINS: return s2sp_config_add_domain(config, value);
+	case S2SP_OPEN_PINNED_KEYS: return s2sp_config_add_pin(config, value);
+	case S2SP_OPEN_CRLS: return s2sp_config_add_crl(config, value);
+	case S2SP_OPEN_USERS: return s2sp_config_add_user(config, value);
+	case S2SP_OPEN_NOTHING: break;
 	}
 	return S2SP_STATUS_OK;
 }

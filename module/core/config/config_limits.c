@@ -101,7 +101,8 @@ enum s2sp_status s2sp_config_open_access(struct s2sp_config *config, const struc
 	struct s2sp_access_list *access = s2sp_arena_take(s2sp_config_arena(config), sizeof(*access));
 	if (access == NULL)
 		return S2SP_STATUS_NO_MEMORY;
-	struct s2sp_access_list **all = config->section == S2SP_SECTION_DEFAULT ? &config->policy->access.next : &config->table->accesses;
+	struct s2sp_access_list **all =
+		config->section == S2SP_SECTION_DEFAULT ? &config->policy->access.next : &config->table->accesses;
 	s2sp_access_begin(access, &config->allocator, config->seed);
 	access->next = *all;
 	*all = access;

@@ -83,7 +83,8 @@ static enum s2sp_status set_description(struct s2sp_config *config, const struct
 		return status;
 	*taken = is_clean(value->string);
 	if (!*taken)
-		return s2sp_config_refuse(config, "bad-text", value, "must be UTF-8 without control or invisible characters, other than line feeds between lines");
+		return s2sp_config_refuse(config, "bad-text", value,
+								  "must be UTF-8 without control or invisible characters, other than line feeds between lines");
 	return s2sp_arena_copy(s2sp_config_arena(config), value->string, &config->draft.partner.description);
 }
 
@@ -136,44 +137,29 @@ static enum s2sp_status set_key(struct s2sp_config *config, enum s2sp_partner_ke
 	static const char *const allow_or_refuse[] = { "allow", "refuse", NULL };
 	struct s2sp_draft *draft = &config->draft;
 	switch (key) {
-	case S2SP_PARTNER_KEY_DOMAIN:
-		return s2sp_config_set_domain(config, value, taken);
-	case S2SP_PARTNER_KEY_DESCRIPTION:
-		return set_description(config, value, taken);
+	case S2SP_PARTNER_KEY_DOMAIN: return s2sp_config_set_domain(config, value, taken);
+	case S2SP_PARTNER_KEY_DESCRIPTION: return set_description(config, value, taken);
 	case S2SP_PARTNER_KEY_ADDITIONAL_DOMAINS:
 		return open_list(config, value, S2SP_OPEN_ADDITIONAL_DOMAINS, "must be a list of domains: {sample.domains}", taken);
-	case S2SP_PARTNER_KEY_PARTNER_TYPE:
-		return set_partner_type(config, value, taken);
-	case S2SP_PARTNER_KEY_TLS:
-		return set_requirement(config, value, &draft->tls, taken);
-	case S2SP_PARTNER_KEY_SASL:
-		return set_requirement(config, value, &draft->sasl, taken);
-	case S2SP_PARTNER_KEY_DIALBACK:
-		return s2sp_config_boolean(config, value, &draft->dialback, taken);
-	case S2SP_PARTNER_KEY_TRUST_ANCHORS:
-		return set_trust_anchors(config, value, taken);
+	case S2SP_PARTNER_KEY_PARTNER_TYPE: return set_partner_type(config, value, taken);
+	case S2SP_PARTNER_KEY_TLS: return set_requirement(config, value, &draft->tls, taken);
+	case S2SP_PARTNER_KEY_SASL: return set_requirement(config, value, &draft->sasl, taken);
+	case S2SP_PARTNER_KEY_DIALBACK: return s2sp_config_boolean(config, value, &draft->dialback, taken);
+	case S2SP_PARTNER_KEY_TRUST_ANCHORS: return set_trust_anchors(config, value, taken);
 	case S2SP_PARTNER_KEY_PINNED_KEYS:
 		return open_list(config, value, S2SP_OPEN_PINNED_KEYS, "must be a list of pins: {sample.pins}", taken);
-	case S2SP_PARTNER_KEY_CRLS:
-		return set_crls(config, value, taken);
-	case S2SP_PARTNER_KEY_REVOCATION:
-		return set_revocation(config, value, taken);
-	case S2SP_PARTNER_KEY_CONNECTION_LIMIT:
-		return s2sp_config_integer(config, value, &draft->partner.connection_limit, taken);
-	case S2SP_PARTNER_KEY_KEEPALIVE:
-		return s2sp_config_boolean(config, value, &draft->partner.keepalive, taken);
-	case S2SP_PARTNER_KEY_PROXY:
-		return s2sp_config_set_proxy(config, value, taken);
+	case S2SP_PARTNER_KEY_CRLS: return set_crls(config, value, taken);
+	case S2SP_PARTNER_KEY_REVOCATION: return set_revocation(config, value, taken);
+	case S2SP_PARTNER_KEY_CONNECTION_LIMIT: return s2sp_config_integer(config, value, &draft->partner.connection_limit, taken);
+	case S2SP_PARTNER_KEY_KEEPALIVE: return s2sp_config_boolean(config, value, &draft->partner.keepalive, taken);
+	case S2SP_PARTNER_KEY_PROXY: return s2sp_config_set_proxy(config, value, taken);
 	case S2SP_PARTNER_KEY_PRESENCE_AUTHORIZATION:
 		return set_choice(config, value, automatic_or_user, &draft->partner.presence_automatic, taken);
-	case S2SP_PARTNER_KEY_GROUP_CHAT:
-		return set_choice(config, value, allow_or_refuse, &draft->partner.group_chat, taken);
+	case S2SP_PARTNER_KEY_GROUP_CHAT: return set_choice(config, value, allow_or_refuse, &draft->partner.group_chat, taken);
 	case S2SP_PARTNER_KEY_PERSONAL_EVENTS:
 		return set_choice(config, value, allow_or_refuse, &draft->partner.personal_events, taken);
-	case S2SP_PARTNER_KEY_EXTERNAL_ACCESS:
-		return s2sp_config_open_access(config, value, taken);
-	case S2SP_PARTNER_KEY_COUNT:
-		break;
+	case S2SP_PARTNER_KEY_EXTERNAL_ACCESS: return s2sp_config_open_access(config, value, taken);
+	case S2SP_PARTNER_KEY_COUNT: break;
 	}
 	*taken = false;
 	return S2SP_STATUS_OK;

@@ -74,9 +74,7 @@ static void show_value(struct s2sp_line *line, const struct s2sp_value *value, b
 	switch (value->kind) {
 	case S2SP_VALUE_OTHER:
 	case S2SP_VALUE_ABSENT:
-	case S2SP_VALUE_COMPOUND:
-		s2sp_line_add_escaped(line, value->string, S2SP_QUOTED_MAX);
-		break;
+	case S2SP_VALUE_COMPOUND: s2sp_line_add_escaped(line, value->string, S2SP_QUOTED_MAX); break;
 	case S2SP_VALUE_BOOLEAN:
 		s2sp_line_add(line, value->boolean ? "true" : "false");
 		type = " (a boolean)";

@@ -15,7 +15,8 @@ enum { UV_POLICY = 1, UV_NUMBERS, UV_HOST, UV_COUNT = UV_HOST };
 struct block {
 	const struct s2sp_policy *policy;
 	size_t count;
-	struct s2sp_numbers *numbers[]; /* by the partner's index, then one for the unlisted; each owned by UV_NUMBERS. Then the mark. */
+	/* by the partner's index, then one for the unlisted; each owned by UV_NUMBERS. Then the mark. */
+	struct s2sp_numbers *numbers[];
 };
 
 static const char block_mark;
@@ -152,12 +153,9 @@ static int count(lua_State *L) {
 
 static const char *decision_token(enum s2sp_reason reason) {
 	switch (s2sp_reason_row(reason)->grade) {
-	case S2SP_REASON_GRADE_NONE:
-		return "allow";
-	case S2SP_REASON_GRADE_CHANGE:
-		return "change";
-	case S2SP_REASON_GRADE_REFUSAL:
-		break;
+	case S2SP_REASON_GRADE_NONE: return "allow";
+	case S2SP_REASON_GRADE_CHANGE: return "change";
+	case S2SP_REASON_GRADE_REFUSAL: break;
 	}
 	return "refuse";
 }

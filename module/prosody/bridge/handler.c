@@ -4,9 +4,8 @@
 #include "question.h"
 #include "refusal.h"
 
-const struct s2sp_decision s2sp_no_record = {
-	S2SP_VERDICT_REFUSE, S2SP_REASON_INTERNAL_ERROR, "the stream has no record: it was opened while the module was not guarding"
-};
+const struct s2sp_decision s2sp_no_record = { S2SP_VERDICT_REFUSE, S2SP_REASON_INTERNAL_ERROR,
+											  "the stream has no record: it was opened while the module was not guarding" };
 
 void s2sp_push_action(lua_State *L, const char *action) {
 	s2sp_push_actions(L, ARG_GUARD, s2sp_lua_observing(L, ARG_GUARD));
@@ -32,7 +31,8 @@ int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision
 	return s2sp_act_close(L, result, "close", session, decision, condition);
 }
 
-int s2sp_act_close(lua_State *L, bool result, const char *action, int session, struct s2sp_decision decision, const char *condition) {
+int s2sp_act_close(lua_State *L, bool result, const char *action, int session, struct s2sp_decision decision,
+				   const char *condition) {
 	int pushed = s2sp_act_refusal(L, result, action, session, decision.reason);
 	lua_pushstring(L, condition == NULL ? s2sp_reason_row(decision.reason)->stream_condition : condition);
 	s2sp_lua_push_words(L, decision.rule);

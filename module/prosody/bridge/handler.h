@@ -78,7 +78,8 @@ int s2sp_act_refusal(lua_State *L, bool result, const char *action, int subject,
 int s2sp_act_refuse(lua_State *L, bool result, int session, struct s2sp_decision decision, const char *condition);
 
 /* The same by another action, which does something before it closes: "close_offering", "close_starttls", "close_sasl". */
-int s2sp_act_close(lua_State *L, bool result, const char *action, int session, struct s2sp_decision decision, const char *condition);
+int s2sp_act_close(lua_State *L, bool result, const char *action, int session, struct s2sp_decision decision,
+				   const char *condition);
 
 /*
  * Pushes the refusal of a dialback element over a stream that goes on: result, act.dialback_error and its arguments (session, reason, element, and the

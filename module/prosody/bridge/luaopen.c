@@ -100,11 +100,17 @@ int luaopen_s2s_partners(lua_State *L);
 
 int luaopen_s2s_partners(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{ "install_host", install_host }, { "install_global", install_global },
-		{ "stanza_filter", s2sp_lua_stanza_filter }, { "trust_anchors", trust_anchors },
-		{ "own_certificate", s2sp_lua_own_certificate }, { "own_chain", s2sp_lua_own_chain },
-		{ "certificate_pins", s2sp_lua_certificate_pins }, { "sync_file", s2sp_lua_sync_file },
-		{ "first_look", s2sp_lua_first_look }, { "no_delay", s2sp_lua_no_delay }, { "quick_ack", s2sp_lua_quick_ack },
+		{ "install_host", install_host },
+		{ "install_global", install_global },
+		{ "stanza_filter", s2sp_lua_stanza_filter },
+		{ "trust_anchors", trust_anchors },
+		{ "own_certificate", s2sp_lua_own_certificate },
+		{ "own_chain", s2sp_lua_own_chain },
+		{ "certificate_pins", s2sp_lua_certificate_pins },
+		{ "sync_file", s2sp_lua_sync_file },
+		{ "first_look", s2sp_lua_first_look },
+		{ "no_delay", s2sp_lua_no_delay },
+		{ "quick_ack", s2sp_lua_quick_ack },
 		{ NULL, NULL },
 	};
 	luaL_checkversion(L);

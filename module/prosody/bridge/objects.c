@@ -43,8 +43,7 @@ int s2sp_lua_outcome(lua_State *L, enum s2sp_status status, const char *message)
 		lua_pushstring(L, message);
 		return 2;
 	case S2SP_STATUS_FAILED:
-	case S2SP_STATUS_NO_MEMORY:
-		break;
+	case S2SP_STATUS_NO_MEMORY: break;
 	}
 	return luaL_error(L, "not enough memory");
 }

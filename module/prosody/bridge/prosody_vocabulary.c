@@ -10,7 +10,8 @@ const struct s2sp_vocabulary s2sp_prosody_vocabulary = { {
 	[S2SP_WORD_STREAMS] = "partners:streams()",
 	[S2SP_WORD_SHOW] = "partners:show(DOMAIN)",
 	[S2SP_WORD_TEST] = "partners:test(LOCAL, REMOTE)",
-	[S2SP_WORD_HOST_CONSTRAINTS] = "Prosody's own s2s_require_encryption, s2s_secure_auth and s2s_secure_domains, and modules that the host lacks,",
+	[S2SP_WORD_HOST_CONSTRAINTS] =
+		"Prosody's own s2s_require_encryption, s2s_secure_auth and s2s_secure_domains, and modules that the host lacks,",
 	[S2SP_WORD_HOST_ACCESS] = "s2s_partners_external_access, or a role without xmpp:federate,",
 	[S2SP_WORD_HOST_REINSTALL] = "reinstall the module for this version of Lua",
 	[S2SP_WORD_SETTING_IS] = " = ",

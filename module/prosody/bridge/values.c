@@ -40,7 +40,7 @@ struct s2sp_text s2sp_jid_domain(struct s2sp_text jid) {
 
 bool s2sp_is_stanza_name(struct s2sp_text name) {
 	return s2sp_text_equal(name, S2SP_TEXT("message")) || s2sp_text_equal(name, S2SP_TEXT("presence")) ||
-	       s2sp_text_equal(name, S2SP_TEXT("iq"));
+		   s2sp_text_equal(name, S2SP_TEXT("iq"));
 }
 
 void s2sp_lua_domain(struct s2sp_text name, struct s2sp_domain *domain) {

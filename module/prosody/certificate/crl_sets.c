@@ -219,8 +219,9 @@ static int partner_crls(lua_State *L) {
 
 int s2sp_lua_open_crls(lua_State *L) {
 	static const luaL_Reg reader_methods[] = { { "step", reader_step }, { NULL, NULL } };
-	static const luaL_Reg file_methods[] = { { "counts", file_counts }, { "next_update", file_next_update }, { "begins", file_begins },
-											 { "same", file_same }, { "follows", file_follows }, { NULL, NULL } };
+	static const luaL_Reg file_methods[] = { { "counts", file_counts },   { "next_update", file_next_update },
+											 { "begins", file_begins },   { "same", file_same },
+											 { "follows", file_follows }, { NULL, NULL } };
 	static const luaL_Reg set_methods[] = { { NULL, NULL } };
 	static const luaL_Reg functions[] = {
 		{ "crl_reader", crl_reader }, { "crl_set", crl_set }, { "partner_crls", partner_crls }, { NULL, NULL }

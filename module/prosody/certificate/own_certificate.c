@@ -66,8 +66,8 @@ int s2sp_lua_own_certificate(lua_State *L) {
 		lua_pushliteral(L, "holds no certificate in PEM form");
 		return 2;
 	}
-	enum s2sp_status status = s2sp_own_certificate_read((struct s2sp_text){ (const char *)der, length }, s2sp_domain_text(&domain),
-														s2sp_idna_to_ascii, own);
+	enum s2sp_status status = s2sp_own_certificate_read((struct s2sp_text){ (const char *)der, length },
+														s2sp_domain_text(&domain), s2sp_idna_to_ascii, own);
 	if (status != S2SP_STATUS_OK)
 		return s2sp_lua_outcome(L, status, "holds a certificate that cannot be read");
 	push_own(L, own);
@@ -145,8 +145,8 @@ int s2sp_lua_own_chain(lua_State *L) {
 	struct own_file *file = lua_newuserdatauv(L, sizeof(*file) + pem.length + 1, 0);
 	enum s2sp_status status = S2SP_STATUS_INVALID;
 	if (decode_chain(pem, pem.length + 1, file))
-		status = s2sp_own_chain_judge(file->chain, file->count, store, s2sp_domain_text(&domain), s2sp_idna_to_ascii, (int64_t)now,
-									  &file->own);
+		status = s2sp_own_chain_judge(file->chain, file->count, store, s2sp_domain_text(&domain), s2sp_idna_to_ascii,
+									  (int64_t)now, &file->own);
 	if (status != S2SP_STATUS_OK)
 		return s2sp_lua_outcome(L, status, "holds a certificate that cannot be read");
 	lua_createtable(L, 0, 4);

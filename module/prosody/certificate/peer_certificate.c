@@ -222,8 +222,7 @@ static enum s2sp_certificate_verdict judge_peer(lua_State *L, int chain_index, s
 		set_string(L, "verdict", s2sp_certificate_verdict_token(S2SP_CERTIFICATE_UNKNOWN));
 		return S2SP_CERTIFICATE_UNKNOWN;
 	}
-	enum s2sp_certificate_verdict verdict =
-		judge(L, chain_index, bench, ask(store, peer));
+	enum s2sp_certificate_verdict verdict = judge(L, chain_index, bench, ask(store, peer));
 	push_report(L, &bench->report);
 	lua_remove(L, -2);
 	return verdict;

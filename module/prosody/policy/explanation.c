@@ -33,12 +33,9 @@ static void set_boolean(lua_State *L, const char *key, bool value) {
 
 static const char *verdict_token(enum s2sp_verdict verdict) {
 	switch (verdict) {
-	case S2SP_VERDICT_ALLOW:
-		return "allow";
-	case S2SP_VERDICT_WAIT:
-		return "wait";
-	case S2SP_VERDICT_REFUSE:
-		break;
+	case S2SP_VERDICT_ALLOW: return "allow";
+	case S2SP_VERDICT_WAIT: return "wait";
+	case S2SP_VERDICT_REFUSE: break;
 	}
 	return "refuse";
 }
@@ -103,7 +100,7 @@ static bool step_tls(lua_State *L, struct s2sp_stream *stream, const struct fact
 /* Authenticated and audited. */
 static bool step_authenticated(lua_State *L, struct s2sp_stream *stream, bool by_sasl) {
 	return step(L, "authenticated", s2sp_stream_authenticated(stream, by_sasl)) &&
-	       step(L, "established", s2sp_stream_established(stream));
+		   step(L, "established", s2sp_stream_established(stream));
 }
 
 /* The peer neither authenticates nor sends a key: whatever it sends next is judged. */
@@ -136,14 +133,15 @@ static bool run_outgoing(lua_State *L, struct s2sp_stream *stream, const struct 
 	const struct s2sp_partner *partner;
 	struct s2sp_text domain = s2sp_domain_text(&facts->domain);
 	if (!step(L, "route", s2sp_decide_route(stream->policy, domain, false, &partner)) ||
-	    !step(L, "domain", s2sp_stream_identify(stream, domain)) || !step_plan(L, stream, facts, &plan))
+		!step(L, "domain", s2sp_stream_identify(stream, domain)) || !step_plan(L, stream, facts, &plan))
 		return false;
 	if (plan.starttls && (!step_tls(L, stream, facts) || !step_plan(L, stream, facts, &plan)))
 		return false;
 	if (plan.sasl)
 		return step_authenticated(L, stream, true);
 	if (!facts->dialback)
-		return step(L, "dialback", s2sp_stream_refuse(stream, S2SP_REASON_NO_METHOD_LEFT, "the other server does not verify our key"));
+		return step(L, "dialback",
+					s2sp_stream_refuse(stream, S2SP_REASON_NO_METHOD_LEFT, "the other server does not verify our key"));
 	return step(L, "dialback", s2sp_stream_dialback_answer(stream, plan.dialback, false)) && step_authenticated(L, stream, false);
 }
 
@@ -209,12 +207,9 @@ static int simulate_stream(lua_State *L) {
 
 static const char *row_verdict(enum s2sp_row_verdict verdict) {
 	switch (verdict) {
-	case S2SP_ROW_OK:
-		return "ok";
-	case S2SP_ROW_WARNING:
-		return "warning";
-	case S2SP_ROW_ERROR:
-		break;
+	case S2SP_ROW_OK: return "ok";
+	case S2SP_ROW_WARNING: return "warning";
+	case S2SP_ROW_ERROR: break;
 	}
 	return "error";
 }

@@ -118,21 +118,11 @@ static void push_value(lua_State *L, int table, const struct key *key) {
 		return;
 	}
 	switch (key->kind) {
-	case KEY_INTEGER:
-		lua_rawgeti(L, table, key->integer);
-		return;
-	case KEY_STRING:
-		lua_pushlstring(L, key->string.bytes, key->string.length);
-		break;
-	case KEY_FLOAT:
-		lua_pushnumber(L, key->number);
-		break;
-	case KEY_BOOLEAN:
-		lua_pushboolean(L, key->integer != 0);
-		break;
-	case KEY_OTHER:
-		lua_pushnil(L);
-		return;
+	case KEY_INTEGER: lua_rawgeti(L, table, key->integer); return;
+	case KEY_STRING: lua_pushlstring(L, key->string.bytes, key->string.length); break;
+	case KEY_FLOAT: lua_pushnumber(L, key->number); break;
+	case KEY_BOOLEAN: lua_pushboolean(L, key->integer != 0); break;
+	case KEY_OTHER: lua_pushnil(L); return;
 	}
 	lua_rawget(L, table);
 }
@@ -141,24 +131,16 @@ static void push_value(lua_State *L, int table, const struct key *key) {
 static struct s2sp_text push_key_text(lua_State *L, const struct key *key) {
 	struct s2sp_text text;
 	switch (key->kind) {
-	case KEY_INTEGER:
-		lua_pushfstring(L, "%I", (LUAI_UACINT)key->integer);
-		break;
+	case KEY_INTEGER: lua_pushfstring(L, "%I", (LUAI_UACINT)key->integer); break;
 	case KEY_STRING:
 		if (key->at != 0)
 			lua_pushvalue(L, key->at);
 		else
 			lua_pushlstring(L, key->string.bytes, key->string.length);
 		break;
-	case KEY_FLOAT:
-		lua_pushfstring(L, "%f", (LUAI_UACNUMBER)key->number);
-		break;
-	case KEY_BOOLEAN:
-		lua_pushstring(L, key->integer ? "true" : "false");
-		break;
-	case KEY_OTHER:
-		lua_pushfstring(L, "a %s", lua_typename(L, (int)key->integer));
-		break;
+	case KEY_FLOAT: lua_pushfstring(L, "%f", (LUAI_UACNUMBER)key->number); break;
+	case KEY_BOOLEAN: lua_pushstring(L, key->integer ? "true" : "false"); break;
+	case KEY_OTHER: lua_pushfstring(L, "a %s", lua_typename(L, (int)key->integer)); break;
 	}
 	text.bytes = lua_tolstring(L, -1, &text.length);
 	return text;
@@ -189,15 +171,9 @@ struct s2sp_value s2sp_lua_value(lua_State *L, int index) {
 		value.kind = S2SP_VALUE_COMPOUND;
 		value.string = S2SP_TEXT("a table");
 		break;
-	case LUA_TFUNCTION:
-		value.string = S2SP_TEXT("a function");
-		break;
-	case LUA_TTHREAD:
-		value.string = S2SP_TEXT("a thread");
-		break;
-	default: /* LUA_TUSERDATA, LUA_TLIGHTUSERDATA: the types are Lua's ints */
-		value.string = S2SP_TEXT("a userdata");
-		break;
+	case LUA_TFUNCTION: value.string = S2SP_TEXT("a function"); break;
+	case LUA_TTHREAD: value.string = S2SP_TEXT("a thread"); break;
+	default: /* LUA_TUSERDATA, LUA_TLIGHTUSERDATA: the types are Lua's ints */ value.string = S2SP_TEXT("a userdata"); break;
 	}
 	return value;
 }

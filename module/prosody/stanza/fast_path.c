@@ -16,7 +16,7 @@
 /* Whether the stream has been judged by the policy that its host has now, and stands. Pushes two values. */
 static inline bool stands(lua_State *L, const struct s2sp_stream *stream) {
 	if (stream->stage != S2SP_STAGE_ESTABLISHED || stream->partner == NULL || stream->policy == NULL ||
-	    s2sp_push(L, lua_upvalueindex(S2SP_UP_GUARD), S2SP_KEY_POLICIES) != LUA_TTABLE)
+		s2sp_push(L, lua_upvalueindex(S2SP_UP_GUARD), S2SP_KEY_POLICIES) != LUA_TTABLE)
 		return false;
 	lua_pushvalue(L, lua_upvalueindex(S2SP_UP_HOST));
 	lua_rawget(L, -2);
@@ -62,7 +62,7 @@ static bool find_out(lua_State *L, struct s2sp_lua_question *question, enum s2sp
 
 /* What core decides on, with the user's side known beforehand. WAIT: something has to be looked up. */
 static struct s2sp_authorisation authorise(lua_State *L, struct s2sp_here *here, struct s2sp_lua_question *question,
-                                           enum s2sp_direction direction, const struct s2sp_partner *partner, int address) {
+										   enum s2sp_direction direction, const struct s2sp_partner *partner, int address) {
 	struct s2sp_authorisation unknown = { .verdict = S2SP_VERDICT_WAIT };
 	if (!s2sp_lua_question_facts(L, question, direction, partner, here->accounts))
 		return unknown;
@@ -75,7 +75,8 @@ static struct s2sp_authorisation authorise(lua_State *L, struct s2sp_here *here,
 }
 
 /* What else the question needs of the stanza, whose addresses are known. Pushes up to three values. */
-static inline void push_rest(lua_State *L, struct s2sp_lua_question *question, const struct s2sp_policy *policy, int stanza, int attr) {
+static inline void push_rest(lua_State *L, struct s2sp_lua_question *question, const struct s2sp_policy *policy, int stanza,
+							 int attr) {
 	question->policy = policy;
 	question->guard = lua_upvalueindex(S2SP_UP_GUARD);
 	question->host_value = lua_upvalueindex(S2SP_UP_HOST);
@@ -100,7 +101,7 @@ bool s2sp_fast_path_in(lua_State *L, struct s2sp_here *here) {
 	struct s2sp_text remote = s2sp_stream_remote(stream);
 	struct s2sp_numbers *numbers = s2sp_stream_numbers(stream);
 	if (numbers == NULL || remote.length == 0 || !s2sp_text_same(here->host, s2sp_stream_local(stream)) ||
-	    s2sp_push(L, ARG_EVENT, S2SP_KEY_STANZA) != LUA_TTABLE || s2sp_push(L, STANZA, S2SP_KEY_ATTR) != LUA_TTABLE)
+		s2sp_push(L, ARG_EVENT, S2SP_KEY_STANZA) != LUA_TTABLE || s2sp_push(L, STANZA, S2SP_KEY_ATTR) != LUA_TTABLE)
 		return false;
 	struct s2sp_lua_question question;
 	question.contact = s2sp_push_text(L, ATTR, S2SP_KEY_FROM);
@@ -125,7 +126,7 @@ enum { OUT_STANZA = ARG_EVENT + 1, OUT_ATTR, OUT_FROM, OUT_TO, OUT_TO_HOST, OUT_
 static struct s2sp_stream *noted_route(lua_State *L, const struct s2sp_here *here, struct s2sp_text to_host) {
 	struct s2sp_stream *stream = s2sp_push_route(L, lua_upvalueindex(S2SP_UP_HOST_OBJECT), OUT_TO_HOST);
 	if (stream == NULL || stream->verify_only || !s2sp_text_same(s2sp_stream_remote(stream), to_host) ||
-	    !s2sp_text_same(s2sp_stream_local(stream), here->host))
+		!s2sp_text_same(s2sp_stream_local(stream), here->host))
 		return NULL;
 	return stream;
 }
@@ -137,7 +138,7 @@ static bool may_be_own_answer(enum s2sp_stanza_kind kind) {
 
 bool s2sp_fast_path_out(lua_State *L, struct s2sp_here *here) {
 	if (!lua_istable(L, ARG_EVENT) || s2sp_push(L, ARG_EVENT, S2SP_KEY_STANZA) != LUA_TTABLE ||
-	    s2sp_push(L, OUT_STANZA, S2SP_KEY_ATTR) != LUA_TTABLE)
+		s2sp_push(L, OUT_STANZA, S2SP_KEY_ATTR) != LUA_TTABLE)
 		return false;
 	struct s2sp_lua_question question;
 	question.local = s2sp_push_text(L, OUT_ATTR, S2SP_KEY_FROM);
@@ -146,8 +147,8 @@ bool s2sp_fast_path_out(lua_State *L, struct s2sp_here *here) {
 	struct s2sp_text to_host = s2sp_push_text(L, ARG_EVENT, S2SP_KEY_TO_HOST);
 	/* It goes by its own addresses, and is no keepalive, since there is somebody behind it. */
 	if (to_host.length == 0 || question.parts.node.bytes == NULL || !s2sp_text_equal(question.parts.domain, here->host) ||
-	    !s2sp_text_same(s2sp_push_text(L, ARG_EVENT, S2SP_KEY_FROM_HOST), here->host) ||
-	    !s2sp_text_equal(s2sp_jid_split(question.contact).domain, to_host))
+		!s2sp_text_same(s2sp_push_text(L, ARG_EVENT, S2SP_KEY_FROM_HOST), here->host) ||
+		!s2sp_text_equal(s2sp_jid_split(question.contact).domain, to_host))
 		return false;
 	struct s2sp_stream *stream = noted_route(L, here, to_host);
 	struct s2sp_numbers *numbers = stream == NULL ? NULL : s2sp_stream_numbers(stream);
@@ -155,8 +156,9 @@ bool s2sp_fast_path_out(lua_State *L, struct s2sp_here *here) {
 		return false;
 	push_rest(L, &question, stream->policy, OUT_STANZA, OUT_ATTR);
 	struct s2sp_authorisation decision = authorise(L, here, &question, S2SP_OUTGOING, stream->partner, OUT_FROM);
-	if (decision.verdict != S2SP_VERDICT_ALLOW || s2sp_may_bounce(&question) || s2sp_speaks_for_user(&question) || s2sp_to_remember(&question.facts) != NULL ||
-	    (may_be_own_answer(question.facts.kind) && s2sp_is_own_answer(L, lua_upvalueindex(S2SP_UP_ANSWERS), OUT_STANZA)))
+	if (decision.verdict != S2SP_VERDICT_ALLOW || s2sp_may_bounce(&question) || s2sp_speaks_for_user(&question) ||
+		s2sp_to_remember(&question.facts) != NULL ||
+		(may_be_own_answer(question.facts.kind) && s2sp_is_own_answer(L, lua_upvalueindex(S2SP_UP_ANSWERS), OUT_STANZA)))
 		return false;
 	if (!decision.personal_events)
 		lua_settop(L, OUT_ATTR);

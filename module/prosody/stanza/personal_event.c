@@ -25,9 +25,10 @@ static enum place place_of(lua_State *L, int element, const struct s2sp_lua_ques
 	struct s2sp_text name = s2sp_raw_text(L, element, S2SP_KEY_NAME);
 	bool answer = question->facts.kind == S2SP_STANZA_IQ_RESULT;
 	if (!answer)
-		return s2sp_text_equal(name, S2SP_TEXT("event")) &&
-		               s2sp_text_equal(attribute(L, element, S2SP_KEY_XMLNS), S2SP_TEXT("http://jabber.org/protocol/pubsub#event"))
-		           ? PLACE_EVENT : PLACE_NONE;
+		return s2sp_text_equal(name, S2SP_TEXT("event")) && s2sp_text_equal(attribute(L, element, S2SP_KEY_XMLNS),
+																			S2SP_TEXT("http://jabber.org/protocol/pubsub#event"))
+				   ? PLACE_EVENT
+				   : PLACE_NONE;
 	struct s2sp_text xmlns = attribute(L, element, S2SP_KEY_XMLNS);
 	if (s2sp_text_equal(name, S2SP_TEXT("pubsub")))
 		return s2sp_text_equal(xmlns, S2SP_TEXT("http://jabber.org/protocol/pubsub")) ? PLACE_PUBSUB : PLACE_NONE;
@@ -45,7 +46,8 @@ static bool is_personal(lua_State *L, int element, enum place place) {
 	struct s2sp_text node = attribute(L, element, S2SP_KEY_NODE);
 	switch (place) {
 	case PLACE_EVENT: return s2sp_is_personal_event(node);
-	case PLACE_PUBSUB: return s2sp_text_equal(s2sp_raw_text(L, element, S2SP_KEY_NAME), S2SP_TEXT("items")) && s2sp_is_personal_event(node);
+	case PLACE_PUBSUB:
+		return s2sp_text_equal(s2sp_raw_text(L, element, S2SP_KEY_NAME), S2SP_TEXT("items")) && s2sp_is_personal_event(node);
 	case PLACE_NODES: return node.length > 0 && s2sp_is_personal_event(node);
 	case PLACE_NONE:
 	case PLACE_NODE: break;
@@ -93,7 +95,8 @@ enum s2sp_events s2sp_lua_events(lua_State *L, const struct s2sp_lua_question *q
 			personal = personal || found != S2SP_EVENTS_NONE;
 			/* What stands beside the events of a service goes with them: headers of delivery. A user's own words stay. */
 			others = others || found == S2SP_EVENTS_SOME || (found == S2SP_EVENTS_NONE && place != PLACE_NONE) ||
-			         (place == PLACE_NONE && (!service || s2sp_text_equal(s2sp_raw_text(L, top + 1, S2SP_KEY_NAME), S2SP_TEXT("body"))));
+					 (place == PLACE_NONE &&
+					  (!service || s2sp_text_equal(s2sp_raw_text(L, top + 1, S2SP_KEY_NAME), S2SP_TEXT("body"))));
 		}
 		lua_settop(L, top);
 	}

@@ -26,8 +26,9 @@ static bool has_payload(lua_State *L, int stanza, bool muc) {
 			struct s2sp_text name = s2sp_raw_text(L, top + 2, S2SP_KEY_NAME);
 			s2sp_raw(L, top + 2, S2SP_KEY_ATTR);
 			struct s2sp_text xmlns = s2sp_raw_text(L, top + 3, S2SP_KEY_XMLNS);
-			found = muc ? s2sp_text_equal(name, S2SP_TEXT("x")) && s2sp_text_equal(xmlns, S2SP_TEXT("http://jabber.org/protocol/muc"))
-			            : s2sp_is_service(xmlns, name);
+			found =
+				muc ? s2sp_text_equal(name, S2SP_TEXT("x")) && s2sp_text_equal(xmlns, S2SP_TEXT("http://jabber.org/protocol/muc"))
+					: s2sp_is_service(xmlns, name);
 			lua_settop(L, top + 1);
 		}
 	}
@@ -98,7 +99,7 @@ static bool has_spellings(enum s2sp_local_kind local, struct s2sp_text contact) 
 }
 
 bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
-                             const struct s2sp_partner *partner, bool accounts) {
+							 const struct s2sp_partner *partner, bool accounts) {
 	struct s2sp_stanza_facts *facts = &question->facts;
 	memset(facts, 0, sizeof *facts);
 	question->partner = partner;
@@ -112,7 +113,7 @@ bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, e
 	facts->spellings = has_spellings(facts->local, question->contact);
 	bool well_formed = is_well_formed(L, question);
 	if (facts->kind == S2SP_STANZA_IQ_GET && is_bare_domain(direction == S2SP_INCOMING ? question->local : question->contact) &&
-	    has_payload(L, question->stanza, false))
+		has_payload(L, question->stanza, false))
 		facts->kind = S2SP_STANZA_SERVICE;
 	else if (facts->kind == S2SP_STANZA_PRESENCE && !partner->group_chat && has_payload(L, question->stanza, true))
 		facts->kind = S2SP_STANZA_JOIN;
@@ -120,7 +121,8 @@ bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, e
 }
 
 bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
-                             const struct s2sp_policy *policy, const struct s2sp_partner *partner, int guard, int host, int stanza) {
+							 const struct s2sp_policy *policy, const struct s2sp_partner *partner, int guard, int host,
+							 int stanza) {
 	int attr = lua_gettop(L) + 1;
 	question->policy = policy;
 	question->guard = guard;
@@ -274,18 +276,18 @@ static bool type_from_token(struct s2sp_text token, enum s2sp_partner_type *type
  * authorise{ partner_type, direction = "in" | "out", stanza, ["local"] = "user" | "host" | "component" | "room", group_chat =
  *   "allow" | "refuse", presence_authorization = "automatic" | "user", personal_events = "allow" | "refuse",
  *   contact = the address, and the facts that are known:
- *   access, account, listed, directed, requested, standing, blocked, contacts, waiting } -> "allow" | "refuse", reason, rule, change, whether personal events may be in it. "wait", the
- *   name of the fact that is missing.
+ *   access, account, listed, directed, requested, standing, blocked, contacts, waiting } -> "allow" | "refuse", reason, rule, change,
+ *   whether personal events may be in it. "wait", the name of the fact that is missing.
  * The same decision as for traffic. An unknown word is an error.
  */
 static int authorise(lua_State *L) {
 	luaL_checktype(L, 1, LUA_TTABLE);
 	struct s2sp_stanza_facts facts = { .kind = s2sp_stanza_kind_from_token(option(L, "stanza")),
-		                               .local = s2sp_local_kind_from_token(option(L, "local")),
-		                               .group_chat = s2sp_text_equal(option(L, "group_chat"), S2SP_TEXT("allow")),
-		                               .presence_automatic =
-		                                   s2sp_text_equal(option(L, "presence_authorization"), S2SP_TEXT("automatic")),
-		                               .personal_events = s2sp_text_equal(option(L, "personal_events"), S2SP_TEXT("allow")) };
+									   .local = s2sp_local_kind_from_token(option(L, "local")),
+									   .group_chat = s2sp_text_equal(option(L, "group_chat"), S2SP_TEXT("allow")),
+									   .presence_automatic =
+										   s2sp_text_equal(option(L, "presence_authorization"), S2SP_TEXT("automatic")),
+									   .personal_events = s2sp_text_equal(option(L, "personal_events"), S2SP_TEXT("allow")) };
 	luaL_argcheck(L, type_from_token(option(L, "partner_type"), &facts.partner_type), 1, "partner_type");
 	luaL_argcheck(L, facts.kind != S2SP_STANZA_UNKNOWN, 1, "stanza");
 	luaL_argcheck(L, facts.local != S2SP_LOCAL_UNKNOWN, 1, "local");

@@ -9,9 +9,9 @@ struct s2sp_lua_question {
 	struct s2sp_stanza_facts facts;
 	const struct s2sp_policy *policy; /* of the local host */
 	const struct s2sp_partner *partner;
-	struct s2sp_text local;           /* the address on our side, as the stanza has it */
-	struct s2sp_jid parts;            /* of that */
-	struct s2sp_text contact;         /* the partner's */
+	struct s2sp_text local;   /* the address on our side, as the stanza has it */
+	struct s2sp_jid parts;    /* of that */
+	struct s2sp_text contact; /* the partner's */
 	struct s2sp_text name, type, id;
 	int host_value; /* stack index of the local host's name */
 	int guard;
@@ -23,7 +23,8 @@ struct s2sp_lua_question {
  * standard knows, or an iq that RFC 6120 8.2.3 does not allow.
  */
 bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
-                             const struct s2sp_policy *policy, const struct s2sp_partner *partner, int guard, int host, int stanza);
+							 const struct s2sp_policy *policy, const struct s2sp_partner *partner, int guard, int host,
+							 int stanza);
 
 /*
  * The decision; facts are looked up as the rules ask for them, in Prosody's own tables where that is enough and through
@@ -36,7 +37,7 @@ struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_quest
  * the id are as the stanza has them. Neither half can throw.
  */
 bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
-                             const struct s2sp_partner *partner, bool accounts);
+							 const struct s2sp_partner *partner, bool accounts);
 
 /* The kind by name and type as the stanza has them; JOIN and SERVICE are not told apart. And whether it has what makes it a JOIN. */
 enum s2sp_stanza_kind s2sp_lua_stanza_kind(struct s2sp_text name, struct s2sp_text type);
@@ -65,7 +66,8 @@ int s2sp_lua_look_up_user(lua_State *L, const struct s2sp_lua_question *question
 int s2sp_lua_look_up_protected(lua_State *L);
 
 /* What comes in: the deciding function's results, see handler.h. `origin` and `stanza` are stack indexes. */
-int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner);
+int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2sp_policy *policy,
+						  const struct s2sp_partner *partner);
 
 /* What goes out, on the event of route/remote; the same. */
 int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner);

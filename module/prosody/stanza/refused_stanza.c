@@ -16,7 +16,8 @@ const char *s2sp_reply_token(enum s2sp_reply reply) {
 static enum s2sp_stanza_kind kind_of(lua_State *L, int stanza) {
 	int top = lua_gettop(L);
 	s2sp_raw(L, stanza, S2SP_KEY_ATTR);
-	enum s2sp_stanza_kind kind = s2sp_lua_stanza_kind(s2sp_raw_text(L, stanza, S2SP_KEY_NAME), s2sp_raw_text(L, top + 1, S2SP_KEY_TYPE));
+	enum s2sp_stanza_kind kind =
+		s2sp_lua_stanza_kind(s2sp_raw_text(L, stanza, S2SP_KEY_NAME), s2sp_raw_text(L, top + 1, S2SP_KEY_TYPE));
 	lua_settop(L, top);
 	return kind;
 }
@@ -48,8 +49,10 @@ static enum s2sp_answered is_noted(lua_State *L, int event, int attr) {
 
 /* What cannot be found out stays as it is: the contact may have seen the user come. */
 static enum s2sp_answered has_passed(lua_State *L, int guard, int host, int attr) {
-	struct s2sp_lua_question asked = { .guard = guard, .host_value = host, .local = s2sp_raw_text(L, attr, S2SP_KEY_FROM),
-		                               .contact = s2sp_raw_text(L, attr, S2SP_KEY_TO) };
+	struct s2sp_lua_question asked = { .guard = guard,
+									   .host_value = host,
+									   .local = s2sp_raw_text(L, attr, S2SP_KEY_FROM),
+									   .contact = s2sp_raw_text(L, attr, S2SP_KEY_TO) };
 	asked.parts = s2sp_jid_split(asked.local);
 	return s2sp_lua_fact_is(L, &asked, "passed", "no") ? S2SP_FACT_NO : S2SP_FACT_YES;
 }

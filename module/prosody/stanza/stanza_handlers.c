@@ -51,12 +51,15 @@ static int on_stanza_in(lua_State *L) {
 	}
 	if (stream->stage == S2SP_STAGE_REFUSED && s2sp_lua_observing(L, ARG_GUARD)) {
 		/* It would not be there: so is each stanza over it counted. */
-		decision = (struct s2sp_decision){ S2SP_VERDICT_REFUSE, (enum s2sp_reason)stream->reason, "its stream would have been refused" };
+		decision =
+			(struct s2sp_decision){ S2SP_VERDICT_REFUSE, (enum s2sp_reason)stream->reason, "its stream would have been refused" };
 		return s2sp_lua_refuse_stanza(L, origin, stanza, decision, S2SP_REPLY_NONE);
 	}
 	const struct s2sp_policy *policy = policy_of_host(L);
 	decision = s2sp_lua_stream_stanza(L, origin, record, ARG_GUARD, s2sp_lua_text(L, ARG_HOST));
-	const struct s2sp_partner *partner = policy == stream->policy ? stream->partner : policy == NULL ? NULL : s2sp_policy_find(policy, remote, NULL);
+	const struct s2sp_partner *partner = policy == stream->policy ? stream->partner
+										 : policy == NULL         ? NULL
+																  : s2sp_policy_find(policy, remote, NULL);
 	if (decision.verdict == S2SP_VERDICT_ALLOW && partner != NULL) {
 		s2sp_lua_keep_numbers(L, ARG_GUARD, ARG_HOST, record);
 		return s2sp_lua_authorise_in(L, origin, stanza, policy, partner);
@@ -81,7 +84,7 @@ static bool routed_by_its_addresses(lua_State *L, int attr) {
 	struct s2sp_text host = s2sp_raw_text(L, ARG_EVENT, S2SP_KEY_FROM_HOST);
 	/* It is judged by the policy of the host whose event this is. */
 	return s2sp_text_equal(host, s2sp_lua_text(L, ARG_HOST)) && (from.length == 0 || s2sp_text_equal(from, host)) &&
-	       (to.length == 0 || s2sp_text_equal(to, s2sp_raw_text(L, ARG_EVENT, S2SP_KEY_TO_HOST)));
+		   (to.length == 0 || s2sp_text_equal(to, s2sp_raw_text(L, ARG_EVENT, S2SP_KEY_TO_HOST)));
 }
 
 /*
@@ -104,7 +107,7 @@ static int reroute(lua_State *L) {
 		own.to_ours = lua_rawget(L, hosts) != LUA_TNIL;
 	}
 	own.same = s2sp_text_equal(from_host, s2sp_raw_text(L, ARG_EVENT, S2SP_KEY_FROM_HOST)) &&
-	           s2sp_text_equal(to_host, s2sp_raw_text(L, ARG_EVENT, S2SP_KEY_TO_HOST));
+			   s2sp_text_equal(to_host, s2sp_raw_text(L, ARG_EVENT, S2SP_KEY_TO_HOST));
 	lua_settop(L, to);
 	struct s2sp_decision decision = s2sp_decide_own_way(own);
 	if (decision.verdict != S2SP_VERDICT_ALLOW)
@@ -153,7 +156,8 @@ static int on_route(lua_State *L) {
 	if (in_use && (stream == NULL || stream->stage < S2SP_STAGE_AUTHENTICATED || stream->partner != partner)) {
 		decision = s2sp_no_record;
 		if (stream != NULL && stream->stage == S2SP_STAGE_REFUSED)
-			decision = (struct s2sp_decision){ S2SP_VERDICT_REFUSE, (enum s2sp_reason)stream->reason, "the stream has been refused already" };
+			decision = (struct s2sp_decision){ S2SP_VERDICT_REFUSE, (enum s2sp_reason)stream->reason,
+											   "the stream has been refused already" };
 		return s2sp_lua_refuse_route(L, decision, ROUTE);
 	}
 	int results = s2sp_lua_authorise_out(L, ROUTED, policy, partner);
@@ -173,11 +177,14 @@ static int on_route(lua_State *L) {
 	return results;
 }
 
-#define STANZA_IN(event) { event, on_stanza_in, FIRST, true, s2sp_fast_path_in }
+#define STANZA_IN(event)                                                                                                         \
+	{ event, on_stanza_in, FIRST, true, s2sp_fast_path_in }
 static const struct s2sp_handler stanza_handlers[] = {
-	STANZA_IN("message/bare"), STANZA_IN("message/full"), STANZA_IN("message/host"), STANZA_IN("presence/bare"),
-	STANZA_IN("presence/full"), STANZA_IN("presence/host"), STANZA_IN("iq/bare"), STANZA_IN("iq/full"), STANZA_IN("iq/host"),
-	{ "route/remote", on_route, FIRST, true, s2sp_fast_path_out },
+	STANZA_IN("message/bare"),  STANZA_IN("message/full"),
+	STANZA_IN("message/host"),  STANZA_IN("presence/bare"),
+	STANZA_IN("presence/full"), STANZA_IN("presence/host"),
+	STANZA_IN("iq/bare"),       STANZA_IN("iq/full"),
+	STANZA_IN("iq/host"),       { "route/remote", on_route, FIRST, true, s2sp_fast_path_out },
 };
 
 void s2sp_stanza_handlers_install(lua_State *L, int guard, int context, int host) {

@@ -4,7 +4,8 @@
 #include "counters.h"
 #include "refused_stanza.h"
 
-int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2sp_policy *policy,
+						  const struct s2sp_partner *partner) {
 	struct s2sp_lua_question question;
 	int pushed;
 	luaL_checkstack(L, 24, NULL);
@@ -26,5 +27,6 @@ int s2sp_lua_authorise_in(lua_State *L, int origin, int stanza, const struct s2s
 		lua_pushvalue(L, stanza);
 		return pushed + 1;
 	}
-	return s2sp_lua_refuse_stanza(L, origin, stanza, (struct s2sp_decision){ decision.verdict, decision.reason, decision.rule }, decision.reply);
+	return s2sp_lua_refuse_stanza(L, origin, stanza, (struct s2sp_decision){ decision.verdict, decision.reason, decision.rule },
+								  decision.reply);
 }

@@ -29,13 +29,13 @@ const char *s2sp_to_remember(const struct s2sp_stanza_facts *facts) {
 bool s2sp_speaks_for_user(const struct s2sp_lua_question *question) {
 	enum s2sp_stanza_kind kind = question->facts.kind;
 	return (kind == S2SP_STANZA_PRESENCE_ERROR || kind == S2SP_STANZA_IQ_ERROR || kind == S2SP_STANZA_IQ_RESULT) &&
-	       question->facts.local == S2SP_LOCAL_USER && question->parts.bare.length == question->local.length;
+		   question->facts.local == S2SP_LOCAL_USER && question->parts.bare.length == question->local.length;
 }
 
 bool s2sp_may_bounce(const struct s2sp_lua_question *question) {
 	enum s2sp_stanza_kind kind = question->facts.kind;
 	return (kind == S2SP_STANZA_MESSAGE_ERROR || kind == S2SP_STANZA_IQ_ERROR || kind == S2SP_STANZA_PRESENCE_ERROR) &&
-	       question->facts.local == S2SP_LOCAL_USER && question->parts.bare.length != question->local.length;
+		   question->facts.local == S2SP_LOCAL_USER && question->parts.bare.length != question->local.length;
 }
 
 /*
@@ -114,14 +114,18 @@ int s2sp_lua_authorise_out(lua_State *L, int stanza, const struct s2sp_policy *p
 		return 1;
 	}
 	if (events == S2SP_EVENTS_ALL)
-		return answer_alike(L, &question, s2sp_lua_fact_is(L, &question, "sees", "yes") ? "item-not-found" : "service-unavailable", S2SP_REASON_STATUS_NOTE_REMOVED);
+		return answer_alike(L, &question,
+							s2sp_lua_fact_is(L, &question, "sees", "yes") ? "item-not-found" : "service-unavailable",
+							S2SP_REASON_STATUS_NOTE_REMOVED);
 	if (speaks && s2sp_lua_answer_is_replaced(L, &question))
-		return answer_alike(L, &question, "service-unavailable", events == S2SP_EVENTS_SOME ? S2SP_REASON_STATUS_NOTE_REMOVED : S2SP_REASON_NONE);
+		return answer_alike(L, &question, "service-unavailable",
+							events == S2SP_EVENTS_SOME ? S2SP_REASON_STATUS_NOTE_REMOVED : S2SP_REASON_NONE);
 	bool removed = decision.change == S2SP_REASON_STATUS_NOTE_REMOVED && s2sp_lua_without_notes(L, stanza, ARG_GUARD);
 	if (removed)
 		s2sp_host_raw_set(L, ARG_GUARD, ARG_EVENT, S2SP_KEY_STANZA);
 	bool changed = removed || events == S2SP_EVENTS_SOME;
-	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING, changed ? S2SP_REASON_STATUS_NOTE_REMOVED : S2SP_REASON_NONE);
+	s2sp_lua_count(L, ARG_GUARD, ARG_HOST, policy, partner, S2SP_OUTGOING,
+				   changed ? S2SP_REASON_STATUS_NOTE_REMOVED : S2SP_REASON_NONE);
 	const char *remember = s2sp_to_remember(&question.facts);
 	if (!changed && remember == NULL)
 		return 0;

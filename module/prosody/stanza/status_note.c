@@ -13,7 +13,7 @@ enum found {
 
 static bool is_stream_namespace(struct s2sp_text xmlns) {
 	return xmlns.length == 0 || s2sp_text_equal(xmlns, S2SP_TEXT("jabber:client")) ||
-	       s2sp_text_equal(xmlns, S2SP_TEXT("jabber:server")) || s2sp_text_equal(xmlns, S2SP_TEXT("jabber:component:accept"));
+		   s2sp_text_equal(xmlns, S2SP_TEXT("jabber:server")) || s2sp_text_equal(xmlns, S2SP_TEXT("jabber:component:accept"));
 }
 
 /* The element's own namespace, or the one it inherits. Children of a namespace hold no attribute when core built them. */
@@ -157,7 +157,7 @@ static bool iq_has_note(lua_State *L, int stanza) {
 	lua_Integer count = (lua_Integer)lua_rawlen(L, stanza);
 	for (lua_Integer i = 1; !found && i <= count; i++) {
 		found = lua_rawgeti(L, stanza, i) == LUA_TTABLE &&
-		        is_last_activity(L, top + 1, namespace_of(L, top + 1, (struct s2sp_text){ NULL, 0 })) && has_text(L, top + 1);
+				is_last_activity(L, top + 1, namespace_of(L, top + 1, (struct s2sp_text){ NULL, 0 })) && has_text(L, top + 1);
 		lua_settop(L, top);
 	}
 	return found;

@@ -63,7 +63,8 @@ static bool is_the_users(lua_State *L, const struct s2sp_lua_question *question)
 		lua_rawgeti(L, top + 1, 1);
 	lua_settop(L, payload);
 	s2sp_raw(L, payload, S2SP_KEY_ATTR);
-	switch (s2sp_own_words(question->facts.kind, s2sp_raw_text(L, attr, S2SP_KEY_XMLNS), s2sp_raw_text(L, payload, S2SP_KEY_NAME))) {
+	switch (
+		s2sp_own_words(question->facts.kind, s2sp_raw_text(L, attr, S2SP_KEY_XMLNS), s2sp_raw_text(L, payload, S2SP_KEY_NAME))) {
 	case S2SP_OWN_WORDS_NONE: break;
 	case S2SP_OWN_WORDS_PUBLISHED: own = has_published(L, payload); break;
 	case S2SP_OWN_WORDS_ANY: own = says_something(L, payload, 1); break;

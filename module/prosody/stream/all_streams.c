@@ -333,7 +333,8 @@ static int count_held(lua_State *L) {
 
 int s2sp_lua_open_streams(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{ "rejudge", rejudge }, { "take_up_crls", take_up_crls }, { "recount", recount }, { "foresee", foresee }, { "sweep", sweep }, { "count_held", count_held }, { NULL, NULL },
+		{ "rejudge", rejudge }, { "take_up_crls", take_up_crls }, { "recount", recount }, { "foresee", foresee },
+		{ "sweep", sweep },     { "count_held", count_held },     { NULL, NULL },
 	};
 	luaL_newlib(L, functions);
 	return 1;

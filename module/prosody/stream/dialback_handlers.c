@@ -8,7 +8,8 @@
  * The domains of a db:result or db:verify against the stream's own pair. ALLOW, or REFUSE wrong-domain when the stream can
  * go on with a dialback error, or a refusal of the stream.
  */
-static struct s2sp_decision dialback_pair(lua_State *L, struct s2sp_stream *stream, const struct s2sp_hooked *at, bool *stream_ends) {
+static struct s2sp_decision dialback_pair(lua_State *L, struct s2sp_stream *stream, const struct s2sp_hooked *at,
+										  bool *stream_ends) {
 	struct s2sp_domain domain;
 	s2sp_lua_field(L, ARG_EVENT, "stanza");
 	s2sp_lua_field(L, -1, "attr");
@@ -65,7 +66,8 @@ static struct s2sp_stream *begin_pair(lua_State *L, struct s2sp_hooked *at, int 
 		decision = dialback_pair(L, stream, at, &stream_ends);
 	if (stream != NULL && decision.verdict == S2SP_VERDICT_ALLOW)
 		return stream;
-	*results = stream_ends ? s2sp_act_refuse(L, true, at->session, decision, NULL) : dialback_error(L, at->session, decision.reason);
+	*results =
+		stream_ends ? s2sp_act_refuse(L, true, at->session, decision, NULL) : dialback_error(L, at->session, decision.reason);
 	return NULL;
 }
 
@@ -93,7 +95,8 @@ int s2sp_hook_dialback_result(lua_State *L) {
 		bool key_sent = s2sp_lua_text_field(L, at.session, "dialback_key").length > 0;
 		decision = s2sp_stream_dialback_answer(stream, key_sent, s2sp_lua_field_is(L, at.session, "external_auth", "attempting"));
 	} else if (has_type(L)) {
-		decision = s2sp_stream_refuse(stream, S2SP_REASON_DIALBACK_NOT_ALLOWED, "a dialback result from the side that asks for one");
+		decision =
+			s2sp_stream_refuse(stream, S2SP_REASON_DIALBACK_NOT_ALLOWED, "a dialback result from the side that asks for one");
 	} else {
 		decision = s2sp_stream_dialback(stream);
 		if (decision.verdict == S2SP_VERDICT_ALLOW)

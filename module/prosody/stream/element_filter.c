@@ -45,7 +45,9 @@ static void measure_inside(lua_State *L, int element, int level, struct s2sp_han
 
 static struct s2sp_handshake_shape measure(lua_State *L, int element, int attr) {
 	struct s2sp_handshake_shape shape = {
-		.from = s2sp_lua_text_field(L, attr, "from"), .to = s2sp_lua_text_field(L, attr, "to"), .id = s2sp_lua_text_field(L, attr, "id"),
+		.from = s2sp_lua_text_field(L, attr, "from"),
+		.to = s2sp_lua_text_field(L, attr, "to"),
+		.id = s2sp_lua_text_field(L, attr, "id"),
 	};
 	if (lua_istable(L, attr)) {
 		for (lua_pushnil(L); lua_next(L, attr) != 0; lua_pop(L, 1)) {
@@ -80,7 +82,7 @@ static int judge_handshake(lua_State *L, struct s2sp_stream *stream, int record,
 	const struct s2sp_handshake_row *row = s2sp_handshake_find(xmlns, s2sp_lua_text_field(L, FILTER_STANZA, "name"), type);
 	if (row == NULL)
 		return s2sp_act_refuse(L, false, FILTER_SESSION, s2sp_stream_misplaced(stream, NULL),
-		                       authenticated ? "unsupported-stanza-type" : "not-authorized");
+							   authenticated ? "unsupported-stanza-type" : "not-authorized");
 	struct s2sp_text to = s2sp_lua_text_field(L, attr, "to");
 	struct s2sp_text local = s2sp_lua_stream_local(L, record);
 	if (local.length == 0) {
@@ -91,7 +93,8 @@ static int judge_handshake(lua_State *L, struct s2sp_stream *stream, int record,
 		struct s2sp_domain domain;
 		s2sp_lua_domain(local, &domain);
 		if (!s2sp_jid_is_of(to, s2sp_domain_text(&domain))) {
-			decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a handshake element for another host than the stream's own");
+			decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN,
+										  "a handshake element for another host than the stream's own");
 			return s2sp_act_refuse(L, false, FILTER_SESSION, decision, NULL);
 		}
 	}
@@ -110,7 +113,8 @@ static int judge_handshake(lua_State *L, struct s2sp_stream *stream, int record,
 /*
  * Every element at the moment it is parsed, before core picks the host whose handlers see it, and before anything looks into it. The rules that
  * need no more than that: no stanza before authentication (core would drop it in silence) or from another domain than the stream's own, and
- * no element of a handshake but one of the table, for this host, in its shape. It must not conclude that a stream is authenticated already: what was parsed earlier may still be waiting.
+ * no element of a handshake but one of the table, for this host, in its shape. It must not conclude that a stream is authenticated
+ * already: what was parsed earlier may still be waiting.
  */
 static int judge_element(lua_State *L) {
 	struct s2sp_stream *stream = s2sp_lua_stream_get(L, FILTER_SESSION);
@@ -130,7 +134,8 @@ static int judge_element(lua_State *L) {
 					stream->verify_only = false;
 					return 0;
 				}
-				decision = s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
+				decision =
+					s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "a stanza from a domain that is not the stream's");
 				return s2sp_act_refuse(L, false, FILTER_SESSION, decision, "not-authorized");
 			}
 			/* No stanza. Core would answer it without looking at who it says it is from, or take it for a local user's. */
@@ -158,7 +163,7 @@ static bool is_ordinary(lua_State *L) {
 	s2sp_push(L, SESSION, S2SP_KEY_RECORD);
 	struct s2sp_stream *stream = s2sp_lua_stream_test(L, RECORD);
 	if (stream == NULL || stream->stage != S2SP_STAGE_ESTABLISHED || s2sp_push(L, STANZA, S2SP_KEY_ATTR) != LUA_TTABLE ||
-	    s2sp_push(L, ATTR, S2SP_KEY_XMLNS) != LUA_TNIL)
+		s2sp_push(L, ATTR, S2SP_KEY_XMLNS) != LUA_TNIL)
 		return false;
 	struct s2sp_text remote = s2sp_stream_remote(stream);
 	struct s2sp_jid parts = s2sp_jid_split(s2sp_push_text(L, ATTR, S2SP_KEY_FROM));

@@ -27,7 +27,8 @@ static int push_questions(lua_State *L, int guard, int record, const struct s2sp
 	int all = lua_gettop(L), own = all + 1;
 	lua_pushlstring(L, local.bytes, local.length);
 	lua_rawget(L, all);
-	s2sp_milliseconds now = s2sp_now(), window = (s2sp_milliseconds)s2sp_policy_limits(stream->policy)->establishment_timeout * 1000;
+	s2sp_milliseconds now = s2sp_now(),
+					  window = (s2sp_milliseconds)s2sp_policy_limits(stream->policy)->establishment_timeout * 1000;
 	s2sp_lua_field(L, own, "since"); /* nil when there are none */
 	bool good = lua_isinteger(L, -1) && now - (s2sp_milliseconds)lua_tointeger(L, -1) < window;
 	lua_settop(L, own);
@@ -64,8 +65,9 @@ struct s2sp_decision s2sp_lua_question_ask(lua_State *L, int guard, int record) 
 		return s2sp_no_record;
 	int top = lua_gettop(L), own = push_questions(L, guard, record, stream);
 	struct s2sp_text remote = s2sp_lua_stream_remote(L, record), partner = asked_partner(stream);
-	struct s2sp_decision decision = s2sp_decide_question((struct s2sp_questions){
-		.route = s2sp_lua_count_at(L, own + QUESTIONS_ROUTES, remote), .partner = s2sp_lua_count_at(L, own + QUESTIONS_PARTNERS, partner) });
+	struct s2sp_decision decision =
+		s2sp_decide_question((struct s2sp_questions){ .route = s2sp_lua_count_at(L, own + QUESTIONS_ROUTES, remote),
+													  .partner = s2sp_lua_count_at(L, own + QUESTIONS_PARTNERS, partner) });
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		change_questions(L, own, remote, partner, 1);
 	lua_settop(L, top);

@@ -36,7 +36,7 @@ static struct s2sp_counts counts_of(lua_State *L, int places, struct s2sp_text k
 }
 
 struct s2sp_decision s2sp_lua_place_ask(lua_State *L, int guard, const struct s2sp_policy *policy,
-                                        const struct s2sp_partner *partner, struct s2sp_text remote) {
+										const struct s2sp_partner *partner, struct s2sp_text remote) {
 	int places = push_places(L, guard);
 	struct s2sp_decision decision = s2sp_decide_place(policy, partner, counts_of(L, places, account(policy, partner, remote)));
 	lua_settop(L, places - 1);
@@ -154,7 +154,8 @@ static int waiting_room(lua_State *L) {
  * nobody has to. The first two are waiting_room's.
  */
 static int waiting_crowded(lua_State *L) {
-	struct s2sp_waiting_room room = { count_argument(L, 1), count_argument(L, 2) }, waiting = { count_argument(L, 3), count_argument(L, 4) };
+	struct s2sp_waiting_room room = { count_argument(L, 1), count_argument(L, 2) },
+							 waiting = { count_argument(L, 3), count_argument(L, 4) };
 	switch (s2sp_waiting_crowded(room, waiting)) {
 	case S2SP_CROWDED_NOT: lua_pushnil(L); break;
 	case S2SP_CROWDED_ADDRESS: lua_pushliteral(L, "address"); break;
@@ -204,7 +205,10 @@ void s2sp_limit_handlers_install(lua_State *L, int guard, int context, int host)
 
 int s2sp_lua_open_limits(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{ "place_release", release }, { "waiting_room", waiting_room }, { "waiting_crowded", waiting_crowded }, { "waiting_due", waiting_due },
+		{ "place_release", release },
+		{ "waiting_room", waiting_room },
+		{ "waiting_crowded", waiting_crowded },
+		{ "waiting_due", waiting_due },
 		{ NULL, NULL },
 	};
 	luaL_newlib(L, functions);

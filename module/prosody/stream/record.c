@@ -151,7 +151,7 @@ static struct s2sp_trust_store *push_store(lua_State *L, int guard, struct s2sp_
 
 /* The verdict of `host` on what the peer presented. The report for the operator is on top, or nil. */
 static enum s2sp_certificate_verdict push_report(lua_State *L, int session, int record, int guard, struct s2sp_text host,
-                                                 const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+												 const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	int top = lua_gettop(L);
 	enum s2sp_certificate_verdict verdict = S2SP_CERTIFICATE_UNKNOWN;
 	struct s2sp_lua_peer peer = {
@@ -175,7 +175,7 @@ static enum s2sp_certificate_verdict push_report(lua_State *L, int session, int 
 
 /* The same; the report of the stream's own host stays with the record. */
 static enum s2sp_certificate_verdict judge_for(lua_State *L, int session, int record, int guard, struct s2sp_text host,
-                                               const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+											   const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	enum s2sp_certificate_verdict verdict = push_report(L, session, record, guard, host, policy, partner);
 	if (!lua_isnil(L, -1) && s2sp_text_equal(host, s2sp_lua_stream_local(L, record)))
 		lua_setiuservalue(L, record, S2SP_RECORD_REPORT);
@@ -238,8 +238,7 @@ struct s2sp_decision s2sp_lua_stream_name(lua_State *L, int session, int record,
 
 /* The local host, once known, never changes; with it comes the policy. */
 static bool bind_local(lua_State *L, int session, int record, int guard, struct s2sp_stream *stream) {
-	struct s2sp_text now =
-		s2sp_lua_text_field(L, session, stream->direction == S2SP_INCOMING ? "to_host" : "from_host");
+	struct s2sp_text now = s2sp_lua_text_field(L, session, stream->direction == S2SP_INCOMING ? "to_host" : "from_host");
 	struct s2sp_text local = s2sp_lua_stream_local(L, record);
 	if (local.length > 0)
 		return s2sp_text_equal(local, now);
@@ -257,8 +256,7 @@ struct s2sp_decision s2sp_lua_stream_refresh(lua_State *L, int session, int reco
 	if (!bind_local(L, session, record, guard, stream))
 		return s2sp_stream_refuse(stream, S2SP_REASON_WRONG_DOMAIN, "the stream's local host has changed");
 	observe(L, session, record, guard, stream);
-	struct s2sp_text name =
-		s2sp_lua_text_field(L, session, stream->direction == S2SP_INCOMING ? "from_host" : "to_host");
+	struct s2sp_text name = s2sp_lua_text_field(L, session, stream->direction == S2SP_INCOMING ? "from_host" : "to_host");
 	if (name.length > 0) {
 		/* As the peer wrote it, before core prepared it; only where a header named the domain, and only to name the record. */
 		struct s2sp_text written = s2sp_lua_text_field(L, session, "s2s_partners_written");
@@ -276,7 +274,7 @@ struct s2sp_decision s2sp_lua_stream_refresh(lua_State *L, int session, int reco
 
 /* The verdict of a host that is not the stream's own: it may have other anchors, pins, trust. Found out once. */
 static enum s2sp_certificate_verdict verdict_of(lua_State *L, int session, int record, int guard, struct s2sp_text host,
-                                                const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
+												const struct s2sp_policy *policy, const struct s2sp_partner *partner) {
 	int top = lua_gettop(L);
 	if (lua_getiuservalue(L, record, S2SP_RECORD_VERDICTS) != LUA_TTABLE) {
 		lua_newtable(L);
@@ -317,8 +315,7 @@ struct s2sp_decision s2sp_lua_stream_stanza(lua_State *L, int session, int recor
 	const struct s2sp_policy *policy = policy_of(L, guard, host);
 	if (s2sp_text_equal(host, s2sp_lua_stream_local(L, record)))
 		return s2sp_stream_stanza(stream, policy, remote);
-	const struct s2sp_partner *partner =
-		policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(policy, remote, NULL);
+	const struct s2sp_partner *partner = policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(policy, remote, NULL);
 	struct s2sp_stream view = *stream;
 	view.policy = NULL; /* hosts may share a policy and differ in what they trust */
 	view.certificate = S2SP_CERTIFICATE_UNKNOWN;
@@ -345,7 +342,7 @@ bool s2sp_lua_other_domain_authenticated(lua_State *L, int session, struct s2sp_
 
 /* Whether a list in force mentions a certificate of the chain that was judged: then its verdict is another one now. */
 static bool is_mentioned(lua_State *L, int record, int guard, struct s2sp_text host, const struct s2sp_policy *policy,
-                         const struct s2sp_partner *partner) {
+						 const struct s2sp_partner *partner) {
 	int top = lua_gettop(L);
 	const struct s2sp_lua_crls *crls;
 	bool mentioned = !s2sp_lua_push_crls(L, guard, host, policy, partner, &crls);
@@ -367,11 +364,11 @@ bool s2sp_lua_stream_new_crls(lua_State *L, int record, const struct s2sp_lua_cr
 
 /* Whether another policy may make another verdict of the certificate. `demanded`: the policy before had anchors or pins. */
 static bool needs_judgement(lua_State *L, int record, int guard, bool demanded, const struct s2sp_policy *policy,
-                            const struct s2sp_partner *partner) {
+							const struct s2sp_partner *partner) {
 	const struct s2sp_stream *stream = lua_touserdata(L, record);
 	return partner != NULL && stream->tls &&
-	       (demanded || demands_certificate(partner) || s2sp_policy_revocation(policy, partner) == S2SP_REVOCATION_REQUIRED ||
-	        is_mentioned(L, record, guard, s2sp_lua_stream_local(L, record), policy, partner));
+		   (demanded || demands_certificate(partner) || s2sp_policy_revocation(policy, partner) == S2SP_REVOCATION_REQUIRED ||
+			is_mentioned(L, record, guard, s2sp_lua_stream_local(L, record), policy, partner));
 }
 
 static const struct s2sp_decision no_host_yet = { S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream has not named its host yet" };
@@ -408,7 +405,8 @@ struct s2sp_decision s2sp_lua_stream_rejudge(lua_State *L, int session, int reco
 		stream->policy == NULL || remote.length == 0 ? NULL : s2sp_policy_find(stream->policy, remote, NULL);
 	if (needs_judgement(L, record, guard, demanded || again, stream->policy, partner))
 		s2sp_stream_observe(stream, true, judge(L, session, record, guard, partner));
-	struct s2sp_decision decision = again ? s2sp_stream_replay(stream, stream->policy, remote) : s2sp_stream_rejudge(stream, stream->policy, remote);
+	struct s2sp_decision decision =
+		again ? s2sp_stream_replay(stream, stream->policy, remote) : s2sp_stream_rejudge(stream, stream->policy, remote);
 	/* What is refused from now on comes back only if nothing is enforced then. */
 	s2sp_stream_keep_method(stream, s2sp_lua_observing(L, guard));
 	return decision;

@@ -30,7 +30,7 @@ static int stream_view(lua_State *L) {
 	set_text(L, "stage", s2sp_text_from(stage_token((enum s2sp_stage)stream->stage)));
 	set_text(L, "method", s2sp_text_from(s2sp_method_token((enum s2sp_method)stream->method)));
 	set_text(L, "certificate",
-	         s2sp_text_from(s2sp_certificate_verdict_token((enum s2sp_certificate_verdict)stream->certificate)));
+			 s2sp_text_from(s2sp_certificate_verdict_token((enum s2sp_certificate_verdict)stream->certificate)));
 	set_text(L, "remote", s2sp_lua_stream_remote(L, 2));
 	set_text(L, "local_host", s2sp_lua_stream_local(L, 2));
 	if (stream->partner != NULL)

@@ -239,8 +239,12 @@ static int on_peer_features(lua_State *L) {
 		return s2sp_act_refuse(L, true, at.session, decision, NULL);
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED)
 		return 0;
-	return trim_features(L, "stanza", (struct s2sp_offer){ .starttls = plan.starttls, .starttls_required = features.starttls_required,
-	                                                       .sasl = plan.sasl, .dialback = true, .bidi = !plan.starttls });
+	return trim_features(L, "stanza",
+						 (struct s2sp_offer){ .starttls = plan.starttls,
+											  .starttls_required = features.starttls_required,
+											  .sasl = plan.sasl,
+											  .dialback = true,
+											  .bidi = !plan.starttls });
 }
 
 /*
@@ -257,9 +261,9 @@ static int on_peer_features_left(lua_State *L) {
 		return s2sp_act_refuse(L, true, at.session, decision, NULL);
 	if (stream->stage >= S2SP_STAGE_AUTHENTICATED || stream->dialback_offered)
 		return 0;
-	decision = stream->tls
-	                   ? s2sp_stream_refuse(stream, S2SP_REASON_SASL_REQUIRED, "SASL EXTERNAL was not taken up by the host")
-	                   : s2sp_stream_refuse(stream, S2SP_REASON_TLS_REQUIRED, "the host could not start TLS: see its certificate messages");
+	decision = stream->tls ? s2sp_stream_refuse(stream, S2SP_REASON_SASL_REQUIRED, "SASL EXTERNAL was not taken up by the host")
+						   : s2sp_stream_refuse(stream, S2SP_REASON_TLS_REQUIRED,
+												"the host could not start TLS: see its certificate messages");
 	return s2sp_act_refuse(L, true, at.session, decision, NULL);
 }
 
@@ -296,7 +300,8 @@ static struct s2sp_decision authenticated_pair(lua_State *L, int record, bool *b
 static int refuse_authenticated(lua_State *L, struct s2sp_hooked at, struct s2sp_decision decision) {
 	bool by_sasl;
 	struct s2sp_stream *stream = s2sp_lua_stream_test(L, at.record);
-	if (stream != NULL && s2sp_lua_observing(L, ARG_GUARD) && authenticated_pair(L, at.record, &by_sasl).verdict == S2SP_VERDICT_ALLOW)
+	if (stream != NULL && s2sp_lua_observing(L, ARG_GUARD) &&
+		authenticated_pair(L, at.record, &by_sasl).verdict == S2SP_VERDICT_ALLOW)
 		s2sp_stream_let_through(stream, by_sasl);
 	return s2sp_act_refuse(L, false, at.session, decision, NULL);
 }

@@ -47,7 +47,7 @@ static bool is_keepalive(lua_State *L, int stanza, int attr) {
 		return true;
 	struct s2sp_text child = first_child(L, stanza);
 	return s2sp_text_equal(child, S2SP_TEXT("urn:xmpp:ping")) ||
-	       (child.length == 0 && s2sp_lua_field_is(L, attr, "type", "result"));
+		   (child.length == 0 && s2sp_lua_field_is(L, attr, "type", "result"));
 }
 
 void s2sp_lua_stanza_counts(lua_State *L, struct s2sp_stream *stream, int stanza, int attr) {
@@ -125,7 +125,7 @@ static int on_keepalive_answer(lua_State *L) {
 	if (stream == NULL || over == NULL || over->stage != S2SP_STAGE_ESTABLISHED)
 		return 0;
 	if (!s2sp_text_equal(s2sp_lua_stream_remote(L, record), s2sp_lua_stream_remote(L, record_over)) ||
-	    !s2sp_text_equal(s2sp_lua_stream_local(L, record), s2sp_lua_stream_local(L, record_over)))
+		!s2sp_text_equal(s2sp_lua_stream_local(L, record), s2sp_lua_stream_local(L, record_over)))
 		return 0;
 	s2sp_stream_keepalive_answered(stream);
 	lua_pushvalue(L, keepalives + 1);

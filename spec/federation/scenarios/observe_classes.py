@@ -29,7 +29,8 @@ def setup(lab):
     entries = (
         partner(FABRIKAM), partner(NORTHWIND), partner("untrusted.test"), partner("expired.test"), partner("plain.test"), partner("keys.test"),
         tls_dialback("external.test"), tcp_dialback("cleartext.test"), partner("pinned.test", pinned_keys=[leaf("elsewhere.test").pin]),
-        partner("crowd.test", connection_limit=1), partner("badcert.test"), partner("noexternal.test"), partner("notls.test"), any_method("proxied.test", proxy="127.0.0.1:1"),
+        partner("crowd.test", connection_limit=1), partner("badcert.test"), partner("noexternal.test"), partner("notls.test"),
+        any_method("proxied.test", proxy="127.0.0.1:1"),
         any_method("fed.test"), any_method(VER, partner_type="public_verified"), any_method(UNV, partner_type="public_unverified"),
         any_method(QUIET, group_chat="refuse"), any_method(MANY))
     options = {"s2s_partners_mode": "observe", "s2s_partners_external_access": {"users": {"dora": "deny"}}}
