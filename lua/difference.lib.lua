@@ -154,7 +154,7 @@ local function closing(native, latch, result, observing)
 		observing = observing }, streams);
 	local list = { count = #streams; observing = observing };
 	for i, entry in ipairs(found) do
-		list[i] = { view = native.stream_view(entry[1]) or {}; rule = entry[5] };
+		list[i] = { view = native.stream_view(entry[1]) or {}; rule = observing and entry[3]..": "..entry[5] or entry[5] };
 	end
 	return list;
 end

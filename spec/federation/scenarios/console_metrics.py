@@ -39,7 +39,7 @@ def metrics():
     with urllib.request.urlopen("http://127.0.0.1:5280/metrics", timeout=10) as answer:
         text = answer.read().decode()
     found = {}
-    for name, labels, value in re.findall(rf"^{PREFIX}(\w+)\{{(.*?)\}} (\S+)$", text, re.MULTILINE):
+    for name, labels, value in re.findall(rf"^{PREFIX}(\w+)(?:\{{(.*?)\}})? (\S+)$", text, re.MULTILINE):
         found[name, tuple(sorted(re.findall(r'(\w+)="([^"]*)"', labels)))] = float(value)
     return found
 

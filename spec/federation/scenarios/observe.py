@@ -118,9 +118,9 @@ def scenario_the_whole_way(lab):
     assert re.search(rf"{OBSERVING}", checked.splitlines()[0]), checked
     found = re.search(r"if this were enforced: (\d+) of (\d+) would be closed", checked)
     assert (found[1], found[2]) == ("2", "8"), checked
-    assert len(re.findall(rf"(?:from|to) {EVIL} \(host {HOST}\): unlisted-domain", checked)) == 2, checked
+    assert len(re.findall(rf"(?:in|out) +{EVIL}, host {HOST}: unlisted-domain", checked)) == 2, checked
     for domain in (FABRIKAM, NORTHWIND, "litware.test"):
-        assert not re.search(rf"(from|to) {domain} \(host", checked), checked
+        assert not re.search(rf"(in|out) +{domain}, host", checked), checked
     for talk in talks.values():
         talk.go_on()
     # In force, while everybody goes on writing.
@@ -317,7 +317,7 @@ def scenario_switch_judges_all(lab):
             remote.wait_element("message")
         # The listed one's stream came about by EXTERNAL, which its entry does not have.
         checked = edge.shell("partners:check()", timeout=60)
-        assert re.search(rf"to {listed} \(host {HOST}\): sasl-not-supported", re.sub(r"\s+(\| )?", " ", checked)), checked
+        assert re.search(rf"out +{listed}, host {HOST}: sasl-not-supported", re.sub(r"\s+(\| )?", " ", checked)), checked
         edge.partners = edge.partners.replace("observe", "enforce")
         mark = edge.mark()
         edge.reload()
