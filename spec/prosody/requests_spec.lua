@@ -2,10 +2,14 @@
 
 local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
 
+package.path = source.."/spec/prosody/?.lua;"..package.path;
+require "prosody_library";
+
 local now, requests;
 
 local function load_requests()
 	local libraries = {
+		["util.cache"] = require "util.cache";
 		["util.time"] = { monotonic = function () return now; end };
 		["util.hashes"] = { sha1 = function (text) return ("%d:%s"):format(#text, text:sub(-20)); end };
 	};
