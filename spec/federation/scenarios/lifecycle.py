@@ -7,14 +7,13 @@ import re
 import signal
 import threading
 
-from lab.client import Client
 from lab.probe import Probe, mechanisms
 from lab.prosody import plugins_under_test
 from lab.remote import Remote
 from lab.waiting import wait_until
 
-from scenarios._edge import (ALICE, HOST, any_method, assert_not_established, configuration, edge_server, established,
-                             lua, outbound_error, partner, refused, tls_dialback, wrong_sender)
+from scenarios import _scene
+from scenarios._edge import (ALICE, HOST, any_method, assert_not_established, configuration, edge_server,                              lua, outbound_error, partner, refused, tls_dialback, wrong_sender)
 
 TIMEOUT = 60
 FABRIKAM, NORTHWIND = "fabrikam.test", "northwind.test"
@@ -22,7 +21,7 @@ GOOD = configuration(partner(FABRIKAM), partner(NORTHWIND))
 WITHOUT_FABRIKAM = configuration(partner(NORTHWIND))
 BAD = configuration(partner(FABRIKAM, tls="requried"), partner(NORTHWIND))
 NOT_APPLIED = r"partner configuration has errors and was not applied"
-NAMES = (f"edge{number}" for number in itertools.count())
+NAMES = (f"lone{number}" for number in itertools.count())
 
 
 def remote_for(lab, domains, **more):
@@ -32,53 +31,7 @@ def remote_for(lab, domains, **more):
     return Remote(lab, domains, leaf=lab.certificates.leaf(domains[0], also=domains[1:]), **more)
 
 
-class Scene:
-    """with Scene(lab, partners) as scene: an edge with alice logged in."""
-
-    def __init__(self, lab, partners, **more):
-        self.lab = lab
-        self.edge = edge_server(lab, partners, name=next(NAMES), register=False, **more).start()
-        self.alice = Client(ALICE, self.edge.address)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.alice.close()
-        self.edge.stop()
-
-    def probe(self, domain=FABRIKAM, to=HOST, **more):
-        return Probe(self.edge.address, from_=domain, to=to, leaf=self.lab.certificates.leaf(domain), **more)
-
-    def authenticated(self, domain=FABRIKAM, to=HOST):
-        probe, mark = self.probe(domain, to), self.edge.mark()
-        probe.authenticate()
-        established(self.edge, "from", domain, mark)
-        return probe
-
-    def remote(self, domain, **more):
-        """A server for the domain, with one live stream to it."""
-        remote = remote_for(self.lab, [domain], **more)
-        self.send_out(remote, domain)
-        return remote
-
-    def send_out(self, remote, domain):
-        body = self.alice.new_id()
-        self.alice.send_message(f"eve@{domain}", body)
-        remote.wait_element(lambda element: element.name == "message" and element.find("body").text == body)
-
-    def send_in(self, probe, domain):
-        body = self.alice.new_id()
-        probe.message(f"eve@{domain}", ALICE, body)
-        self.alice.wait_message(body)
-
-    def reload(self, partners):
-        """The mark of the log before it."""
-        mark = self.edge.mark()
-        self.edge.partners = partners
-        self.edge.reload()
-        return mark
-
+class Scene(_scene.Scene):
     def assert_all_refused(self, reason, domain=FABRIKAM):
         with self.probe(domain) as probe:
             probe.open()
@@ -168,7 +121,7 @@ def scenario_all_errors_are_reported(lab):
 def scenario_reload_to_errors(lab):
     """The old policy stays, live streams too, and the log and the console say so until it is corrected."""
     with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
-        remote = scene.remote("northwind.test")
+        remote = scene.connected("northwind.test")
         mark = scene.reload(BAD)
         scene.edge.wait_log(NOT_APPLIED, 5, mark)
         scene.edge.wait_log(r"error.*requried", 5, mark)
@@ -201,7 +154,7 @@ def scenario_reload_with_a_broken_file(lab):
 def scenario_reload_without_a_partner(lab):
     """Its streams are closed, both directions, and nobody else's."""
     with Scene(lab, GOOD) as scene, scene.authenticated() as gone, scene.authenticated(NORTHWIND) as stays:
-        remote_gone, remote_stays = scene.remote(FABRIKAM), scene.remote(NORTHWIND)
+        remote_gone, remote_stays = scene.connected(FABRIKAM), scene.connected(NORTHWIND)
         mark = scene.reload(WITHOUT_FABRIKAM)
         refused(gone, "policy-changed")
         remote_error(remote_gone, "policy-violation", r"\(policy-changed\)")
@@ -244,7 +197,7 @@ def scenario_reload_with_other_words(lab):
 
 def scenario_reload_takes_sasl_away(lab):
     with Scene(lab, GOOD) as scene, scene.authenticated() as gone, scene.authenticated(NORTHWIND) as stays:
-        remote = scene.remote(FABRIKAM)
+        remote = scene.connected(FABRIKAM)
         scene.reload(configuration(tls_dialback(FABRIKAM), any_method(NORTHWIND)))
         refused(gone, "policy-changed")
         remote_error(remote, "policy-violation", r"\(policy-changed\)")
@@ -408,7 +361,7 @@ def module_command(scene, command):
 def scenario_module_reload(lab):
     """The policy and the live streams survive."""
     with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
-        remote = scene.remote(NORTHWIND)
+        remote = scene.connected(NORTHWIND)
         for _ in range(2):
             module_command(scene, "reload")
             scene.send_in(probe, FABRIKAM)
@@ -466,7 +419,7 @@ def scenario_module_reload_with_another_policy(lab):
 def scenario_module_reload_with_errors(lab):
     """Errors on disk: policy and streams survive all the same."""
     with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
-        remote = scene.remote(NORTHWIND)
+        remote = scene.connected(NORTHWIND)
         scene.reload(BAD)
         for _ in range(2):
             mark, _ = module_command(scene, "reload")
@@ -489,7 +442,7 @@ def scenario_module_reload_without_policy(lab):
 def scenario_module_unload(lab):
     """Streams are closed and everything is refused until it is loaded again."""
     with Scene(lab, GOOD) as scene, scene.authenticated() as probe:
-        remote = scene.remote(NORTHWIND)
+        remote = scene.connected(NORTHWIND)
         mark, _ = module_command(scene, "unload")
         scene.edge.wait_log(r"error.*mod_s2s_partners has been unloaded", 5, mark)
         probe.read_close("policy-violation", r"\(internal-error\)")

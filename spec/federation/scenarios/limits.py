@@ -2,62 +2,19 @@
 
 Partners are probes (in) and scripted remotes (out); each scenario has an edge of its own."""
 
-import itertools
 import re
 import time
 
-from lab.client import Client
 from lab.probe import Probe
-from lab.remote import Remote
 from lab.waiting import wait_until
 from lab.xmlstream import Closed
 
-from scenarios._edge import (ALICE, HOST, any_method, configuration, edge_server, ended, established, outbound_error, partner,
+from scenarios._edge import (HOST, any_method, configuration, ended, outbound_error, partner,
                              refusal_logged, refused, tls_dialback)
+from scenarios._scene import Scene
 
 TIMEOUT = 60
 FABRIKAM, CORP, NORTHWIND = "fabrikam.test", "corp.fabrikam.test", "northwind.test"
-NAMES = (f"edge{number}" for number in itertools.count())
-
-
-class Scene:
-    """with Scene(lab, partners) as scene: an edge with alice logged in."""
-
-    def __init__(self, lab, partners, **more):
-        self.lab = lab
-        self.edge = edge_server(lab, partners, name=next(NAMES), **more).start()
-        self.alice = Client(ALICE, self.edge.address)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.alice.close()
-        self.edge.stop()
-
-    def probe(self, domain=FABRIKAM, **more):
-        return Probe(self.edge.address, from_=domain, to=HOST, leaf=self.lab.certificates.leaf(domain), **more)
-
-    def authenticated(self, domain=FABRIKAM, **more):
-        probe, mark = self.probe(domain, **more), self.edge.mark()
-        probe.authenticate()
-        established(self.edge, "from", domain, mark)
-        return probe
-
-    def remote(self, domain, **more):
-        self.lab.dns.remove(domain)
-        return Remote(self.lab, [domain], leaf=self.lab.certificates.leaf(domain), **more)
-
-    def send_out(self, remote, domain):
-        body = self.alice.new_id()
-        self.alice.send_message(f"eve@{domain}", body)
-        remote.wait_element(lambda element: element.name == "message" and element.find("body").text == body)
-
-    def send_in(self, probe, domain):
-        body = self.alice.new_id()
-        probe.message(f"eve@{domain}", ALICE, body)
-        self.alice.wait_message(body)
-
 
 
 def limited(*entries, **limits):

@@ -1,81 +1,27 @@
 """Files of revocation lists that change while the server runs: taken up without a reload, and what they revoke is closed."""
 
-import itertools
 import re
 import time
 import urllib.request
 
-from lab.client import Client
-from lab.probe import Probe
-from lab.remote import Remote
 from lab.waiting import wait_until
 
-from scenarios._edge import (ALICE, HOST, PING, configuration, edge_server, established, outbound_error, partner, refusal_logged,
+from scenarios import _scene
+from scenarios._edge import (HOST, PING, configuration, outbound_error, partner, refusal_logged,
                              refused, tls_dialback)
 
 TIMEOUT = 120
 FABRIKAM, NORTHWIND, WINGTIP = "fabrikam.test", "northwind.test", "wingtip.test"
-NAMES = (f"edge{number}" for number in itertools.count())
 TAKEN_UP = 15       # seconds, at most: two looks of five seconds each, and a busy machine
 
 
-class Scene:
-    """with Scene(lab, options) as scene: an edge with alice logged in; lists are files relative to its configuration."""
-
-    def __init__(self, lab, partners, files=None, **more):
-        self.lab, self.make = lab, lab.certificates
-        self.edge = edge_server(lab, partners, name=next(NAMES), register=False, **more)
-        for name, content in (files or {}).items():
-            self.write(name, content)
-        self.edge.start()
-        self.alice = Client(ALICE, self.edge.address)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.alice.close()
-        self.edge.stop()
-
-    def write(self, name, content):
-        path = self.edge.directory / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
+class Scene(_scene.Scene):
+    @property
+    def make(self):
+        return self.lab.certificates
 
     def leaf(self, domain=FABRIKAM, kind="good", **more):
         return self.make.leaf(domain, kind, **more)
-
-    def probe(self, domain=FABRIKAM, kind="good"):
-        return Probe(self.edge.address, from_=domain, to=HOST, leaf=self.leaf(domain, kind))
-
-    def authenticated(self, domain=FABRIKAM, kind="good"):
-        probe, mark = self.probe(domain, kind), self.edge.mark()
-        probe.authenticate()
-        established(self.edge, "from", domain, mark)
-        return probe
-
-    def connected(self, domain=FABRIKAM, kind="good"):
-        self.lab.dns.remove(domain)
-        remote = Remote(self.lab, [domain], leaf=self.leaf(domain, kind))
-        self.send_out(remote, domain)
-        return remote
-
-    def send_out(self, remote, domain=FABRIKAM):
-        body = self.alice.new_id()
-        self.alice.send_message(f"eve@{domain}", body)
-        remote.wait_element(lambda element: element.name == "message" and element.find("body").text == body)
-
-    def send_in(self, probe, domain=FABRIKAM):
-        body = self.alice.new_id()
-        probe.message(f"eve@{domain}", ALICE, body)
-        self.alice.wait_message(body)
-
-    def assert_refused_in(self, verdict, domain=FABRIKAM, kind="good"):
-        with self.probe(domain, kind) as probe:
-            probe.features()
-            assert probe.starttls() is None
-            probe.open()
-            refused(probe, f"certificate-{verdict}", "not-authorized")
 
     def taken_up(self, mark, what=""):
         return self.edge.wait_log(rf"info\tRevocation lists in \S*{what} have changed and are in force", TAKEN_UP, mark)

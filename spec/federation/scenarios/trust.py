@@ -1,98 +1,21 @@
 """Trust anchors and pins as they are configured, changed and reloaded; what other modules and options may not change about
 the verdict; and the warnings before something expires."""
 
-import itertools
 import re
 import ssl
 import time
 
-from lab.client import Client
 from lab.probe import Probe, mechanisms
-from lab.remote import Remote
 from lab.waiting import wait_until
 
-from scenarios._edge import (ALICE, HOST, any_method, configuration, edge_server, established, outbound_error, partner,
+from scenarios._edge import (HOST, any_method, configuration, established, partner,
                              refusal_logged, refused)
+from scenarios._scene import Scene
 
 TIMEOUT = 60
 FABRIKAM, NORTHWIND, WINGTIP = "fabrikam.test", "northwind.test", "wingtip.test"
 OTHER_PIN = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 NOT_APPLIED = r"partner configuration has errors and was not applied"
-NAMES = (f"edge{number}" for number in itertools.count())
-
-
-class Scene:
-    """with Scene(lab, partners) as scene: an edge with alice logged in; anchor files are relative to its configuration."""
-
-    def __init__(self, lab, partners, anchors=None, **more):
-        self.lab = lab
-        self.edge = edge_server(lab, partners, name=next(NAMES), register=False, **more)
-        for name, issuers in (anchors or {}).items():
-            self.write(name, *issuers)
-        self.edge.start()
-        self.alice = Client(ALICE, self.edge.address)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.alice.close()
-        self.edge.stop()
-
-    def write(self, name, *issuers):
-        """A bundle of issuers (names), or raw text (bytes)."""
-        certificates = self.lab.certificates
-        (self.edge.directory / name).write_bytes(b"".join(
-            issuer if isinstance(issuer, bytes) else certificates.only(certificates.issuer(issuer)) for issuer in issuers))
-
-    def reload(self, partners=None):
-        mark = self.edge.mark()
-        self.edge.partners = partners or self.edge.partners
-        self.edge.reload()
-        return mark
-
-    def probe(self, domain=FABRIKAM, kind="good"):
-        return Probe(self.edge.address, from_=domain, to=HOST, leaf=self.lab.certificates.leaf(domain, kind))
-
-    def authenticated(self, domain=FABRIKAM, kind="good"):
-        probe, mark = self.probe(domain, kind), self.edge.mark()
-        probe.authenticate()
-        established(self.edge, "from", domain, mark)
-        return probe
-
-    def remote(self, domain=FABRIKAM, kind="good", **more):
-        self.lab.dns.remove(domain)
-        return Remote(self.lab, [domain], leaf=self.lab.certificates.leaf(domain, kind), **more)
-
-    def connected(self, domain=FABRIKAM, kind="good"):
-        """A remote with one live stream to it."""
-        remote = self.remote(domain, kind)
-        self.send_out(remote, domain)
-        return remote
-
-    def send_out(self, remote, domain=FABRIKAM):
-        body = self.alice.new_id()
-        self.alice.send_message(f"eve@{domain}", body)
-        remote.wait_element(lambda element: element.name == "message" and element.find("body").text == body)
-
-    def send_in(self, probe, domain=FABRIKAM):
-        body = self.alice.new_id()
-        probe.message(f"eve@{domain}", ALICE, body)
-        self.alice.wait_message(body)
-
-    def assert_refused_in(self, verdict, domain=FABRIKAM, kind="good"):
-        with self.probe(domain, kind) as probe:
-            probe.features()
-            assert probe.starttls() is None
-            probe.open()
-            refused(probe, f"certificate-{verdict}", "not-authorized")
-
-    def assert_refused_out(self, verdict, domain=FABRIKAM, kind="good", **more):
-        remote, mark = self.remote(domain, kind, **more), self.edge.mark()
-        condition, text, _ = outbound_error(self.alice, f"bob@{domain}")
-        assert condition == "not-allowed" and text, (condition, text)
-        refusal_logged(self.edge, "to", domain, f"certificate-{verdict}", mark)
-        assert not remote.elements("message") and not remote.elements("auth") and not remote.elements("result")
 
 
 def closed_by_reload(remote):
@@ -221,7 +144,7 @@ def scenario_bad_anchors(lab):
             if not path.exists():
                 path.touch()
         scene.assert_refused_in("untrusted")        # by the anchors before
-        scene.write("ca.pem", "expired-ca", "other")
+        scene.write("ca.pem", ["expired-ca", "other"])
         mark = scene.reload()
         scene.edge.wait_log(r"warn\t.*ca\.pem.*certificate 1 \(CN=Expired CA\)", 5, mark)
         scene.edge.wait_log("Partner configuration applied", 5, mark)
@@ -234,7 +157,7 @@ def scenario_bad_anchors_at_start(lab):
         with scene.probe() as probe:
             probe.open()
             refused(probe, "config-invalid")
-        scene.write("ca.pem", "ca")
+        scene.write("ca.pem", ["ca"])
         scene.reload()
         scene.authenticated().close()
 
@@ -246,12 +169,12 @@ def scenario_replaced_anchors(lab):
     with Scene(lab, configuration(own(), partner(NORTHWIND)), {"ca.pem": ["other"]}) as scene, \
          scene.authenticated(FABRIKAM, "untrusted-ca") as gone, scene.authenticated(NORTHWIND) as stays:
         remote = scene.connected(FABRIKAM, "untrusted-ca")
-        scene.write("ca.pem", "third", "other")
+        scene.write("ca.pem", ["third", "other"])
         scene.reload()
         scene.send_in(gone)
         scene.send_out(remote)
         assert len(remote.connections) == 1
-        scene.write("ca.pem", "third")
+        scene.write("ca.pem", ["third"])
         scene.send_in(gone)                 # not before the reload
         mark = scene.reload()
         refused(gone, "policy-changed")
@@ -296,7 +219,7 @@ def scenario_reload_in_mid_handshake(lab):
          scene.probe(FABRIKAM, "untrusted-ca") as early, scene.probe(FABRIKAM, "untrusted-ca") as late:
         early.features()
         late.secure()
-        scene.write("ca.pem", "third")
+        scene.write("ca.pem", ["third"])
         scene.reload()
         refused(late, "policy-changed")
         assert early.starttls() is None

@@ -1,0 +1,95 @@
+"""An edge with alice logged in, and those who talk to it: what scenarios that want an edge of their own share."""
+
+import itertools
+
+from lab.client import Client
+from lab.probe import Probe
+from lab.remote import Remote
+
+from scenarios._edge import ALICE, HOST, edge_server, established, outbound_error, refusal_logged, refused
+
+FABRIKAM = "fabrikam.test"
+_NAMES = (f"edge{number}" for number in itertools.count())
+
+
+class Scene:
+    """with Scene(lab, partners, files) as scene: `files` are written beside the configuration before the edge starts (see write)."""
+
+    def __init__(self, lab, partners, files=None, **more):
+        self.lab = lab
+        self.edge = edge_server(lab, partners, name=next(_NAMES), **{"register": False, **more})
+        for name, content in (files or {}).items():
+            self.write(name, content)
+        self.edge.start()
+        self.alice = Client(ALICE, self.edge.address)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.alice.close()
+        self.edge.stop()
+
+    def write(self, name, content):
+        """Bytes, or a list of issuers (names, or bytes) whose certificates make a bundle."""
+        certificates = self.lab.certificates
+        if not isinstance(content, bytes):
+            content = b"".join(issuer if isinstance(issuer, bytes) else certificates.only(certificates.issuer(issuer)) for issuer in content)
+        path = self.edge.directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+    def reload(self, partners=None):
+        """The mark of the log before it."""
+        mark = self.edge.mark()
+        self.edge.partners = partners or self.edge.partners
+        self.edge.reload()
+        return mark
+
+    # Partners that connect
+
+    def probe(self, domain=FABRIKAM, kind="good", to=HOST, **more):
+        return Probe(self.edge.address, from_=domain, to=to, leaf=self.lab.certificates.leaf(domain, kind), **more)
+
+    def authenticated(self, domain=FABRIKAM, kind="good", **more):
+        probe, mark = self.probe(domain, kind, **more), self.edge.mark()
+        probe.authenticate()
+        established(self.edge, "from", domain, mark)
+        return probe
+
+    def send_in(self, probe, domain=FABRIKAM):
+        body = self.alice.new_id()
+        probe.message(f"eve@{domain}", ALICE, body)
+        self.alice.wait_message(body)
+
+    def assert_refused_in(self, verdict, domain=FABRIKAM, kind="good"):
+        with self.probe(domain, kind) as probe:
+            probe.features()
+            assert probe.starttls() is None
+            probe.open()
+            refused(probe, f"certificate-{verdict}", "not-authorized")
+
+    # Partners that the edge connects to
+
+    def remote(self, domain=FABRIKAM, kind="good", **more):
+        """The only server of the domain: what an earlier scenario said about it is forgotten."""
+        self.lab.dns.remove(domain)
+        return Remote(self.lab, [domain], leaf=self.lab.certificates.leaf(domain, kind), **more)
+
+    def connected(self, domain=FABRIKAM, kind="good", **more):
+        """The same with one live stream to it."""
+        remote = self.remote(domain, kind, **more)
+        self.send_out(remote, domain)
+        return remote
+
+    def send_out(self, remote, domain=FABRIKAM):
+        body = self.alice.new_id()
+        self.alice.send_message(f"eve@{domain}", body)
+        remote.wait_element(lambda element: element.name == "message" and element.find("body").text == body)
+
+    def assert_refused_out(self, verdict, domain=FABRIKAM, kind="good", **more):
+        remote, mark = self.remote(domain, kind, **more), self.edge.mark()
+        condition, text, _ = outbound_error(self.alice, f"bob@{domain}")
+        assert condition == "not-allowed" and text, (condition, text)
+        refusal_logged(self.edge, "to", domain, f"certificate-{verdict}", mark)
+        assert not remote.elements("message") and not remote.elements("auth") and not remote.elements("result")
