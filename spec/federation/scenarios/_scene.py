@@ -5,11 +5,13 @@ import itertools
 from lab.client import Client
 from lab.probe import Probe
 from lab.remote import Remote
+from lab.xmlstream import BIDI
 
-from scenarios._edge import ALICE, HOST, edge_server, established, outbound_error, refusal_logged, refused
+from scenarios._edge import ALICE, HOST, PING, edge_server, established, outbound_error, refusal_logged, refused
 
 FABRIKAM = "fabrikam.test"
 _NAMES = (f"edge{number}" for number in itertools.count())
+_NUMBERS = itertools.count()
 
 
 class Scene:
@@ -93,3 +95,33 @@ class Scene:
         assert condition == "not-allowed" and text, (condition, text)
         refusal_logged(self.edge, "to", domain, f"certificate-{verdict}", mark)
         assert not remote.elements("message") and not remote.elements("auth") and not remote.elements("result")
+
+
+class Stream:
+    """A partner's stream over which answers come back as well (XEP-0288). `leaf`: the domain that its certificate names, when it is spelled otherwise."""
+
+    def __init__(self, lab, edge, domain, leaf=None):
+        self.domain = domain
+        self.probe = Probe(edge.address, from_=domain, to=HOST, leaf=lab.certificates.leaf(leaf or domain))
+        self.probe.secure()
+        self.probe.send(f"<bidi xmlns='{BIDI}'/>")
+        assert self.probe.external().name == "success"
+        self.probe.features()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.probe.close()
+
+    def ask(self, text):
+        """All that has come by the time that a ping sent behind it is answered."""
+        end = f"end{next(_NUMBERS)}"
+        self.probe.send(text)
+        self.probe.send(f"<iq from='{self.domain}' to='{HOST}' id='{end}' type='get'>{PING}</iq>")
+        heard = []
+        while True:
+            element = self.probe.read(20)
+            if element.get("id") == end:
+                return heard
+            heard.append(element)

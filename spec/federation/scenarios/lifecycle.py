@@ -13,7 +13,8 @@ from lab.remote import Remote
 from lab.waiting import wait_until
 
 from scenarios import _scene
-from scenarios._edge import (ALICE, HOST, any_method, assert_not_established, configuration, edge_server,                              lua, outbound_error, partner, refused, tls_dialback, wrong_sender)
+from scenarios._edge import (ALICE, HOST, any_method, assert_not_established, configuration, edge_server,
+                             lua, outbound_error, partner, refused, tls_dialback, wrong_sender)
 
 TIMEOUT = 60
 FABRIKAM, NORTHWIND = "fabrikam.test", "northwind.test"

@@ -2,13 +2,10 @@
 
 import base64
 import hashlib
-import itertools
 import re
 
-from lab.client import Client
-from lab.probe import Probe
-from lab.xmlstream import BIDI
 
+from scenarios import _scene
 from scenarios._edge import ALICE, HOST, PING
 from scenarios._types import FED, MANUAL, UNV, VER, bob, note, start
 
@@ -17,7 +14,6 @@ DISCO = "http://jabber.org/protocol/disco#info"
 RESOURCES = 1000        # docs/threat-model.md
 CONTACTS, REQUESTS = 500, 200       # docs/partner-types.md
 CROWD = 8
-_numbers = itertools.count()
 
 
 def setup(lab):
@@ -37,32 +33,9 @@ def teardown(fixture):
     fixture.close()
 
 
-class Stream:
+class Stream(_scene.Stream):
     def __init__(self, fixture, domain):
-        self.domain = domain
-        self.probe = Probe(fixture.edge.address, from_=domain, to=HOST, leaf=fixture.lab.certificates.leaf(domain))
-        self.probe.secure()
-        self.probe.send(f"<bidi xmlns='{BIDI}'/>")
-        assert self.probe.external().name == "success"
-        self.probe.features()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.probe.close()
-
-    def ask(self, text):
-        """All that has come by the time that a ping sent behind it is answered."""
-        end = f"end{next(_numbers)}"
-        self.probe.send(text)
-        self.probe.send(f"<iq from='{self.domain}' to='{HOST}' id='{end}' type='get'>{PING}</iq>")
-        heard = []
-        while True:
-            element = self.probe.read(20)
-            if element.get("id") == end:
-                return heard
-            heard.append(element)
+        super().__init__(fixture.lab, fixture.edge, domain)
 
     def subscribe(self, name, to, inside=""):
         return [stanza.get("type") for stanza in

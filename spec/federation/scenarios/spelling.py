@@ -5,17 +5,15 @@ Prosody keeps rosters and block lists as their user wrote them, and compares byt
 import itertools
 
 from lab.client import Client
-from lab.probe import Probe
 from lab.waiting import wait_until
-from lab.xmlstream import BIDI
 
+from scenarios import _scene
 from scenarios._edge import ALICE, HOST, PING, any_method, configuration, edge_server
 
 # bücher.bücher.test, federated; the same for köln.köln.test, public_unverified
 FED = ("xn--bcher-kva.xn--bcher-kva.test", "bücher.bücher.test", "xn--bcher-kva.bücher.test")
 UNV = ("xn--kln-sna.xn--kln-sna.test", "köln.köln.test", "xn--kln-sna.köln.test")
 CAROL, DAVE, ERIN, FRANK = (f"{name}@{HOST}" for name in ("carol", "dave", "erin", "frank"))
-_numbers = itertools.count()
 
 
 def setup(lab):
@@ -28,32 +26,8 @@ def setup(lab):
     return lab
 
 
-class Stream:
-    def __init__(self, lab, domain):
-        self.domain = domain
-        ascii_form = FED[0] if domain in FED else UNV[0]
-        self.probe = Probe(lab.edge.address, from_=domain, to=HOST, leaf=lab.certificates.leaf(ascii_form))
-        self.probe.secure()
-        self.probe.send(f"<bidi xmlns='{BIDI}'/>")
-        assert self.probe.external().name == "success"
-        self.probe.features()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.probe.close()
-
-    def ask(self, text):
-        end = f"end{next(_numbers)}"
-        self.probe.send(text)
-        self.probe.send(f"<iq from='{self.domain}' to='{HOST}' id='{end}' type='get'>{PING}</iq>")
-        heard = []
-        while True:
-            element = self.probe.read(10)
-            if element.get("id") == end:
-                return heard
-            heard.append(element)
+def Stream(lab, domain):
+    return _scene.Stream(lab, lab.edge, domain, leaf=FED[0] if domain in FED else UNV[0])
 
 
 def stanzas(domain, to, name="eve"):

@@ -3,19 +3,16 @@
 One peer per partner type, over a stream that carries both directions (XEP-0288), asks the same of several users; what
 comes back is compared byte for byte, but for the user's own address."""
 
-import itertools
 
 from lab.client import Client
-from lab.probe import Probe
-from lab.xmlstream import BIDI
 
+from scenarios import _scene
 from scenarios._edge import ALICE, HOST
 from scenarios._types import DORA, FED, MANUAL, UNV, VER, start
 
 OFFLINE, BROKEN, MISSING = (f"{name}@{HOST}" for name in ("olaf", "bruno", "nobody"))
 ERIN = f"erin@{HOST}"
 TIMEOUT = 180    # a question at a time, to many addresses
-_numbers = itertools.count()
 
 PUBSUB = "http://jabber.org/protocol/pubsub"
 PAYLOADS = {
@@ -126,33 +123,15 @@ def teardown(fixture):
     fixture.close()
 
 
-class Stranger:
+class Stranger(_scene.Stream):
     def __init__(self, fixture, domain):
-        self.domain = domain
-        self.probe = Probe(fixture.edge.address, from_=domain, to=HOST, leaf=fixture.lab.certificates.leaf(domain))
-        self.probe.secure()
-        self.probe.send(f"<bidi xmlns='{BIDI}'/>")
-        assert self.probe.external().name == "success"
-        self.probe.features()
+        super().__init__(fixture.lab, fixture.edge, domain)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.probe.close()
-
-    def ask(self, text, to, from_="eve"):
+    def ask_user(self, text, to, from_="eve"):
         """All that comes back, with the user's name taken out."""
-        end = f"end{next(_numbers)}"
-        self.probe.send(text.format(from_=f"{from_}@{self.domain}/x", to=to))
-        self.probe.send(f"<iq from='{self.domain}' to='{HOST}' id='{end}' type='get'>{PAYLOADS['ping']}</iq>")
-        heard = []
-        while True:
-            element = self.probe.read(10)
-            if element.get("id") == end:
-                user = to.partition("@")[0]
-                return "".join(heard).replace(f"{user}@{HOST}", f"USER@{HOST}")
-            heard.append(str(element))
+        heard = self.ask(text.format(from_=f"{from_}@{self.domain}/x", to=to))
+        user = to.partition("@")[0]
+        return "".join(map(str, heard)).replace(f"{user}@{HOST}", f"USER@{HOST}")
 
 
 def from_strangers(client, since):
@@ -160,7 +139,7 @@ def from_strangers(client, since):
 
 
 def compare(stranger, name, targets, from_="eve"):
-    heard = {to: stranger.ask(STANZAS[name], to, from_) for to in targets}
+    heard = {to: stranger.ask_user(STANZAS[name], to, from_) for to in targets}
     assert len(set(heard.values())) == 1, (stranger.domain, name, heard)
     return next(iter(heard.values()))
 
@@ -233,7 +212,7 @@ def scenario_blocked(fixture):
 def scenario_listed_is_let_in(fixture):
     """The comparison is of something that would pass."""
     with Client(ERIN, fixture.edge.address) as erin, Stranger(fixture, UNV) as stranger:
-        assert stranger.ask(STANZAS["message chat <body>hel"], ERIN) == ""
+        assert stranger.ask_user(STANZAS["message chat <body>hel"], ERIN) == ""
         erin.wait_message("hello")
 
 
@@ -241,7 +220,7 @@ def scenario_nothing_is_kept_for_nobody(fixture):
     """No roster, and none in core's cache, for a name somebody made up."""
     with Stranger(fixture, UNV) as stranger:
         for name in STANZAS:
-            stranger.ask(STANZAS[name], f"made-up@{HOST}")
+            stranger.ask_user(STANZAS[name], f"made-up@{HOST}")
     assert fixture.edge.roster(f"made-up@{HOST}") == ""
     assert "load_roster: asked for: made-up@" not in fixture.edge.log_since()
 
@@ -255,4 +234,4 @@ def scenario_what_is_published_is_seen(fixture):
         answer = erin.iq(None, publish, "set")
         assert answer.get("type") == "result", answer
         ask = f"<iq from='{{from_}}' to='{{to}}' id='same' type='get'><pubsub xmlns='{PUBSUB}'><items node='urn:lab:open'/></pubsub></iq>"
-        assert "urn:lab:open" in stranger.ask(ask, ERIN) and "happy" in stranger.ask(ask, ERIN)
+        assert "urn:lab:open" in stranger.ask_user(ask, ERIN) and "happy" in stranger.ask_user(ask, ERIN)
