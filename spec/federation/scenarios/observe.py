@@ -113,6 +113,8 @@ def scenario_the_whole_way(lab):
     entries = entries_of(suggestion)
     assert set(entries) == set(users), suggestion
     assert "Observed since" in suggestion and re.search(r"observed: .*stanzas? in, \d+ out", suggestion), suggestion
+    pins = [lab.certificates.leaf(domain).pin for domain in users]
+    assert suggestion.count("used SASL, certificate valid") == 6 and all(pin in suggestion for pin in pins), suggestion
     assert 'sasl = "required"' in entries[FABRIKAM] and 'sasl = "not_supported"; dialback = true' in entries[NORTHWIND], suggestion
     # With the list, still observing: what was opened before is judged by it.
     chosen = ", ".join(entry for domain, entry in entries.items() if domain != EVIL)
