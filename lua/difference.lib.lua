@@ -146,8 +146,14 @@ local function compare(before, after, pause)
 	return outcome;
 end
 
+-- What outcome.mode is: nil where the mode stays. A list that stays the same hides that everything is refused by it from now on, or nothing.
+local function change_of_mode(before_observing, after_observing)
+	if before_observing == after_observing then return nil; end
+	return after_observing and "observe" or "enforce";
+end
+
 -- The live streams that would be closed: { view, rule }... and of how many. `result` as commit.compile_all gives it. `observing`: nothing is
--- enforced, so that it is what enforcing it would close.
+-- going to be enforced, so that it is what enforcing it would close.
 local function closing(native, latch, result, observing)
 	local streams = latch.all_streams();
 	local found = native.foresee({ policies = result.policies; trust = result.trust; places = { total = 0; partners = {} };
@@ -204,9 +210,18 @@ local function print_streams(print, streams)
 	end);
 end
 
+local MODES = {
+	enforce = "\"enforce\", was \"observe\": what the list does not allow is refused from then on";
+	observe = "\"observe\", was \"enforce\": NOTHING is refused any more, whatever the list says";
+};
+
 -- Prints both: what compare and closing have found.
 local function print_difference(print, outcome, streams)
-	local any = false;
+	local any = outcome.mode ~= nil;
+	if any then
+		print("");
+		put(print, "changed", "s2s_partners_mode", MODES[outcome.mode]);
+	end
 	for _, group in ipairs(outcome.groups) do
 		if #group.added + #group.removed + #group.changed + #group.default + #group.limits > 0 then
 			any = true;
@@ -218,9 +233,11 @@ local function print_difference(print, outcome, streams)
 	if streams.count > 0 then print_streams(print, streams); end
 end
 
--- "1 partner added, 2 removed, 3 changed", or that there is nothing of it.
+-- "1 partner added, 2 removed, 3 changed", or that there is nothing of it, and the mode where it is another.
 local function summary(outcome)
-	return ("%s added, %d removed, %d changed"):format(layout.count(outcome.added, "partner"), outcome.removed, outcome.changed);
+	return ("%s added, %d removed, %d changed%s"):format(layout.count(outcome.added, "partner"), outcome.removed, outcome.changed,
+		outcome.mode and (", mode %q"):format(outcome.mode) or "");
 end
 
-return { compare = compare; closing = closing; print = print_difference; print_streams = print_streams; summary = summary };
+return { compare = compare; change_of_mode = change_of_mode; closing = closing; print = print_difference; print_streams = print_streams;
+	summary = summary };

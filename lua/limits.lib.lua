@@ -147,7 +147,9 @@ local function new_limits(guard, native, latch)
 		local ip = node.conn:ip() or "?";
 		limits.count_muted(ip, "connection-limit");
 		if guard.observing == true then
-			leave(node.conn); -- as if it were gone
+			-- As if it were gone. One that waits for its first look has come before the mode was read: from here on core's clock is its only one.
+			if limits.first_look.is_mute(node.conn) then limits.first_look.hand_over(node.conn); end
+			leave(node.conn);
 		elseif node.session and not node.session.destroyed then
 			limits.dismiss(node.session, limit_row.stream_condition, limit_text);
 		elseif limits.first_look.is_mute(node.conn) then

@@ -36,11 +36,13 @@ end
 local configmanager = core_library "core.configmanager";
 
 -- Whether the configuration wants nothing to be enforced: that very word, in the global section, and no word of a host's. Anything else is
--- "enforce", also what cannot be read. Asked before anything is loaded, so that it depends on nothing that could fail to be.
-local function observes()
+-- "enforce", also what cannot be read. Asked before anything is loaded, so that it depends on nothing that could fail to be. `config`: a
+-- configmanager that has read something else than core's, or nil.
+local function observes(config)
 	local ok, answer = pcall(function ()
-		if configmanager.get("*", "s2s_partners_mode") ~= "observe" then return false; end
-		for name, section in pairs(configmanager.getconfig()) do
+		config = config or configmanager;
+		if config.get("*", "s2s_partners_mode") ~= "observe" then return false; end
+		for name, section in pairs(config.getconfig()) do
 			if name ~= "*" and rawget(section, "s2s_partners_mode") ~= nil then return false; end
 		end
 		return true;

@@ -41,7 +41,9 @@ local function new_commit(context)
 
 	local function refused(errors)
 		return ("%s; nothing has been applied, %s"):format(layout.count(errors, "error"),
-			context.in_force.running and "the configuration before stays in force" or "every stream with another server is refused");
+			context.in_force.running and "the configuration before stays in force"
+				or guard.observing == true and "nothing is enforced, and every stream with another server would be refused"
+				or "every stream with another server is refused");
 	end
 
 	local function apply(print, outcome, done)
@@ -68,10 +70,12 @@ local function new_commit(context)
 				.."partners:commit(\"preview\")");
 		end
 		local outcome = difference.compare(guard.policies, result.policies, pause);
+		local will_observe = latch.observes(config);
+		outcome.mode = difference.change_of_mode(guard.observing == true, will_observe);
 		if not shown then
 			if #state.issues > 0 then print(""); end
 			print(wanted and "What a commit would change" or "What changes");
-			difference.print(print, outcome, difference.closing(native, latch, result, guard.observing == true));
+			difference.print(print, outcome, difference.closing(native, latch, result, will_observe));
 			print("");
 		end
 		if wanted == "preview" then

@@ -52,7 +52,7 @@ local function new_check(context)
 	local function check(self)
 		local print = self.session.print;
 		context.say_if_not_applied(print);
-		local result, state = disk.try(native);
+		local result, state, config = disk.try(native);
 		local errors, warnings = print_issues(print, state);
 		if errors + warnings == 0 then
 			print("The configuration on disk has no errors and no warnings.");
@@ -62,7 +62,9 @@ local function new_check(context)
 		if result then
 			print("");
 			print("What a commit would change");
-			difference.print(print, difference.compare(guard.policies, result.policies), difference.closing(native, context.latch, result, observing));
+			local outcome, will_observe = difference.compare(guard.policies, result.policies), context.latch.observes(config);
+			outcome.mode = difference.change_of_mode(observing, will_observe);
+			difference.print(print, outcome, difference.closing(native, context.latch, result, will_observe));
 		elseif observing then
 			difference.print_streams(print, difference.closing(native, context.latch, context.in_force.current(), observing));
 		end

@@ -103,6 +103,18 @@ local function new_changes(shared)
 		return OK;
 	end
 
+	-- Why an entry's file cannot be changed. Where there is none, the domain may be listed in another place.
+	local function not_open(change, problem)
+		local result = not lfs.symlinkattributes(change.place.path, "mode") and entries.check(native, change.place, nil);
+		for _, policy in pairs(result and result.policies or {}) do
+			local found = policy:find(change.domain);
+			if found and found.match ~= "default" then
+				return refuse(change, ("%s; %s is listed in %s, change it there"):format(problem, change.domain, found.place));
+			end
+		end
+		return refuse(change, problem);
+	end
+
 	function commands.add(arg)
 		local change, status = begin_change(arg, { ["--dry-run"] = true; keys = true });
 		if not change then return status; end
@@ -123,7 +135,7 @@ local function new_changes(shared)
 		if not change then return status; end
 		if change.count == 0 then return wrong_usage("set needs at least one --KEY VALUE"); end
 		local text, problem = entries.open(change.place, change.switches["--force"]);
-		if not text then return refuse(change, problem); end
+		if not text then return not_open(change, problem); end
 		local entry;
 		entry, problem = entries.read(text);
 		if not entry then return refuse(change, problem); end
@@ -137,7 +149,7 @@ local function new_changes(shared)
 		local change, status = begin_change(arg, { ["--dry-run"] = true; ["--force"] = true });
 		if not change then return status; end
 		local text, problem = entries.open(change.place, change.switches["--force"]);
-		if not text then return refuse(change, problem); end
+		if not text then return not_open(change, problem); end
 		return finish_change(change, nil);
 	end
 

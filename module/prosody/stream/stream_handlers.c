@@ -77,7 +77,10 @@ static int on_outgoing_created(lua_State *L) {
 	struct s2sp_hooked at;
 	struct s2sp_decision decision;
 	struct s2sp_stream *stream = s2sp_hook_begin(L, "session", &at, &decision);
-	/* Not to be refused here: the session cannot be closed before it has a connection. The record refuses what follows. */
+	/* Not to be refused here: the session cannot be closed before it has a connection. The record refuses what follows. Where nothing is enforced it is told
+	 * here, since what follows knows no more than that it was refused. */
+	if (decision.verdict == S2SP_VERDICT_REFUSE && s2sp_lua_observing(L, ARG_GUARD))
+		return s2sp_act_refuse(L, false, at.session, decision, NULL);
 	const struct s2sp_partner *partner = stream == NULL ? NULL : stream->partner; /* none either if it does not say where to */
 	if (partner == NULL || !(s2sp_policy_methods(stream->policy, partner) & S2SP_METHODS_OVER_TLS)) {
 		lua_pushboolean(L, false);

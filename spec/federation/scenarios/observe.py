@@ -1,6 +1,7 @@
 """The mode "observe": whatever would be refused is told and counted, and passes; and what it takes to get out of the mode, and into it."""
 
 import re
+import socket
 import time
 
 from lab.client import Client
@@ -25,8 +26,12 @@ def observing(*entries, **options):
 
 def tells(edge, direction, domain, reason, mark, timeout=10):
     """The line about a stream that would be refused; nothing is refused."""
-    edge.wait_log(rf"Would refuse stream {direction} {re.escape(domain)} \(.*\): {reason}: ", timeout, mark)
+    edge.wait_log(rf"Would refuse stream {direction} {re.escape(domain)} \(.*\): {reason}\b", timeout, mark)
     assert "Refused stream" not in edge.log_since(mark)
+
+
+def words(text):
+    return re.sub(r"\s+(\| )?", " ", text)
 
 
 def probe_of(lab, edge, domain=EVIL, leaf="good", **more):
@@ -103,11 +108,13 @@ def scenario_the_whole_way(lab):
         talk.go_on()
     for domain in users:
         for direction in ("from", "to"):
-            tells(edge, direction, domain, "unlisted-domain", 0)
+            tells(edge, direction, domain, "unlisted-domain: no entry covers the domain", 0)
     suggestion = edge.shell("partners:suggest()", timeout=60)
     entries = entries_of(suggestion)
     assert set(entries) == set(users), suggestion
     assert "Observed since" in suggestion and re.search(r"observed: .*stanzas? in, \d+ out", suggestion), suggestion
+    pins = [lab.certificates.leaf(domain).pin for domain in users]
+    assert suggestion.count("used SASL, certificate valid") == 6 and all(pin in suggestion for pin in pins), suggestion
     assert 'sasl = "required"' in entries[FABRIKAM] and 'sasl = "not_supported"; dialback = true' in entries[NORTHWIND], suggestion
     # With the list, still observing: what was opened before is judged by it.
     chosen = ", ".join(entry for domain, entry in entries.items() if domain != EVIL)
@@ -126,6 +133,9 @@ def scenario_the_whole_way(lab):
     # In force, while everybody goes on writing.
     edge.partners = edge.partners.replace("observe", "enforce")
     mark = edge.mark()
+    edge.write_config()
+    shown = words(edge.shell('partners:commit("preview")', timeout=60))
+    assert 's2s_partners_mode: "enforce", was "observe"' in shown and "Live streams that it closes: 2 of 8" in shown, shown
     for _ in range(20):
         for domain in users:
             if domain != EVIL:
@@ -332,7 +342,11 @@ def scenario_switch_judges_all(lab):
         northwind.wait_element(lambda element: element.name == "message" and element.find("body").text == "second")
         edge.wait_log(rf"Established stream to {listed} .*TLS dialback", 5, mark)
         edge.partners = edge.partners.replace("enforce", "observe")
-        edge.reload()
+        edge.write_config()
+        checked = words(edge.shell("partners:check()", timeout=60))
+        assert "NOTHING is refused any more" in checked and "Live streams that it closes" not in checked, checked
+        applied = words(edge.shell("partners:commit()", timeout=60))
+        assert "NOTHING is refused any more" in applied and 'mode "observe"; 0 live streams closed' in applied, applied
         passes_in(good, FABRIKAM, alice, "while observing again")
         is_open(lab, edge, alice)
     edge.stop()
@@ -357,6 +371,16 @@ def scenario_listed_meanwhile(lab):
         pinned.read_close("not-authorized", r"\(certificate-pin-mismatch\)")
         edge.wait_log(r"Refused stream from two.test .*wrong-domain", 5, mark)
         assert "Refused stream from fabrikam.test" not in edge.log_since(mark)
+    edge.stop()
+
+
+def scenario_silent_connection(lab):
+    """Who connects and says nothing meets Prosody's own clock, as if the module were not there."""
+    edge = edge_server(lab, observing(partner(FABRIKAM)), name="silent", s2s_timeout=2).start()
+    with socket.create_connection((edge.address, 5269), 5) as connection:
+        connection.settimeout(8)
+        while connection.recv(4096):
+            pass
     edge.stop()
 
 

@@ -75,7 +75,8 @@ def scenario_not_saved_means_not_saved(lab):
             ("this server serves the domain itself", "add", HOST, "--type", "federated"),
             ("is there already; change it with set", "add", "fabrikam.test", "--type", "federated"),
             ("SASL or dialback must be enabled", "set", "fabrikam.test", "--sasl", "not_supported"),
-            ("is not there", "set", "other.test", "--tls", "optional"), ("is not there", "remove", "other.test")):
+            ("is not there", "set", "other.test", "--tls", "optional"),
+            ("listed.test is listed in s2s_partners[1], change it there", "set", "listed.test", "--tls", "optional"), ("is not there", "remove", "other.test")):
         output = unchanged(lab, told, *words)
         assert "nothing has been saved" in " ".join(output.split()), output
 
