@@ -89,6 +89,8 @@ local function new_recent(native)
 	for host in pairs(prosody.hosts) do watch(host); end
 	module:hook_global("host-activated", watch);
 	module:hook_global("host-deactivated", function (host) watched[host] = nil; end);
+	-- Core lets go of a session later than that.
+	module:hook_global("s2s-destroyed", function (event) offered[event.session] = nil; end);
 
 	return recent;
 end
