@@ -61,7 +61,8 @@ local function new_first_look(guard, native, limits, report)
 		local ours = { on_connect = on_connect; on_incoming = on_incoming };
 
 		function ours.onconnect(conn)
-			if stopped or not is_incoming(conn) or module:shared("/*/s2s/sessions")[conn] then return on_connect(conn); end
+			-- Nothing is put off while nothing is enforced: core's clock runs from here on.
+			if stopped or guard.observing == true or not is_incoming(conn) or module:shared("/*/s2s/sessions")[conn] then return on_connect(conn); end
 			mute[conn] = on_connect;
 			local ok, err = xpcall(limits.enter, debug.traceback, conn);
 			if ok then return; end
