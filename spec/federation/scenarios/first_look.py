@@ -149,6 +149,16 @@ def scenario_while_observing(lab):
         error = closed_somehow(silent)
         assert error is not None and error.condition == "connection-timeout", error
     assert sessions_of(edge, mark) == 1
+    edge.partners = configuration(partner(FABRIKAM))
+    edge.reload()
+    mark = edge.mark()
+    with Probe(edge.address, from_=FABRIKAM, to=HOST) as silent:
+        edge.shell("> 1")
+        assert sessions_of(edge, mark) == 0
+        edge.partners = configuration(partner(FABRIKAM), s2s_partners_mode="observe")
+        edge.reload()
+        error = closed_somehow(silent, 12)
+        assert error is not None and error.condition == "connection-timeout", error
 
 
 def scenario_without_the_module(lab):
