@@ -47,7 +47,7 @@ local function new_first_look(guard, native, limits, report)
 		if not ok then module:log("error", "Error while core took a connection: %s", err); end
 	end
 
-	local function look(conn, data)
+	local function is_refused(conn, data)
 		local ok, refused = xpcall(refuse_stranger, debug.traceback, conn, data);
 		if not ok then
 			module:log("error", "Error at the first look at a connection, which is read by core instead: %s", refused);
@@ -73,7 +73,7 @@ local function new_first_look(guard, native, limits, report)
 
 		function ours.onincoming(conn, data, ...)
 			if mute[conn] then
-				if not stopped and look(conn, data) then
+				if not stopped and is_refused(conn, data) then
 					mute[conn] = nil;
 					return;
 				end

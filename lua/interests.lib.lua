@@ -4,13 +4,17 @@
 
 local cache = require "util.cache";
 local jid = require "util.jid";
+local is_contact_subscribed = require "core.rostermanager".is_contact_subscribed;
 
 local RESOURCES_MAX = 1000;     -- of one user's remote contacts together
 local USERS_MAX = 10000;        -- as mod_pep's own pep_info_cache_size
 
-local xmlns_caps = "http://jabber.org/protocol/caps";
-
 local hosts = prosody.hosts;
+
+-- Of either direction: a stream that we have opened carries what the partner sends as well (XEP-0288).
+local function of_a_stream(origin)
+	return origin.type == "s2sin" or origin.type == "s2sout";
+end
 
 -- mod_pep's own table of a user's contacts: full JID -> what it wants. nil without mod_pep, or while it knows nobody.
 local function known_to_pep(host, user)
@@ -48,22 +52,31 @@ local function new_interests(guard)
 			return resources;
 		end
 
-		-- Before mod_pep's own handlers, at 10 and 0.
-		context:hook("presence/bare", function (event)
+		-- What mod_pep keeps of one who is not among this host's own users, after it has looked at what has come. What it has let pass by
+		-- takes no place from those whose presence counts.
+		local function note(event)
 			local stanza = event.stanza;
-			if event.origin.type ~= "s2sin" or not stanza.attr.to then return; end
-			local user, kind = jid.node(stanza.attr.to), stanza.attr.type;
+			local user = of_a_stream(event.origin) and stanza.attr.to and jid.node(stanza.attr.to);
 			if not user then return; end
-			if kind == "unavailable" then
+			local known = known_to_pep(host, user);
+			if known and known[stanza.attr.from] then
+				resources_of(user):set(stanza.attr.from, true);
+			else
 				local resources = users:get(user);
 				if resources then resources:set(stanza.attr.from, nil); end
-			elseif kind == nil and stanza:get_child("c", xmlns_caps) then
-				resources_of(user):set(stanza.attr.from, true);
 			end
-		end, 11);
+		end
+
+		-- Behind mod_pep's own handlers, at 10 and 0.
+		context:hook("presence/bare", note, 9);
+		context:hook("iq-result/bare/disco", note, -1);
+
+		-- Before it. It asks contacts who may see the user's presence, but takes an answer from anybody, for anybody.
 		context:hook("iq-result/bare/disco", function (event)
-			local user = event.stanza.attr.to and event.origin.type == "s2sin" and jid.node(event.stanza.attr.to);
-			if user then resources_of(user):set(event.stanza.attr.from, true); end
+			local stanza = event.stanza;
+			if guard.observing == true or not of_a_stream(event.origin) or not stanza.attr.to then return; end
+			local user = jid.node(stanza.attr.to);
+			if user and not is_contact_subscribed(user, host, jid.bare(stanza.attr.from)) then return true; end
 		end, 11);
 	end
 

@@ -154,6 +154,7 @@ local function new_limits(guard, native, latch)
 			limits.dismiss(node.session, limit_row.stream_condition, limit_text);
 		elseif limits.first_look.is_mute(node.conn) then
 			leave(node.conn);
+			limits.first_look.forget(node.conn); -- what it has sent meanwhile is nobody's
 			node.conn:write(HEADER..ERROR:format(limit_row.stream_condition, limit_text));
 			node.conn:close();
 		else
@@ -308,7 +309,8 @@ local function new_limits(guard, native, latch)
 
 	local function sweep()
 		local patience = shortest and shortest:limits().establishment_timeout or MINUTE;
-		end_silence(monotonic(), patience);
+		-- While nothing is enforced that is at once: the mode may have changed since it connected.
+		end_silence(monotonic(), guard.observing == true and 0 or patience);
 		local streams = latch.all_streams();
 		local found, agree = native.sweep(guard, streams, shortest);
 		for _, entry in ipairs(agree and {} or count_anew(streams)) do

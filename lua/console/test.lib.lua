@@ -106,7 +106,7 @@ local function new_test(context)
 		local function is_ours(session)
 			return session ~= nil and session == watched.session;
 		end
-		local function look(session)
+		local function view_of(session)
 			local view = native.stream_view(session);
 			if not view then return; end
 			if view.tls then
@@ -141,30 +141,30 @@ local function new_test(context)
 				progress.stage("stream", "the other server answers, and offers "..words);
 			else
 				progress.stage("stream", "the other server answers over TLS from the first byte");
-				look(session);
+				view_of(session);
 				if session.type == "s2sout_unauthed" then progress.stage("features", "over TLS it offers "..words); end
 			end
-			look(session);
+			view_of(session);
 		end, 2000); -- before it is judged
 		hook(module, "s2s-check-certificate", function (event)
-			if is_ours(event.session) then look(event.session); end
+			if is_ours(event.session) then view_of(event.session); end
 		end, -0.5);
 		hook(module, "s2sout-established", function (event)
 			if not is_ours(event.session) then return; end
-			local view = look(event.session);
+			local view = view_of(event.session);
 			progress.without = not view.tls and { TLS = true; certificate = true } or nil;
 			progress.stage("method", layout.method(view.method));
 		end);
 		hook(module, "s2s-destroyed", function (event)
 			local session = event.session;
 			if not is_ours(session) then return; end
-			look(session);
+			view_of(session);
 			watched.restore();
 			watched.why = is_error(event.reason) and event.reason.text or type(event.reason) == "string" and event.reason or watched.why;
 		end);
 		-- The last look before the stream's queue is bounced: core tells of the end only after that.
 		function watched.last_look()
-			if watched.session and not watched.session.destroyed then look(watched.session); end
+			if watched.session and not watched.session.destroyed then view_of(watched.session); end
 		end
 		function watched.forget()
 			for _, unhook in ipairs(hooks) do unhook(); end

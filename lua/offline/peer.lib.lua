@@ -36,12 +36,12 @@ local function error_words(stanza, xmlns)
 end
 
 --[[
-look(question, done): question has address, port, direct (TLS from the first byte), from, to, context (of TLS), has_certificate (of our own),
+visit(question, done): question has address, port, direct (TLS from the first byte), from, to, context (of TLS), has_certificate (of our own),
 judge(chain) -> report, peer_chain(session), and say(stage, text, seconds) for each stage that is reached.
 done(seen) once: { connected, opened, version, offered, required (STARTTLS), tls ({ protocol, cipher }), report, external, bidi,
 dialback_plain, dialback_tls, own ("accepted", "refused", "not shown"), own_text, failed (the stage), why }.
 ]]
-local function look(question, done)
+local function visit(question, done)
 	local seen = { own = "not shown" };
 	local conn, stream, over, received, stage, last = nil, nil, false, 0, "TCP", now();
 	local session = {};
@@ -195,4 +195,4 @@ local function look(question, done)
 	if not conn then finish("TCP", tostring(err)); end
 end
 
-return { look = look };
+return { visit = visit };

@@ -244,7 +244,7 @@ local function probe(native, print, domain, host, entry)
 		layout.print(print, "", ("%s port %d (%s%s)"):format(endpoint.address, endpoint.port, layout.plain(endpoint.host, 100),
 			endpoint.direct and ", TLS from the first byte" or ""));
 		local seen = async.wait_for(promise.new(function (resolve)
-			peer.look({
+			peer.visit({
 				address = endpoint.address; port = endpoint.port; direct = endpoint.direct; from = host; to = domain;
 				context = ours.context; has_certificate = ours.has_certificate; say = say; peer_chain = native.peer_chain;
 				judge = function (chain) return native.judge_certificate(chain, ours.store, domain, pins); end;

@@ -55,7 +55,7 @@ static bool share_a_name(const DIST_POINT_NAME *one, const DIST_POINT_NAME *othe
 /* RFC 5280 4.1.2.2: 20 bytes. */
 #define SERIAL_MAX 256
 
-struct look {
+struct coverage {
 	int64_t now;
 	X509 *certificate, *issuer;
 	size_t *signatures;      /* that may still be verified for this chain */
@@ -71,92 +71,93 @@ struct look {
 	int64_t until;     /* 0: for ever */
 };
 
-static void note_time(struct look *look, int64_t time) {
-	if (time > look->now && (look->until == 0 || time < look->until))
-		look->until = time;
+static void note_time(struct coverage *coverage, int64_t time) {
+	if (time > coverage->now && (coverage->until == 0 || time < coverage->until))
+		coverage->until = time;
 }
 
 /* RFC 5280 6.3.3 (b)(2): whether the part of an authority's certificates that the list is about has this one in it. */
-static bool is_in_scope(struct look *look, const ISSUING_DIST_POINT *idp) {
+static bool is_in_scope(struct coverage *coverage, const ISSUING_DIST_POINT *idp) {
 	if (idp == NULL)
 		return true;
-	bool authority = X509_check_ca(look->certificate) > 0;
+	bool authority = X509_check_ca(coverage->certificate) > 0;
 	if ((idp->onlyuser > 0 && authority) || (idp->onlyCA > 0 && !authority))
 		return false;
 	if (idp->distpoint == NULL)
 		return true;
-	if (!look->points_read)
-		look->points = X509_get_ext_d2i(look->certificate, NID_crl_distribution_points, NULL, NULL);
-	look->points_read = true;
+	if (!coverage->points_read)
+		coverage->points = X509_get_ext_d2i(coverage->certificate, NID_crl_distribution_points, NULL, NULL);
+	coverage->points_read = true;
 	bool shared = false;
-	for (int i = 0; look->points != NULL && i < sk_DIST_POINT_num(look->points) && !shared; i++)
-		shared = share_a_name(idp->distpoint, sk_DIST_POINT_value(look->points, i)->distpoint, &look->names_left);
+	for (int i = 0; coverage->points != NULL && i < sk_DIST_POINT_num(coverage->points) && !shared; i++)
+		shared = share_a_name(idp->distpoint, sk_DIST_POINT_value(coverage->points, i)->distpoint, &coverage->names_left);
 	return shared;
 }
 
 /* Why the list, if it is good, is not all that there is to know of the certificate; NULL: it is. */
-static const char *incomplete(struct look *look, const struct s2sp_crl *list) {
+static const char *incomplete(struct coverage *coverage, const struct s2sp_crl *list) {
 	if (list->delta)
 		return "there is only a delta revocation list of its issuer";
 	if (list->next_update == 0)
 		return "the revocation list of its issuer does not say when there will be another";
-	if ((list->idp != NULL && list->idp->onlysomereasons != NULL) || !is_in_scope(look, list->idp))
+	if ((list->idp != NULL && list->idp->onlysomereasons != NULL) || !is_in_scope(coverage, list->idp))
 		return "the revocation list of its issuer is a partial one, about other certificates or reasons";
 	return NULL;
 }
 
 /* What one list of the certificate's issuer says. OK or NO_MEMORY. */
-static enum s2sp_status ask(struct look *look, struct s2sp_crl *list) {
+static enum s2sp_status ask(struct coverage *coverage, struct s2sp_crl *list) {
 	bool good = false;
-	look->cause = list->useless;
+	coverage->cause = list->useless;
 	if (list->useless != NULL)
 		return S2SP_STATUS_OK;
-	note_time(look, list->this_update);
-	note_time(look, list->next_update);
-	look->cause = "the revocation list of its issuer is not valid yet";
-	if (list->this_update > look->now)
+	note_time(coverage, list->this_update);
+	note_time(coverage, list->next_update);
+	coverage->cause = "the revocation list of its issuer is not valid yet";
+	if (list->this_update > coverage->now)
 		return S2SP_STATUS_OK;
-	look->cause = "the revocation list of its issuer has expired";
-	if (list->next_update != 0 && list->next_update <= look->now)
+	coverage->cause = "the revocation list of its issuer has expired";
+	if (list->next_update != 0 && list->next_update <= coverage->now)
 		return S2SP_STATUS_OK;
 	/* RFC 5280 6.3.3 (f); all ones where there is no such extension. */
-	look->cause = "the key usage of its issuer does not allow the signing of revocation lists";
-	if ((X509_get_key_usage(look->issuer) & KU_CRL_SIGN) == 0)
+	coverage->cause = "the key usage of its issuer does not allow the signing of revocation lists";
+	if ((X509_get_key_usage(coverage->issuer) & KU_CRL_SIGN) == 0)
 		return S2SP_STATUS_OK;
-	const struct s2sp_text serial = { (const char *)look->serial, look->serial_length };
+	const struct s2sp_text serial = { (const char *)coverage->serial, coverage->serial_length };
 	bool mentioned = s2sp_index_find(&list->serials, 0, serial) != S2SP_INDEX_NONE;
-	look->cause = incomplete(look, list);
-	bool covers = look->cause == NULL;
+	coverage->cause = incomplete(coverage, list);
+	bool covers = coverage->cause == NULL;
 	/* A signature costs more than all the rest: it is verified only where something depends on it. */
-	if (!mentioned && (!covers || look->covered))
+	if (!mentioned && (!covers || coverage->covered))
 		return S2SP_STATUS_OK;
 	if (covers)
-		look->cause = "the revocation list of its issuer is not signed by the issuer's key";
-	enum s2sp_status status = s2sp_crl_is_signed(list, look->issuer, look->signatures, &good);
+		coverage->cause = "the revocation list of its issuer is not signed by the issuer's key";
+	enum s2sp_status status = s2sp_crl_is_signed(list, coverage->issuer, coverage->signatures, &good);
 	if (status != S2SP_STATUS_OK || !good)
 		return status;
-	look->revoked = look->revoked || mentioned;
-	look->covered = look->covered || covers;
+	coverage->revoked = coverage->revoked || mentioned;
+	coverage->covered = coverage->covered || covers;
 	return S2SP_STATUS_OK;
 }
 
 /* OK, NO_MEMORY, FAILED for signatures without end, or INVALID for a serial number that is too long to be looked for. */
-static enum s2sp_status look_up(struct look *look, const struct s2sp_certificate_question *question) {
-	const X509_NAME *name = X509_get_issuer_name(look->certificate);
-	if (!s2sp_openssl_name_hash(name, &look->issuer_hash))
+static enum s2sp_status gather(struct coverage *coverage, const struct s2sp_certificate_question *question) {
+	const X509_NAME *name = X509_get_issuer_name(coverage->certificate);
+	if (!s2sp_openssl_name_hash(name, &coverage->issuer_hash))
 		return S2SP_STATUS_NO_MEMORY;
-	look->serial_length = s2sp_openssl_serial(X509_get0_serialNumber(look->certificate), look->serial, sizeof(look->serial));
-	if (look->serial_length == 0)
+	coverage->serial_length =
+		s2sp_openssl_serial(X509_get0_serialNumber(coverage->certificate), coverage->serial, sizeof(coverage->serial));
+	if (coverage->serial_length == 0)
 		return s2sp_openssl_drain() ? S2SP_STATUS_NO_MEMORY : S2SP_STATUS_INVALID;
-	look->cause = "there is no revocation list of its issuer";
+	coverage->cause = "there is no revocation list of its issuer";
 	for (size_t i = 0; i < question->crl_count; i++) {
 		const struct s2sp_crl_file *file = question->crls[i];
 		for (size_t j = 0; j < file->count; j++) {
 			struct s2sp_crl *list = file->lists[j];
-			int order = list->issuer == look->issuer_hash ? X509_NAME_cmp(X509_CRL_get_issuer(list->head), name) : 1;
+			int order = list->issuer == coverage->issuer_hash ? X509_NAME_cmp(X509_CRL_get_issuer(list->head), name) : 1;
 			if (order == -2)
 				return S2SP_STATUS_NO_MEMORY;
-			enum s2sp_status status = order == 0 ? ask(look, list) : S2SP_STATUS_OK;
+			enum s2sp_status status = order == 0 ? ask(coverage, list) : S2SP_STATUS_OK;
 			if (status != S2SP_STATUS_OK)
 				return status;
 		}
@@ -164,12 +165,12 @@ static enum s2sp_status look_up(struct look *look, const struct s2sp_certificate
 	return S2SP_STATUS_OK;
 }
 
-static void report_uncovered(struct s2sp_certificate_report *report, const struct look *look, int depth) {
+static void report_uncovered(struct s2sp_certificate_report *report, const struct coverage *coverage, int depth) {
 	if (report == NULL || report->uncovered != NULL)
 		return;
-	report->uncovered = look->cause;
+	report->uncovered = coverage->cause;
 	report->uncovered_depth = depth;
-	s2sp_openssl_name(X509_get_issuer_name(look->certificate), report->uncovered_issuer, sizeof(report->uncovered_issuer));
+	s2sp_openssl_name(X509_get_issuer_name(coverage->certificate), report->uncovered_issuer, sizeof(report->uncovered_issuer));
 }
 
 /* Signatures that one chain has verified, those that are known not counted. */
@@ -197,13 +198,13 @@ enum s2sp_certificate_verdict s2sp_revocation_judge(const struct s2sp_certificat
 	if (question->revocation == S2SP_REVOCATION_UNSET || question->revocation == S2SP_REVOCATION_OFF)
 		return S2SP_CERTIFICATE_VALID;
 	for (int i = 0; i + 1 < count; i++) {
-		struct look look = { .now = question->now,
-							 .certificate = sk_X509_value(chain, i),
-							 .issuer = sk_X509_value(chain, i + 1),
-							 .signatures = &signatures,
-							 .names_left = NAMES_COMPARED_MAX };
-		enum s2sp_status status = look_up(&look, question);
-		CRL_DIST_POINTS_free(look.points);
+		struct coverage coverage = { .now = question->now,
+									 .certificate = sk_X509_value(chain, i),
+									 .issuer = sk_X509_value(chain, i + 1),
+									 .signatures = &signatures,
+									 .names_left = NAMES_COMPARED_MAX };
+		enum s2sp_status status = gather(&coverage, question);
+		CRL_DIST_POINTS_free(coverage.points);
 		s2sp_openssl_drain();
 		*depth = i;
 		*cause = "its serial number is longer than 256 bytes";
@@ -216,15 +217,15 @@ enum s2sp_certificate_verdict s2sp_revocation_judge(const struct s2sp_certificat
 		*cause = "out of memory";
 		if (status != S2SP_STATUS_OK)
 			return S2SP_CERTIFICATE_UNKNOWN;
-		if (report != NULL && look.until != 0 && (report->revocation_until == 0 || look.until < report->revocation_until))
-			report->revocation_until = look.until;
+		if (report != NULL && coverage.until != 0 && (report->revocation_until == 0 || coverage.until < report->revocation_until))
+			report->revocation_until = coverage.until;
 		*cause = "its issuer has revoked it";
-		if (look.revoked)
+		if (coverage.revoked)
 			return S2SP_CERTIFICATE_REVOKED;
-		if (!look.covered) {
-			report_uncovered(report, &look, i);
+		if (!coverage.covered) {
+			report_uncovered(report, &coverage, i);
 			uncovered_depth = uncovered == NULL ? i : uncovered_depth;
-			uncovered = uncovered == NULL ? look.cause : uncovered;
+			uncovered = uncovered == NULL ? coverage.cause : uncovered;
 		}
 	}
 	*depth = uncovered_depth;

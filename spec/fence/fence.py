@@ -146,7 +146,6 @@ LUA_MAY = {
     "lua/metrics.lib.lua": {"subscription-authorised": "a label"},
     "lua/observe.lib.lua": dict.fromkeys(("internal-error", "sasl-not-supported", "tls-not-supported", "sasl-required",
                                            "dialback-not-allowed"), "a longer line in the log"),
-    "lua/interests.lib.lua": {LUA_TYPE: "whose presence is known is remembered"},
     "lua/recent.lib.lua": {"unlisted-domain": "strangers have no entry"},
     "lua/subscriptions.lib.lua": {LUA_TYPE: "what the host's own users say is remembered"},
 }

@@ -55,6 +55,19 @@ describe("limits", function ()
 		assert.same({ 32, 1 }, { limits.waiting() });
 	end);
 
+	it("take nothing more from a connection without a session that has made room", function ()
+		limits.configure { new_policy(100, 30) };
+		local forgotten = {};
+		limits.first_look.is_mute = function () return true; end;
+		limits.first_look.forget = function (conn) table.insert(forgotten, conn); end;
+		local first = connect "192.0.2.1".conn;
+		limits.leave(first);
+		limits.enter(first);
+		for _ = 2, 33 do connect "192.0.2.1"; end
+		assert.same({ true, 1, true }, { first.closed, #forgotten, first == forgotten[1] });
+		assert.truthy(first.written:find("resource-constraint", 1, true));
+	end);
+
 	it("let the oldest of all make room when there are too many addresses", function ()
 		limits.configure { new_policy(100, 30) };
 		local first = connect "192.0.2.1";

@@ -18,9 +18,13 @@ def setup(lab):
     lab.edge = edge_server(lab, GOOD, direct_tls=True, components={f"rooms.{HOST}": ("muc", "")}, s2s_timeout=60).start()
 
 
-def sessions(lab, mark):
+def sessions_of(edge, mark):
     """How many sessions core has made for who connects to us."""
-    return lab.edge.log_since(mark).count("Incoming s2s connection")
+    return edge.log_since(mark).count("Incoming s2s connection")
+
+
+def sessions(lab, mark):
+    return sessions_of(lab.edge, mark)
 
 
 def refused_without_session(lab, probe):
@@ -135,6 +139,26 @@ def scenario_over_core_reload(lab):
     lab.edge.shell('module:reload("s2s")')
     with Probe(lab.edge.address, from_=EVIL, to=HOST) as probe:
         refused_without_session(lab, probe)
+
+
+def scenario_while_observing(lab):
+    """Nothing is put off while nothing is enforced: Prosody has its session, and its time, from the connection on."""
+    edge = edge_server(lab, configuration(partner(FABRIKAM), s2s_partners_mode="observe"), name="observing", register=False, s2s_timeout=3).start()
+    mark = edge.mark()
+    with Probe(edge.address, from_=FABRIKAM, to=HOST) as silent:
+        error = closed_somehow(silent)
+        assert error is not None and error.condition == "connection-timeout", error
+    assert sessions_of(edge, mark) == 1
+    edge.partners = configuration(partner(FABRIKAM))
+    edge.reload()
+    mark = edge.mark()
+    with Probe(edge.address, from_=FABRIKAM, to=HOST) as silent:
+        edge.shell("> 1")
+        assert sessions_of(edge, mark) == 0
+        edge.partners = configuration(partner(FABRIKAM), s2s_partners_mode="observe")
+        edge.reload()
+        error = closed_somehow(silent, 12)
+        assert error is not None and error.condition == "connection-timeout", error
 
 
 def scenario_without_the_module(lab):

@@ -4,12 +4,14 @@ import base64
 import hashlib
 import re
 
+from lab.remote import Remote
 
 from scenarios import _scene
 from scenarios._edge import ALICE, HOST, PING
-from scenarios._types import FED, MANUAL, UNV, VER, bob, note, start
+from scenarios._types import FED, MANUAL, QUIET, UNV, VER, bob, note, start
 
-FULL, WAITING, CAROL, DAVE, ERIN, INTERESTED = (f"{name}@{HOST}" for name in ("full", "waiting", "carol", "dave", "erin", "interested"))
+FULL, WAITING, CAROL, DAVE, ERIN, INTERESTED, CURIOUS = (
+    f"{name}@{HOST}" for name in ("full", "waiting", "carol", "dave", "erin", "interested", "curious"))
 DISCO = "http://jabber.org/protocol/disco#info"
 RESOURCES = 1000        # docs/threat-model.md
 CONTACTS, REQUESTS = 500, 200       # docs/partner-types.md
@@ -18,11 +20,12 @@ CROWD = 8
 
 def setup(lab):
     many = {f"c{number}@{FED if number % 2 else 'sub.' + FED}": "from" for number in range(CONTACTS - 2)}
-    fixture = start(lab, users=[FULL, WAITING, CAROL, DAVE, ERIN, INTERESTED],
+    fixture = start(lab, users=[FULL, WAITING, CAROL, DAVE, ERIN, INTERESTED, CURIOUS],
                     rosters={FULL: {**many, **{f"c{number}@{VER}": "to" for number in range(20)}},
                              WAITING: {f"old@{MANUAL}": "to"},
                              CAROL: {f"friend@{UNV}": "to"},
                              INTERESTED: {f"friend@{FED}": "both"},
+                             CURIOUS: {f"friend@{QUIET}": "both"},
                              DAVE: {f"c{number}@{UNV}": "both" for number in range(CROWD)}})
     for domain in (FED, VER, MANUAL, UNV):
         lab.dns.server(domain, "127.0.200.1")
@@ -111,19 +114,44 @@ def scenario_large_requests_do_not_wait(fixture):
         assert "large" not in fixture.edge.roster(CAROL)
 
 
-def scenario_interests_of_invented_resources(fixture):
-    """mod_pep keeps what each resource of a contact wants until it goes; a contact can invent resources."""
-    node = "urn:example:tune"
+def interest_in(node):
+    """A client that wants to hear of it: what it answers when asked, and its caps."""
     features = f"<identity category='client' type='pc'/><feature var='{node}+notify'/>"
     ver = base64.b64encode(hashlib.sha1(f"client/pc//<{node}+notify<".encode()).digest()).decode()
-    caps = f"<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='urn:example:client' ver='{ver}'/>"
+    return features, f"<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='urn:example:client' ver='{ver}'/>"
 
-    def kept(name="known"):
-        counted = fixture.edge.shell("> local n, known = 0, {} for resource in pairs(prosody.hosts['%s'].modules.pep.module.save().recipients['%s'] "
-                                     "or {}) do n = n + 1 known[resource:match('/(.*)') or ''] = true end return n .. ' ' .. tostring(known['%s'])"
-                                     % (HOST, INTERESTED.split("@", maxsplit=1)[0], name))
-        found = re.search(r"(\d+) (true|nil)", counted)
-        return int(found[1]), found[2] == "true"
+
+def interests_kept(fixture, user, resource=""):
+    """How many resources' interests mod_pep keeps for that user, and whether the one is among them."""
+    counted = fixture.edge.shell("> local n, known = 0, {} for jid in pairs(prosody.hosts['%s'].modules.pep.module.save().recipients['%s'] or {}) do "
+                                 "n = n + 1 known[jid:match('/(.*)') or ''] = true end return n .. ' ' .. tostring(known['%s'])"
+                                 % (HOST, user.split("@", maxsplit=1)[0], resource))
+    found = re.search(r"(\d+) (true|nil)", counted)
+    return int(found[1]), found[2] == "true"
+
+
+def scenario_interests_over_our_own_stream(fixture):
+    """What comes back over a stream that we opened counts as what comes over the partner's."""
+    features, _ = interest_in("urn:example:mood")
+    client = fixture.client(CURIOUS)
+    remote = Remote(fixture.lab, [QUIET], leaf=fixture.lab.certificates.leaf(QUIET), offer=["external", "bidi"])
+    client.send_message(f"friend@{QUIET}", "hello")
+    remote.wait_element(lambda element: element.name == "message")
+    remote.connections[-1].send("".join(
+        f"<iq from='friend@{QUIET}/b{number}' to='{CURIOUS}' type='result' id='disco'><query xmlns='{DISCO}'>{features}</query></iq>"
+        for number in range(RESOURCES + 60)) + f"<message from='friend@{QUIET}' to='{CURIOUS}' type='chat'><body>that is all</body></message>")
+    client.wait_message("that is all")
+    assert interests_kept(fixture, CURIOUS, f"b{RESOURCES + 59}") == (RESOURCES, True)
+    remote.close()
+
+
+def scenario_interests_of_invented_resources(fixture):
+    """mod_pep keeps what each resource of a contact wants until it goes; a contact can invent resources."""
+    features, caps = interest_in("urn:example:tune")
+    ver = re.search("ver='(.*?)'", caps)[1]
+
+    def kept(name):
+        return interests_kept(fixture, INTERESTED, name)
     fixture.client(INTERESTED)
     with Stream(fixture, FED) as fed:
         def present(number):
@@ -138,10 +166,12 @@ def scenario_interests_of_invented_resources(fixture):
         fed.ask("".join(present(number) for number in range(RESOURCES, RESOURCES + 50)))
         assert kept("r1") == (RESOURCES, False), "the one heard of longest ago has gone"
         assert kept("r0") == (RESOURCES, True), "who is heard of again has not"
-        # An answer that nobody has asked for counts as well.
-        fed.ask("".join(f"<iq from='other@{FED}/a{number}' to='{INTERESTED}' type='result' id='disco'><query xmlns='{DISCO}'>{features}"
-                        "</query></iq>" for number in range(60)))
-        assert kept()[0] <= RESOURCES
+        # Who may not see the user's presence takes no place from those who may: neither with presence nor with answers that nobody has asked for.
+        fed.ask("".join(f"<presence from='other@{FED}/o{number}' to='{INTERESTED}'>{caps}</presence>" for number in range(RESOURCES + 10)))
+        fed.ask("".join(f"<iq from='other@{FED}/a{number}' to='{to}' type='result' id='disco'><query xmlns='{DISCO}'>{features}</query></iq>"
+                        for number in range(60) for to in (INTERESTED, f"nobody@{HOST}")))
+        assert kept("a0") == (RESOURCES, False) and kept("r0") == (RESOURCES, True)
+        assert interests_kept(fixture, f"nobody@{HOST}") == (0, False)
         for number in range(RESOURCES + 50):
             fed.probe.send(f"<presence from='friend@{FED}/r{number}' to='{INTERESTED}' type='unavailable'/>")
         fed.ask("")
