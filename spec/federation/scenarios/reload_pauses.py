@@ -45,11 +45,11 @@ def settle(scene, mark):
 
 
 def assert_in(scene, domain, to=HOST):
-    scene.authenticated(domain, to).close()
+    scene.authenticated(domain, to=to).close()
 
 
 def assert_out(scene, domain, reason="unlisted-domain", to=HOST):
-    with scene.probe(domain, to) as probe:
+    with scene.probe(domain, to=to) as probe:
         probe.open()
         refused(probe, reason)
 

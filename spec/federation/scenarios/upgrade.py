@@ -57,7 +57,7 @@ def scenario_files_replaced_beneath_a_running_server(lab):
     """Nothing of the new version is used before it is asked for: streams, new streams and reloads of the list go on."""
     copy = Copy(lab, "plugins-replaced")
     with Scene(lab, GOOD, under_test=copy.plugins) as scene, scene.authenticated() as live:
-        remote = scene.remote(NORTHWIND)
+        remote = scene.connected(NORTHWIND)
         copy.make_foreign(".lua", ".so")
         scene.send_in(live, FABRIKAM)
         scene.send_out(remote, NORTHWIND)
@@ -131,7 +131,7 @@ def scenario_start_with_an_upgrade_half_done(lab):
 def scenario_restart(lab):
     """Streams end with the server and come again with it, under the list that is on disk then."""
     with Scene(lab, GOOD) as scene:
-        remote = scene.remote(NORTHWIND)
+        remote = scene.connected(NORTHWIND)
         live = scene.authenticated()
         scene.alice.close()
         scene.edge.stop()
