@@ -162,17 +162,27 @@ static void take_up_one(lua_State *L, struct pass *pass, struct s2sp_stream *str
 		add(L, PASS_FOUND, PASS_SESSION, "refuse", decision.reason, decision.rule);
 }
 
+static int take_up_all(lua_State *L) {
+	struct pass *pass = lua_touserdata(L, 3);
+	pass_over(L, pass);
+	lua_settop(L, PASS_FOUND);
+	return 1;
+}
+
 /*
- * take_up_crls(guard, streams, set) -> found: guard.trust.crls is made of new lists now, and `set`, which the caller keeps, has those that
- * were not there before. As
+ * take_up_crls(guard, streams, set) -> found: guard.trust.crls is made of new lists now, and `set` has those that were not there before. As
  * rejudge for the streams with a certificate that one of them mentions; the others are only looked at.
  */
 static int take_up_crls(lua_State *L) {
 	lua_settop(L, 3);
 	struct pass pass = { .step = take_up_one, .crls = s2sp_lua_test_crls(L, 3) };
 	luaL_argcheck(L, pass.crls != NULL, 3, "must be a set of revocation lists");
-	pass_over(L, &pass);
-	lua_settop(L, PASS_FOUND);
+	/* A call of its own: the set, which nobody else may have, stays on this stack for as long as the pass takes. */
+	lua_pushcfunction(L, take_up_all);
+	lua_pushvalue(L, PASS_GUARD);
+	lua_pushvalue(L, PASS_STREAMS);
+	lua_pushlightuserdata(L, &pass);
+	lua_call(L, 3, 1);
 	return 1;
 }
 
