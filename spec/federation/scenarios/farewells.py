@@ -1,7 +1,9 @@
 """What a peer says when it ends the stream (RFC 6120 4.9) goes past all filters. It is for the log, which it must not fill."""
 
+import contextlib
 import re
 
+from lab import machine
 from lab.client import Client
 from lab.probe import Probe
 from lab.remote import Remote
@@ -56,6 +58,9 @@ def scenario_long_farewell_of_a_stranger(lab):
         with Probe(lab.edge.address, from_=SHARED, to=HOST) as probe:
             probe.features()
             probe.send(said)
+            if machine.parser_waits():      # for an incomplete element to double; core may have closed the stream before
+                with contextlib.suppress(OSError):
+                    probe.send(" " * LONG)
             lab.edge.wait_log("s2s stream .* closed", 10, mark)
             modest(lab, mark, what)
 
