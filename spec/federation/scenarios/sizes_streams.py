@@ -330,6 +330,9 @@ def scenario_answers_to_the_accepting_side(lab):
             with cost(lab, f"{element[:30]} from {domain}", LOG_MAX), stranger(lab, domain, timeout=30) as probe:
                 probe.features()
                 probe.send(element)
+                if machine.parser_waits():      # for an incomplete tag to double; the stream may be at its end already
+                    with contextlib.suppress(OSError):
+                        probe.send(" " * len(text))
                 assert ended(probe, 10), element[:60]
 
 
