@@ -17,7 +17,8 @@ end
 local function read_text(path)
 	local mode = lfs.attributes(path, "mode");
 	if not mode then return nil, "there is no such file; create it, or name another"; end
-	if mode == "directory" then return nil, "is a folder; name a file, one user a line"; end
+	-- A pipe would keep the whole server waiting for a writer.
+	if mode ~= "file" then return nil, ("is a %s; name a file, one user a line"):format(mode == "directory" and "folder" or mode); end
 	if (lfs.attributes(path, "size") or 0) > FILE_SIZE_MAX then
 		return nil, ("is larger than %d MiB"):format(FILE_SIZE_MAX >> 20);
 	end

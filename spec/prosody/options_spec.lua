@@ -150,6 +150,10 @@ describe("user names", function ()
 		os.remove(folder.."/users");
 		assert.same({ 'error s2s_partners_external_access.users: "users"; there is no such file; create it, or name another' },
 			messages(options.collect("*").policy));
+		assert(os.execute("mkfifo '"..folder.."/users'")); -- nobody will ever write to it
+		assert.same({ 'error s2s_partners_external_access.users: "users"; is a named pipe; name a file, one user a line' },
+			messages(options.collect("*").policy));
+		os.remove(folder.."/users");
 		lfs.rmdir(folder);
 	end);
 
