@@ -18,7 +18,7 @@ GROWTH_MAX = 2.4
 # Two servers, or the same one twice, differ by this much for the same input: where a table of Lua's doubles, when a timer falls. What is
 # less than that is too little to tell what it grows with.
 NOISE = 1_250_000
-NOISE_SHARE = 0.02
+NOISE_SHARE = 0.01
 LOG_MAX = 1024
 RELAYED_MAX = 1024      # for each element of a stranger's: a db:verify is less
 # One input more must not be kept. A table that doubles, of strings for one, adds half of this now and then; an input has several times as much.
