@@ -4,6 +4,7 @@
 local lfs = require "lfs";
 
 local configmanager = require "core.configmanager";
+local core_options = module:require "core_options";
 local new_users = module:require "users".new;
 
 local known_options = {
@@ -266,75 +267,6 @@ local function check_mode(issues, section)
 	end
 end
 
--- A list of domains as core reads it: one string is a list of one.
-local function read_domains(context, name)
-	local value = context:get_option(name);
-	if type(value) == "string" then return { value }; end
-	if type(value) ~= "table" then return {}; end
-	local list = {};
-	for _, domain in ipairs(value) do
-		if type(domain) == "string" then table.insert(list, domain); end
-	end
-	return list;
-end
-
-local function lists(value, name)
-	if type(value) == "string" then return value == name; end
-	for _, item in ipairs(type(value) == "table" and value or {}) do
-		if item == name then return true; end
-	end
-	return false;
-end
-
--- Whether core loads a module into the host: as its modulemanager reckons, where a host's own modules_enabled counts for more than the
--- global modules_disabled. `anyway`: whether it does where nothing says so.
-local function loads(global, context, name, anyway)
-	local own, everywhere = context:get_option("modules_disabled"), global:get_option("modules_disabled");
-	if own ~= everywhere and lists(own, name) then return false; end
-	local enabled, enabled_everywhere = context:get_option("modules_enabled"), global:get_option("modules_enabled");
-	return enabled ~= enabled_everywhere and lists(enabled, name)
-		or (anyway or lists(enabled_everywhere, name)) and not lists(everywhere, name);
-end
-
--- Whether the administrator has switched S2S off for the host.
-local function is_without_s2s(global, context)
-	return context:get_option_boolean("disallow_s2s", false) or not loads(global, context, "s2s", true);
-end
-
--- Whether the host lacks a module that methods need. Where modules_enabled is nowhere to be seen, nothing is known of modules: it is
--- a piece of a configuration, since without that option nobody would ask.
-local function is_without(global, context, name)
-	if context:get_option("modules_enabled") == nil and context:get_option("modules_disabled") == nil then return nil; end
-	return not loads(global, context, name, global:get_option("modules_enabled") == nil) or nil;
-end
-
-local function differs_in_modules(global, options)
-	for _, name in ipairs({ "tls", "saslauth", "dialback" }) do
-		if options["without_"..name] ~= is_without(global, global, name) then return true; end
-	end
-	return false;
-end
-
--- mod_s2s reads its options globally, mod_tls those of the host: the stricter one counts.
-local function core_options(global, context)
-	local timeout = global.get_option_period and global:get_option_period("s2s_timeout", 90)
-		or not global.get_option_period and global:get_option_number("s2s_timeout", 90);
-	return {
-		require_encryption = global:get_option_boolean("s2s_require_encryption", true) ~= false
-			or context:get_option_boolean("s2s_require_encryption", true) ~= false;
-		allow_encryption = context:get_option_boolean("s2s_allow_encryption", true) ~= false;
-		secure_auth = global:get_option_boolean("s2s_secure_auth", false) == true
-			or context:get_option_boolean("s2s_secure_auth", false) == true;
-		secure_domains = read_domains(global, "s2s_secure_domains");
-		insecure_domains = read_domains(global, "s2s_insecure_domains");
-		without_tls = is_without(global, context, "tls");
-		without_saslauth = is_without(global, context, "saslauth");
-		without_dialback = is_without(global, context, "dialback");
-		out_of_reach = is_without_s2s(global, context) or nil;
-		s2s_timeout = type(timeout) == "number" and timeout or nil;
-	};
-end
-
 --- Keys: two hosts that were told the same have the same one
 
 -- Tables are told apart by identity: hosts that inherit one share it. Keys are good within one run.
@@ -388,7 +320,7 @@ local function collect(host, run)
 	local default = context:get_option("s2s_partners_default");
 	local limits = context:get_option("s2s_partners_limits");
 	local access = context:get_option("s2s_partners_external_access");
-	local options = core_options(global, context);
+	local options = core_options.read(global, context);
 	local issues = {};
 	run.users = run.users or new_users(prosody.paths.config or ".", join, add_issue, quote, run.user_files);
 	if host ~= "*" then
@@ -424,7 +356,7 @@ local function collect(host, run)
 		table_key = table_key; table = table_spec;
 		policy_key = policy_key;
 		crls = crls;
-		modules = differs_in_modules(global, options);
+		modules = core_options.differ_in_modules(global, options);
 		policy = {
 			default = default; limits = limits; external_access = run.users.prepare(issues, access, "s2s_partners_external_access");
 			options = options; issues = issues;

@@ -1,7 +1,9 @@
 -- partners:check: the configuration on disk, not applied, and whether this edge is ready for partners.
 
 local layout = module:require "layout";
+local host_certificate = module:require "host_certificate";
 local readiness = module:require "readiness";
+local service_lookup = module:require "service_lookup";
 local disk = module:require "console/disk";
 local difference = module:require "difference";
 
@@ -37,13 +39,13 @@ local function new_check(context)
 	end
 
 	local function find_partner(partner, done)
-		if not partner.proxy then return readiness.find(partner.name, done); end
+		if not partner.proxy then return service_lookup.find(partner.name, done); end
 		local target = { host = partner.proxy_host; port = partner.proxy_port };
 		if partner.proxy_host:find(":", 1, true) or not partner.proxy_host:find("%a") then
 			target.addresses = { partner.proxy_host };
 			return done({ target; proxy = true });
 		end
-		readiness.addresses(partner.proxy_host, function (addresses, problem)
+		service_lookup.addresses(partner.proxy_host, function (addresses, problem)
 			target.addresses, target.problem = addresses, problem;
 			done({ target; proxy = true });
 		end);
@@ -79,7 +81,7 @@ local function new_check(context)
 		print("");
 		print("Certificates of this server");
 		for _, host in ipairs(hosts) do
-			for _, found in ipairs(readiness.certificate(native, host)) do
+			for _, found in ipairs(host_certificate.judge(native, host)) do
 				say(found.grade, (found.grade == "ok" and "" or host..": ")..found.text);
 			end
 		end
@@ -96,7 +98,7 @@ local function new_check(context)
 		local outcome, shown = { own = {}; partner = {} }, 0;
 
 		return promise.new(function (resolve, reject)
-			readiness.each(items, function (item, done, is_over)
+			service_lookup.each(items, function (item, done, is_over)
 				local function store(targets, problem)
 					if is_over() then return; end
 					if item.host then
@@ -109,7 +111,7 @@ local function new_check(context)
 					end
 					done();
 				end
-				if item.host then readiness.find(item.host, store); else find_partner(item.partner, store); end
+				if item.host then service_lookup.find(item.host, store); else find_partner(item.partner, store); end
 			end, function (unfinished)
 				local function by_text(a, b) return a.text < b.text; end
 				table.sort(outcome.own, by_text);

@@ -3,7 +3,9 @@
 local promise = require "util.promise";
 
 local layout = module:require "layout";
+local host_certificate = module:require "host_certificate";
 local readiness = module:require "readiness";
+local service_lookup = module:require "service_lookup";
 local pin = module:require "offline/pin";
 
 local METHODS = {
@@ -26,7 +28,7 @@ local function new_sheet(context)
 			put(target.direct and "direct TLS" or "SRV", ("%s %s port %d"):format(lead, target.host, target.port));
 		end
 		if not found.targets then put("SRV", "not known: "..layout.plain(found.problem, 200)); end
-		local text = readiness.certificate_text(host);
+		local text = host_certificate.text(host);
 		local certificates = text and pin.find(native, text);
 		local own = certificates and certificates[1];
 		if not own then return put("certificate", "none"); end
@@ -92,8 +94,8 @@ local function new_sheet(context)
 		context.say_if_not_applied(print);
 		return promise.new(function (resolve)
 			local found = {};
-			readiness.each(all, function (each, done, is_over)
-				readiness.find(each, function (targets, problem)
+			service_lookup.each(all, function (each, done, is_over)
+				service_lookup.find(each, function (targets, problem)
 					if is_over() then return; end
 					found[each] = { targets = targets; problem = problem };
 					done();

@@ -1,7 +1,7 @@
 -- partners:test: a real stream through the host's own S2S code, and a ping (XEP-0199) over it, stage by stage.
 
 local layout = module:require "layout";
-local readiness = module:require "readiness";
+local service_lookup = module:require "service_lookup";
 local offers = module:require "offers";
 local tls_info = module:require "tls_info";
 
@@ -311,7 +311,7 @@ local function new_test(context)
 				progress.stage("DNS", "not asked, the entry has proxy = \""..question.partner.proxy.."\"");
 				return ping(question, print, progress, resolve, reject);
 			end
-			readiness.find(question.domain, function (targets, lookup_problem)
+			service_lookup.find(question.domain, function (targets, lookup_problem)
 				local any = false;
 				for _, target in ipairs(targets or {}) do any = any or #(target.addresses or {}) > 0; end
 				if not targets then

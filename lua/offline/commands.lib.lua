@@ -5,7 +5,9 @@ local lfs = require "lfs";
 
 local layout = module:require "layout";
 local explain = module:require "explain";
+local host_certificate = module:require "host_certificate";
 local readiness = module:require "readiness";
+local service_lookup = module:require "service_lookup";
 local search = module:require "partner_search";
 
 local configmanager = require "core.configmanager";
@@ -136,13 +138,13 @@ local function new_offline(native, observes)
 
 	local commands = {};
 
-	-- How partners find our hosts: prints it and gives the number of warnings. What answers is the resolver of readiness.ask.
+	-- How partners find our hosts: prints it and gives the number of warnings. What answers is the resolver of service_lookup.ask.
 	local function check_outside(resolver)
 		local ports, addresses, direct_ports = readiness.configured();
 		local own, warnings = {}, 0;
 		local unfinished = async.wait_for(promise.new(function (resolve)
-			readiness.each(sorted_hosts(), function (host, done, is_over)
-				readiness.find(host, function (targets, fault)
+			service_lookup.each(sorted_hosts(), function (host, done, is_over)
+				service_lookup.find(host, function (targets, fault)
 					if is_over() then return; end
 					table.move(readiness.judge_own(host, targets, fault, ports, addresses, direct_ports), 1, 2, #own + 1, own);
 					done();
@@ -184,14 +186,14 @@ local function new_offline(native, observes)
 		if not words then return wrong_usage("unknown option "..options); end
 		if #words > 0 then return wrong_usage("check takes no "..words[1]); end
 		if resolver then
-			local good, problem = readiness.ask(resolver);
+			local good, problem = service_lookup.ask(resolver);
 			if not good then return wrong_usage("--resolver: "..problem); end
 		end
 		say_observing();
 		local _, state = compile();
 		local errors, warnings = print_issues(state, print);
 		for _, host in ipairs(sorted_hosts()) do
-			for _, found in ipairs(readiness.certificate(native, host)) do
+			for _, found in ipairs(host_certificate.judge(native, host)) do
 				if found.grade == "warning" then warnings = warnings + 1; end
 				if found.grade ~= "ok" then layout.print(print, found.grade..": ", ("%s: %s"):format(host, found.text)); end
 			end

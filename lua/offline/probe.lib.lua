@@ -8,7 +8,7 @@ local now = require "util.time".now;
 local resolve_relative_path = require "util.paths".resolve_relative_path;
 
 local layout = module:require "layout";
-local readiness = module:require "readiness";
+local service_lookup = module:require "service_lookup";
 local peer = module:require "offline/peer";
 local lua_text = module:require "import/lua_text";
 
@@ -48,14 +48,14 @@ end
 
 local function lookup(name, record_type)
 	return async.wait_for(promise.new(function (resolve)
-		readiness.lookup(name, record_type, function (answer, problem) resolve({ answer = answer; problem = problem }); end);
+		service_lookup.lookup(name, record_type, function (answer, problem) resolve({ answer = answer; problem = problem }); end);
 	end));
 end
 
 local function find_addresses(name)
 	if name:match("^%[?[%x:]+:[%x:.]*%]?$") or name:match("^%d+%.%d+%.%d+%.%d+$") then return { (name:gsub("[%[%]]", "")) }; end
 	local found = async.wait_for(promise.new(function (resolve)
-		readiness.addresses(name, function (addresses, problem) resolve({ addresses = addresses; problem = problem }); end);
+		service_lookup.addresses(name, function (addresses, problem) resolve({ addresses = addresses; problem = problem }); end);
 	end));
 	return found.addresses, found.problem;
 end

@@ -133,7 +133,7 @@ def word_faults(text):
 
 # Lua carries decisions out: it names no reason and looks at no stanza's type, but where this says why. The console explains, import and offline
 # have no traffic before them.
-LUA_TALKS = re.compile(r"^lua/(console|import|offline)/|^lua/(explain|layout|suggestion|readiness|rosters)\.lib\.lua$")
+LUA_TALKS = re.compile(r"^lua/(console|import|offline)/|^lua/(explain|layout|suggestion|host_certificate|rosters)\.lib\.lua$")
 LUA_COMMENT = re.compile(r"--[^\n]*")
 LUA_TYPE = "a stanza's type"
 LUA_MAY = {
