@@ -18,7 +18,7 @@ static void test_zero_is_strictest(void **state) {
 	assert_int_equal(S2SP_ROW_ERROR, 0);
 }
 
-/* Typed in a second time, from the specification and not from the table. */
+/* Typed in a second time, from what the rows mean (docs/negotiation.md#the-18-combinations), not copied from the table. */
 static void test_the_18_rows(void **state) {
 	(void)state;
 	static const char fallback[] = "SASL needs TLS; with TLS optional a stream without TLS falls back to dialback";

@@ -164,7 +164,7 @@ static void meet(struct search *search, const struct s2sp_stream *one, const str
 
 static bool reached[S2SP_REASON_COUNT];
 
-/* Of these the stream part of the contract's list consists; those of stanzas must never come out here. */
+/* Those of docs/reasons.md that refuse streams; those of stanzas must never come out here. */
 static bool is_stream_reason(enum s2sp_reason reason) {
 	return reason > S2SP_REASON_NONE && reason <= S2SP_REASON_NO_METHOD_LEFT;
 }

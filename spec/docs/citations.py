@@ -15,13 +15,23 @@ def comments(path, text):
 
 
 def reference_faults(root, path, text):
-    """The pages and headings that the comments of a file name are there."""
+    """What the comments of a file cite is there: pages, headings; and it is a place that has a number."""
     for line, comment in comments(path, text):
         for page, anchor in re.findall(r"(?<![\w/])(docs/[\w./-]+\.md)(?:#([\w-]+))?", comment):
             if not (root / page).is_file():
                 yield f"{path.relative_to(root)}, line {line}: there is no {page}"
             elif anchor and anchor not in anchors((root / page).read_text()):
                 yield f"{path.relative_to(root)}, line {line}: {page} has no heading #{anchor}"
+        for word in re.findall(r"\b(?:contract|specification)(?:'s)?\b(?! \d{4}\b)", comment, re.IGNORECASE):
+            yield f"{path.relative_to(root)}, line {line}: \"{word}\" is no place that has a number: cite a rule (P12), a page (docs/) or a section of a standard"
+
+
+def number_faults(path, text, rules):
+    """The rules that comments cite by their numbers are there."""
+    for line, comment in comments(path, text):
+        for number in re.findall(r"(?<![\w-])P(\d{1,2})\b", comment):
+            if number not in rules:
+                yield f"{path}, line {line}: docs/partner-types.md has no P{number}"
 
 
 def rule_faults(page, code):

@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from annex_pages import annex_faults, annex_program_faults  # noqa: E402 (needs the path above)
-from citations import reference_faults, rule_faults, standard_faults, standards, step_faults  # noqa: E402
+from citations import number_faults, reference_faults, rule_faults, standard_faults, standards, step_faults  # noqa: E402
 from markdown_parts import CODE, FENCE, LINK, anchors  # noqa: E402
 
 # Where an absolute link or name may lead. Any other host in a file is somebody's own: a mirror, a registry, a build machine.
@@ -251,6 +251,8 @@ def planted(root):
         "a row with a quotation": rule_faults(page, code % "\t/* \"always\" */\n\t{ WHERE(A) },\n"),
         "a page that a comment names": reference_faults(root, source, "/* see docs/" + "nowhere.md */"),
         "a heading that a comment names": reference_faults(root, source, "/*\n * See docs/reasons.md" + "#nothing */"),
+        "a contract that nobody has": reference_faults(root, source, "/* as the " + "contract says */"),
+        "a rule that a comment cites": number_faults(source, "/* P2, P" + "9 */", ["1", "2"]),
         "an unknown standard": standard_faults(source, "/* RFC " + "1149 2 */", known, True),
         "an unknown recommendation": standard_faults(source, "/* X" + ".121 */", known, True),
         "a standard without a section": standard_faults(source, "/* as RFC " + "6120 says */", known, True),
@@ -308,6 +310,9 @@ def main():
     case("what the pages say of the code is there", name_faults(root))
     page, table_of_rules = (root / "docs/partner-types.md").read_text(), (root / "module/core/authorisation.c").read_text()
     case("the rules that authorisation cites", rule_faults(page, table_of_rules))
+    rules = re.findall(r"\*\*P(\d+)\*\*", page)
+    case("the rules that comments cite", (fault for path, text in texts.items() if path.suffix != ".md"
+                                          for fault in number_faults(path.relative_to(root), text, rules)))
     case("the pages that comments name", (fault for path, text in texts.items() if path.suffix != ".md" for fault in reference_faults(root, path, text)))
     known = standards(root)
     for rooms, code in ((("module", "lua"), True), (("docs", "README.md", "spec", "fixtures"), False)):

@@ -1,7 +1,7 @@
 /*
  * Authorisation. Input: one byte a fact, then names and types of stanzas and payloads. Every fact is looked up when asked for and only then;
- * the end must be a verdict, the same as with all facts known from the start, and none that the contract's third section
- * excludes in so many words. Facts out of range refuse.
+ * the end must be a verdict, the same as with all facts known from the start, and none that a rule
+ * of docs/partner-types.md (P1 to P31) excludes in so many words. Facts out of range refuse.
  */
 #include "authorisation.h"
 #include "fuzz.h"

@@ -1,6 +1,6 @@
 -- What a peer (or core, or another module) can put before the handlers: streams at any stage, stanzas and handshake elements with
 -- any addresses, attributes and children, values of types that no parser gives. What must hold: no handler raises; what is passed
--- on is what the contract lets pass, found out here a second time and in other words; the filter's quick look and its long one agree.
+-- on is what P1 to P31 of docs/partner-types.md let pass, found out here a second time and in other words; the filter's quick look and its long one agree.
 
 local native, helpers = ...;
 local record = helpers.record;
@@ -253,7 +253,7 @@ local function some_stream(mostly_outgoing)
 	return session, remote;
 end
 
---- The contract, in other words
+--- The rules of docs/partner-types.md (P1 to P31), in other words
 
 local function field(object, name)
 	if type(object) ~= "table" then return nil; end

@@ -1,6 +1,6 @@
 """What the modules of scenarios share: the partner list as Lua text, and how the edge shows what it has decided.
 
-Nothing is read from the module under test: what is expected is the contract, written down once more."""
+Nothing is read from the module under test: what is expected is what docs/configuration.md and docs/negotiation.md say, written down once more."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Contract section 2: each of the 18 combinations, both directions, with real partners and with probes.
+"""Each of the 18 combinations of docs/negotiation.md#the-18-combinations, both directions, with real partners and with probes.
 
 Every partner server has one virtual host for each valid row, SERVER.ROW.test, and the edge lists ROW.test with
 *.ROW.test below it; so one edge and one server of each kind serve for all.  A row is named by its three settings:
@@ -23,7 +23,7 @@ TIMEOUT = 60
 WORDS = {"r": "required", "o": "optional", "n": "not_supported"}
 SASL_TLS, TLS_DB, TCP_DB = "SASL EXTERNAL", "TLS dialback", "TCP dialback"
 
-# The contract's table: the methods of the valid rows, the error of the others.
+# docs/negotiation.md#the-18-combinations once more: the methods of the valid rows, the error of the others.
 VALID = {
     "rrt": [SASL_TLS],
     "rrf": [SASL_TLS],
