@@ -1,22 +1,14 @@
 -- The certificate of one of our hosts, as core would present it, and what partners would make of it.
 
 local layout = module:require "layout";
-
-local configmanager = require "core.configmanager";
-local create_context = require "core.certmanager".create_context;
+local tls_context = module:require "host_tls";
 
 local EXPIRY_WARNING = 14 * 86400; -- what renews itself has done so by then
 local FILE_SIZE_MAX = 1024 * 1024;
 
 -- The file that mod_tls would present for the host, and where the authorities are that the host trusts; nil and why there is none.
 local function certificate_file(host)
-	local parent = host:match("%.(.*)$");
-	local function get(section, option)
-		return section and configmanager.rawget(section, option);
-	end
-	local host_ssl = get(host, "ssl") or get(parent, "ssl") or {};
-	local host_s2s = get(host, "s2s_ssl") or get(parent, "s2s_ssl") or {};
-	local context, err, config = create_context(host, "server", host_s2s, host_ssl, get("*", "s2s_ssl") or {});
+	local context, err, config = tls_context(host, "server");
 	if not config then
 		return nil, tostring(err);
 	elseif type(config.certificate) ~= "string" then

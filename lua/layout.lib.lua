@@ -56,6 +56,16 @@ function layout.print(print, first, text, width)
 	end
 end
 
+-- The issues of a configuration, a paragraph each; how many errors and warnings they are.
+function layout.issues(print, issues)
+	local errors, warnings = 0, 0;
+	for _, issue in ipairs(issues) do
+		if issue.severity == "error" then errors = errors + 1; else warnings = warnings + 1; end
+		layout.print(print, issue.severity == "error" and "error: " or "warning: ", issue.message);
+	end
+	return errors, warnings;
+end
+
 local GAP = "  ";
 
 -- The widths of columns so that all of a line fits; the widest give way first, down to their `min`.

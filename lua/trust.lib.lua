@@ -2,8 +2,8 @@
 -- replaced file and a bad one is an error of the configuration.
 
 local configmanager = require "core.configmanager";
-local certmanager = require "core.certmanager";
-local create_context, find_host_cert = certmanager.create_context, certmanager.find_host_cert;
+local find_host_cert = require "core.certmanager".find_host_cert;
+local tls_context = module:require "host_tls";
 local resolve_relative_path = require "util.paths".resolve_relative_path;
 
 local function new_trust(native)
@@ -13,16 +13,9 @@ local function new_trust(native)
 		return resolve_relative_path(prosody.paths.config or ".", path);
 	end
 
-	-- The options in the order mod_tls gives them: its contexts and our stores must trust the same.
+	-- What the contexts of mod_tls trust, our stores must trust.
 	local function host_options(host)
-		local parent = host:match("%.(.*)$");
-		local function get(section, option)
-			return section and configmanager.rawget(section, option);
-		end
-		local none = {};
-		local host_ssl = get(host, "ssl") or get(parent, "ssl") or none;
-		local host_s2s = get(host, "s2s_ssl") or get(parent, "s2s_ssl") or none;
-		local _, err, config = create_context(host, "client", host_s2s, host_ssl, get("*", "s2s_ssl") or none);
+		local _, err, config = tls_context(host, "client");
 		return config, err;
 	end
 

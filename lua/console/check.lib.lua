@@ -14,15 +14,6 @@ local PARTNERS_SHOWN = 200;
 local function new_check(context)
 	local guard, native = context.guard, context.native;
 
-	local function print_issues(print, state)
-		local errors, warnings = 0, 0;
-		for _, issue in ipairs(state.issues) do
-			if issue.severity == "error" then errors = errors + 1; else warnings = warnings + 1; end
-			layout.print(print, issue.severity == "error" and "error: " or "warning: ", issue.message);
-		end
-		return errors, warnings;
-	end
-
 	-- Every partner of any host once; those with a proxy are not asked of DNS.
 	local function all_partners(policies)
 		local seen, list = {}, {};
@@ -55,7 +46,7 @@ local function new_check(context)
 		local print = self.session.print;
 		context.say_if_not_applied(print);
 		local result, state, config = disk.try(native);
-		local errors, warnings = print_issues(print, state);
+		local errors, warnings = layout.issues(print, state.issues);
 		if errors + warnings == 0 then
 			print("The configuration on disk has no errors and no warnings.");
 		end

@@ -3,6 +3,7 @@
 -- anywhere.
 
 local layout = module:require "layout";
+local read_file = module:require "bounded_file";
 
 local FILE_SIZE_MAX = 8 * 1024 * 1024;
 local DEPTH_MAX = 32;
@@ -47,13 +48,7 @@ function exports.number_and_name(object)
 end
 
 function exports.read_file(path)
-	local file, err = io.open(path, "rb");
-	if not file then return nil, (tostring(err):gsub("^.*: ", "")); end
-	local text = file:read(FILE_SIZE_MAX + 1);
-	file:close();
-	if not text then return nil, "is empty or cannot be read"; end
-	if #text > FILE_SIZE_MAX then return nil, ("is larger than %d MiB; no export is"):format(FILE_SIZE_MAX // 1048576); end
-	return text;
+	return read_file(path, FILE_SIZE_MAX, ("is larger than %d MiB; no export is"):format(FILE_SIZE_MAX // 1048576));
 end
 
 --- Encodings

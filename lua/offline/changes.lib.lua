@@ -35,7 +35,7 @@ local function parse_entry(arg, known)
 end
 
 local function new_changes(shared)
-	local native, complain, wrong_usage, print_issues = shared.native, shared.complain, shared.wrong_usage, shared.print_issues;
+	local native, complain, wrong_usage = shared.native, shared.complain, shared.wrong_usage;
 	local OK, FAILED = shared.OK, shared.FAILED;
 	local commands = {};
 
@@ -65,7 +65,7 @@ local function new_changes(shared)
 	-- Checks the configuration with this text in place of the file (nil: without the file), says what is wrong, and saves.
 	local function finish_change(change, text, entry)
 		local result, state = entries.check(native, change.place, text);
-		local errors = print_issues({ issues = state.issues }, result and print or complain);
+		local errors = layout.issues(result and print or complain, state.issues);
 		if not result then
 			return refuse(change, ("the configuration would have %s"):format(layout.count(errors, "error")));
 		end

@@ -117,20 +117,11 @@ local function new_offline(native, observes)
 		return hosts;
 	end
 
-	local function print_issues(state, write)
-		local errors, warnings = 0, 0;
-		for _, issue in ipairs(state.issues) do
-			if issue.severity == "error" then errors = errors + 1; else warnings = warnings + 1; end
-			layout.print(write, issue.severity == "error" and "error: " or "warning: ", issue.message);
-		end
-		return errors, warnings;
-	end
-
 	-- The policies, or nil after having said on standard error why there are none.
 	local function need_policies()
 		local result, state = compile();
 		if result then return result.policies; end
-		local errors = print_issues(state, complain);
+		local errors = layout.issues(complain, state.issues);
 		complain(("The configuration has %s; with it, every stream with another server %s refused."):format(layout.count(errors, "error"),
 			observes() and "would be" or "is"));
 		return nil;
@@ -191,7 +182,7 @@ local function new_offline(native, observes)
 		end
 		say_observing();
 		local _, state = compile();
-		local errors, warnings = print_issues(state, print);
+		local errors, warnings = layout.issues(print, state.issues);
 		for _, host in ipairs(sorted_hosts()) do
 			for _, found in ipairs(host_certificate.judge(native, host)) do
 				if found.grade == "warning" then warnings = warnings + 1; end
@@ -280,7 +271,7 @@ local function new_offline(native, observes)
 		if not words then return wrong_usage("unknown option "..options); end
 		if #words < 2 or #words > 3 then return wrong_usage("explain takes FROM, TO and perhaps a KIND"); end
 		local result, state = compile();
-		if not result then print_issues(state, complain); end
+		if not result then layout.issues(complain, state.issues); end
 		local run = explain.new({
 			native = native;
 			is_local = function (host) return prosody.hosts[host]; end;
@@ -353,7 +344,7 @@ local function new_offline(native, observes)
 		return OK;
 	end
 
-	local shared = { native = native; wrong_usage = wrong_usage; complain = complain; print_issues = print_issues; parse = parse;
+	local shared = { native = native; wrong_usage = wrong_usage; complain = complain; parse = parse;
 		compile = compile; sorted_hosts = sorted_hosts; OK = OK; FAILED = FAILED };
 	for _, group in ipairs({ "offline/changes"; "offline/discovery"; "offline/running" }) do
 		for name, command in pairs((module:require(group))(shared)) do commands[name] = command; end

@@ -6,6 +6,7 @@ local lfs = require "lfs";
 local sha256 = require "util.hashes".sha256;
 
 local layout = module:require "layout";
+local read_file = module:require "bounded_file";
 local lua_text = module:require "import/lua_text";
 local overlay = module:require "offline/overlay";
 
@@ -170,22 +171,12 @@ function entries.place(domain)
 	return { name = folder ~= "" and folder.."/"..file or file; path = path.."/"..file; folder = path };
 end
 
-local function read_file(path)
-	local file, err = io.open(path, "rb");
-	if not file then return nil, (tostring(err):gsub("^.*: ", "")); end
-	local text = file:read(FILE_SIZE_MAX + 1);
-	file:close();
-	if not text then return nil, "is empty or cannot be read"; end
-	if #text > FILE_SIZE_MAX then return nil, "is too large to have been written here"; end
-	return text;
-end
-
 -- The text of the file at a place and its entry, when it may be changed; nil and why not.
 function entries.open(place, force)
 	local mode = lfs.symlinkattributes(place.path, "mode");
 	if not mode then return nil, "is not there"; end
 	if mode ~= "file" then return nil, ("is a %s, which was not made here; change it by hand"):format(mode); end
-	local text, problem = read_file(place.path);
+	local text, problem = read_file(place.path, FILE_SIZE_MAX, "is too large to have been written here");
 	if not text then return nil, problem; end
 	local origin = entries.origin(text);
 	if origin == "foreign" then

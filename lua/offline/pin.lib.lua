@@ -1,6 +1,7 @@
 -- pin: the values for pinned_keys of the certificates in a file.
 
 local layout = module:require "layout";
+local read_file = module:require "bounded_file";
 
 local FILE_SIZE_MAX = 1024 * 1024;
 local CERTIFICATES_MAX = 1000;
@@ -23,13 +24,7 @@ local function split(text)
 end
 
 function pin.read_file(path)
-	local file, err = io.open(path, "rb");
-	if not file then return nil, (tostring(err):gsub("^.*: ", "")); end
-	local text = file:read(FILE_SIZE_MAX + 1);
-	file:close();
-	if not text then return nil, "is empty or cannot be read"; end
-	if #text > FILE_SIZE_MAX then return nil, ("is larger than %d MiB; no file of certificates is"):format(FILE_SIZE_MAX // 1048576); end
-	return text;
+	return read_file(path, FILE_SIZE_MAX, ("is larger than %d MiB; no file of certificates is"):format(FILE_SIZE_MAX // 1048576));
 end
 
 -- { { pin, subject, issuer, not_after }... } of the certificates in a text; nil and what is wrong with it.

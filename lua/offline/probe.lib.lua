@@ -1,7 +1,5 @@
 -- probe: what another server can do, seen from outside and without a running server, and the entry that fits.
 
-local certmanager = require "core.certmanager";
-local configmanager = require "core.configmanager";
 local promise = require "util.promise";
 local async = require "util.async";
 local now = require "util.time".now;
@@ -9,6 +7,7 @@ local resolve_relative_path = require "util.paths".resolve_relative_path;
 
 local layout = module:require "layout";
 local service_lookup = module:require "service_lookup";
+local tls_context = module:require "host_tls";
 local peer = module:require "offline/peer";
 local lua_text = module:require "import/lua_text";
 
@@ -22,14 +21,7 @@ local quote = lua_text.quote;
 
 -- The TLS context we connect with, as mod_tls would have it, but that the certificate is judged afterwards; nil and what is wrong.
 local function our_side(native, host, entry)
-	local parent = host:match("%.(.*)$");
-	local function get(section, option)
-		return section and configmanager.rawget(section, option);
-	end
-	local none = {};
-	local host_ssl = get(host, "ssl") or get(parent, "ssl") or none;
-	local host_s2s = get(host, "s2s_ssl") or get(parent, "s2s_ssl") or none;
-	local context, err, config = certmanager.create_context(host, "client", { verify = "none" }, host_s2s, host_ssl, get("*", "s2s_ssl") or none);
+	local context, err, config = tls_context(host, "client", { verify = "none" });
 	if not context then return nil, tostring(err); end
 	local function resolve(path)
 		return type(path) == "string" and resolve_relative_path(prosody.paths.config or ".", path) or nil;

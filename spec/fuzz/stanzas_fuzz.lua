@@ -1,6 +1,7 @@
 -- What a peer (or core, or another module) can put before the handlers: streams at any stage, stanzas and handshake elements with
--- any addresses, attributes and children, values of types that no parser gives. What must hold: no handler raises; what is passed
--- on is what P1 to P31 of docs/partner-types.md let pass, found out here a second time and in other words; the filter's quick look and its long one agree.
+-- any addresses, attributes and children, values of types that no parser gives. What must hold: no handler raises; what is
+-- passed on is what P1 to P31 of docs/partner-types.md let pass, found out here a second time and in other words; the filter's quick look and its
+-- long one agree.
 
 local native, helpers = ...;
 local record = helpers.record;

@@ -66,18 +66,13 @@ static int push_reasons(lua_State *L) {
 	for (int reason = 0; reason < S2SP_REASON_COUNT; reason++) {
 		const struct s2sp_reason_row *row = s2sp_reason_row((enum s2sp_reason)reason);
 		lua_createtable(L, 0, 6);
-		lua_pushstring(L, row->stream_condition);
-		lua_setfield(L, -2, "stream_condition");
-		lua_pushstring(L, row->stanza_type);
-		lua_setfield(L, -2, "stanza_type");
-		lua_pushstring(L, row->stanza_condition);
-		lua_setfield(L, -2, "stanza_condition");
+		s2sp_lua_set_string(L, "stream_condition", row->stream_condition);
+		s2sp_lua_set_string(L, "stanza_type", row->stanza_type);
+		s2sp_lua_set_string(L, "stanza_condition", row->stanza_condition);
 		s2sp_lua_push_words(L, row->operator_text);
 		lua_setfield(L, -2, "text");
-		lua_pushstring(L, row->peer_text);
-		lua_setfield(L, -2, "peer_text");
-		lua_pushstring(L, row->user_text);
-		lua_setfield(L, -2, "user_text");
+		s2sp_lua_set_string(L, "peer_text", row->peer_text);
+		s2sp_lua_set_string(L, "user_text", row->user_text);
 		lua_setfield(L, -2, row->token);
 	}
 	return 1;
@@ -141,10 +136,8 @@ int luaopen_s2s_partners(lua_State *L) {
 	lua_setfield(L, -2, "reasons");
 	/* Of one partner in one user's roster: contacts, from where nobody is authorised automatically, and requests that wait for the user. */
 	lua_createtable(L, 0, 2);
-	lua_pushinteger(L, S2SP_CONTACTS_MAX);
-	lua_setfield(L, -2, "contacts");
-	lua_pushinteger(L, S2SP_WAITING_REQUESTS_MAX);
-	lua_setfield(L, -2, "waiting");
+	s2sp_lua_set_integer(L, "contacts", S2SP_CONTACTS_MAX);
+	s2sp_lua_set_integer(L, "waiting", S2SP_WAITING_REQUESTS_MAX);
 	lua_setfield(L, -2, "bounds");
 	/* The Lua files refuse to work with a shared object of another version. */
 	lua_pushliteral(L, S2SP_VERSION);

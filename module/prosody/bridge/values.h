@@ -40,6 +40,22 @@ static inline void *s2sp_lua_marked(lua_State *L, int index, size_t least, const
 	return end == mark ? block : NULL;
 }
 
+/* Fields of the table on top: table[key] = value. May throw when memory runs out. */
+static inline void s2sp_lua_set_string(lua_State *L, const char *key, const char *value) {
+	lua_pushstring(L, value);
+	lua_setfield(L, -2, key);
+}
+
+static inline void s2sp_lua_set_boolean(lua_State *L, const char *key, bool value) {
+	lua_pushboolean(L, value);
+	lua_setfield(L, -2, key);
+}
+
+static inline void s2sp_lua_set_integer(lua_State *L, const char *key, lua_Integer value) {
+	lua_pushinteger(L, value);
+	lua_setfield(L, -2, key);
+}
+
 /* Pushes a text of the core (a rule, a reason's text for operators), its slots filled with what Prosody calls things. */
 void s2sp_lua_push_words(lua_State *L, const char *text);
 

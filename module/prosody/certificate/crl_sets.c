@@ -193,10 +193,8 @@ static void add_partner(lua_State *L, const struct s2sp_policy *policy, const st
 	lua_setfield(L, -2, "place");
 	lua_pushlstring(L, partner->name.bytes, partner->name.length);
 	lua_setfield(L, -2, "partner");
-	lua_pushstring(L, s2sp_revocation_token(s2sp_policy_revocation(policy, partner)));
-	lua_setfield(L, -2, "revocation");
-	lua_pushboolean(L, s2sp_policy_host_crls(policy, partner));
-	lua_setfield(L, -2, "host_crls");
+	s2sp_lua_set_string(L, "revocation", s2sp_revocation_token(s2sp_policy_revocation(policy, partner)));
+	s2sp_lua_set_boolean(L, "host_crls", s2sp_policy_host_crls(policy, partner));
 	lua_newtable(L);
 	for (size_t i = 0; i < partner->addenda->crl_count; i++) {
 		lua_pushlstring(L, partner->addenda->crls[i].bytes, partner->addenda->crls[i].length);
@@ -230,7 +228,6 @@ int s2sp_lua_open_crls(lua_State *L) {
 	s2sp_lua_new_class(L, FILE_CLASS, file_methods, free_file);
 	s2sp_lua_new_class(L, SET_CLASS, set_methods, NULL);
 	luaL_newlib(L, functions);
-	lua_pushinteger(L, S2SP_LUA_CRL_FILES_MAX);
-	lua_setfield(L, -2, "crl_files_max");
+	s2sp_lua_set_integer(L, "crl_files_max", S2SP_LUA_CRL_FILES_MAX);
 	return 1;
 }

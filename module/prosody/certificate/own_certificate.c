@@ -12,21 +12,6 @@
 /* A file of a chain and its key: far more than anybody has. */
 #define FILE_SIZE_MAX (1024 * 1024)
 
-static void set_string(lua_State *L, const char *key, const char *value) {
-	lua_pushstring(L, value);
-	lua_setfield(L, -2, key);
-}
-
-static void set_boolean(lua_State *L, const char *key, bool value) {
-	lua_pushboolean(L, value);
-	lua_setfield(L, -2, key);
-}
-
-static void set_integer(lua_State *L, const char *key, int64_t value) {
-	lua_pushinteger(L, (lua_Integer)value);
-	lua_setfield(L, -2, key);
-}
-
 /* The text and the domain that both functions begin with. */
 static struct s2sp_text check_text(lua_State *L, struct s2sp_domain *domain) {
 	struct s2sp_text pem;
@@ -39,16 +24,16 @@ static struct s2sp_text check_text(lua_State *L, struct s2sp_domain *domain) {
 
 static void push_own(lua_State *L, const struct s2sp_own_certificate *own) {
 	lua_createtable(L, 0, 10);
-	set_boolean(L, "names_domain", own->names_domain);
-	set_boolean(L, "key_strong", own->key_strong);
-	set_boolean(L, "self_signed", own->self_signed);
-	set_string(L, "key_type", own->key_type);
-	set_string(L, "subject", own->subject);
-	set_string(L, "issuer", own->issuer);
-	set_string(L, "names", own->names);
-	set_integer(L, "key_bits", (int64_t)own->key_bits);
-	set_integer(L, "not_before", own->not_before);
-	set_integer(L, "not_after", own->not_after);
+	s2sp_lua_set_boolean(L, "names_domain", own->names_domain);
+	s2sp_lua_set_boolean(L, "key_strong", own->key_strong);
+	s2sp_lua_set_boolean(L, "self_signed", own->self_signed);
+	s2sp_lua_set_string(L, "key_type", own->key_type);
+	s2sp_lua_set_string(L, "subject", own->subject);
+	s2sp_lua_set_string(L, "issuer", own->issuer);
+	s2sp_lua_set_string(L, "names", own->names);
+	s2sp_lua_set_integer(L, "key_bits", (lua_Integer)own->key_bits);
+	s2sp_lua_set_integer(L, "not_before", own->not_before);
+	s2sp_lua_set_integer(L, "not_after", own->not_after);
 }
 
 /*
@@ -124,13 +109,13 @@ static bool decode_chain(struct s2sp_text text, size_t capacity, struct own_file
 
 static void push_finding(lua_State *L, const struct s2sp_own_finding *finding) {
 	lua_createtable(L, 0, 7);
-	set_string(L, "fault", s2sp_own_fault_token(finding->fault));
-	set_integer(L, "certificate", (int64_t)finding->certificate);
-	set_string(L, "subject", finding->subject);
-	set_string(L, "issuer", finding->issuer);
-	set_string(L, "source", finding->source);
-	set_integer(L, "not_before", finding->not_before);
-	set_integer(L, "not_after", finding->not_after);
+	s2sp_lua_set_string(L, "fault", s2sp_own_fault_token(finding->fault));
+	s2sp_lua_set_integer(L, "certificate", (lua_Integer)finding->certificate);
+	s2sp_lua_set_string(L, "subject", finding->subject);
+	s2sp_lua_set_string(L, "issuer", finding->issuer);
+	s2sp_lua_set_string(L, "source", finding->source);
+	s2sp_lua_set_integer(L, "not_before", finding->not_before);
+	s2sp_lua_set_integer(L, "not_after", finding->not_after);
 }
 
 /*
@@ -150,9 +135,9 @@ int s2sp_lua_own_chain(lua_State *L) {
 	if (status != S2SP_STATUS_OK)
 		return s2sp_lua_outcome(L, status, "holds a certificate that cannot be read");
 	lua_createtable(L, 0, 4);
-	set_string(L, "verdict", s2sp_certificate_verdict_token(file->own.verdict));
-	set_string(L, "cause", file->own.cause);
-	set_integer(L, "count", (int64_t)file->count);
+	s2sp_lua_set_string(L, "verdict", s2sp_certificate_verdict_token(file->own.verdict));
+	s2sp_lua_set_string(L, "cause", file->own.cause);
+	s2sp_lua_set_integer(L, "count", (lua_Integer)file->count);
 	lua_createtable(L, (int)file->own.finding_count, 0);
 	for (size_t i = 0; i < file->own.finding_count; i++) {
 		push_finding(L, &file->own.findings[i]);
@@ -180,11 +165,11 @@ int s2sp_lua_certificate_pins(lua_State *L) {
 		char pin[S2SP_PIN_TEXT];
 		s2sp_pin_text(&pinned[i].pin, pin);
 		lua_createtable(L, 0, 5);
-		set_string(L, "pin", pin);
-		set_string(L, "subject", pinned[i].subject);
-		set_string(L, "issuer", pinned[i].issuer);
-		set_boolean(L, "authority", pinned[i].authority);
-		set_integer(L, "not_after", pinned[i].not_after);
+		s2sp_lua_set_string(L, "pin", pin);
+		s2sp_lua_set_string(L, "subject", pinned[i].subject);
+		s2sp_lua_set_string(L, "issuer", pinned[i].issuer);
+		s2sp_lua_set_boolean(L, "authority", pinned[i].authority);
+		s2sp_lua_set_integer(L, "not_after", pinned[i].not_after);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	return 1;

@@ -143,17 +143,13 @@ static struct s2sp_certificate_question ask(const struct s2sp_trust_store *store
 }
 
 static void set_string(lua_State *L, const char *name, const char *value) {
-	if (value[0] == '\0')
-		return;
-	lua_pushstring(L, value);
-	lua_setfield(L, -2, name);
+	if (value[0] != '\0')
+		s2sp_lua_set_string(L, name, value);
 }
 
 static void set_time(lua_State *L, const char *name, int64_t value) {
-	if (value == 0)
-		return;
-	lua_pushinteger(L, (lua_Integer)value);
-	lua_setfield(L, -2, name);
+	if (value != 0)
+		s2sp_lua_set_integer(L, name, (lua_Integer)value);
 }
 
 static void push_names(lua_State *L, const struct s2sp_certificate_report *report) {
@@ -191,10 +187,8 @@ static void push_report(lua_State *L, const struct s2sp_certificate_report *repo
 	}
 	lua_pushlstring(L, (const char *)report->links, report->link_bytes);
 	lua_setfield(L, -2, "links");
-	lua_pushinteger(L, (lua_Integer)report->presented);
-	lua_setfield(L, -2, "presented");
-	lua_pushinteger(L, (lua_Integer)report->name_count);
-	lua_setfield(L, -2, "name_count");
+	s2sp_lua_set_integer(L, "presented", (lua_Integer)report->presented);
+	s2sp_lua_set_integer(L, "name_count", (lua_Integer)report->name_count);
 	push_names(L, report);
 	lua_setfield(L, -2, "names");
 	lua_createtable(L, (int)report->pin_count, 0);

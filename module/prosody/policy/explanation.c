@@ -21,16 +21,6 @@ struct facts {
 	struct s2sp_domain domain;
 };
 
-static void set_string(lua_State *L, const char *key, const char *value) {
-	lua_pushstring(L, value);
-	lua_setfield(L, -2, key);
-}
-
-static void set_boolean(lua_State *L, const char *key, bool value) {
-	lua_pushboolean(L, value);
-	lua_setfield(L, -2, key);
-}
-
 static const char *verdict_token(enum s2sp_verdict verdict) {
 	switch (verdict) {
 	case S2SP_VERDICT_ALLOW: return "allow";
@@ -43,9 +33,9 @@ static const char *verdict_token(enum s2sp_verdict verdict) {
 /* Appends { step, verdict, reason, rule } to the list of steps and leaves it on the stack, for more to be said of it. */
 static bool begin_step(lua_State *L, const char *name, struct s2sp_decision decision) {
 	lua_createtable(L, 0, 8);
-	set_string(L, "step", name);
-	set_string(L, "verdict", verdict_token(decision.verdict));
-	set_string(L, "reason", s2sp_reason_row(decision.reason)->token);
+	s2sp_lua_set_string(L, "step", name);
+	s2sp_lua_set_string(L, "verdict", verdict_token(decision.verdict));
+	s2sp_lua_set_string(L, "reason", s2sp_reason_row(decision.reason)->token);
 	s2sp_lua_push_words(L, decision.rule);
 	lua_setfield(L, -2, "rule");
 	lua_pushvalue(L, -1);
@@ -62,10 +52,10 @@ static bool step(lua_State *L, const char *name, struct s2sp_decision decision) 
 static bool step_offer(lua_State *L, struct s2sp_stream *stream, struct s2sp_offer *offer) {
 	struct s2sp_decision decision = s2sp_stream_offer(stream, offer);
 	bool allowed = begin_step(L, stream->tls ? "features over TLS" : "features", decision);
-	set_boolean(L, "starttls", offer->starttls);
-	set_boolean(L, "starttls_required", offer->starttls_required);
-	set_boolean(L, "sasl", offer->sasl);
-	set_boolean(L, "dialback", offer->dialback);
+	s2sp_lua_set_boolean(L, "starttls", offer->starttls);
+	s2sp_lua_set_boolean(L, "starttls_required", offer->starttls_required);
+	s2sp_lua_set_boolean(L, "sasl", offer->sasl);
+	s2sp_lua_set_boolean(L, "dialback", offer->dialback);
 	lua_pop(L, 1);
 	return allowed;
 }
@@ -79,9 +69,9 @@ static bool step_plan(lua_State *L, struct s2sp_stream *stream, const struct fac
 	};
 	struct s2sp_decision decision = s2sp_stream_plan(stream, &features, plan);
 	bool allowed = begin_step(L, stream->tls ? "features over TLS" : "features", decision);
-	set_boolean(L, "starttls", plan->starttls);
-	set_boolean(L, "sasl", plan->sasl);
-	set_boolean(L, "dialback", plan->dialback);
+	s2sp_lua_set_boolean(L, "starttls", plan->starttls);
+	s2sp_lua_set_boolean(L, "sasl", plan->sasl);
+	s2sp_lua_set_boolean(L, "dialback", plan->dialback);
 	lua_pop(L, 1);
 	return allowed;
 }
@@ -92,7 +82,7 @@ static bool step_tls(lua_State *L, struct s2sp_stream *stream, const struct fact
 	if (facts->names_domain)
 		decision = s2sp_stream_identify(stream, s2sp_domain_text(&facts->domain));
 	bool allowed = begin_step(L, "TLS", decision);
-	set_string(L, "certificate", s2sp_certificate_verdict_token(facts->certificate));
+	s2sp_lua_set_string(L, "certificate", s2sp_certificate_verdict_token(facts->certificate));
 	lua_pop(L, 1);
 	return allowed;
 }
@@ -198,8 +188,8 @@ static int simulate_stream(lua_State *L) {
 	lua_getfield(L, -1, "reason");
 	lua_setfield(L, RESULT, "reason");
 	lua_pop(L, 1);
-	set_string(L, "method", s2sp_method_token((enum s2sp_method)stream.method));
-	set_boolean(L, "tls", stream.tls);
+	s2sp_lua_set_string(L, "method", s2sp_method_token((enum s2sp_method)stream.method));
+	s2sp_lua_set_boolean(L, "tls", stream.tls);
 	lua_pushvalue(L, STEPS);
 	lua_setfield(L, RESULT, "steps");
 	return 1;
@@ -221,11 +211,11 @@ static int negotiation_rows(lua_State *L) {
 	lua_createtable(L, S2SP_NEGOTIATION_ROWS, 0);
 	for (size_t i = 0; (row = s2sp_negotiation_row_at(i)) != NULL; i++) {
 		lua_createtable(L, 0, 6);
-		set_string(L, "tls", s2sp_requirement_token(row->tls));
-		set_string(L, "sasl", s2sp_requirement_token(row->sasl));
-		set_boolean(L, "dialback", row->dialback);
-		set_string(L, "verdict", row_verdict(row->verdict));
-		set_string(L, "text", row->text);
+		s2sp_lua_set_string(L, "tls", s2sp_requirement_token(row->tls));
+		s2sp_lua_set_string(L, "sasl", s2sp_requirement_token(row->sasl));
+		s2sp_lua_set_boolean(L, "dialback", row->dialback);
+		s2sp_lua_set_string(L, "verdict", row_verdict(row->verdict));
+		s2sp_lua_set_string(L, "text", row->text);
 		lua_newtable(L);
 		for (size_t method = 0; method < sizeof(methods) / sizeof(methods[0]); method++) {
 			if (!(row->methods & (unsigned)methods[method]))

@@ -10,6 +10,7 @@
 #include "policy_object.h"
 #include "policy_feed.h"
 #include "prosody_vocabulary.h"
+#include "values.h"
 
 #define CONFIG_CLASS "s2s_partners.config"
 
@@ -92,20 +93,13 @@ static void push_issues(lua_State *L, const struct s2sp_config *config) {
 	for (size_t i = 0; i < count; i++) {
 		const struct s2sp_issue *issue = s2sp_config_issue_at(config, i);
 		lua_createtable(L, 0, 7);
-		lua_pushstring(L, issue->severity == S2SP_SEVERITY_ERROR ? "error" : "warning");
-		lua_setfield(L, -2, "severity");
-		lua_pushstring(L, issue->code);
-		lua_setfield(L, -2, "code");
-		lua_pushstring(L, issue->path);
-		lua_setfield(L, -2, "path");
-		lua_pushstring(L, issue->got);
-		lua_setfield(L, -2, "got");
-		lua_pushstring(L, issue->expected);
-		lua_setfield(L, -2, "expected");
-		lua_pushstring(L, issue->nearest);
-		lua_setfield(L, -2, "nearest");
-		lua_pushstring(L, issue->message);
-		lua_setfield(L, -2, "message");
+		s2sp_lua_set_string(L, "severity", issue->severity == S2SP_SEVERITY_ERROR ? "error" : "warning");
+		s2sp_lua_set_string(L, "code", issue->code);
+		s2sp_lua_set_string(L, "path", issue->path);
+		s2sp_lua_set_string(L, "got", issue->got);
+		s2sp_lua_set_string(L, "expected", issue->expected);
+		s2sp_lua_set_string(L, "nearest", issue->nearest);
+		s2sp_lua_set_string(L, "message", issue->message);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 }

@@ -153,16 +153,11 @@ static int policy_unlisted(lua_State *L) {
 static int policy_limits(lua_State *L) {
 	const struct s2sp_limits *limits = s2sp_policy_limits(s2sp_lua_check_policy(L, 1));
 	lua_createtable(L, 0, 5);
-	lua_pushinteger(L, limits->connections);
-	lua_setfield(L, -2, "connections");
-	lua_pushinteger(L, limits->partner_connections);
-	lua_setfield(L, -2, "partner_connections");
-	lua_pushinteger(L, limits->establishment_timeout);
-	lua_setfield(L, -2, "establishment_timeout");
-	lua_pushinteger(L, limits->inactivity_timeout);
-	lua_setfield(L, -2, "inactivity_timeout");
-	lua_pushinteger(L, limits->keepalive_interval);
-	lua_setfield(L, -2, "keepalive_interval");
+	s2sp_lua_set_integer(L, "connections", limits->connections);
+	s2sp_lua_set_integer(L, "partner_connections", limits->partner_connections);
+	s2sp_lua_set_integer(L, "establishment_timeout", limits->establishment_timeout);
+	s2sp_lua_set_integer(L, "inactivity_timeout", limits->inactivity_timeout);
+	s2sp_lua_set_integer(L, "keepalive_interval", limits->keepalive_interval);
 	return 1;
 }
 

@@ -1,18 +1,10 @@
 /* A partner's settings as a plain Lua table, for the console and the tests. */
 #include "policy_object.h"
 
-static void set_string(lua_State *L, const char *key, const char *string) {
-	lua_pushstring(L, string);
-	lua_setfield(L, -2, key);
-}
+#include "values.h"
 
 static void set_text(lua_State *L, const char *key, struct s2sp_text text) {
 	lua_pushlstring(L, text.length == 0 ? "" : text.bytes, text.length);
-	lua_setfield(L, -2, key);
-}
-
-static void set_boolean(lua_State *L, const char *key, bool boolean) {
-	lua_pushboolean(L, boolean);
 	lua_setfield(L, -2, key);
 }
 
@@ -64,8 +56,7 @@ static void set_lists(lua_State *L, const struct s2sp_partner *partner) {
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_setfield(L, -2, "crls");
-	lua_pushinteger(L, partner->pin_count);
-	lua_setfield(L, -2, "pins");
+	s2sp_lua_set_integer(L, "pins", partner->pin_count);
 }
 
 static void set_proxy(lua_State *L, const struct s2sp_partner *partner) {
@@ -73,8 +64,7 @@ static void set_proxy(lua_State *L, const struct s2sp_partner *partner) {
 	if (host.length == 0)
 		return;
 	set_text(L, "proxy_host", host);
-	lua_pushinteger(L, partner->proxy_port);
-	lua_setfield(L, -2, "proxy_port");
+	s2sp_lua_set_integer(L, "proxy_port", partner->proxy_port);
 	bool v6 = memchr(host.bytes, ':', host.length) != NULL;
 	lua_pushfstring(L, v6 ? "[%s]:%d" : "%s:%d", host.bytes, (int)partner->proxy_port); /* the arena's texts end in NUL */
 	lua_setfield(L, -2, "proxy");
@@ -100,7 +90,7 @@ static void set_given(lua_State *L, const struct s2sp_partner *partner) {
 	lua_newtable(L);
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
 		if (partner->given & (unsigned)settings[i].setting)
-			set_boolean(L, settings[i].name, true);
+			s2sp_lua_set_boolean(L, settings[i].name, true);
 	}
 	lua_setfield(L, -2, "given");
 }
@@ -137,30 +127,28 @@ void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const
 	set_text(L, "name", partner->name);
 	set_text(L, "description", partner->description);
 	set_text(L, "place", partner->place);
-	set_string(L, "partner_type", s2sp_partner_type_token((enum s2sp_partner_type)partner->type));
-	set_string(L, "tls", s2sp_requirement_token(partner->row->tls));
-	set_string(L, "sasl", s2sp_requirement_token(partner->row->sasl));
-	set_boolean(L, "dialback", partner->row->dialback);
+	s2sp_lua_set_string(L, "partner_type", s2sp_partner_type_token((enum s2sp_partner_type)partner->type));
+	s2sp_lua_set_string(L, "tls", s2sp_requirement_token(partner->row->tls));
+	s2sp_lua_set_string(L, "sasl", s2sp_requirement_token(partner->row->sasl));
+	s2sp_lua_set_boolean(L, "dialback", partner->row->dialback);
 	set_methods(L, "methods", s2sp_policy_methods(policy, partner));
 	set_methods(L, "row_methods", partner->row->methods);
-	set_string(L, "match", partner == s2sp_policy_default(policy) ? "default" : s2sp_match_token(match));
+	s2sp_lua_set_string(L, "match", partner == s2sp_policy_default(policy) ? "default" : s2sp_match_token(match));
 	set_lists(L, partner);
 	if (partner->trust_anchors.length > 0)
 		set_text(L, "trust_anchors", partner->trust_anchors);
-	set_string(L, "revocation", s2sp_revocation_token(s2sp_policy_revocation(policy, partner)));
-	set_boolean(L, "host_crls", s2sp_policy_host_crls(policy, partner));
-	lua_pushinteger(L, limit > 0 ? limit : s2sp_policy_limits(policy)->partner_connections);
-	lua_setfield(L, -2, "connection_limit");
-	set_boolean(L, "keepalive", partner->keepalive);
+	s2sp_lua_set_string(L, "revocation", s2sp_revocation_token(s2sp_policy_revocation(policy, partner)));
+	s2sp_lua_set_boolean(L, "host_crls", s2sp_policy_host_crls(policy, partner));
+	s2sp_lua_set_integer(L, "connection_limit", limit > 0 ? limit : s2sp_policy_limits(policy)->partner_connections);
+	s2sp_lua_set_boolean(L, "keepalive", partner->keepalive);
 	set_proxy(L, partner);
-	set_string(L, "presence_authorization", partner->presence_automatic ? "automatic" : "user");
-	set_string(L, "group_chat", partner->group_chat ? "allow" : "refuse");
-	set_string(L, "personal_events", partner->personal_events ? "allow" : "refuse");
+	s2sp_lua_set_string(L, "presence_authorization", partner->presence_automatic ? "automatic" : "user");
+	s2sp_lua_set_string(L, "group_chat", partner->group_chat ? "allow" : "refuse");
+	s2sp_lua_set_string(L, "personal_events", partner->personal_events ? "allow" : "refuse");
 	if (partner->narrowed) {
 		lua_createtable(L, 0, 2);
-		set_string(L, "default", s2sp_partner_access_default(partner) ? "allow" : "deny");
-		lua_pushinteger(L, (lua_Integer)s2sp_partner_access_users(partner));
-		lua_setfield(L, -2, "users");
+		s2sp_lua_set_string(L, "default", s2sp_partner_access_default(partner) ? "allow" : "deny");
+		s2sp_lua_set_integer(L, "users", (lua_Integer)s2sp_partner_access_users(partner));
 		lua_setfield(L, -2, "external_access");
 	}
 	set_given(L, partner);

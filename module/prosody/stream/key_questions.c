@@ -11,8 +11,7 @@ enum { QUESTIONS_ROUTES = 1, QUESTIONS_PARTNERS };
 
 static void new_questions(lua_State *L, s2sp_milliseconds now) {
 	lua_createtable(L, 0, 3);
-	lua_pushinteger(L, (lua_Integer)now);
-	lua_setfield(L, -2, "since");
+	s2sp_lua_set_integer(L, "since", (lua_Integer)now);
 	lua_newtable(L);
 	lua_setfield(L, -2, "routes");
 	lua_newtable(L);

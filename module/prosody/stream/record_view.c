@@ -40,8 +40,7 @@ static int stream_view(lua_State *L) {
 		if (stream->observed != S2SP_METHOD_NONE)
 			set_text(L, "observed", s2sp_text_from(s2sp_method_token((enum s2sp_method)stream->observed)));
 	}
-	lua_pushboolean(L, stream->tls);
-	lua_setfield(L, -2, "tls");
+	s2sp_lua_set_boolean(L, "tls", stream->tls);
 	lua_getiuservalue(L, 2, S2SP_RECORD_PROTOCOL);
 	lua_setfield(L, -2, "protocol");
 	lua_getiuservalue(L, 2, S2SP_RECORD_REPORT);

@@ -142,16 +142,11 @@ static int trim_features(lua_State *L, const char *field, struct s2sp_offer offe
 	s2sp_push_action(L, "trim_features");
 	s2sp_lua_field(L, ARG_EVENT, field);
 	lua_createtable(L, 0, 5);
-	lua_pushboolean(L, offer.starttls);
-	lua_setfield(L, -2, "starttls");
-	lua_pushboolean(L, offer.starttls_required);
-	lua_setfield(L, -2, "starttls_required");
-	lua_pushboolean(L, offer.sasl);
-	lua_setfield(L, -2, "sasl");
-	lua_pushboolean(L, offer.dialback);
-	lua_setfield(L, -2, "dialback");
-	lua_pushboolean(L, offer.bidi);
-	lua_setfield(L, -2, "bidi");
+	s2sp_lua_set_boolean(L, "starttls", offer.starttls);
+	s2sp_lua_set_boolean(L, "starttls_required", offer.starttls_required);
+	s2sp_lua_set_boolean(L, "sasl", offer.sasl);
+	s2sp_lua_set_boolean(L, "dialback", offer.dialback);
+	s2sp_lua_set_boolean(L, "bidi", offer.bidi);
 	return 4;
 }
 
