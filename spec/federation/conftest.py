@@ -1,0 +1,191 @@
+"""Collects the scenarios for pytest; spec/federation/run starts it.
+
+A module of scenarios/ has functions scenario_*(fixture), or scenarios() that yields
+(name, function), or both.  The fixture is what its setup(lab) returns, made once for the module
+(the lab itself if there is no setup or it returns None); teardown(fixture) comes last.  All servers
+end with the lab.  TIMEOUT: seconds for each scenario (60) and for setup.  A scenario also fails when
+a server of the lab ends by itself, a log has a traceback (unless the module says TRACEBACKS = True)
+or a sanitizer's report, or a remote's script raises.  lab.Skipped, raised by a scenario or by setup, says
+what is not there to test it with: it counts as skipped."""
+
+import importlib
+import os
+import pathlib
+import signal
+import sys
+import threading
+
+import pytest
+
+sys.dont_write_bytecode = True
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+pytest.register_assert_rewrite("scenarios")
+
+from lab.lab import Lab, Skipped, enter_network  # noqa: E402 (needs the path above)
+
+TAIL = 25
+FRAMES = 14    # of a traceback
+REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Sanitizer: ")
+
+
+class Overdue(BaseException):
+    """Not an Exception, so that no scenario takes it for a failure it expects."""
+
+
+def bounded(seconds, function, *arguments):
+    def overdue(*_):
+        raise Overdue(f"still running after {seconds} s")
+    signal.signal(signal.SIGALRM, overdue)
+    signal.alarm(seconds)
+    try:
+        return function(*arguments)
+    except Skipped as lacking:
+        pytest.skip(str(lacking))
+    except SystemExit:      # what the lab makes of SIGTERM
+        pytest.exit("told to end", 1)
+    finally:
+        signal.alarm(0)
+
+
+class Logs:
+    """What the servers have logged since the last mark."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.mark()
+
+    def mark(self):
+        self.sizes = {path: path.stat().st_size for path in self.lab.logs()}
+
+    def since(self):
+        for path in self.lab.logs():
+            with open(path, "rb") as log:
+                log.seek(self.sizes.get(path, 0))
+                yield path, log.read().decode(errors="replace")
+
+    def complaints(self, tracebacks):
+        for path, text in self.since():
+            lines = text.splitlines()
+            for number, line in enumerate(lines):
+                if any(report in line for report in REPORTS):
+                    yield f"{path.name}: {line.strip()}"
+                if not tracebacks and ("Traceback" in line or "traceback:" in line):
+                    around = [line.rstrip() for line in lines[max(0, number - 4):number + FRAMES]]
+                    yield "\n    ".join([f"{path.parent.name}: {line.strip()}", *around])
+        for process in self.lab.processes:
+            if not process.running and not process.stopped:
+                process.stopped = True      # reported once
+                yield f"{process.log.stem} ended with status {process.popen.returncode}"
+        for remote in self.lab.remotes:
+            while remote.failures:
+                yield f"script of {remote.domains}: {remote.failures.pop()!r}"
+
+    def tails(self):
+        for path, text in self.since():
+            lines = text.splitlines()[-TAIL:]
+            if lines:
+                yield str(path.relative_to(self.lab.directory)), "\n".join(line[:400] for line in lines)
+
+
+class ScenarioFile(pytest.File):
+    def collect(self):
+        self.module = importlib.import_module(f"scenarios.{self.path.stem}")
+        for name, function in list(vars(self.module).items()):
+            if name.startswith("scenario_") and callable(function):
+                yield Scenario.from_parent(self, name=name.removeprefix("scenario_"), function=function)
+        for name, function in getattr(self.module, "scenarios", tuple)():
+            yield Scenario.from_parent(self, name=name, function=function)
+
+    def bounded(self, function, *arguments):
+        return bounded(getattr(self.module, "TIMEOUT", 60), function, *arguments)
+
+    def setup(self):
+        enter_network()
+        self.lab = Lab(keep=self.config.option.keep, version=self.config.option.prosody).__enter__()
+        self.addfinalizer(self.lab.close)
+        self.logs = Logs(self.lab)
+        made = self.bounded(self.module.setup, self.lab) if hasattr(self.module, "setup") else None
+        self.fixture = self.lab if made is None else made
+        if hasattr(self.module, "teardown"):
+            self.addfinalizer(lambda: self.bounded(self.module.teardown, self.fixture))
+
+
+class Scenario(pytest.Item):
+    def __init__(self, *, function, **more):
+        super().__init__(**more)
+        self.function = function
+
+    def runtest(self):
+        self.parent.logs.mark()
+        self.parent.bounded(self.function, self.parent.fixture)
+        complaints = list(self.parent.logs.complaints(getattr(self.parent.module, "TRACEBACKS", False)))
+        if complaints:
+            pytest.fail("\n".join(complaints), pytrace=False)
+
+    def repr_failure(self, excinfo):
+        excinfo.traceback = excinfo.traceback.cut(path=self.path)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self):
+        return self.path, None, f"{self.path.stem}/{self.name}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if hasattr(item.parent, "lab"):
+        report.user_properties.append(("lab", str(item.parent.lab.directory)))
+    if report.failed and call.when != "teardown" and hasattr(item.parent, "logs"):
+        report.sections += item.parent.logs.tails()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--prosody", metavar="VERSION", help="a number or series; the installed one if absent, others through PROSODY_DIRS")
+    parser.addoption("--module", metavar="NAME", help="only this module")
+    parser.addoption("--only", metavar="SUBSTRING", default="", help="of MODULE/SCENARIO")
+    parser.addoption("--keep", action="store_true", help="leave the labs' directories")
+
+
+def pytest_collect_file(file_path, parent):
+    wanted = parent.config.option.module or file_path.stem
+    if file_path.suffix == ".py" and not file_path.name.startswith("_") and file_path.stem == wanted:
+        return ScenarioFile.from_parent(parent, path=file_path)
+
+
+def pytest_collection_modifyitems(config, items):
+    items[:] = [item for item in items if config.option.only in f"{item.path.stem}/{item.name}"]
+
+
+def pytest_report_teststatus(report):
+    """A line for each scenario, where pytest would have a letter."""
+    name = report.nodeid.rpartition("/")[2].replace(".py::", "/")
+    if report.failed:
+        return "failed", f"FAIL {name}{'' if report.when == 'call' else ' (' + report.when + ')'}\n", "FAILED"
+    if report.skipped:
+        return "skipped", f"skip {name}: {report.longrepr[2]}\n", "SKIPPED"
+    if report.when == "call":
+        return "passed", f"ok {name} ({report.duration:.1f} s)\n", "PASSED"
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.option.keep:
+        reports = [report for kind in ("passed", "failed", "skipped") for report in terminalreporter.stats.get(kind, ())]
+        for lab in sorted({value for report in reports for _, value in report.user_properties}):
+            terminalreporter.line(f"kept: {lab}")
+
+
+def pytest_configure(config):
+    if not config.option.collectonly and not os.path.isdir(os.environ.get("S2S_PARTNERS_PLUGINS", "")):
+        raise pytest.UsageError("S2S_PARTNERS_PLUGINS must name the directory that contains mod_s2s_partners/")
+    # COMPAT execnet 1.9 (Debian 12): a worker's main thread answers the first question alone, and with --verbose xdist asks one before the tests.
+    if threading.current_thread() is not threading.main_thread():
+        raise pytest.UsageError("leave out --verbose with -n: time-outs are signals, which reach a main thread alone")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and not hasattr(config, "workerinput"):
+        passed, failed, errors, skipped = (len(reporter.stats.get(kind, ())) for kind in ("passed", "failed", "error", "skipped"))
+        print(f"{passed} passed, {failed + errors} failed" + (f", {skipped} skipped" if skipped else ""))
