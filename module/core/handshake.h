@@ -67,7 +67,7 @@ enum s2sp_handshake_fault {
 /* The row of an element; NULL for what is no part of a handshake. `type`: it has that attribute. Static storage. */
 const struct s2sp_handshake_row *s2sp_handshake_find(struct s2sp_text xmlns, struct s2sp_text name, bool type);
 
-/* Row `index` of the table, NULL past its end. */
+/* Row `index` of the table, NULL past its end: for tests, which have to see that there is no other. */
 const struct s2sp_handshake_row *s2sp_handshake_row_at(size_t index);
 
 /* Whether `side` may send it, before or after authentication; and whether it is then passed over. */

@@ -31,7 +31,7 @@ struct s2sp_crl_reader;
  * ASCII, cut) begins with the path and says what is wrong and what to do. Otherwise NO_MEMORY. `path` is a NUL-terminated path.
  */
 enum s2sp_status s2sp_crl_reader_new(const char *path, struct s2sp_crl_reader **reader, char *message, size_t size);
-/* The same for bytes that are there already; `path` is what messages name. */
+/* The same for bytes that are there already, as tests and fuzzers have them; `path` is what messages name. */
 enum s2sp_status s2sp_crl_reader_from(const char *path, struct s2sp_text bytes, struct s2sp_crl_reader **reader, char *message,
 									  size_t size);
 /*

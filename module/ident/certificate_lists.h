@@ -47,9 +47,6 @@ struct s2sp_crl_file {
 /* False when out of memory. */
 bool s2sp_openssl_name_hash(const X509_NAME *name, uint32_t *hash);
 
-/* The contents of `serial` as DER has them, into `bytes`; its length, 0 when it is longer than `capacity` or out of memory. */
-size_t s2sp_openssl_serial(const ASN1_INTEGER *serial, unsigned char *bytes, size_t capacity);
-
 /* Bytes that are still to be read, as ASN.1. */
 struct s2sp_der_span {
 	const unsigned char *at;

@@ -12,7 +12,8 @@ bool s2sp_openssl_name_hash(const X509_NAME *name, uint32_t *hash) {
 	return made == 1;
 }
 
-size_t s2sp_openssl_serial(const ASN1_INTEGER *serial, unsigned char *bytes, size_t capacity) {
+/* The contents of `serial` as DER has them, into `bytes`; its length, 0 when it is longer than `capacity` or out of memory. */
+static size_t copy_serial(const ASN1_INTEGER *serial, unsigned char *bytes, size_t capacity) {
 	unsigned char *der = NULL;
 	int size = i2d_ASN1_INTEGER(serial, &der);
 	const unsigned char *at = der;
@@ -146,7 +147,7 @@ static enum s2sp_status gather(struct coverage *coverage, const struct s2sp_cert
 	if (!s2sp_openssl_name_hash(name, &coverage->issuer_hash))
 		return S2SP_STATUS_NO_MEMORY;
 	coverage->serial_length =
-		s2sp_openssl_serial(X509_get0_serialNumber(coverage->certificate), coverage->serial, sizeof(coverage->serial));
+		copy_serial(X509_get0_serialNumber(coverage->certificate), coverage->serial, sizeof(coverage->serial));
 	if (coverage->serial_length == 0)
 		return s2sp_openssl_drain() ? S2SP_STATUS_NO_MEMORY : S2SP_STATUS_INVALID;
 	coverage->cause = "there is no revocation list of its issuer";
@@ -246,7 +247,7 @@ void s2sp_revocation_links(STACK_OF(X509) * chain, struct s2sp_certificate_repor
 			return;
 		}
 		memcpy(link, &issuer, sizeof(issuer));
-		link[4] = (unsigned char)s2sp_openssl_serial(X509_get0_serialNumber(certificate), link + 5, S2SP_LINK_SERIAL_MAX);
+		link[4] = (unsigned char)copy_serial(X509_get0_serialNumber(certificate), link + 5, S2SP_LINK_SERIAL_MAX);
 		report->link_bytes += 5u + link[4];
 	}
 }

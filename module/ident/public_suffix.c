@@ -15,17 +15,9 @@ bool s2sp_public_suffix(struct s2sp_text domain) {
 	/* What is not in the list at all is no suffix: "corp.internal" has an owner. */
 	return psl_is_public_suffix2(list, name, PSL_TYPE_ANY | PSL_TYPE_NO_STAR_RULE) != 0;
 }
-
-const char *s2sp_public_suffix_version(void) {
-	return psl_get_version();
-}
 #else
 bool s2sp_public_suffix(struct s2sp_text domain) {
 	(void)domain;
 	return false;
-}
-
-const char *s2sp_public_suffix_version(void) {
-	return "";
 }
 #endif

@@ -11,7 +11,4 @@
  */
 bool s2sp_public_suffix(struct s2sp_text domain);
 
-/* The version of libpsl, "" where the build has none. Static. */
-const char *s2sp_public_suffix_version(void);
-
 #endif

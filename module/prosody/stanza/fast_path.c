@@ -23,7 +23,10 @@ static inline bool stands(lua_State *L, const struct s2sp_stream *stream) {
 	return s2sp_lua_test_policy(L, -1) == stream->policy;
 }
 
-/* Roles are asked for when what was last read of them holds no more. */
+/*
+ * Roles are asked for when what was last read of them holds no more. With the function of that name of question.c, which reads the guard each
+ * time, a message costs 484 instructions more in and 346 more out (of 3166 and 3362 that are the module's; 204 and 200 where there are no roles).
+ */
 static inline bool roles_deny_nobody(lua_State *L, struct s2sp_here *here) {
 	if (!here->roles || s2sp_roles_scan_holds(here->roles_scanned))
 		return true;

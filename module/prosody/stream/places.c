@@ -35,8 +35,9 @@ static struct s2sp_counts counts_of(lua_State *L, int places, struct s2sp_text k
 	return (struct s2sp_counts){ s2sp_lua_count_at(L, places + 1, key), s2sp_lua_count_at(L, places, total_key) };
 }
 
-struct s2sp_decision s2sp_lua_place_ask(lua_State *L, int guard, const struct s2sp_policy *policy,
-										const struct s2sp_partner *partner, struct s2sp_text remote) {
+/* Whether a stream to `remote`, of `partner`, could have a place now. Counts nothing. May throw. */
+static struct s2sp_decision ask_place(lua_State *L, int guard, const struct s2sp_policy *policy,
+									  const struct s2sp_partner *partner, struct s2sp_text remote) {
 	int places = push_places(L, guard);
 	struct s2sp_decision decision = s2sp_decide_place(policy, partner, counts_of(L, places, account(policy, partner, remote)));
 	lua_settop(L, places - 1);
@@ -84,7 +85,7 @@ struct s2sp_decision s2sp_lua_place_for_stanza(lua_State *L, int guard, int reco
 	struct s2sp_decision decision = { S2SP_VERDICT_ALLOW, S2SP_REASON_NONE, "the stream does more than to verify keys" };
 	if (!stream->verify_only || stream->stage == S2SP_STAGE_REFUSED || stream->partner == NULL)
 		return decision;
-	decision = s2sp_lua_place_ask(L, guard, stream->policy, stream->partner, s2sp_lua_stream_remote(L, record));
+	decision = ask_place(L, guard, stream->policy, stream->partner, s2sp_lua_stream_remote(L, record));
 	if (decision.verdict == S2SP_VERDICT_ALLOW) {
 		stream->verify_only = false;
 		s2sp_lua_place_hold(L, guard, record);
@@ -188,7 +189,7 @@ static int on_new_stream(lua_State *L) {
 	const struct s2sp_partner *partner;
 	struct s2sp_decision decision = s2sp_decide_route(policy, s2sp_domain_text(&domain), false, &partner);
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
-		decision = s2sp_lua_place_ask(L, ARG_GUARD, policy, partner, s2sp_domain_text(&domain));
+		decision = ask_place(L, ARG_GUARD, policy, partner, s2sp_domain_text(&domain));
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		return 0;
 	return s2sp_lua_refuse_route(L, decision, 0);

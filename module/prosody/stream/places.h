@@ -10,10 +10,6 @@
  */
 struct s2sp_decision s2sp_lua_place_hold(lua_State *L, int guard, int record);
 
-/* Whether a stream to `remote`, of `partner`, could have a place now. Counts nothing. May throw. */
-struct s2sp_decision s2sp_lua_place_ask(lua_State *L, int guard, const struct s2sp_policy *policy,
-										const struct s2sp_partner *partner, struct s2sp_text remote);
-
 /*
  * Whether there would be a place in next.places for a record as s2sp_lua_stream_foresee has given it in `view`; if so it is taken there. The
  * record itself, at `record`, stays as it is.
