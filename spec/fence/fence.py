@@ -282,6 +282,26 @@ def forgotten(root):
                 yield "%s is not in %s/meson.build" % (path.relative_to(root), inventory)
 
 
+# What tests alone call, and why it is there all the same.
+FOR_OTHERS = {
+    "s2sp_stanza_kind_token": "an adapter names kinds by it", "s2sp_local_kind_token": "the same",
+    "s2sp_handshake_row_at": "tests have to see that the table has no other row", "s2sp_crl_reader_from": "fuzzers have bytes and no file",
+}
+DECLARED = re.compile(r"^[a-z][^;={()\n]*?\b(s2sp_\w+)\(", re.MULTILINE)
+
+
+def unused(root):
+    """Functions of a header that nothing but tests calls."""
+    programs = [path.read_text(encoding="utf-8") for path in (root / "docs").glob("*.c")]
+    texts = [re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL) for text in programs + [
+        path.read_text(encoding="utf-8") for path in sorted((root / "module").rglob("*.[ch]"))]]
+    called = {name for text in texts for name in re.findall(r"\bs2sp_\w+", DECLARED.sub("", text))}
+    for path in sorted((root / "module").rglob("*.h")):
+        for name in DECLARED.findall(re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)):
+            if name not in called and name not in FOR_OTHERS:
+                yield "%s: nothing but tests calls %s" % (path.relative_to(root), name)
+
+
 def by_path(root):
     """Lua specs that look for Prosody's libraries themselves: what works with one version does not with another."""
     for path in sorted((root / "spec/prosody").glob("*.lua")):
@@ -386,6 +406,7 @@ def main():
     tap.case("circles of the core", circle_faults(calls(arguments.core)))
     tap.case("symbols of ident", ident_symbol_faults(symbols(arguments.ident)))
     tap.case("every file is in an inventory", forgotten(arguments.source))
+    tap.case("every function of a header is called", unused(arguments.source))
     tap.case("Prosody's libraries come through spec/prosody/prosody_library.lua", by_path(arguments.source))
     tap.case("no two files of Lua, and none of C, have one name", doubled(arguments.source))
     texts = list(prose(arguments.source))

@@ -248,6 +248,11 @@ def main():
         tap.case("a spec that looks for Prosody itself", [] if found == ["spec/prosody/shown_spec.lua"] else ["found " + " ".join(found)])
         found = [fault.split()[0] for fault in fence.doubled(folder)]
         tap.case("files of one name", [] if found == ["lua/room/forgotten.lib.lua", "module/prosody/forgotten.c"] else ["found " + " ".join(found)])
+        (folder / "module/core/planted.h").write_text("int s2sp_called(int a);\n/* s2sp_tested() */\nint s2sp_tested(\n\tint a);\n", encoding="utf-8")
+        (folder / "module/core/planted.c").write_text("int s2sp_called(int a) {\n\treturn a;\n}\nint s2sp_tested(int a) {\n\treturn s2sp_called(a);\n}\n",
+                                                      encoding="utf-8")
+        found = [fault.rsplit(" ", 1)[1] for fault in fence.unused(folder)]
+        tap.case("a function that only tests call", [] if found == ["s2sp_tested"] else ["found " + " ".join(found)])
         for path in folder.glob("spec/prosody/*_spec.lua"):
             path.unlink()
         tap.case("an inventory of nothing", outcome([fault for fault in fence.forgotten(folder) if "watches over nothing" in fault], True))
