@@ -101,7 +101,6 @@ int luaopen_s2s_partners(lua_State *L) {
 		{ "trust_anchors", trust_anchors },
 		{ "own_certificate", s2sp_lua_own_certificate },
 		{ "own_chain", s2sp_lua_own_chain },
-		{ "certificate_pins", s2sp_lua_certificate_pins },
 		{ "sync_file", s2sp_lua_sync_file },
 		{ "first_look", s2sp_lua_first_look },
 		{ "no_delay", s2sp_lua_no_delay },

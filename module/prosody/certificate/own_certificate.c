@@ -146,31 +146,3 @@ int s2sp_lua_own_chain(lua_State *L) {
 	lua_setfield(L, -2, "findings");
 	return 1;
 }
-
-/*
- * certificate_pins(text): of every certificate in a text, PEM or DER -> { { pin, authority, not_after, subject, issuer }... }, or nil and what is
- * wrong
- */
-int s2sp_lua_certificate_pins(lua_State *L) {
-	enum { MOST = 100 };
-	struct s2sp_text text;
-	text.bytes = luaL_checklstring(L, 1, &text.length);
-	struct s2sp_pinned *pinned = lua_newuserdatauv(L, MOST * sizeof(*pinned), 0);
-	size_t count = 0;
-	enum s2sp_status status = s2sp_certificate_pins(text, pinned, MOST, &count);
-	if (status != S2SP_STATUS_OK)
-		return s2sp_lua_outcome(L, status, "holds no certificate, or one that is damaged; it must be in PEM or DER format");
-	lua_createtable(L, (int)count, 0);
-	for (size_t i = 0; i < count; i++) {
-		char pin[S2SP_PIN_TEXT];
-		s2sp_pin_text(&pinned[i].pin, pin);
-		lua_createtable(L, 0, 5);
-		s2sp_lua_set_string(L, "pin", pin);
-		s2sp_lua_set_string(L, "subject", pinned[i].subject);
-		s2sp_lua_set_string(L, "issuer", pinned[i].issuer);
-		s2sp_lua_set_boolean(L, "authority", pinned[i].authority);
-		s2sp_lua_set_integer(L, "not_after", pinned[i].not_after);
-		lua_rawseti(L, -2, (lua_Integer)i + 1);
-	}
-	return 1;
-}

@@ -38,10 +38,9 @@ struct s2sp_lua_peer {
 	time_t now;
 };
 
-/* own_certificate, own_chain, certificate_pins: see certificate_own.c. */
+/* own_certificate, own_chain: see own_certificate.c. */
 int s2sp_lua_own_certificate(lua_State *L);
 int s2sp_lua_own_chain(lua_State *L);
-int s2sp_lua_certificate_pins(lua_State *L);
 
 /* Pushes a table of functions for Lua: trust_store, judge_certificate, peer_chain. */
 int s2sp_lua_open_certificate(lua_State *L);
