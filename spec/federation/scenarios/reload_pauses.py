@@ -3,7 +3,7 @@
 import re
 
 from scenarios._edge import HOST, configuration, lua, partner, refused
-from scenarios.lifecycle import BAD, FABRIKAM, GOOD, NORTHWIND, NOT_APPLIED, WITHOUT_FABRIKAM, Scene, first_line, remote_for
+from scenarios._lifecycle import BAD, FABRIKAM, GOOD, NORTHWIND, NOT_APPLIED, WITHOUT_FABRIKAM, Scene, first_line, remote_for
 
 SECOND = "second.test"
 TURNS = range(1, 8)     # the last ones when all is over

@@ -12,7 +12,7 @@ from lab.probe import Probe
 from lab.xmlstream import Closed
 
 from scenarios._edge import refused
-from scenarios.lifecycle import BAD, FABRIKAM, GOOD, NORTHWIND, WITHOUT_FABRIKAM, Scene, module_command, still_guarded
+from scenarios._lifecycle import BAD, FABRIKAM, GOOD, NORTHWIND, WITHOUT_FABRIKAM, Scene, module_command, still_guarded
 
 TRACEBACKS = True       # the log says where a start failed
 MODULE = "mod_s2s_partners"
