@@ -146,7 +146,8 @@ local function compare(before, after, pause)
 	return outcome;
 end
 
--- What outcome.mode is: nil where the mode stays. A list that stays the same hides that everything is refused by it from now on, or nothing.
+-- What outcome.mode is; nil where the mode stays. A commit can leave the list as it is and change the mode: then the same list refuses everything
+-- from now on, or nothing.
 local function change_of_mode(before_observing, after_observing)
 	if before_observing == after_observing then return nil; end
 	return after_observing and "observe" or "enforce";

@@ -1,15 +1,15 @@
 -- What is said when a stream ends.
 --
--- By the peer (RFC 6120 4.9): core hands it past all filters to the log, twice, and to every sender whose stanza still waits for the
--- stream, as long as it is and as often as it comes (0.12.3, 13.0.1).
+-- By the peer (RFC 6120 4.9): core passes the text to the log, twice, and to every sender whose stanza still waits for the stream. No filter
+-- sees it, its length has no bound, and it can come again and again (0.12.3, 13.0.1).
 --
--- By us: a word during the TLS handshake would go out in clear. Core's own time-outs do not look.
+-- By us: a word during the TLS handshake would go out in clear. Core's own time-outs do not look whether there is one.
 
 local s2smanager = require "core.s2smanager";
 
 local SAID_MAX = 300; -- bytes
 
--- Cut at the beginning of a character of UTF-8, because of what is not UTF-8 Prosody's logger escapes every byte. On one line.
+-- One line, cut where a character of UTF-8 begins: in a text that is not UTF-8, Prosody's logger escapes every byte.
 local function cut(text)
 	if type(text) ~= "string" then return text; end
 	if #text > SAID_MAX then

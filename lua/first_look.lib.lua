@@ -97,7 +97,7 @@ local function new_first_look(guard, native, limits, report)
 	-- Its time is up: it gets a session, and with that is told so as every other stream.
 	first_look.hand_over = hand_over;
 
-	-- Before the module goes, while its handlers still stand: what has said nothing becomes a stream like any other.
+	-- Before the module is unloaded, while its handlers are still there: each connection that has said nothing becomes a stream like any other.
 	function first_look.hand_over_all()
 		for conn in pairs(mute) do hand_over(conn); end
 	end

@@ -298,7 +298,7 @@ local function new_limits(guard, native, latch)
 
 	local last_summary = monotonic();
 
-	-- What has said nothing gets its session when its time is up, and is refused below with that.
+	-- A connection that has said nothing gets a session when its time is up, and the session is refused below.
 	local function end_silence(now, patience)
 		for conn, node in pairs(nodes) do
 			if not node.session and now - node.since >= patience and limits.first_look.is_mute(conn) then

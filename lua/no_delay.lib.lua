@@ -1,8 +1,8 @@
--- Streams are set up by small pieces in turn, and TLS puts session tickets between them. By themselves the systems on both sides make waits of 40 ms
--- of that: the one that writes keeps a piece back until the one before is acknowledged (Nagle's algorithm, which Prosody leaves on), and the one that
--- reads puts off its acknowledgement, since an answer may carry it. So what we write to another server goes out at once (TCP_NODELAY), and while we
--- open a stream to it, which may be as slow a writer, what it writes is acknowledged at once (TCP_QUICKACK). Connections of clients, components and
--- HTTP stay as Prosody makes them.
+-- Two servers set up a stream by small pieces in turn, and TLS puts session tickets between them. Two habits of TCP turn that into waits of 40 ms.
+-- The writer keeps a piece back until the piece before is acknowledged (Nagle's algorithm, which Prosody leaves on). The reader puts its
+-- acknowledgement off, since an answer may carry it. So what this server writes to another server goes out at once (TCP_NODELAY). While it opens
+-- a stream, it also acknowledges at once (TCP_QUICKACK), because the other server may keep pieces back as well. Connections of clients,
+-- components and HTTP stay as Prosody makes them.
 
 local hosts = prosody.hosts;
 

@@ -1,12 +1,12 @@
--- The mode "observe": everything is judged, counted and logged, nothing is done. Here is what takes the place of guard.act then: a function for
--- each of its actions, which tells and leaves alone what is Prosody's. And what has been seen, for partners:suggest().
+-- The mode "observe": everything is judged, counted and logged, nothing is done. This file has what takes the place of guard.act in that mode: one
+-- function for each action. It reports what the action would do, and changes nothing of Prosody's. It also keeps what partners:suggest() needs.
 
 local jid_host = require "util.jid".host;
 
 local DAY = 86400; -- seconds
 local DOMAINS_MAX = 2000; -- remembered by name; users, and peers with names of their own making, can come up with any number
 
--- What the other side would perhaps have done had it been offered something else.
+-- Reasons that depend on what was offered: with another offer the other side might have chosen a method that its entry allows.
 local by_choice = { ["sasl-not-supported"] = true; ["tls-not-supported"] = true; ["sasl-required"] = true; ["dialback-not-allowed"] = true };
 local CHOICE = " (negotiated as Prosody alone does it; when enforced it is offered only what the entry allows)";
 

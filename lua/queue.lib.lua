@@ -34,7 +34,7 @@ end
 
 local queue = {};
 
--- Whether an outgoing stream is being opened to have a key verified: what waits for it is core's question, and nothing else yet. Where that
+-- Whether an outgoing stream is being opened to have a key verified: then only core's question waits for it. Where that
 -- cannot be told it is for stanzas, and takes a place.
 function queue.is_for_key(session)
 	local sendq = session.sendq;

@@ -28,7 +28,7 @@ local function new_reload(in_force, rooms)
 			return rejudge.judge();
 		end);
 		if not ok then
-			-- There was not even memory for a refusal. The policies come back first: that needs none.
+			-- Memory ran out even for a refusal. First the policies of before are put back, which needs no memory.
 			put_in_force(before);
 			error(judged, 0);
 		end

@@ -1,6 +1,6 @@
--- What a peer has sent that has not become an element. The XML parser may keep it: libexpat, since the fix of CVE-2023-52425 (2.6.0,
--- and 2.5.0-1+deb12u2 in Debian 12), looks at the beginning of a tag again only when there is twice as much of it, so that one
--- that comes in many small pieces waits for more, though it is complete. Nothing here is asked before a stream is out of time.
+-- What a peer has sent that has not become an element yet. The XML parser may keep it. Since the fix of CVE-2023-52425 (libexpat 2.6.0, and
+-- 2.5.0-1+deb12u2 in Debian 12) the parser looks at an unfinished tag again only when twice as many bytes are there. So a tag that comes in
+-- many small pieces can be complete and still wait. These functions are called only for a stream that is out of time.
 
 -- The bytes, or nil when that is not known. COMPAT 0.12, 13: xmppstream counts them, and tells nobody.
 local function unparsed(session)

@@ -55,8 +55,8 @@ local function names_of(text, report)
 	return names, count + bad;
 end
 
--- An editor of the users of one external access after the other; `join(base, name)` and `add(issues, severity, code, path, got, expected)`
--- are those of options. `read` gets the stamp of each file that was read, by its path.
+-- Makes the functions that put the users of a file in the place of its name, wherever the configuration has an external access. `join(base, name)`
+-- and `add(issues, severity, code, path, got, expected)` are those of options. `read` receives the stamp of each file that was read, by its path.
 local function new_users(base, join, add, quote, read)
 	local texts = {};
 

@@ -1,4 +1,4 @@
--- Values as text of a configuration, which is Lua: nothing that was read anywhere goes out but through here, or in one line of a comment.
+-- Writes values as text of a configuration, which is Lua. What was read from elsewhere is written by these functions, or in one line of a comment.
 
 local lua_text = {};
 

@@ -133,7 +133,7 @@ local function visit(question, done)
 			on_features(stanza);
 		elseif xmlns == XMLNS_TLS and stage == "TLS" then
 			if stanza.name ~= "proceed" then return finish(stage, "the other server offers STARTTLS and then refuses it"); end
-			-- What it has sent behind in clear is not of the encrypted stream.
+			-- What the server has sent in clear behind <proceed/> is no part of the encrypted stream.
 			stream = nil;
 			conn:starttls(question.context, question.to);
 		elseif xmlns == XMLNS_SASL and stage == "authentication" then

@@ -55,7 +55,7 @@ enum s2sp_account { S2SP_ACCOUNT_UNKNOWN = 0, S2SP_ACCOUNT_MISSING, S2SP_ACCOUNT
 enum s2sp_listing { S2SP_LISTING_UNKNOWN = 0, S2SP_LISTING_UNAVAILABLE, S2SP_LISTING_NO, S2SP_LISTING_YES, S2SP_LISTING_COUNT };
 /* Facts that are or are not: directed presence of the user's to the contact, an answer to a service request of ours. */
 enum s2sp_answered { S2SP_FACT_UNKNOWN = 0, S2SP_FACT_NO, S2SP_FACT_YES, S2SP_FACT_COUNT };
-/* What the user has decided about the contact's subscription to his presence, before this request of the contact's. */
+/* What the user has decided about the contact's subscription to the user's presence, before this request of the contact. */
 enum s2sp_standing {
 	S2SP_STANDING_UNKNOWN = 0,
 	S2SP_STANDING_UNAVAILABLE, /* roster, block list or cancellations cannot be read */

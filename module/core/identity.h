@@ -1,6 +1,6 @@
 /*
  * Does a name in a certificate (a presented identifier) name the domain we expect (the reference identifier)?
- * RFC 9525 section 6 and RFC 6120 13.7.2 for XMPP servers. The common name and addresses have no place here: they never do.
+ * RFC 9525 section 6 and RFC 6120 13.7.2 for XMPP servers. The common name and addresses are not looked at: they never name a domain.
  */
 #ifndef S2SP_IDENTITY_H
 #define S2SP_IDENTITY_H

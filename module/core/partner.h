@@ -42,7 +42,7 @@ enum s2sp_partner_setting {
 
 struct s2sp_access_list;
 
-/* What few partners have: it costs those that have none of it a pointer. */
+/* Settings that few partners have. A partner without any of them needs one pointer for all. */
 struct s2sp_partner_addenda {
 	struct s2sp_text proxy_host;  /* canonical domain or IP literal; empty: ask DNS */
 	const struct s2sp_text *crls; /* paths and patterns of files of revocation lists, as written */

@@ -125,7 +125,7 @@ struct succession {
 	int64_t now;
 	size_t signatures, comparisons; /* that are left */
 	const char *fault;              /* static; NULL: none */
-	int64_t begins;                 /* when what is not valid yet will be; 0: all is */
+	int64_t begins;                 /* when the first of those that are not valid yet becomes valid; 0: all are valid */
 };
 
 /* Looks for the list that follows `before`, which `key` has signed. OK, NO_MEMORY, or FAILED when there is too much to be compared. */

@@ -46,7 +46,7 @@ static void write_names(const struct s2sp_certificate_report *report, struct s2s
 	}
 }
 
-/* What s2sp_openssl_identify writes down on the way: too large for the stack, and of no use to anybody else. */
+/* Working memory of s2sp_openssl_identify. It is too large for the stack, and nothing in it is read afterwards. */
 static enum s2sp_status read_names(const X509 *certificate, struct s2sp_text domain, s2sp_domain_to_ascii *to_ascii,
 								   struct s2sp_own_certificate *own) {
 	GENERAL_NAMES *names = NULL;

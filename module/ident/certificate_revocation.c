@@ -37,7 +37,7 @@ static size_t copy_serial(const ASN1_INTEGER *serial, unsigned char *bytes, size
 static bool share_a_name(const DIST_POINT_NAME *one, const DIST_POINT_NAME *other, size_t *left) {
 	if (one == NULL || other == NULL || one->type != 0 || other->type != 0) /* 0: full names; relative ones nobody uses */
 		return false;
-	/* Not to go through all of one for nothing, point after point. */
+	/* Without a name in the other point there is nothing to compare, however many names the first point has. */
 	if (sk_GENERAL_NAME_num(other->name.fullname) <= 0)
 		return false;
 	for (int i = 0; i < sk_GENERAL_NAME_num(one->name.fullname); i++) {

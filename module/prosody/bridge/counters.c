@@ -39,7 +39,7 @@ static struct block *new_block(lua_State *L, const struct s2sp_policy *policy) {
 	return block;
 }
 
-/* Pushes the block of the host for this policy, made if there is none. NULL and nothing pushed: nobody counts. */
+/* Pushes the counters of the host for this policy, new ones if there are none. NULL, and nothing pushed, when nothing is to be counted. */
 static struct block *need_block(lua_State *L, int guard, int host, const struct s2sp_policy *policy) {
 	int top = lua_gettop(L);
 	if (s2sp_lua_field(L, guard, "counters") != LUA_TTABLE || lua_type(L, host) != LUA_TSTRING) {
@@ -98,7 +98,7 @@ static size_t slot_of(const struct block *block, const struct s2sp_partner *part
 	return partner->index;
 }
 
-/* Pushes the block and returns the numbers of the partner in it. NULL, and nothing pushed: nobody counts. */
+/* Pushes the counters of the host and returns the numbers of the partner in them. NULL, and nothing pushed, when nothing is to be counted. */
 static struct s2sp_numbers *push_numbers(lua_State *L, int guard, int host, const struct s2sp_policy *policy,
 										 const struct s2sp_partner *partner) {
 	luaL_checkstack(L, 6, NULL);

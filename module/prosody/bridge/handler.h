@@ -19,7 +19,7 @@ enum { ARG_EVENT = 1, ARG_GUARD, ARG_HOST, ARG_COUNT = ARG_HOST };
  */
 typedef lua_CFunction s2sp_decide;
 
-/* What a handler knows of its host without asking Lua. But for the last it never changes. */
+/* What a handler knows of its host without asking Lua. Only the last field changes. */
 struct s2sp_here {
 	const struct s2sp_handler *handler;
 	struct s2sp_text host;     /* what S2SP_UP_HOST keeps alive; empty for a global event */
@@ -29,9 +29,9 @@ struct s2sp_here {
 };
 
 /*
- * The fast path, tried before that, is not protected: it may use nothing that can throw. On its stack is the event alone; the rest is in its
- * upvalues, which are the keys and those below, and in `here`. True: the event goes on, as the deciding function would have said
- * too. False: it is for the deciding function to say. What it leaves on the stack is taken away.
+ * The fast path, tried before the deciding function. It is not protected, so it may use nothing that can throw. Its stack has the event alone;
+ * all else is in its upvalues (the keys, and those below) and in `here`. True: the event goes on; the deciding function would have said the
+ * same. False: the deciding function is asked. The caller removes what is left on the stack.
  */
 typedef bool s2sp_fast_path(lua_State *L, struct s2sp_here *here);
 

@@ -10,7 +10,7 @@
 #include "s2sp.h"
 #include "certificate.h"
 
-/* Files of one set: a pattern may match many, and each is asked. */
+/* How many files one set can have. A pattern may match many files, and every judgement asks each of them. */
 #define S2SP_LUA_CRL_FILES_MAX 10000
 
 /* The files that count for a partner. The userdata keeps them; two sets never have the same mark, whatever is in them. */

@@ -67,7 +67,7 @@ struct own_file {
 	unsigned char bytes[];
 };
 
-/* The next "-----BEGIN ... CERTIFICATE-----" of a text, and behind its end. */
+/* Finds the next certificate of a PEM text, from its BEGIN line to its END line; `text` is then what follows. */
 static bool next_block(struct s2sp_text *text, struct s2sp_text *block) {
 	static const char begin[] = "-----BEGIN ", end[] = "-----END ";
 	const char *from = memmem(text->bytes, text->length, begin, sizeof(begin) - 1);

@@ -56,7 +56,7 @@ enum s2sp_certificate_verdict s2sp_lua_judge_peer_known(lua_State *L, int store,
 
 /* Pushes the report of a chain that is known to be valid; false, and nothing pushed, when it is not. */
 bool s2sp_lua_recall_report(lua_State *L, int store, int chain, const struct s2sp_lua_peer *peer);
-/* Keeps the report on top of the stack, which stays there: of a valid chain, judged at `now`. */
+/* Remembers the report on top of the stack, which is of a valid chain judged at `now`; it stays on the stack. */
 void s2sp_lua_remember_report(lua_State *L, int store, int chain, const struct s2sp_lua_peer *peer);
 
 #endif

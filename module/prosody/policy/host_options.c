@@ -30,7 +30,7 @@ enum s2sp_status s2sp_host_options_tell(const struct s2sp_host_options *options,
 	return warn(config, "timeout-too-short", "s2s_timeout", got.bytes, expected.bytes);
 }
 
-/* In the order in which they are told; what takes a fallback from a partner is told of the first alone. */
+/* In the order in which they are reported. Where several take a fallback from a partner, only the first is reported. */
 enum {
 	REQUIRE_ENCRYPTION,
 	SECURE_AUTH,

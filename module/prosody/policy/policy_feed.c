@@ -23,7 +23,7 @@ struct key {
 	struct s2sp_text string;
 };
 
-/* The keys of one table; it and, on the stack, what belongs to it are done with by drop_keys. */
+/* The keys of one table. drop_keys frees them and pops what belongs to them. */
 #define FEW 16
 struct keys {
 	struct key *sorted;

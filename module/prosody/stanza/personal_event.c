@@ -32,7 +32,7 @@ static enum place place_of(lua_State *L, int element, const struct s2sp_lua_ques
 	struct s2sp_text xmlns = attribute(L, element, S2SP_KEY_XMLNS);
 	if (s2sp_text_equal(name, S2SP_TEXT("pubsub")))
 		return s2sp_text_equal(xmlns, S2SP_TEXT("http://jabber.org/protocol/pubsub")) ? PLACE_PUBSUB : PLACE_NONE;
-	/* Of its own nodes a client says what it likes (XEP-0115); those of an account are what its user has published at. */
+	/* A client may list any nodes of its own (XEP-0115). The nodes of an account show where its user has published something. */
 	bool account = question->parts.bare.length == question->local.length;
 	if (!account || !s2sp_text_equal(name, S2SP_TEXT("query")))
 		return PLACE_NONE;
@@ -41,7 +41,7 @@ static enum place place_of(lua_State *L, int element, const struct s2sp_lua_ques
 	return s2sp_text_equal(xmlns, S2SP_TEXT("http://jabber.org/protocol/disco#info")) ? PLACE_NODE : PLACE_NONE;
 }
 
-/* Whether an element that stands in such a place is of a node that is a personal event. */
+/* Whether the node of an element in such a place is a personal event. */
 static bool is_personal(lua_State *L, int element, enum place place) {
 	struct s2sp_text node = attribute(L, element, S2SP_KEY_NODE);
 	switch (place) {

@@ -47,7 +47,7 @@ static enum s2sp_answered is_noted(lua_State *L, int event, int attr) {
 	return noted ? S2SP_FACT_YES : S2SP_FACT_NO;
 }
 
-/* What cannot be found out stays as it is: the contact may have seen the user come. */
+/* Where this cannot be found out nothing is forgotten: the contact may have seen the user come. */
 static enum s2sp_answered has_passed(lua_State *L, int guard, int host, int attr) {
 	struct s2sp_lua_question asked = { .guard = guard,
 									   .host_value = host,

@@ -44,8 +44,8 @@ static bool is_last_activity(lua_State *L, int element, struct s2sp_text xmlns) 
 }
 
 /*
- * Whether there is anything for `clean` to take out of the element at `element`, itself included. Each element is looked at once,
- * and nothing is allocated but stack.
+ * Whether `clean` would take anything out of the element at `element`, or the element itself. Looks at each element once, and
+ * allocates nothing but stack.
  */
 static bool has_note(lua_State *L, int element, struct s2sp_text inherited, int depth) {
 	if (depth > DEPTH_MAX || !lua_checkstack(L, 8))
@@ -110,10 +110,10 @@ static enum found clean(lua_State *L, int element, struct s2sp_text inherited, i
 }
 
 /*
- * guard.notes[stanza] is what the copy was made of, child by child, with the copy itself at 0. It is as good as a new one while the
- * stanza has the same table of attributes (in which core puts one recipient after the other) and the same children in the same order:
- * that is what core and modules exchange, add and take away. What stands inside a child is not looked at again for each recipient:
- * nobody changes a child in place that others have been sent already (0.12.3, 13.0.1), and to see it would cost a pass for each.
+ * guard.notes[stanza] lists the children that the copy was made of, and has the copy itself at 0. The copy can be used again while the
+ * stanza has the same table of attributes (in which core puts one recipient after the other) and the same children in the same order.
+ * Core and modules exchange, add and remove children; none of them changes a child in place that has been sent to others already
+ * (0.12.3, 13.0.1). So the inside of a child is not looked at again for each recipient, which would cost a pass each time.
  */
 static bool is_current(lua_State *L, int stanza, int made_of) {
 	int top = lua_gettop(L);
@@ -150,7 +150,7 @@ static void keep(lua_State *L, int stanza, int copy, int guard) {
 	lua_settop(L, top);
 }
 
-/* Only what an iq itself says of last activity is looked at: what else it carries is no presence. */
+/* Of an iq only its own last activity is looked at: nothing else in it is presence. */
 static bool iq_has_note(lua_State *L, int stanza) {
 	int top = lua_gettop(L);
 	bool found = false;

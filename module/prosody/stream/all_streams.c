@@ -74,7 +74,10 @@ static void give_up(lua_State *L, const struct pass *pass) {
 	lua_settop(L, error - 1);
 }
 
-/* Takes (guard, streams, ...); leaves PASS_FOUND and PASS_MORE, two lists. What throws goes on when not even a refusal is possible. */
+/*
+ * Takes (guard, streams, ...); leaves two lists, PASS_FOUND and PASS_MORE. An error about one stream refuses that stream. An error is thrown on
+ * only when not even that is possible.
+ */
 static void pass_over(lua_State *L, struct pass *pass) {
 	luaL_checktype(L, PASS_GUARD, LUA_TTABLE);
 	luaL_checktype(L, PASS_STREAMS, LUA_TTABLE);
@@ -126,7 +129,7 @@ static void rejudge_one(lua_State *L, struct pass *pass, struct s2sp_stream *str
 	}
 }
 
-/* Whether under no policy in force a stream could be one too many. */
+/* Whether under every policy in force so many streams can all keep their places. */
 static bool suffice(lua_State *L, struct s2sp_counts counts) {
 	bool enough = true;
 	if (s2sp_lua_field(L, PASS_GUARD, "policies") != LUA_TTABLE)
@@ -282,8 +285,8 @@ static int foresee(lua_State *L) {
 /* --- now and then --- */
 
 /*
- * Core names an outgoing session as the route before it does anything else for it. An error on the way leaves it there, without a record,
- * without a connection, and nobody but us who would ever end it: all that is sent that way waits in its queue.
+ * Core enters an outgoing session as the route before it does anything else for the session. After an error on the way the session stays there,
+ * without a record and without a connection, and core never ends it. All that is sent to that domain waits in its queue.
  */
 static bool is_stranded(lua_State *L) {
 	if (!s2sp_lua_field_is(L, PASS_SESSION, "direction", "outgoing"))
@@ -312,9 +315,9 @@ static void look_at_one(lua_State *L, struct pass *pass, struct s2sp_stream *str
 }
 
 /*
- * sweep(guard, streams, policy) -> found, agree: an entry for each stream that is to be closed ("refuse") or pinged ("keepalive");
- * `policy` (or nil), which the caller keeps meanwhile: whose times hold for a stream that has not named its host. Unless `agree`,
- * guard.places has come to differ from what streams there are: it is to begin anew with count_held.
+ * sweep(guard, streams, policy) -> found, agree. `found` has an entry for each stream that is to be closed ("refuse") or pinged ("keepalive").
+ * The times of `policy` (or nil) hold for a stream that has not named its host; the caller keeps it meanwhile. When `agree` is false,
+ * guard.places no longer agrees with the streams, and the caller counts them anew with count_held.
  */
 static int sweep(lua_State *L) {
 	lua_settop(L, 3);

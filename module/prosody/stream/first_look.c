@@ -19,7 +19,7 @@ int s2sp_lua_first_look(lua_State *L) {
 	const struct s2sp_policy *policy = s2sp_lua_test_policy(L, -1);
 	if (policy == NULL)
 		return 0;
-	/* As the record would be told, without what only a session has. */
+	/* The same question that a record would be asked, without the facts that only a session has. */
 	struct s2sp_domain domain;
 	struct s2sp_stream stream;
 	s2sp_lua_domain(header.from, &domain);

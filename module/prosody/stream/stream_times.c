@@ -69,7 +69,7 @@ struct s2sp_decision s2sp_lua_stream_due(lua_State *L, int guard, int record, co
 	*keepalive = false;
 	if (limits != NULL)
 		decision = s2sp_stream_due(stream, limits, s2sp_now(), keepalive);
-	/* One that was opened to verify a key takes its place when the peer has sent stanzas over it. */
+	/* A stream that was opened to verify a key takes its place as soon as the peer has sent stanzas over it. */
 	if (limits != NULL && decision.verdict == S2SP_VERDICT_ALLOW && stream->stage == S2SP_STAGE_ESTABLISHED)
 		decision = s2sp_lua_place_hold(L, guard, record);
 	return decision;
