@@ -128,7 +128,7 @@ class Scenario(pytest.Item):
         return super().repr_failure(excinfo)
 
     def reportinfo(self):
-        return self.path, None, f"{self.path.stem}/{self.name}"
+        return self.path, 0, f"{self.path.stem}/{self.name}"
 
 
 @pytest.hookimpl(hookwrapper=True)
