@@ -163,7 +163,8 @@ def pytest_report_teststatus(report):
     if report.failed:
         return "failed", f"FAIL {name}{'' if report.when == 'call' else ' (' + report.when + ')'}\n", "FAILED"
     if report.skipped:
-        return "skipped", f"skip {name}: {report.longrepr[2]}\n", "SKIPPED"
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        return "skipped", f"skip {name}: {reason}\n", "SKIPPED"
     if report.when == "call":
         return "passed", f"ok {name} ({report.duration:.1f} s)\n", "PASSED"
 
