@@ -26,9 +26,11 @@ def patient(edge):
     """Time-outs are for faults. What works again has to arrive, however long a busy machine takes to open thirty streams at once."""
     edge.partners, impatient = edge.when_patient, edge.partners
     edge.reload()
-    yield
-    edge.partners = impatient
-    edge.reload()
+    try:
+        yield
+    finally:
+        edge.partners = impatient
+        edge.reload()
 
 
 def streams(edge):
