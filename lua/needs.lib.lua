@@ -7,15 +7,17 @@ local TESTED = "0.12.3, 13.0.1 and 13.0.6";
 local functions = {
 	["core.certmanager"] = { "create_context"; "find_host_cert" };
 	["core.configmanager"] = { "get"; "getconfig"; "rawget" };
+	["core.portmanager"] = { "get_active_services" };
 	["core.rostermanager"] = { "is_contact_subscribed"; "load_roster"; "roster_push"; "set_contact_pending_in"; "subscribed" };
 	["core.s2smanager"] = { "destroy_session" };
 	["core.usermanager"] = { "user_exists" };
-	["lfs"] = { "attributes"; "dir" };
+	["lfs"] = { "attributes"; "dir"; "symlinkattributes" };
 	["util.async"] = { "runner"; "waiter" };
 	["util.cache"] = { "new" };
 	["util.encodings"] = { "idna.to_unicode"; "stringprep.nameprep"; "stringprep.nodeprep" };
-	["util.error"] = { "is_error"; "new" };
+	["util.error"] = { "new" };
 	["util.filters"] = { "add_filter"; "add_filter_hook"; "remove_filter"; "remove_filter_hook" };
+	["util.hashes"] = { "sha1" };
 	["util.id"] = { "medium"; "short" };
 	["util.jid"] = { "bare"; "host"; "join"; "node"; "prep"; "split" };
 	["util.net"] = { "pton" };
@@ -32,11 +34,11 @@ local objects = {
 	["prosody.events"] = { functions = { "add_handler"; "fire_event"; "remove_handler" } };
 	module = { tables = { "event_handlers" };
 		functions = { "add_item"; "add_timer"; "context"; "get_option"; "get_option_boolean"; "handle_items"; "hook"; "hook_global"; "metric"; "send";
-			"send_iq"; "shared"; "unhook" } };
+			"send_iq"; "shared"; "unhook"; "wrap_event" } };
 	-- Of a stream, when it is made:
 	session = { functions = { "close"; "data"; "filter"; "open_stream"; "reset_stream"; "sends2s" };
 		strings = { "direction"; "type" }; tables = { "conn"; "stream"; "thread" } };
-	["session.conn"] = { functions = { "close"; "ip"; "write" } };
+	["session.conn"] = { functions = { "close"; "ip"; "socket"; "write" } };
 	["session.stream"] = { functions = { "feed" } };
 	["session.thread"] = { functions = { "run" } };
 };

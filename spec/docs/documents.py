@@ -122,6 +122,28 @@ def need_faults(root):
             yield f"{name}: needed {sorted(needed.get(name, []))}, in docs/host-adapters.md {sorted(said.get(name, []))}"
 
 
+def event_faults(root):
+    """What is hooked in core stands in the table of events; the events of stanzas and handshakes stand there in short."""
+    part = (root / "docs" / "host-adapters.md").read_text().split("### Events")[1].split("### ")[0]
+    said = set(re.findall(r"`([^`]+)`", part))
+    code = "".join(re.sub(r"--.*", "", path.read_text()) for path in sorted((root / "lua").glob("*.lua")))
+    hooked = set(re.findall(r'\b(?:hook|hook_global|wrap_event|add_handler)\(\s*"([^"]+)"', code))
+    for path in sorted((root / "module" / "prosody").rglob("*.c")):
+        hooked |= set(re.findall(r'(?:\{ |STANZA_IN\()"([^"]+)"(?:\)|, (?:s2sp_hook|on)_)', path.read_text()))
+    if len(hooked) < 30:
+        yield f"only {len(hooked)} events were found in lua/ and module/prosody"
+    for event in sorted(hooked - {"s2s-partners-header"}):
+        short = event
+        if event.startswith("stanza/"):
+            short = re.sub(r"^.*[:/](?=[\w-]+:[\w-]+$)", "", event)
+        elif re.fullmatch(r"(message|presence|iq)/(bare|full|host)", event):
+            short = event.split("/")[0]
+        elif event == "pre-presence/":
+            short = "pre-presence/*"
+        if short not in said:
+            yield f"docs/host-adapters.md has no row for the event {event}"
+
+
 def message_faults(root):
     """What the validator says is in the reference, and what is in the reference it can say."""
     page = (root / "docs" / "configuration.md").read_text()
@@ -306,6 +328,7 @@ def main():
     case("the completion of commands", completion_faults(root))
     case("every error and warning of the configuration", message_faults(root))
     case("all that is needed of Prosody, in docs/host-adapters.md", need_faults(root))
+    case("every event that is hooked, in docs/host-adapters.md", event_faults(root))
     case("every key of the configuration", key_faults(root))
     case("what the pages say of the code is there", name_faults(root))
     page, table_of_rules = (root / "docs/partner-types.md").read_text(), (root / "module/core/authorisation.c").read_text()

@@ -24,6 +24,9 @@ GREETING = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.ja
 # then keeps it closed is the module.
 GATEKEEPER_OPTIONS = "s2s_require_encryption = false\ns2s_secure_auth = false\n"
 
+NEXT_TURN = ("> (function () require 'util.timer'.add_task(0, function () "
+             "require 'util.logger'.init('lab')('info', 'The next turn has come') end) end)()")
+
 
 def plugins_under_test():
     """The plugin path with mod_s2s_partners/, from the environment."""
@@ -210,11 +213,12 @@ class Prosody:
         mark = self.mark()
         self.process.signal(signal.SIGHUP)
         self.wait_log(r"Received SIGHUP", timeout, mark)
-        # One loop does it all: when the shell is answered, the reload has begun at least.
-        self.shell("> 1")
-        wait_until(lambda: self._has_committed(mark), timeout, "commit")
+        # The module reads in a later turn than that of the signal. In which the shell may have been answered too, if the server was late.
+        self.shell(NEXT_TURN)
+        self.wait_log(r"The next turn has come", timeout, mark)
+        wait_until(lambda: self.has_committed(mark), timeout, "commit")
 
-    def _has_committed(self, mark):
+    def has_committed(self, mark):
         """Whether the module's last commit has ended, one way or another; true as well where none has begun."""
         _, begun, since = self.log_since(mark).rpartition("Reading the partner configuration")
         return not begun or re.search(r"Partner configuration applied|The partner configuration (has|could not|is to be)", since)

@@ -79,4 +79,86 @@ describe("needs", function ()
 		host.prosody.version = nil;
 		assert.truthy(complaint(host):find("(of no known version)", 1, true));
 	end);
+
+	-- What a file takes of core's libraries: { ["util.jid.bare"] = true }, by its own text.
+	local function taken(text, into)
+		text = text:gsub("%-%-[^\n]*", ""):gsub('core_library "', 'require "');
+		for before, library, field in text:gmatch('([:%w_]?)require "([%w_.]+)"([%w_.]*)') do
+			if before ~= ":" and field ~= "" then into[library..field] = true; end
+		end
+		for names, rest in text:gmatch("local ([%w_, ]+) = ([^;\n]*);") do
+			local value = rest:gmatch("[^,]+");
+			for name in names:gmatch("[%w_]+") do
+				local library, field = (value() or ""):match('^%s*require "([%w_.]+)"([%w_.]*)');
+				if library then
+					for key in text:gmatch("%f[%w_.]"..name.."%.([%a_]+)") do into[library..field.."."..key] = true; end
+				end
+			end
+		end
+	end
+
+	-- The module's own files and what they load themselves; what only the console or prosodyctl loads refuses nobody when it fails.
+	local function text_of_the_guard()
+		local texts, waiting = {}, { "mod_s2s_partners.lua" };
+		while #waiting > 0 do
+			local name = table.remove(waiting);
+			if not texts[name] then
+				local file = assert(io.open(source.."/lua/"..name));
+				texts[name] = file:read("a");
+				file:close();
+				for other in texts[name]:gmatch('module:require "([%w_/]+)"') do
+					if not other:find("/", 1, true) then waiting[#waiting + 1] = other..".lib.lua"; end
+				end
+			end
+		end
+		return texts;
+	end
+
+	-- Asked for where they are used: one of them is in each version, or nothing is lost without it.
+	local optional = { ["core.usermanager.get_user_role"] = true; ["core.usermanager.get_all_roles"] = true };
+
+	it("are all that the guard takes of core's libraries, and nothing else", function ()
+		local uses, files = {}, 0;
+		for _, text in pairs(text_of_the_guard()) do
+			files = files + 1;
+			taken(text, uses);
+		end
+		assert.truthy(files > 30, files);
+		local needed = {};
+		for library, keys in pairs(needs.functions) do
+			for _, key in ipairs(keys) do needed[library.."."..key] = true; end
+		end
+		local function covers(paths, path)
+			for one in pairs(paths) do
+				if one == path or one:sub(1, #path + 1) == path.."." or path:sub(1, #one + 1) == one.."." then return true; end
+			end
+		end
+		local faults = {};
+		for path in pairs(uses) do
+			if not optional[path] and not covers(needed, path) then faults[#faults + 1] = path.." is used and not checked"; end
+		end
+		for path in pairs(needed) do
+			if not covers(uses, path) then faults[#faults + 1] = path.." is checked and not used"; end
+		end
+		table.sort(faults);
+		assert.same({}, faults);
+	end);
+
+	it("have the methods of module that the guard calls", function ()
+		local known = { log = true; require = true; set_global = true; -- used before anything is checked
+			load = true; reload = true; -- only in what the log says
+			get_option_number = true; get_option_period = true }; -- one of them
+		for _, kind in pairs(needs.objects.module) do
+			for _, key in ipairs(kind) do known[key] = true; end
+		end
+		local faults = {};
+		for name, text in pairs(text_of_the_guard()) do
+			for receiver, method in text:gsub("%-%-[^\n]*", ""):gmatch("%f[%w_](%w+):([%a_]+)%(") do
+				if (receiver == "module" or receiver == "context" or receiver == "global") and not known[method] then
+					faults[#faults + 1] = name..": "..receiver..":"..method;
+				end
+			end
+		end
+		assert.same({}, faults);
+	end);
 end);

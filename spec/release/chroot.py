@@ -116,7 +116,8 @@ def running_prosody(lab, root, address):
     systemctl.chmod(0o755)
     root.run(f"update-ca-certificates\nchgrp -R prosody /etc/prosody/certs\nchmod 640 /etc/prosody/certs/*\n"
              f"prosodyctl register alice {US} {PASSWORD}\nsystemctl start prosody", directory="/")
-    wait_until(lambda: port_open(address, 5269), 20, "Prosody in the root")
+    for port in (5269, 5222):
+        wait_until(lambda number=port: port_open(address, number), 20, "Prosody in the root")
 
 
 def copy_source(root):

@@ -1,5 +1,6 @@
 """What the scenarios about faults share: an edge that is impatient, and what must be left when a fault is over: nothing."""
 
+import contextlib
 import re
 
 from lab.waiting import wait_until
@@ -7,14 +8,29 @@ from lab.waiting import wait_until
 from scenarios._edge import configuration, edge_server
 
 IMPATIENT = {"establishment_timeout": 2, "inactivity_timeout": 3}
+PATIENT = {"establishment_timeout": 50, "inactivity_timeout": 50}
 UNREACHABLE = ("remote-server-timeout", "remote-server-not-found")
 
 
 def impatient_edge(lab, *entries, name="edge", limits=None, **more):
     """Not yet started."""
     more["modules"] = ["lab_measure", *more.get("modules", ())]
-    return edge_server(lab, configuration(*entries, s2s_partners_limits=limits or IMPATIENT), name=name,
+    edge = edge_server(lab, configuration(*entries, s2s_partners_limits=limits or IMPATIENT), name=name,
                        **{"s2s_timeout": 60, **more})
+    edge.when_patient = configuration(*entries, s2s_partners_limits=PATIENT)
+    return edge
+
+
+@contextlib.contextmanager
+def patient(edge):
+    """Time-outs are for faults. What works again has to arrive, however long a busy machine takes to open thirty streams at once."""
+    edge.partners, impatient = edge.when_patient, edge.partners
+    edge.reload()
+    try:
+        yield
+    finally:
+        edge.partners = impatient
+        edge.reload()
 
 
 def streams(edge):

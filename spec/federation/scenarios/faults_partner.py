@@ -6,8 +6,9 @@ from lab.client import Client
 from lab.remote import Remote, drop, reset, silence
 
 from scenarios._edge import ALICE, partner, tcp_dialback, tls_dialback
-from scenarios._faults import UNREACHABLE, bodies, impatient_edge, nothing_left, send_each
+from scenarios._faults import UNREACHABLE, bodies, impatient_edge, nothing_left, patient, send_each
 
+TIMEOUT = 120
 SASL, TLS, TCP = "sasl.test", "tls.test", "tcp.test"
 ACTIONS = {"drop": drop, "reset": reset, "silent": silence}
 OPENING = ("connected", "tcp opened", "tcp header", "tcp features")
@@ -61,11 +62,12 @@ def everywhere(action):
 
 def arrive(lab, remotes):
     """The next attempt works, once."""
-    send_each(lab.alice, remotes, "arrives")
-    for domain, remote in remotes.items():
-        remote.wait_element("message")
-        assert bodies(remote) == [f"arrives {domain}"], bodies(remote)
-        remote.hang_up()
+    with patient(lab.edge):
+        send_each(lab.alice, remotes, "arrives")
+        for domain, remote in remotes.items():
+            remote.wait_element("message", timeout=40)
+            assert bodies(remote) == [f"arrives {domain}"], bodies(remote)
+            remote.hang_up()
 
 
 def scenarios():
