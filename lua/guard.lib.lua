@@ -104,11 +104,13 @@ local function new_guard(native, latch)
 
 	--- Streams
 
-	local filter; -- made at the start
+	local filter, write; -- made at the start
 
 	local function add_filter(session)
 		if type(session.type) == "string" and session.type:sub(1, 3) == "s2s" then
 			filters.add_filter(session, "stanzas/in", filter, 1000);
+			-- Behind all others: what it gives back is text.
+			if write then filters.add_filter(session, "stanzas/out", write, -math.huge); end
 		end
 	end
 
@@ -135,7 +137,7 @@ local function new_guard(native, latch)
 		module:hook_global("s2s-created", farewell, 1000);
 		no_delay.start();
 		module:hook_global("user-deleted", function (event) subscriptions.user_deleted(event.host, event.username); end);
-		filter = native.stanza_filter(guard);
+		filter, write = native.stanza_filter(guard), module:require "writer" (guard, native);
 		filters.add_filter_hook(add_filter);
 		latch.each_stream(function (session)
 			if session.filter then add_filter(session); end
@@ -181,7 +183,10 @@ local function new_guard(native, latch)
 		if remove_adhoc then remove_adhoc(); end
 		filters.remove_filter_hook(add_filter);
 		latch.each_stream(function (session)
-			if session.filters then filters.remove_filter(session, "stanzas/in", filter); end
+			if session.filters then
+				filters.remove_filter(session, "stanzas/in", filter);
+				if write then filters.remove_filter(session, "stanzas/out", write); end
+			end
 		end);
 	end
 
