@@ -60,7 +60,7 @@ local function new_guard(native, latch)
 		act = guard.act; drain = metrics.drain });
 	guard.would = observe.would;
 
-	local reload = module:require "reload" (in_force, { commit = commit; limits = limits; rejudge = rejudge; expiry = expiry; report = report;
+	local reload = module:require "reload" (native, in_force, { commit = commit; limits = limits; rejudge = rejudge; expiry = expiry; report = report;
 		observe = observe });
 
 	--- Hosts

@@ -17,7 +17,8 @@ local function draw(list)
 end
 
 local NAMES = { "message", "presence", "iq", "body", "show", "x", "stream:features", "db:result" };
-local TEXTS = { "", " ", "text", "a&b", "<", ">", "''", "\"quoted\"", "&amp;", "\u{fc}\u{1f600}", "\0", "\1", "a\r\n\tb", ("long & "):rep(40), "]]>" };
+local TEXTS = { "", " ", "text", "a&b", "<", ">", "''", "\"quoted\"", "&amp;", "\u{fc}\u{1f600}", "\0", "\1", "a\r\n\tb",
+	("long & "):rep(40), "]]>" };
 local SPACES = { "jabber:client", "urn:x", "urn:'y'", "", "jabber:server" };
 local KEYS = { "from", "to", "type", "id", "xml:lang", "stamp" };
 
@@ -86,7 +87,9 @@ describe("the writer of stanzas", function ()
 			["an attribute that is a number"] = with(function (stanza) stanza.attr.id = 7; end),
 			["an attribute by number"] = with(function (stanza) stanza.attr[1] = "x"; end),
 			["a child that is a number"] = with(function (stanza) stanza[1] = 7; end),
-			["a child of another kind"] = with(function (stanza) stanza[1] = setmetatable({ name = "b"; attr = {} }, { __len = function () return 3; end }); end),
+			["a child of another kind"] = with(function (stanza)
+				stanza[1] = setmetatable({ name = "b"; attr = {} }, { __len = function () return 3; end });
+			end),
 			["a child without a name"] = with(function (stanza) stanza[1] = {}; end),
 		} do
 			assert.equal(value, write(value, {}), what);

@@ -43,7 +43,7 @@ static void add_anchors(lua_State *L, const struct s2sp_partner *partner) {
 	lua_createtable(L, 0, 3);
 	lua_pushlstring(L, partner->trust_anchors.bytes, partner->trust_anchors.length);
 	lua_setfield(L, -2, "path");
-	lua_pushlstring(L, partner->place.bytes, partner->place.length);
+	s2sp_lua_push_place(L, partner);
 	lua_setfield(L, -2, "place");
 	lua_pushlstring(L, partner->name.bytes, partner->name.length);
 	lua_setfield(L, -2, "partner");
