@@ -13,6 +13,14 @@ local function hold(action, ...)
 	return table.unpack(results, 2, results.n);
 end
 
+-- Whatever others do in this turn of the event loop. The next one, for which `soon` keeps a function, lets the collector go on, whatever becomes of
+-- them.
+local function hold_this_turn(soon)
+	if not collectgarbage("isrunning") then return; end
+	soon(function () collectgarbage("restart"); end);
+	collectgarbage("stop");
+end
+
 local STEPS_MAX = 5000; -- of a few milliseconds
 
 -- Two cycles, which is what it takes for what has just been let go and what that refers to. An idle server may not begin one for hours. `pause` lets
@@ -27,4 +35,4 @@ local function through(pause, gc)
 	end
 end
 
-return { hold = hold; through = through };
+return { hold = hold; hold_this_turn = hold_this_turn; through = through };

@@ -3,12 +3,13 @@
 
 local filters = require "util.filters";
 local async = require "util.async";
+local timer = require "util.timer";
 
 local hosts = prosody.hosts;
 
 local function new_guard(native, latch)
 	local life = {};
-	local features, queue = module:require "features", module:require "queue";
+	local features, queue, collector = module:require "features", module:require "queue", module:require "collector";
 	local guard = module:require "border" ({ read_features = features.read; opened_for_key = queue.is_for_key });
 	local in_force = module:require "in_force" (guard);
 	local options = module:require "options";
@@ -119,6 +120,10 @@ local function new_guard(native, latch)
 		if not ok then module:log("error", "Cannot keep the TLS contexts of handshakes under way: %s", err); end
 	end
 
+	local function hold_collector()
+		collector.hold_this_turn(function (action) timer.add_task(0, action); end);
+	end
+
 	--- The life cycle
 
 	local console, remove_adhoc;
@@ -131,6 +136,8 @@ local function new_guard(native, latch)
 		end
 		module:hook_global("host-activated", on_host_activated, 1000);
 		module:hook_global("host-deactivated", forget_host);
+		-- What Prosody does itself with a new configuration would be paid for with dozens of steps of the collector, each longer than all that.
+		module:hook_global("config-reloaded", hold_collector, 1001);
 		-- Core's own are at -1 and 0.
 		module:hook_global("config-reloaded", keep_contexts, 1000);
 		module:hook_global("host-deactivated", keep_contexts, 1000);

@@ -138,7 +138,7 @@ def measure(version, options):
                 rest["bytes"] = (result[variant]["settled"] - result["partners-10"]["resident"] / 1024) * 2**20 / FILES / EACH if "partners-10" in result else None
             if "turn" in rounds[0]:
                 rest["turn_worst"] = max(one["turn"] for one in rounds)
-            result[variant].update(rest, title=VARIANTS[variant][0], wait_worst=max(one["wait"] for one in rounds), resident=server.resident())
+            result[variant].update(rest, title=VARIANTS[variant][0], wait_worst=max(one["wait"] for one in rounds), load=os.getloadavg()[0], resident=server.resident())
             print(f"reload     {version:5} {variant:16}", ", ".join(
                 f"{figure} {value:.1f}" for figure, value in result[variant].items() if isinstance(value, float)), flush=True)
             user.close()

@@ -82,6 +82,20 @@ describe("a reload", function ()
 		reload.soon();
 	end
 
+	it("can hold the collector for one turn of the loop", function ()
+		local collector, later = stub.library "collector", {};
+		local function soon(action) later[#later+1] = action; end
+		collector.hold_this_turn(soon);
+		local held = collectgarbage("isrunning");
+		collector.hold_this_turn(soon);
+		for _, action in ipairs(later) do action(); end
+		assert.is_false(held);
+		assert.is_true(collectgarbage("isrunning"));
+		assert.equal(1, #later);
+		assert.has_error(function () collector.hold_this_turn(function () error("no memory"); end); end);
+		assert.is_true(collectgarbage("isrunning"));
+	end);
+
 	it("gives the memory of a long list back, some turns later", function ()
 		local function commit_of(count, turns_at_most)
 			config = { name = "of "..count; good = true; count = count };

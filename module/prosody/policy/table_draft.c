@@ -262,7 +262,7 @@ static int return_memory(lua_State *L) {
 }
 
 const luaL_Reg s2sp_lua_draft_functions[] = {
-	{ "begin_table", begin_table }, { "feed_issues", feed_issues }, { "feed_list", feed_list },   { "feed_files", feed_files },
-	{ "seal_table", seal_table },   { "draft_done", draft_done },   { "take_table", take_table }, { "return_memory", return_memory },
-	{ NULL, NULL },
+	{ "begin_table", begin_table }, { "feed_issues", feed_issues },     { "feed_list", feed_list },
+	{ "feed_files", feed_files },   { "seal_table", seal_table },       { "draft_done", draft_done },
+	{ "take_table", take_table },   { "return_memory", return_memory }, { NULL, NULL },
 };
