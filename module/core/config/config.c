@@ -129,7 +129,8 @@ static size_t expected(size_t count, double times) {
 
 void s2sp_config_expect(struct s2sp_config *config, double times) {
 	if (config->table != NULL)
-		s2sp_partner_table_reserve(config->table, expected(config->table->count, times), expected(config->table->domains.count, times));
+		s2sp_partner_table_reserve(config->table, expected(config->table->count, times),
+								   expected(config->table->domains.count, times));
 }
 
 /* Goes back from an entry to its list. */
@@ -156,7 +157,8 @@ static void begin_draft(struct s2sp_config *config, size_t index, struct s2sp_te
 	s2sp_config_path_index(&config->path, index);
 	s2sp_config_draft_begin(config);
 	config->draft.partner.place = config->place;
-	config->draft.partner.entry = index > UINT32_MAX ? UINT32_MAX : (uint32_t)index; /* so many with holes only, which is an error */
+	config->draft.partner.entry =
+		index > UINT32_MAX ? UINT32_MAX : (uint32_t)index; /* so many with holes only, which is an error */
 	if (name.length > 0)
 		s2sp_config_path_name(&config->path, name);
 }

@@ -73,8 +73,9 @@ static struct s2sp_text take_word(struct reader *reader) {
 
 /* One of Lua's own words, which is no name. */
 static bool is_reserved(struct s2sp_text word) {
-	static const char *const words[] = { "and", "break", "do",  "else", "elseif", "end",    "false", "for",  "function", "goto",  "if",
-										 "in",  "local", "nil", "not",  "or",     "repeat", "return", "then", "true",     "until", "while" };
+	static const char *const words[] = { "and",      "break",  "do",   "else", "elseif", "end",  "false", "for",
+										 "function", "goto",   "if",   "in",   "local",  "nil",  "not",   "or",
+										 "repeat",   "return", "then", "true", "until",  "while" };
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (s2sp_text_equal(word, s2sp_text_from(words[i])))
 			return true;
@@ -104,8 +105,7 @@ static bool take_number(struct reader *reader, struct s2sp_value *value) {
 	for (; reader->at < reader->end && is_digit(*reader->at); reader->at++)
 		number = number * 10 + (*reader->at - '0');
 	*value = (struct s2sp_value){ .kind = S2SP_VALUE_NUMBER, .number = number };
-	return reader->at - first <= DIGITS_MAX &&
-		   !(reader->at < reader->end && (is_letter(*reader->at) || *reader->at == '.'));
+	return reader->at - first <= DIGITS_MAX && !(reader->at < reader->end && (is_letter(*reader->at) || *reader->at == '.'));
 }
 
 static bool take_boolean(struct reader *reader, struct s2sp_value *value) {
@@ -161,8 +161,8 @@ static bool take_entry(struct reader *reader, struct field fields[FIELDS_MAX], s
 		return false;
 	while (!take(reader, '}')) {
 		struct field field = { .key = take_word(reader) };
-		if (*count == FIELDS_MAX || field.key.length == 0 || is_reserved(field.key) || !take(reader, '=') || !take_value(reader, &field) ||
-			!take_separator(reader))
+		if (*count == FIELDS_MAX || field.key.length == 0 || is_reserved(field.key) || !take(reader, '=') ||
+			!take_value(reader, &field) || !take_separator(reader))
 			return false;
 		size_t place = *count;
 		for (; place > 0 && comes_before(field.key, fields[place - 1].key); place--)
@@ -221,7 +221,8 @@ static enum s2sp_status feed_field(struct s2sp_config *config, const struct fiel
 	return status == S2SP_STATUS_OK ? s2sp_config_end(config) : status;
 }
 
-static enum s2sp_status feed_entry(struct s2sp_config *config, size_t index, const struct field *fields, size_t count, const char *end) {
+static enum s2sp_status feed_entry(struct s2sp_config *config, size_t index, const struct field *fields, size_t count,
+								   const char *end) {
 	const struct s2sp_value value = { .kind = S2SP_VALUE_COMPOUND, .string = S2SP_TEXT("a table") };
 	struct s2sp_text name = { NULL, 0 };
 	if (count > 0 && s2sp_text_equal(fields[0].key, S2SP_TEXT("domain")) && fields[0].value.kind == S2SP_VALUE_STRING)
@@ -241,8 +242,8 @@ enum s2sp_status s2sp_partner_text_feed(struct s2sp_config *config, struct s2sp_
 	if (!take_beginning(&reader))
 		return S2SP_STATUS_FAILED;
 	for (size_t index = 1; !take(&reader, '}'); index++) {
-		if ((cancelled != NULL && atomic_load_explicit(cancelled, memory_order_relaxed)) || !take_entry(&reader, fields, &count) ||
-			!take_separator(&reader))
+		if ((cancelled != NULL && atomic_load_explicit(cancelled, memory_order_relaxed)) ||
+			!take_entry(&reader, fields, &count) || !take_separator(&reader))
 			return S2SP_STATUS_FAILED;
 		enum s2sp_status status = feed_entry(config, index, fields, count, reader.end);
 		if (status != S2SP_STATUS_OK)
