@@ -51,29 +51,37 @@ local function new_commit(native, options, trust)
 			end
 			return at;
 		end
-		local at, lists = 1, spec.lists;
-		while at <= #lists do
-			native.feed_files(draft, lists, at, in_background);
-			at = done();
-			local list = lists[at];
-			if list then
-				hold_collector(function ()
-					local content = list.list;
-					if list.path then
-						local issues;
-						content, issues = list.read();
-						native.feed_issues(draft, issues);
-					end
-					if content ~= nil then native.feed_list(draft, list.place, content); end
-				end);
-				lists[at] = { place = list.place };
-				at = at + 1;
-				pause();
+		local function feed(list)
+			local content = list.list;
+			if list.path then
+				local issues;
+				content, issues = list.read();
+				native.feed_issues(draft, issues);
 			end
+			if content ~= nil then native.feed_list(draft, list.place, content); end
 		end
-		native.seal_table(draft, in_background);
-		done();
-		return native.take_table(draft);
+		local function make()
+			local at, lists = 1, spec.lists;
+			while at <= #lists do
+				native.feed_files(draft, lists, at, in_background);
+				at = done();
+				if lists[at] then
+					hold_collector(feed, lists[at]);
+					lists[at] = false;
+					at = at + 1;
+					pause();
+				end
+			end
+			native.seal_table(draft, in_background);
+			done();
+			return native.take_table(draft);
+		end
+		local ok, compiled, issues = pcall(make);
+		if not ok then
+			native.drop_draft(draft); -- the next one may be on its way, and the collector not for hours
+			error(compiled, 0);
+		end
+		return compiled, issues;
 	end
 
 	-- What hosts share is compiled once, and its issues are told once.

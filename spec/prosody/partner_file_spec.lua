@@ -185,6 +185,19 @@ return {
 		end
 	end);
 
+	it("is dropped with its draft at once, whatever that is at", function ()
+		write("return {"..("{ domain = 'a.example'; partner_type = 'federated' };"):rep(200000).."}");
+		for _, background in ipairs { true, false } do
+			local draft = native.begin_table({});
+			native.feed_files(draft, { { place = "p"; path = path } }, 1, background);
+			native.drop_draft(draft);
+			native.drop_draft(draft);
+			assert.has_error(function () native.feed_list(draft, "q", {}); end);
+			assert.has_error(function () native.seal_table(draft); end);
+		end
+		assert.has_error(function () native.drop_draft({}); end);
+	end);
+
 	it("is not touched while a thread is at work, nor a draft that is done with", function ()
 		write("return {"..("{ domain = 'a.example'; partner_type = 'federated' };"):rep(200000).."}");
 		local draft = native.begin_table({});

@@ -105,7 +105,7 @@ static void end_work(struct draft *draft) {
 }
 
 static int let_go(lua_State *L) {
-	struct draft *draft = lua_touserdata(L, 1);
+	struct draft *draft = luaL_checkudata(L, 1, DRAFT_CLASS);
 	atomic_store(&draft->cancelled, true);
 	end_work(draft);
 	s2sp_partner_table_free(draft->table);
@@ -262,7 +262,9 @@ static int return_memory(lua_State *L) {
 }
 
 const luaL_Reg s2sp_lua_draft_functions[] = {
-	{ "begin_table", begin_table }, { "feed_issues", feed_issues },     { "feed_list", feed_list },
-	{ "feed_files", feed_files },   { "seal_table", seal_table },       { "draft_done", draft_done },
-	{ "take_table", take_table },   { "return_memory", return_memory }, { NULL, NULL },
+	{ "begin_table", begin_table },     { "feed_issues", feed_issues },
+	{ "feed_list", feed_list },         { "feed_files", feed_files },
+	{ "seal_table", seal_table },       { "draft_done", draft_done },
+	{ "take_table", take_table },       { "drop_draft", let_go },
+	{ "return_memory", return_memory }, { NULL, NULL },
 };
