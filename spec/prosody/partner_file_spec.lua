@@ -185,6 +185,14 @@ return {
 		end
 	end);
 
+	it("is in the table also when nobody has asked how far the reading has come", function ()
+		write("return { { domain = 'a.example'; partner_type = 'federated' } }");
+		local draft = native.begin_table({});
+		native.feed_files(draft, { { place = "p"; path = path } }, 1);
+		native.seal_table(draft);
+		assert.equal(1, (native.take_table(draft)):count());
+	end);
+
 	it("is dropped with its draft at once, whatever that is at", function ()
 		write("return {"..("{ domain = 'a.example'; partner_type = 'federated' };"):rep(200000).."}");
 		for _, background in ipairs { true, false } do

@@ -224,9 +224,17 @@ static int feed_files(lua_State *L) {
 	return 0;
 }
 
+/* A file of which a part has been fed is not in the table as it is written: nothing may come of the draft. */
+static void check_fed(lua_State *L, const struct draft *draft) {
+	if (!draft->sealed && draft->status != S2SP_STATUS_OK)
+		luaL_error(L, draft->status == S2SP_STATUS_NO_MEMORY ? "not enough memory" : "a file of partners cannot be fed");
+}
+
 static int seal_table(lua_State *L) {
 	(void)check_open(L);
 	struct draft *draft = lua_touserdata(L, 1);
+	end_work(draft);
+	check_fed(L, draft);
 	draft->sealed = true;
 	begin_work(draft, lua_toboolean(L, 2));
 	return 0;
@@ -237,8 +245,7 @@ static int draft_done(lua_State *L) {
 	if (!atomic_load(&draft->done))
 		return 0;
 	end_work(draft);
-	if (!draft->sealed && draft->status != S2SP_STATUS_OK)
-		luaL_error(L, draft->status == S2SP_STATUS_NO_MEMORY ? "not enough memory" : "a file of partners cannot be fed");
+	check_fed(L, draft);
 	lua_pushinteger(L, draft->first + (lua_Integer)draft->at);
 	return 1;
 }
