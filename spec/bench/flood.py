@@ -125,9 +125,10 @@ def measure(version, options):
             apart = _apart(server)
             figures = {**_flood(server, load, FLOOD * options.scale), "apart": apart, "title": TITLES[variant]}
             result[variant] = figures
-            print(f"flood      {version:5} {variant:12} quiet p99 {figures['quiet']:.1f} ms, flood p99 {figures['flood']:.1f} ms (medians {figures['quiet_median']:.1f}, "
-                  f"{figures['flood_median']:.1f}; worst {figures['worst']:.0f}), {figures['peer']['rate']:.0f} strangers a second, {figures['peer']}, "
-                  f"{figures['held']} held, {figures['left']} left, {figures['grown']:+.1f} MB, load average {figures['load']:.1f}", flush=True)
+            print(f"flood      {version:5} {variant:12} p99 {figures['quiet']:.1f} ms when quiet, {figures['flood']:.1f} ms in the flood "
+                  f"(medians {figures['quiet_median']:.1f}, {figures['flood_median']:.1f}; worst {figures['worst']:.0f}), "
+                  f"{figures['peer']['rate']:.0f} strangers a second, {figures['peer']}, {figures['held']} held, {figures['left']} left, "
+                  f"{figures['grown']:+.1f} MB, load average {figures['load']:.1f}", flush=True)
             os.sched_setaffinity(0, before)
             server.stop()
     return result
