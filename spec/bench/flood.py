@@ -108,8 +108,9 @@ def _flood(server, load, seconds):
     quiet = [took for at, took in taken if 2 < at < first]
     return {"quiet": _quantile(quiet, 0.99), "flood": _quantile(during, 0.99), "quiet_median": statistics.median(quiet) * 1000,
             "flood_median": statistics.median(during) * 1000, "worst": max(during) * 1000, "held": max(held), "left": _open(server) - before,
-            "lost": messages.lost, "grown": max(grown) / 1024, "settled": (server.resident() - resident) / 1024, "first": first, "last": last, "load": os.getloadavg()[0], "cpu": (server.spent() - spent) / 1e6,
-            "peer": counts, "taken": [(round(at, 2), round(took * 1000, 2)) for at, took in taken]}
+            "lost": messages.lost, "grown": max(grown) / 1024, "settled": (server.resident() - resident) / 1024, "first": first, "last": last,
+            "load": os.getloadavg()[0], "cpu": (server.spent() - spent) / 1e6, "peer": counts,
+            "taken": [(round(at, 2), round(took * 1000, 2)) for at, took in taken]}
 
 
 def measure(version, options):
