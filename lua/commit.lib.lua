@@ -1,5 +1,7 @@
 -- Commit: reads the configuration of every host and compiles all of it, or nothing.
 
+local WAIT = 0.01; -- seconds between looks at what a thread has done
+
 local function new_commit(native, options, trust)
 	local hold_collector = module:require "collector".hold;
 	local function no_pause() end
@@ -35,8 +37,54 @@ local function new_commit(native, options, trust)
 		end
 	end
 
-	-- What hosts share is compiled once, and its issues are told once. A long list is built, read once and let go, so the collector
-	-- waits, but never over a pause: there is other work then.
+	-- Files that are plain lists are read and compiled without Lua, while others have their turns if there is a `pause`. What is no plain list,
+	-- or has an error, Lua reads: one file in a turn. What it has read is let go at once, so the collector waits, but never over a pause: there is
+	-- other work then.
+	local function compile_table(spec, pause)
+		local in_background = pause ~= no_pause;
+		local draft = native.begin_table(spec);
+		local function done()
+			local at = native.draft_done(draft);
+			while not at do
+				pause(WAIT);
+				at = native.draft_done(draft);
+			end
+			return at;
+		end
+		local function feed(list)
+			local content = list.list;
+			if list.path then
+				local issues;
+				content, issues = list.read();
+				native.feed_issues(draft, issues);
+			end
+			if content ~= nil then native.feed_list(draft, list.place, content); end
+		end
+		local function make()
+			local at, lists = 1, spec.lists;
+			while at <= #lists do
+				native.feed_files(draft, lists, at, in_background);
+				at = done();
+				if lists[at] then
+					hold_collector(feed, lists[at]);
+					lists[at] = false;
+					at = at + 1;
+					pause();
+				end
+			end
+			native.seal_table(draft, in_background);
+			done();
+			return native.take_table(draft);
+		end
+		local ok, compiled, issues = pcall(make);
+		if not ok then
+			native.drop_draft(draft); -- the next one may be on its way, and the collector not for hours
+			error(compiled, 0);
+		end
+		return compiled, issues;
+	end
+
+	-- What hosts share is compiled once, and its issues are told once.
 	local function compile(hosts, pause)
 		local run = options.begin();
 		local tables, by_key, policies, crls = {}, {}, {}, {};
@@ -60,9 +108,7 @@ local function new_commit(native, options, trust)
 				local compiled = tables[spec.table_key];
 				if compiled == nil then
 					local new;
-					local lists = hold_collector(spec.table);
-					pause();
-					compiled, new = hold_collector(native.compile_table, lists);
+					compiled, new = compile_table(spec.table(true), pause);
 					pause();
 					compiled = compiled or false;
 					tables[spec.table_key] = compiled;
@@ -70,7 +116,9 @@ local function new_commit(native, options, trust)
 				end
 				-- Over an empty table where there is none: the other options are to be told about as well.
 				spec.policy.table = compiled or native.compile_table({});
-				local policy, new = native.compile_policy(spec.policy);
+				-- It may have a warning about each of a thousand partners.
+				local policy, new = hold_collector(native.compile_policy, spec.policy);
+				pause();
 				add_issues(new, host, spec.modules);
 				by_key[spec.policy_key] = compiled and policy or false;
 			end
@@ -106,7 +154,8 @@ local function new_commit(native, options, trust)
 	end
 
 	-- { policies = { [host] = policy }, trust = stores } for all hosts, or nil when there is any error; commit.state tells which. `pause`
-	-- (or nil) is called between steps that take long with a long list; it may throw commit.superseded, which goes on.
+	-- (or nil) is called between steps that take long with a long list, with the seconds that there is nothing to do for (nil: none); it may throw
+	-- commit.superseded, which goes on.
 	function commit.compile_all(pause)
 		local hosts = all_hosts();
 		local result, issues, count, user_files = try_compile(hosts, pause);

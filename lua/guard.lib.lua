@@ -3,12 +3,13 @@
 
 local filters = require "util.filters";
 local async = require "util.async";
+local timer = require "util.timer";
 
 local hosts = prosody.hosts;
 
 local function new_guard(native, latch)
 	local life = {};
-	local features, queue = module:require "features", module:require "queue";
+	local features, queue, collector = module:require "features", module:require "queue", module:require "collector";
 	local guard = module:require "border" ({ read_features = features.read; opened_for_key = queue.is_for_key });
 	local in_force = module:require "in_force" (guard);
 	local options = module:require "options";
@@ -60,7 +61,7 @@ local function new_guard(native, latch)
 		act = guard.act; drain = metrics.drain });
 	guard.would = observe.would;
 
-	local reload = module:require "reload" (in_force, { commit = commit; limits = limits; rejudge = rejudge; expiry = expiry; report = report;
+	local reload = module:require "reload" (native, in_force, { commit = commit; limits = limits; rejudge = rejudge; expiry = expiry; report = report;
 		observe = observe });
 
 	--- Hosts
@@ -104,17 +105,23 @@ local function new_guard(native, latch)
 
 	--- Streams
 
-	local filter; -- made at the start
+	local filter, write; -- made at the start
 
 	local function add_filter(session)
 		if type(session.type) == "string" and session.type:sub(1, 3) == "s2s" then
 			filters.add_filter(session, "stanzas/in", filter, 1000);
+			-- Behind all others: what it gives back is text.
+			if write then filters.add_filter(session, "stanzas/out", write, -math.huge); end
 		end
 	end
 
 	local function keep_contexts()
 		local ok, err = pcall(contexts.keep, in_force.longest_handshake());
 		if not ok then module:log("error", "Cannot keep the TLS contexts of handshakes under way: %s", err); end
+	end
+
+	local function hold_collector()
+		collector.hold_this_turn(function (action) timer.add_task(0, action); end);
 	end
 
 	--- The life cycle
@@ -129,13 +136,15 @@ local function new_guard(native, latch)
 		end
 		module:hook_global("host-activated", on_host_activated, 1000);
 		module:hook_global("host-deactivated", forget_host);
+		-- What Prosody does itself with a new configuration would be paid for with dozens of steps of the collector, each longer than all that.
+		module:hook_global("config-reloaded", hold_collector, 1001);
 		-- Core's own are at -1 and 0.
 		module:hook_global("config-reloaded", keep_contexts, 1000);
 		module:hook_global("host-deactivated", keep_contexts, 1000);
 		module:hook_global("s2s-created", farewell, 1000);
 		no_delay.start();
 		module:hook_global("user-deleted", function (event) subscriptions.user_deleted(event.host, event.username); end);
-		filter = native.stanza_filter(guard);
+		filter, write = native.stanza_filter(guard), module:require "writer" (guard, native);
 		filters.add_filter_hook(add_filter);
 		latch.each_stream(function (session)
 			if session.filter then add_filter(session); end
@@ -181,7 +190,10 @@ local function new_guard(native, latch)
 		if remove_adhoc then remove_adhoc(); end
 		filters.remove_filter_hook(add_filter);
 		latch.each_stream(function (session)
-			if session.filters then filters.remove_filter(session, "stanzas/in", filter); end
+			if session.filters then
+				filters.remove_filter(session, "stanzas/in", filter);
+				if write then filters.remove_filter(session, "stanzas/out", write); end
+			end
 		end);
 	end
 

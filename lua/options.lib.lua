@@ -149,7 +149,8 @@ local function read_file(issues, lists, base, name)
 	end
 end
 
-local function read_pattern(issues, lists, seen, base, place, pattern)
+-- `later`: what to do with a file instead of reading it.
+local function read_pattern(issues, lists, seen, base, place, pattern, later)
 	if type(pattern) ~= "string" or pattern == "" then
 		add_issue(issues, "error", "wrong-type", place, show(pattern), "must be the name of a file or a pattern such as \"partners.d/*.cfg.lua\"");
 		return;
@@ -171,7 +172,7 @@ local function read_pattern(issues, lists, seen, base, place, pattern)
 		-- A file that two patterns match is read once.
 		if not seen[join(base, name)] then
 			seen[join(base, name)] = true;
-			read_file(issues, lists, base, name);
+			(later or read_file)(issues, lists, base, name);
 		end
 	end
 end
@@ -214,11 +215,11 @@ local function read_crls(issues, patterns)
 	return list;
 end
 
-local function read_files(issues, lists, base, patterns)
+local function read_files(issues, lists, base, patterns, later)
 	if patterns == nil then return; end
 	local seen = {};
 	for i = 1, length_of(issues, "s2s_partners_files", patterns, "partners.d/*.cfg.lua") or 0 do
-		read_pattern(issues, lists, seen, base, ("s2s_partners_files[%d]"):format(i), rawget(patterns, i));
+		read_pattern(issues, lists, seen, base, ("s2s_partners_files[%d]"):format(i), rawget(patterns, i), later);
 	end
 end
 
@@ -306,7 +307,8 @@ end
 What the configuration says for `host`:
 	table_key   the same string for hosts that share one partner table (within one run)
 	table       function that returns the spec for native.compile_table; it reads the files, so call it once a key and let
-	            go of the spec when it is compiled
+	            go of the spec when it is compiled. With true it leaves the files to native.feed_files: each is { place, path, read } in `lists`, and
+	            read() returns its list (or nil) and issues
 	policy_key  the same string for hosts that share the whole policy (within one run)
 	policy      the spec for native.compile_policy, but for its `table`
 	crls        the files and patterns of revocation lists for the authorities that the host trusts, as written
@@ -338,16 +340,26 @@ local function collect(host, run)
 	local policy_key = table.concat({ table_key, identify(run, default), identify(run, limits), identify(run, access),
 		option_key(run, options), #issues > 0 and host or "" }, "|");
 
-	local function table_spec()
+	local function read_later(_, files_found, base, name)
+		local function read()
+			local found, own = {}, {};
+			read_file(own, found, base, name);
+			if not found[1] then return nil, own; end
+			return run.users.prepare_entries(own, found[1].list, name), own;
+		end
+		table.insert(files_found, { place = name; path = join(base, name); read = read });
+	end
+
+	local function table_spec(without_files)
 		local spec = { lists = {}; issues = {}; local_domains = run.local_domains };
 		find_unknown_options(spec.issues, "*");
 		check_mode(spec.issues, "*");
 		if partners ~= nil then
 			table.insert(spec.lists, { place = "s2s_partners"; list = partners });
 		end
-		read_files(spec.issues, spec.lists, prosody.paths.config or ".", files);
+		read_files(spec.issues, spec.lists, prosody.paths.config or ".", files, without_files and read_later);
 		for _, item in ipairs(spec.lists) do
-			item.list = run.users.prepare_entries(spec.issues, item.list, item.place);
+			if not item.path then item.list = run.users.prepare_entries(spec.issues, item.list, item.place); end
 		end
 		return spec;
 	end

@@ -4,12 +4,14 @@ local async = require "util.async";
 local timer = require "util.timer";
 
 local ISSUES_AT_ONCE = 50; -- lines of the log in one turn
+local MANY_PARTNERS = 50000; -- what the memory of the list before is worth the collector's work
 local SUPERSEDED_MAX = 5; -- reloads in a row that give way to the next; who reloads without end would else have none of them
 
-local function new_reload(in_force, rooms)
+local function new_reload(native, in_force, rooms)
 	local commit, limits, rejudge, expiry, report, observe = rooms.commit, rooms.limits, rooms.rejudge, rooms.expiry,
 		rooms.report, rooms.observe;
-	local hold_collector = module:require "collector".hold;
+	local collector = module:require "collector";
+	local hold_collector = collector.hold;
 	local reload = {};
 
 	-- It is read with pauses, but comes into force in one turn: nothing is ever judged half by the old and half by the new.
@@ -56,6 +58,7 @@ local function new_reload(in_force, rooms)
 
 	-- Whether what the configuration says now has come into force. `pause` as commit.compile_all has it.
 	function reload.now(pause)
+		local partners_before = commit.state.partner_count or 0;
 		local applied, judged = apply(pause);
 		in_force.running = in_force.running or applied;
 		tell(commit.state, judged, pause);
@@ -64,6 +67,10 @@ local function new_reload(in_force, rooms)
 			rest(pause);
 			local now = in_force.current();
 			if not in_force.stopped then hold_collector(expiry.committed, now.policies, now.trust); end
+			if pause and math.max(commit.state.partner_count or 0, partners_before) >= MANY_PARTNERS then
+				collector.through(function () return rest(pause) and not in_force.stopped; end, module:context("*"):get_option("gc"));
+				native.return_memory();
+			end
 		end
 		return applied, judged;
 	end
@@ -95,9 +102,9 @@ local function new_reload(in_force, rooms)
 	function reload.soon()
 		asked = asked + 1;
 		local this = asked;
-		local function pause()
+		local function pause(seconds)
 			local wait, go_on = async.waiter();
-			timer.add_task(0, go_on);
+			timer.add_task(seconds or 0, go_on);
 			wait();
 			-- What has been read may be the configuration before.
 			if in_force.stopped or this ~= asked then error(commit.superseded, 0); end

@@ -151,8 +151,15 @@ enum s2sp_status s2sp_index_add(struct s2sp_index *index, uint8_t kind, struct s
 	return S2SP_STATUS_OK;
 }
 
+void s2sp_index_reserve(struct s2sp_index *index, size_t count) {
+	if (count <= UINT32_MAX / 2 && slots_for(count) > index->slot_count)
+		(void)resize(index, slots_for(count));
+}
+
+/* All names are moved for it, and for a moment both are there: not for one slot in thirty-two. */
 void s2sp_index_fit(struct s2sp_index *index) {
-	if (index->count > 0 && slots_for(index->count) < index->slot_count)
+	size_t slots = slots_for(index->count);
+	if (index->count > 0 && slots < index->slot_count && index->slot_count - slots > slots / 32)
 		(void)resize(index, slots_for(index->count)); /* failing to shrink loses nothing */
 }
 

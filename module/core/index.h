@@ -58,7 +58,10 @@ void s2sp_index_end(struct s2sp_index *index);
  */
 enum s2sp_status s2sp_index_add(struct s2sp_index *index, uint8_t kind, struct s2sp_text name, uint32_t value);
 
-/* Returns the memory that was kept for growth. When that fails the index stays as it is. */
+/* Room for `count` names in all, so that they need not be moved while they come. A hint: nothing is lost when it fails. */
+void s2sp_index_reserve(struct s2sp_index *index, size_t count);
+
+/* Returns the memory that was kept for growth, if there is much of it. When that fails the index stays as it is. */
 void s2sp_index_fit(struct s2sp_index *index);
 
 /*

@@ -60,6 +60,12 @@ enum s2sp_status s2sp_partner_table_append(struct s2sp_partner_table *table, con
 	return S2SP_STATUS_OK;
 }
 
+void s2sp_partner_table_reserve(struct s2sp_partner_table *table, size_t partners, size_t domains) {
+	if (partners > table->capacity && partners < S2SP_PARTNER_LOCAL)
+		(void)resize(table, partners);
+	s2sp_index_reserve(&table->domains, domains);
+}
+
 static uint8_t row_methods(const void *of, uint32_t value) {
 	const struct s2sp_partner_table *table = of;
 	return value < table->count ? (uint8_t)table->partners[value].row->methods : S2SP_METHOD_NONE;

@@ -68,10 +68,11 @@ struct s2sp_partner {
 	bool narrowed;        /* addenda->access is there */
 	bool personal_events; /* personal_events = "allow" */
 	uint32_t additional_count;
+	uint32_t entry; /* 1-based in the list `place`; 0: it stands in no list */
 	const struct s2sp_pin *pins;
-	struct s2sp_text name;                      /* canonical primary domain; "unlisted" for the default policy */
-	struct s2sp_text description;               /* as written; may be empty */
-	struct s2sp_text place;                     /* where it was written: the option or file, and "[3]" */
+	struct s2sp_text name;        /* canonical primary domain; "unlisted" for the default policy */
+	struct s2sp_text description; /* as written; may be empty */
+	struct s2sp_text place;       /* where it was written: the option or file, which all of a list share; ends with NUL */
 	const struct s2sp_partner_addenda *addenda; /* never NULL */
 	const struct s2sp_text *additional;         /* canonical, wildcards as "*.fabrikam.com", in the order written */
 };

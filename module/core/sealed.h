@@ -66,6 +66,8 @@ struct s2sp_policy *s2sp_policy_new(const struct s2sp_allocator *allocator, cons
 
 /* Room for one more partner, zeroed, at the end. OK or NO_MEMORY. */
 enum s2sp_status s2sp_partner_table_append(struct s2sp_partner_table *table, const struct s2sp_partner *partner);
+/* Room for so many partners and domains in all; a hint, nothing is lost when it fails. */
+void s2sp_partner_table_reserve(struct s2sp_partner_table *table, size_t partners, size_t domains);
 /* Begins an access that allows everybody; ends the users of all that `access` leads to, not the memory they stand in. */
 void s2sp_access_begin(struct s2sp_access_list *access, const struct s2sp_allocator *allocator, const unsigned char seed[16]);
 void s2sp_access_end(struct s2sp_access_list *access);

@@ -1,5 +1,7 @@
 """How long a reload keeps everybody waiting: a client pings without pause while the configuration is read again."""
 
+import os
+import pathlib
 import re
 import signal
 import statistics
@@ -31,9 +33,26 @@ def _streams(partners, streams):
     return make
 
 
+FILES, EACH = 100, 10000
+SETTLED = 20                    # seconds at most, until the memory of the list before is back
+
+
+def _million(lab):
+    """A million partners of one domain each, in files of ten thousand."""
+    folder = lab.directory / "partners.d"
+    if not folder.exists():
+        folder.mkdir()
+        for file in range(FILES):
+            (folder / f"{file:03}.cfg.lua").write_text("return {\n" + "".join(
+                f'{{ domain = "xmpp-{number:07d}.department.example"; description = "Partner {number}"; partner_type = "federated" }};\n'
+                for number in range(file * EACH, file * EACH + EACH)) + "}\n")
+    return {"partners": 's2s_partners_files = { "../partners.d/*.cfg.lua" }', "modules": ["dialback", "bench_turns"], "plugins": [PLUGINS]}
+
+
+VARIANTS["million"] = ("s2s_partners, 1 000 000 partners in 100 files", _million)
 VARIANTS["live-0"] = ("s2s_partners, 10 000 partners that may do without TLS", _streams(10000, 0))
 VARIANTS["live-10000"] = ("the same with a live stream of each", _streams(10000, 10000))
-CHOSEN = ["bare", "partners-10", "partners-10000", "live-0", "live-10000"]
+CHOSEN = ["bare", "partners-10", "partners-10000", "live-0", "live-10000", "million"]
 
 
 class Watch:
@@ -53,6 +72,30 @@ class Watch:
             answers.append(((time.monotonic() - start) * 1000, (self.server.spent() - before) / 1000))
             time.sleep(0.001)
         return answers
+
+    def status(self, name):
+        """Megabytes."""
+        return int(re.search(rf"{name}:\s+(\d+)", pathlib.Path(f"/proc/{self.server.pid}/status").read_text())[1]) / 1024
+
+    def on_other_threads(self):
+        """Seconds of CPU time so far on all threads, those that have ended included, but for the one that serves."""
+        clock = os.sysconf("SC_CLK_TCK")
+        fields = pathlib.Path(f"/proc/{self.server.pid}/stat").read_text().rpartition(")")[2].split()
+        own = int(pathlib.Path(f"/proc/{self.server.pid}/schedstat").read_text().split()[0]) / 1e9
+        return (int(fields[11]) + int(fields[12])) / clock - own
+
+    def weigh(self):
+        """The same with what it takes of CPU time off the loop and of memory, at the peak and when it is through."""
+        pathlib.Path(f"/proc/{self.server.pid}/clear_refs").write_text("5")     # the peak begins anew
+        before, spent = self.status("VmRSS"), self.on_other_threads()
+        result = self.reload()
+        result["off"] = self.on_other_threads() - spent
+        result["peak"] = self.status("VmHWM") - before
+        begin = time.monotonic()
+        while self.status("VmRSS") > before + 20 and time.monotonic() < begin + SETTLED:
+            time.sleep(0.2)
+        result["settled"] = self.status("VmRSS")
+        return result
 
     def reload(self):
         self.pings(QUIET)
@@ -89,11 +132,13 @@ def measure(version, options):
                 rest["rest"] = (server.spent() - spent) / 1000 / REST
             watch = Watch(server, user)
             watch.reload()      # the first one only warms up
-            rounds = [watch.reload() for _ in range(ROUNDS)]
+            rounds = [watch.weigh() if variant == "million" else watch.reload() for _ in range(ROUNDS)]
             result[variant] = {figure: statistics.median(one[figure] for one in rounds) for figure in rounds[0]}
+            if "settled" in result[variant]:
+                rest["bytes"] = (result[variant]["settled"] - result["partners-10"]["resident"] / 1024) * 2**20 / FILES / EACH if "partners-10" in result else None
             if "turn" in rounds[0]:
                 rest["turn_worst"] = max(one["turn"] for one in rounds)
-            result[variant].update(rest, title=VARIANTS[variant][0], wait_worst=max(one["wait"] for one in rounds), resident=server.resident())
+            result[variant].update(rest, title=VARIANTS[variant][0], wait_worst=max(one["wait"] for one in rounds), load=os.getloadavg()[0], resident=server.resident())
             print(f"reload     {version:5} {variant:16}", ", ".join(
                 f"{figure} {value:.1f}" for figure, value in result[variant].items() if isinstance(value, float)), flush=True)
             user.close()

@@ -67,7 +67,8 @@ static void test_defaults(void **state) {
 	assert_int_equal(s2sp_config_seal_table(fixture->config, &table), S2SP_STATUS_OK);
 	const struct s2sp_partner *fabrikam = s2sp_partner_table_at(table, 0);
 	assert_string_equal(fabrikam->name.bytes, "fabrikam.com");
-	assert_string_equal(fabrikam->place.bytes, "partner_list[1]");
+	assert_string_equal(fabrikam->place.bytes, "partner_list");
+	assert_int_equal(fabrikam->entry, 1);
 	assert_int_equal(fabrikam->row->tls, S2SP_REQUIRED);
 	assert_int_equal(fabrikam->row->sasl, S2SP_REQUIRED);
 	assert_false(fabrikam->row->dialback);

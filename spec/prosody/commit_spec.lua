@@ -8,7 +8,7 @@ local native = stub.native();
 local function partner(domain) return { domain = domain; partner_type = "federated"; tls = "required"; sasl = "required"; dialback = false }; end
 
 describe("a commit", function ()
-	local config, hosts, lists, reads;
+	local config, hosts, lists, reads, files;
 
 	local function new_commit()
 		local options = {
@@ -18,7 +18,9 @@ describe("a commit", function ()
 					policy = { options = { require_encryption = true; allow_encryption = true } };
 					table = function ()
 						reads = reads + 1;
-						return { local_domains = {}; issues = {}; lists = { { place = "s2s_partners"; list = lists[config[host].list or "*"] } } };
+						local all = { { place = "s2s_partners"; list = lists[config[host].list or "*"] } };
+						for _, file in ipairs(files) do table.insert(all, file); end
+						return { local_domains = {}; issues = {}; lists = all };
 					end };
 			end;
 		};
@@ -36,7 +38,7 @@ describe("a commit", function ()
 		config = { ["*"] = {}; ["a.test"] = {}; ["b.test"] = { list = "own" } };
 		hosts = { ["a.test"] = {}; ["b.test"] = {} };
 		lists = { ["*"] = { partner "fabrikam.com" }; own = { partner "litware.com", partner "other.com" } };
-		reads = 0;
+		reads, files = 0, {};
 	end);
 
 	local function names(result)
@@ -48,12 +50,12 @@ describe("a commit", function ()
 
 	it("pauses after each step that may be long, with the collector at work, and comes to the same", function ()
 		local commit, pauses = new_commit(), 0;
-		local result = commit.compile_all(function ()
-			pauses = pauses + 1;
+		local result = commit.compile_all(function (seconds)
+			if not seconds then pauses = pauses + 1; end -- else it waits for a thread
 			assert.is_true(collectgarbage("isrunning"));
 		end);
 		assert.equal("a.test b.test", names(result));
-		assert.equal(6, pauses); -- two for each list, one before and one behind the trust stores
+		assert.equal(8, pauses); -- for each list, its table and its policy, one before and one behind the trust stores
 		assert.equal(2, reads);
 		assert.same({ applied = true; issues = {}; partner_count = 3 }, commit.state);
 		assert.equal("litware.com", result.policies["b.test"]:label("litware.com"));
@@ -62,14 +64,14 @@ describe("a commit", function ()
 
 	it("begins again, without a pause, where a host has come meanwhile", function ()
 		local commit, pauses = new_commit(), 0;
-		local result = commit.compile_all(function ()
-			pauses = pauses + 1;
-			if pauses == 6 then
+		local result = commit.compile_all(function (seconds)
+			if not seconds then pauses = pauses + 1; end
+			if pauses == 8 then
 				config["new.test"], hosts["new.test"] = {}, {};
 			end
 		end);
 		assert.equal("a.test b.test new.test", names(result));
-		assert.equal(6, pauses);
+		assert.equal(8, pauses);
 		assert.equal(4, reads);
 	end);
 
@@ -85,6 +87,51 @@ describe("a commit", function ()
 		assert.is_false(ok);
 		assert.equal(commit.superseded, err);
 		assert.equal(before, commit.state);
+	end);
+
+	it("has Lua read what is no plain list, and nothing else, in the order of the files", function ()
+		local paths, read_by_lua = {}, {};
+		for i, text in ipairs {
+			"return { { domain = 'one.example'; partner_type = 'federated' } }", "local list = {} return list",
+			"return { { domain = 'three.example'; partner_type = 'federated' }, { domain = 'one.example'; partner_type = 'federated' } }",
+		} do
+			paths[i] = os.tmpname();
+			local file = assert(io.open(paths[i], "w"));
+			file:write(text);
+			file:close();
+		end
+		local function entry(i)
+			return { place = "file "..i; path = paths[i]; read = function ()
+				table.insert(read_by_lua, i);
+				return { partner "two.example" }, { { severity = "warning"; code = "w"; path = "file "..i; got = ""; expected = "something" } };
+			end };
+		end
+		files = { entry(1), entry(2) };
+		for _, pause in ipairs { false, function () end } do
+			local commit = new_commit();
+			local result = commit.compile_all(pause or nil);
+			assert.equal("a.test b.test", names(result));
+			assert.equal("one.example two.example fabrikam.com", table.concat({ result.policies["a.test"]:label("one.example"),
+				result.policies["a.test"]:label("two.example"), result.policies["a.test"]:label("fabrikam.com") }, " "));
+			assert.same({ 2, 2 }, read_by_lua); -- for each of two tables
+			assert.equal("file 2: something", commit.state.issues[1].message);
+			read_by_lua = {};
+		end
+		files = { entry(1), entry(2), entry(3) };
+		local commit = new_commit();
+		assert.is_nil(commit.compile_all());
+		assert.matches("^file 3%[2%].*listed already in file 1%[1%]", commit.state.issues[2].message);
+		for _, path in ipairs(paths) do os.remove(path); end
+	end);
+
+	it("lets go of its draft at once when another has come", function ()
+		local commit, dropped = new_commit(), 0;
+		local drop = native.drop_draft;
+		native.drop_draft = function (...) dropped = dropped + 1; return drop(...); end; -- luacheck: ignore 122
+		local ok = pcall(commit.compile_all, function () error(commit.superseded, 0); end);
+		native.drop_draft = drop; -- luacheck: ignore 122
+		assert.is_false(ok);
+		assert.equal(1, dropped);
 	end);
 
 	it("is nothing when one list has an error", function ()

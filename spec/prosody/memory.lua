@@ -59,6 +59,25 @@ function world.compile_table()
 	native.compile_table { lists = { { place = "s2s_partners"; list = { { domain = "*.com"; tsl = 1; tls = "reqired" } } } } };
 end
 
+-- The same of a draft that reads a plain file, without and with a thread, and of one that is given up.
+function world.draft()
+	local files = { { place = "eu"; path = "fixtures/config/good/partners.d/eu.cfg.lua" }, { place = "none"; path = "/nowhere" } };
+	for _, background in ipairs { false, true } do
+		local draft = native.begin_table({ local_domains = { HOST } });
+		native.feed_files(draft, files, 1, background);
+		local at = native.draft_done(draft);
+		while not at do at = native.draft_done(draft); end
+		if at ~= 2 then error("the file was not read"); end
+		native.feed_list(draft, "more", { partner(listed, "federated") });
+		native.feed_issues(draft, { { severity = "warning"; code = "file"; path = "none"; got = ""; expected = "a file" } });
+		native.seal_table(draft, background);
+		while not native.draft_done(draft) do end
+		local partners, issues = native.take_table(draft);
+		if not partners then error(issues[1].message); end
+	end
+	native.feed_files(native.begin_table({}), files, 1, true);
+end
+
 function world.compile_policy()
 	local policy, issues = native.compile_policy {
 		table = world.table; limits = { connections = 10 }; external_access = { default = "allow"; users = { intern = "deny" } };

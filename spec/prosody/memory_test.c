@@ -180,7 +180,8 @@ static void check_nobody_got_through(struct world *world, const char *when, size
 	lua_settop(L, 1);
 }
 
-static const char *const steps[] = { "open", "install", "compile_table", "compile_policy", "traffic", "revocation", "replace" };
+static const char *const steps[] = { "open",           "install", "compile_table", "draft",
+									 "compile_policy", "traffic", "revocation",    "replace" };
 enum { STEPS = sizeof(steps) / sizeof(steps[0]) };
 
 /* Long strings are no constants in Lua: looking one up may need memory. */

@@ -5,7 +5,7 @@ package.path = source.."/spec/prosody/?.lua;"..package.path;
 local stub = require "config_stub";
 
 describe("a reload", function ()
-	local told, tasks, guard, reload, config, committed, known_to_expiry, configured, lines, judge, mode, other_mode, reminded;
+	local told, tasks, guard, reload, config, committed, known_to_expiry, configured, lines, judge, mode, other_mode, reminded, returned, gc;
 
 	-- It runs what the turn before has put off.
 	local function turn()
@@ -18,7 +18,7 @@ describe("a reload", function ()
 
 	before_each(function ()
 		told, tasks, committed, lines = {}, {}, {}, {};
-		mode, other_mode, reminded = {}, false, 0;
+		mode, other_mode, reminded, returned, gc = {}, false, 0, 0, nil;
 		guard, config, known_to_expiry = { running = true; policies = "first"; trust = {} }, { name = "first"; good = true }, "first";
 		function guard.current() return { policies = guard.policies; trust = guard.trust }; end
 		function guard.put(what) guard.policies, guard.trust = what.policies, what.trust; end
@@ -55,15 +55,17 @@ describe("a reload", function ()
 		function commit.compile_all(pause)
 			local read = config;
 			for _ = 1, pause and 3 or 0 do pause(); end
-			commit.state = { applied = read.good; issues = read.issues or {} };
+			commit.state = { applied = read.good; issues = read.issues or {}; partner_count = read.count or 0 };
 			return read.good and { policies = read.name; trust = {} } or nil;
 		end
 		local env = setmetatable({
 			module = { log = function (_, level, text, ...) lines[#lines+1] = level..": "..text:format(...); end;
-				require = function (_, name) return stub.library(name); end };
+				require = function (_, name) return stub.library(name); end;
+				context = function () return { get_option = function (_, name) return name == "gc" and gc or nil; end }; end };
 			require = function (name) return libraries[name] or require(name); end;
 		}, { __index = _G });
-		reload = assert(loadfile(source.."/lua/reload.lib.lua", "t", env))()(guard, {
+		local native = { return_memory = function () returned = returned + 1; end };
+		reload = assert(loadfile(source.."/lua/reload.lib.lua", "t", env))()(native, guard, {
 			commit = commit; observe = observe;
 			limits = { configure = function (policies) configured = policies; end };
 			rejudge = { judge = function () return judge(); end; act = function () end };
@@ -79,6 +81,42 @@ describe("a reload", function ()
 		config = { name = name; good = good ~= false };
 		reload.soon();
 	end
+
+	it("can hold the collector for one turn of the loop", function ()
+		local collector, later = stub.library "collector", {};
+		local function soon(action) later[#later+1] = action; end
+		collector.hold_this_turn(soon);
+		local held = collectgarbage("isrunning");
+		collector.hold_this_turn(soon);
+		for _, action in ipairs(later) do action(); end
+		assert.is_false(held);
+		assert.is_true(collectgarbage("isrunning"));
+		assert.equal(1, #later);
+		assert.has_error(function () collector.hold_this_turn(function () error("no memory"); end); end);
+		assert.is_true(collectgarbage("isrunning"));
+	end);
+
+	it("gives the memory of a long list back, some turns later", function ()
+		local function commit_of(count, turns_at_most)
+			config = { name = "of "..count; good = true; count = count };
+			returned = 0;
+			reload.soon();
+			turns();
+			for _ = 1, turns_at_most do turn(); end
+			return returned;
+		end
+		local gone = setmetatable({ {} }, { __mode = "v" });
+		assert.equal(0, commit_of(10, 200));
+		assert.equal(0, #tasks); -- the collector is left alone
+		assert.equal(1, commit_of(60000, 20000));
+		assert.is_nil(gone[1]);
+		assert.equal(1, commit_of(10, 20000)); -- the one before was long
+		assert.equal(0, commit_of(10, 200));
+		gc = { mode = "generational" };
+		local before = collectgarbage("count");
+		assert.equal(1, commit_of(60000, 0));
+		assert.is_true(collectgarbage("count") > before);
+	end);
 
 	it("takes the mode with the list, whether that is good or not", function ()
 		local judged = 0;

@@ -119,6 +119,20 @@ enum s2sp_status s2sp_config_begin_list(struct s2sp_config *config, struct s2sp_
 	return S2SP_STATUS_OK;
 }
 
+/* Beyond this it is not worth the room that a wrong guess would take. */
+#define EXPECTED_MAX ((double)(1 << 22))
+
+static size_t expected(size_t count, double times) {
+	double all = (double)count * times;
+	return all > EXPECTED_MAX ? (size_t)EXPECTED_MAX : all > (double)count ? (size_t)all : count;
+}
+
+void s2sp_config_expect(struct s2sp_config *config, double times) {
+	if (config->table != NULL)
+		s2sp_partner_table_reserve(config->table, expected(config->table->count, times),
+								   expected(config->table->domains.count, times));
+}
+
 /* Goes back from an entry to its list. */
 static void return_to_list(struct s2sp_config *config) {
 	config->section = S2SP_SECTION_LIST;
@@ -138,14 +152,15 @@ enum s2sp_status s2sp_config_end(struct s2sp_config *config) {
 	return status;
 }
 
-static enum s2sp_status begin_draft(struct s2sp_config *config, size_t index, struct s2sp_text name) {
+static void begin_draft(struct s2sp_config *config, size_t index, struct s2sp_text name) {
 	s2sp_line_add_text(&config->path, config->place);
 	s2sp_config_path_index(&config->path, index);
 	s2sp_config_draft_begin(config);
-	enum s2sp_status status = s2sp_arena_copy(&config->table->arena, s2sp_line_text(&config->path), &config->draft.partner.place);
+	config->draft.partner.place = config->place;
+	config->draft.partner.entry =
+		index > UINT32_MAX ? UINT32_MAX : (uint32_t)index; /* so many with holes only, which is an error */
 	if (name.length > 0)
 		s2sp_config_path_name(&config->path, name);
-	return status;
 }
 
 enum s2sp_status s2sp_config_begin_partner(struct s2sp_config *config, size_t index, const struct s2sp_value *value,
@@ -153,10 +168,9 @@ enum s2sp_status s2sp_config_begin_partner(struct s2sp_config *config, size_t in
 	if (config->table == NULL)
 		return S2SP_STATUS_FAILED;
 	enum s2sp_status status = begin(config, S2SP_SECTION_NONE, "");
-	if (status == S2SP_STATUS_OK)
-		status = begin_draft(config, index, name);
 	if (status != S2SP_STATUS_OK)
 		return status;
+	begin_draft(config, index, name);
 	if (value->kind != S2SP_VALUE_COMPOUND) {
 		status = s2sp_config_report(config, &(struct s2sp_finding){
 												.code = "not-a-mapping",

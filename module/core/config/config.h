@@ -68,6 +68,11 @@ enum s2sp_status s2sp_config_begin_list(struct s2sp_config *config, struct s2sp_
 enum s2sp_status s2sp_config_begin_partner(struct s2sp_config *config, size_t index, const struct s2sp_value *value,
 										   struct s2sp_text name);
 
+/*
+ * What partners have been fed is about one part in `times` of all that will be: room is made for so many, which else would be moved again and again. A hint.
+ */
+void s2sp_config_expect(struct s2sp_config *config, double times);
+
 /* The policy for unlisted domains ("refuse" or a mapping), the limits, the access of local users. ABSENT: their defaults hold. */
 enum s2sp_status s2sp_config_begin_default(struct s2sp_config *config, const struct s2sp_value *value);
 enum s2sp_status s2sp_config_begin_limits(struct s2sp_config *config, const struct s2sp_value *value);

@@ -130,6 +130,8 @@ enum s2sp_status s2sp_config_unknown_key(struct s2sp_config *config, const struc
 /* How a path goes on: `[3]`, and ` ("fabrikam.com")` behind the place of a partner. */
 void s2sp_config_path_index(struct s2sp_line *path, size_t index);
 void s2sp_config_path_name(struct s2sp_line *path, struct s2sp_text name);
+/* Where a partner stands: its place, and `[3]` in a list. */
+void s2sp_config_path_partner(struct s2sp_line *path, const struct s2sp_partner *partner);
 
 /* Ends the open list or map. An empty list is an issue. */
 enum s2sp_status s2sp_config_close_list(struct s2sp_config *config);

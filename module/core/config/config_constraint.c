@@ -16,6 +16,7 @@ struct judgement {
 	const struct s2sp_host *host;
 	struct tally tallies[S2SP_CONSTRAINTS_MAX];
 	size_t without_method;
+	unsigned taken, kept; /* of the rows of partners: methods that any of them has lost, and that any has left */
 };
 
 static uint32_t holding(const struct judgement *judgement, struct s2sp_text domain) {
@@ -136,7 +137,7 @@ static bool is_default(const struct judgement *judgement, const struct s2sp_part
 static void begin_path(struct judgement *judgement, const struct s2sp_partner *partner) {
 	struct s2sp_line *path = &judgement->config->path;
 	s2sp_line_begin(path);
-	s2sp_line_add_text(path, partner->place);
+	s2sp_config_path_partner(path, partner);
 	if (!is_default(judgement, partner))
 		s2sp_config_path_name(path, partner->name);
 }
@@ -204,21 +205,16 @@ static enum s2sp_status judge_partner(struct judgement *judgement, const struct 
 	return trusted && (all & S2SP_METHOD_TCP_DIALBACK) != 0 ? warn_of_tcp(judgement, partner) : S2SP_STATUS_OK;
 }
 
-/* Nearly always the constraints take the same from every partner. One mask then replaces the array. */
-static void share_methods(struct s2sp_policy *policy) {
-	const struct s2sp_partner *partners = policy->table->partners;
-	size_t count = policy->table->count;
-	unsigned taken = 0;
-	for (size_t i = 0; i < count; i++)
-		taken |= partners[i].row->methods & ~(unsigned)policy->methods[i];
-	for (size_t i = 0; i < count; i++) {
-		if (policy->methods[i] != (partners[i].row->methods & ~taken))
-			return;
-	}
+/*
+ * Nearly always the constraints take the same from every partner: nobody has left what anybody has lost. One mask then replaces the array.
+ */
+static void share_methods(const struct judgement *judgement, struct s2sp_policy *policy) {
+	if ((judgement->taken & judgement->kept) != 0)
+		return;
 	if (policy->methods != NULL)
 		policy->allocator.reallocate(policy->allocator.owner, policy->methods, 0);
 	policy->methods = NULL;
-	policy->methods_left = (uint8_t)~taken;
+	policy->methods_left = (uint8_t)~judgement->taken;
 }
 
 static enum s2sp_status judge_partners(struct judgement *judgement) {
@@ -231,13 +227,17 @@ static enum s2sp_status judge_partners(struct judgement *judgement) {
 			return S2SP_STATUS_NO_MEMORY;
 		memset(policy->methods, 0, count);
 	}
-	for (size_t i = 0; i < count && status == S2SP_STATUS_OK; i++)
-		status = judge_partner(judgement, s2sp_partner_table_at(policy->table, i), &policy->methods[i]);
+	for (size_t i = 0; i < count && status == S2SP_STATUS_OK; i++) {
+		const struct s2sp_partner *partner = s2sp_partner_table_at(policy->table, i);
+		status = judge_partner(judgement, partner, &policy->methods[i]);
+		judgement->taken |= partner->row->methods & ~(unsigned)policy->methods[i];
+		judgement->kept |= policy->methods[i];
+	}
 	/* A default policy that has errors may lack a row that stands for anything. */
 	if (status == S2SP_STATUS_OK && policy->has_default && policy->default_partner.row->verdict != S2SP_ROW_ERROR)
 		status = judge_partner(judgement, &policy->default_partner, &policy->default_methods);
 	if (status == S2SP_STATUS_OK)
-		share_methods(policy);
+		share_methods(judgement, policy);
 	return status;
 }
 

@@ -24,7 +24,7 @@ static enum s2sp_status refuse_duplicate(struct s2sp_config *config, const struc
 		s2sp_line_add(&expected, ")");
 	}
 	s2sp_line_add(&expected, " in ");
-	s2sp_line_add_text(&expected, first->place);
+	s2sp_config_path_partner(&expected, first);
 	if (s2sp_text_equal(first->name, canonical)) {
 		s2sp_line_add(&expected, ".domain");
 	} else {

@@ -26,6 +26,12 @@ void s2sp_config_path_index(struct s2sp_line *path, size_t index) {
 	s2sp_line_add(path, "]");
 }
 
+void s2sp_config_path_partner(struct s2sp_line *path, const struct s2sp_partner *partner) {
+	s2sp_line_add_text(path, partner->place);
+	if (partner->entry > 0)
+		s2sp_config_path_index(path, partner->entry);
+}
+
 void s2sp_config_path_name(struct s2sp_line *path, struct s2sp_text name) {
 	s2sp_line_add(path, " (");
 	s2sp_line_add_quoted(path, name);

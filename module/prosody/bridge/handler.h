@@ -7,6 +7,7 @@
 #define S2SP_PROSODY_HANDLER_H
 
 #include "values.h"
+#include "authorisation.h"
 #include "keys.h"
 #include "record.h"
 
@@ -19,13 +20,27 @@ enum { ARG_EVENT = 1, ARG_GUARD, ARG_HOST, ARG_COUNT = ARG_HOST };
  */
 typedef lua_CFunction s2sp_decide;
 
-/* What a handler knows of its host without asking Lua. Only the last field changes. */
+/*
+ * What the fast path was told last, so that a broadcast, and a conversation, is told once: both answers follow from what is beside them and
+ * from nothing else, so they are right whenever that is the same.
+ */
+struct s2sp_told {
+	struct s2sp_stanza_facts facts;
+	struct s2sp_authorisation decision; /* on those facts */
+	bool decided;                       /* whether there are any yet */
+	bool spellings;                     /* of that domain */
+	size_t length;                      /* 0: no domain yet */
+	char domain[64];
+};
+
+/* What a handler knows of its host without asking Lua. Only the last two fields change. */
 struct s2sp_here {
 	const struct s2sp_handler *handler;
 	struct s2sp_text host;     /* what S2SP_UP_HOST keeps alive; empty for a global event */
 	bool accounts;             /* whether the host has users */
 	bool roles;                /* whether there are any: S2SP_UP_ROLES_SCANNED is a table */
 	lua_Integer roles_scanned; /* what was last read there for the host */
+	struct s2sp_told told;
 };
 
 /*

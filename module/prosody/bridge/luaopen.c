@@ -13,6 +13,7 @@
 #include "places.h"
 #include "stream_times.h"
 #include "all_streams.h"
+#include "stanza_text.h"
 #include "sync_file.h"
 
 /* install_host(guard, context, host): the handlers of a virtual host or component. */
@@ -42,7 +43,7 @@ static void add_anchors(lua_State *L, const struct s2sp_partner *partner) {
 	lua_createtable(L, 0, 3);
 	lua_pushlstring(L, partner->trust_anchors.bytes, partner->trust_anchors.length);
 	lua_setfield(L, -2, "path");
-	lua_pushlstring(L, partner->place.bytes, partner->place.length);
+	s2sp_lua_push_place(L, partner);
 	lua_setfield(L, -2, "place");
 	lua_pushlstring(L, partner->name.bytes, partner->name.length);
 	lua_setfield(L, -2, "partner");
@@ -98,6 +99,7 @@ int luaopen_s2s_partners(lua_State *L) {
 		{ "install_host", install_host },
 		{ "install_global", install_global },
 		{ "stanza_filter", s2sp_lua_stanza_filter },
+		{ "stanza_writer", s2sp_lua_stanza_writer },
 		{ "trust_anchors", trust_anchors },
 		{ "own_certificate", s2sp_lua_own_certificate },
 		{ "own_chain", s2sp_lua_own_chain },

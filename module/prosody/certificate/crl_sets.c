@@ -189,7 +189,7 @@ static void add_partner(lua_State *L, const struct s2sp_policy *policy, const st
 	if (partner == NULL || (partner->addenda->crl_count == 0 && partner->revocation != S2SP_REVOCATION_REQUIRED))
 		return;
 	lua_createtable(L, 0, 5);
-	lua_pushlstring(L, partner->place.bytes, partner->place.length);
+	s2sp_lua_push_place(L, partner);
 	lua_setfield(L, -2, "place");
 	lua_pushlstring(L, partner->name.bytes, partner->name.length);
 	lua_setfield(L, -2, "partner");

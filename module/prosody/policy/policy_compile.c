@@ -8,6 +8,7 @@
 #include "host_options.h"
 #include "huge_pages.h"
 #include "policy_object.h"
+#include "policy_compile.h"
 #include "policy_feed.h"
 #include "prosody_vocabulary.h"
 #include "values.h"
@@ -34,8 +35,7 @@ static int free_config(lua_State *L) {
 	return 0;
 }
 
-/* A config in a userdata on top of the stack. */
-static struct s2sp_config **new_config(lua_State *L) {
+struct s2sp_config **s2sp_lua_new_config(lua_State *L) {
 	unsigned char seed[16];
 	ssize_t got;
 	struct s2sp_config **slot = lua_newuserdatauv(L, sizeof(struct s2sp_config *), 0);
@@ -70,8 +70,7 @@ static struct s2sp_text text_field(lua_State *L, int table, const char *name) {
 	return text;
 }
 
-/* spec.issues: what the caller has found itself. */
-static void feed_issues(lua_State *L, struct s2sp_config *config, int spec) {
+void s2sp_lua_feed_issues(lua_State *L, struct s2sp_config *config, int spec) {
 	if (field(L, spec, "issues") == LUA_TTABLE) {
 		for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TTABLE; i++) {
 			int issue = lua_gettop(L);
@@ -104,8 +103,7 @@ static void push_issues(lua_State *L, const struct s2sp_config *config) {
 	}
 }
 
-/* The result at `result` (nil instead unless OK) and the issues. The config has nothing more to say. */
-static int give_back(lua_State *L, struct s2sp_config **config, enum s2sp_status status, int result) {
+int s2sp_lua_give_back(lua_State *L, struct s2sp_config **config, enum s2sp_status status, int result) {
 	s2sp_lua_check_status(L, status);
 	if (status == S2SP_STATUS_OK)
 		lua_pushvalue(L, result);
@@ -117,7 +115,7 @@ static int give_back(lua_State *L, struct s2sp_config **config, enum s2sp_status
 	return 2;
 }
 
-static void feed_local_domains(lua_State *L, struct s2sp_config *config, int spec) {
+void s2sp_lua_feed_local_domains(lua_State *L, struct s2sp_config *config, int spec) {
 	if (field(L, spec, "local_domains") == LUA_TTABLE) {
 		for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
 			struct s2sp_value value = s2sp_lua_value(L, -1);
@@ -152,12 +150,12 @@ static void feed_lists(lua_State *L, struct s2sp_config *config, int spec) {
 int s2sp_lua_compile_table(lua_State *L) {
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 1);
-	struct s2sp_config **config = new_config(L);
+	struct s2sp_config **config = s2sp_lua_new_config(L);
 	struct s2sp_partner_table **table = s2sp_lua_new_table(L);
-	feed_local_domains(L, *config, 1);
-	feed_issues(L, *config, 1);
+	s2sp_lua_feed_local_domains(L, *config, 1);
+	s2sp_lua_feed_issues(L, *config, 1);
 	feed_lists(L, *config, 1);
-	return give_back(L, config, s2sp_config_seal_table(*config, table), 3);
+	return s2sp_lua_give_back(L, config, s2sp_config_seal_table(*config, table), 3);
 }
 
 static bool boolean_field(lua_State *L, int table, const char *name, bool otherwise) {
@@ -231,12 +229,12 @@ static void feed_section(lua_State *L, struct s2sp_config *config, int spec, con
 int s2sp_lua_compile_policy(lua_State *L) {
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 1);
-	struct s2sp_config **config = new_config(L);
+	struct s2sp_config **config = s2sp_lua_new_config(L);
 	struct s2sp_policy **policy = s2sp_lua_new_policy(L);
 	field(L, 1, "table");
 	const struct s2sp_partner_table *table = s2sp_lua_check_table(L, 4);
 	lua_setiuservalue(L, 3, 1);
-	feed_issues(L, *config, 1);
+	s2sp_lua_feed_issues(L, *config, 1);
 	feed_section(L, *config, 1, "default", s2sp_config_begin_default);
 	feed_section(L, *config, 1, "limits", s2sp_config_begin_limits);
 	feed_section(L, *config, 1, "external_access", s2sp_config_begin_external_access);
@@ -247,5 +245,5 @@ int s2sp_lua_compile_policy(lua_State *L) {
 	if (status == S2SP_STATUS_OK)
 		status = s2sp_config_seal_policy(*config, table, &rules.host, policy);
 	s2sp_host_rules_end(&rules);
-	return give_back(L, config, status, 3);
+	return s2sp_lua_give_back(L, config, status, 3);
 }

@@ -4,6 +4,7 @@
 
 #include "idna.h"
 #include "objects.h"
+#include "table_draft.h"
 #include "values.h"
 
 /* What the userdata of a policy holds. */
@@ -214,5 +215,7 @@ int s2sp_lua_open_policy(lua_State *L) {
 	s2sp_lua_new_class(L, S2SP_LUA_TABLE, table_methods, free_table);
 	s2sp_lua_new_class(L, S2SP_LUA_POLICY, policy_methods, free_policy);
 	luaL_newlib(L, functions);
+	s2sp_lua_draft_class(L);
+	luaL_setfuncs(L, s2sp_lua_draft_functions, 0);
 	return 1;
 }

@@ -34,6 +34,9 @@ int s2sp_lua_compile_policy(lua_State *L);
 void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const struct s2sp_partner *partner,
 						   enum s2sp_match match);
 
+/* Pushes where `partner` was written: the option or file and, in a list, "[3]". */
+void s2sp_lua_push_place(lua_State *L, const struct s2sp_partner *partner);
+
 /* pinned_partners(policy) -> { { name, pins = { ... } }... } of those that have pins */
 int s2sp_lua_pinned_partners(lua_State *L);
 

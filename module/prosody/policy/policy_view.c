@@ -119,6 +119,13 @@ int s2sp_lua_pinned_partners(lua_State *L) {
 	return 1;
 }
 
+void s2sp_lua_push_place(lua_State *L, const struct s2sp_partner *partner) {
+	if (partner->entry == 0)
+		lua_pushlstring(L, partner->place.bytes, partner->place.length);
+	else
+		lua_pushfstring(L, "%s[%I]", partner->place.bytes, (LUAI_UACINT)partner->entry);
+}
+
 void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const struct s2sp_partner *partner,
 						   enum s2sp_match match) {
 	uint32_t limit = partner->connection_limit;
@@ -126,7 +133,8 @@ void s2sp_lua_push_partner(lua_State *L, const struct s2sp_policy *policy, const
 	lua_createtable(L, 0, 27);
 	set_text(L, "name", partner->name);
 	set_text(L, "description", partner->description);
-	set_text(L, "place", partner->place);
+	s2sp_lua_push_place(L, partner);
+	lua_setfield(L, -2, "place");
 	s2sp_lua_set_string(L, "partner_type", s2sp_partner_type_token((enum s2sp_partner_type)partner->type));
 	s2sp_lua_set_string(L, "tls", s2sp_requirement_token(partner->row->tls));
 	s2sp_lua_set_string(L, "sasl", s2sp_requirement_token(partner->row->sasl));

@@ -63,17 +63,27 @@ static bool find_out(lua_State *L, struct s2sp_lua_question *question, enum s2sp
 	return value != 0;
 }
 
+/* s2sp_authorise, or what it said last when it was told the same. Facts are compared as bytes: all of them have been set to zero before. */
+static struct s2sp_authorisation decide(struct s2sp_told *told, const struct s2sp_stanza_facts *facts) {
+	if (!told->decided || memcmp(&told->facts, facts, sizeof *facts) != 0) {
+		told->decision = s2sp_authorise(facts);
+		memcpy(&told->facts, facts, sizeof *facts);
+		told->decided = true;
+	}
+	return told->decision;
+}
+
 /* What core decides on, with the user's side known beforehand. WAIT: something has to be looked up. */
 static struct s2sp_authorisation authorise(lua_State *L, struct s2sp_here *here, struct s2sp_lua_question *question,
 										   enum s2sp_direction direction, const struct s2sp_partner *partner, int address) {
 	struct s2sp_authorisation unknown = { .verdict = S2SP_VERDICT_WAIT };
-	if (!s2sp_lua_question_facts(L, question, direction, partner, here->accounts))
+	if (!s2sp_lua_question_facts(L, question, direction, partner, here->accounts, &here->told))
 		return unknown;
 	if (question->facts.local == S2SP_LOCAL_USER && !user_is_known(L, here, question, address))
 		return unknown;
-	struct s2sp_authorisation decision = s2sp_authorise(&question->facts);
+	struct s2sp_authorisation decision = decide(&here->told, &question->facts);
 	while (decision.verdict == S2SP_VERDICT_WAIT && find_out(L, question, decision.need))
-		decision = s2sp_authorise(&question->facts);
+		decision = decide(&here->told, &question->facts);
 	return decision;
 }
 

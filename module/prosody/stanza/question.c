@@ -94,12 +94,23 @@ static enum s2sp_local_kind local_kind(const struct s2sp_lua_question *question,
 	return is_domain ? S2SP_LOCAL_COMPONENT : S2SP_LOCAL_ROOM;
 }
 
-static bool has_spellings(enum s2sp_local_kind local, struct s2sp_text contact) {
-	return local == S2SP_LOCAL_USER && s2sp_domain_has_spellings(s2sp_jid_split(contact).domain);
+static bool domain_has_spellings(struct s2sp_text domain, struct s2sp_told *told) {
+	if (told == NULL || domain.length == 0 || domain.length > sizeof(told->domain))
+		return s2sp_domain_has_spellings(domain);
+	if (told->length != domain.length || memcmp(told->domain, domain.bytes, domain.length) != 0) {
+		told->spellings = s2sp_domain_has_spellings(domain);
+		told->length = domain.length;
+		memcpy(told->domain, domain.bytes, domain.length);
+	}
+	return told->spellings;
+}
+
+static bool has_spellings(enum s2sp_local_kind local, struct s2sp_text contact, struct s2sp_told *told) {
+	return local == S2SP_LOCAL_USER && domain_has_spellings(s2sp_jid_split(contact).domain, told);
 }
 
 bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
-							 const struct s2sp_partner *partner, bool accounts) {
+							 const struct s2sp_partner *partner, bool accounts, struct s2sp_told *told) {
 	struct s2sp_stanza_facts *facts = &question->facts;
 	memset(facts, 0, sizeof *facts);
 	question->partner = partner;
@@ -110,7 +121,7 @@ bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, e
 	facts->personal_events = partner->personal_events;
 	facts->kind = s2sp_lua_stanza_kind(question->name, question->type);
 	facts->local = local_kind(question, accounts);
-	facts->spellings = has_spellings(facts->local, question->contact);
+	facts->spellings = has_spellings(facts->local, question->contact, told);
 	bool well_formed = is_well_formed(L, question);
 	if (facts->kind == S2SP_STANZA_IQ_GET && is_bare_domain(direction == S2SP_INCOMING ? question->local : question->contact) &&
 		has_payload(L, question->stanza, false))
@@ -135,7 +146,7 @@ bool s2sp_lua_question_begin(lua_State *L, struct s2sp_lua_question *question, e
 	question->local = s2sp_raw_text(L, attr, direction == S2SP_INCOMING ? S2SP_KEY_TO : S2SP_KEY_FROM);
 	question->parts = s2sp_jid_split(question->local);
 	question->contact = s2sp_raw_text(L, attr, direction == S2SP_INCOMING ? S2SP_KEY_FROM : S2SP_KEY_TO);
-	bool well_formed = s2sp_lua_question_facts(L, question, direction, partner, has_accounts(L, question));
+	bool well_formed = s2sp_lua_question_facts(L, question, direction, partner, has_accounts(L, question), NULL);
 	lua_settop(L, attr - 1);
 	return well_formed;
 }
@@ -291,7 +302,7 @@ static int authorise(lua_State *L) {
 	luaL_argcheck(L, type_from_token(option(L, "partner_type"), &facts.partner_type), 1, "partner_type");
 	luaL_argcheck(L, facts.kind != S2SP_STANZA_UNKNOWN, 1, "stanza");
 	luaL_argcheck(L, facts.local != S2SP_LOCAL_UNKNOWN, 1, "local");
-	facts.spellings = has_spellings(facts.local, option(L, "contact"));
+	facts.spellings = has_spellings(facts.local, option(L, "contact"), NULL);
 	facts.direction = s2sp_text_equal(option(L, "direction"), S2SP_TEXT("out")) ? S2SP_OUTGOING : S2SP_INCOMING;
 	for (int need = S2SP_NEED_NOTHING + 1; need < S2SP_NEED_COUNT; need++) {
 		struct s2sp_text token = option(L, s2sp_need_token((enum s2sp_need)need));

@@ -34,10 +34,10 @@ struct s2sp_authorisation s2sp_lua_authorise(lua_State *L, struct s2sp_lua_quest
 
 /*
  * The second half of it, for who has filled in all but the facts; `accounts`: whether the local host has users. Addresses, names and
- * the id are as the stanza has them. Neither half can throw.
+ * the id are as the stanza has them. `told`: what is kept of the last contact's domain, or NULL. Neither half can throw.
  */
 bool s2sp_lua_question_facts(lua_State *L, struct s2sp_lua_question *question, enum s2sp_direction direction,
-							 const struct s2sp_partner *partner, bool accounts);
+							 const struct s2sp_partner *partner, bool accounts, struct s2sp_told *told);
 
 /* The kind by name and type as the stanza has them; JOIN and SERVICE are not told apart. And whether it has what makes it a JOIN. */
 enum s2sp_stanza_kind s2sp_lua_stanza_kind(struct s2sp_text name, struct s2sp_text type);
