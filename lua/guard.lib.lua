@@ -105,13 +105,11 @@ local function new_guard(native, latch)
 
 	--- Streams
 
-	local filter, write; -- made at the start
+	local filter; -- made at the start
 
 	local function add_filter(session)
 		if type(session.type) == "string" and session.type:sub(1, 3) == "s2s" then
 			filters.add_filter(session, "stanzas/in", filter, 1000);
-			-- Behind all others: what it gives back is text.
-			if write then filters.add_filter(session, "stanzas/out", write, -math.huge); end
 		end
 	end
 
@@ -144,7 +142,7 @@ local function new_guard(native, latch)
 		module:hook_global("s2s-created", farewell, 1000);
 		no_delay.start();
 		module:hook_global("user-deleted", function (event) subscriptions.user_deleted(event.host, event.username); end);
-		filter, write = native.stanza_filter(guard), module:require "writer" (guard, native);
+		filter = native.stanza_filter(guard);
 		filters.add_filter_hook(add_filter);
 		latch.each_stream(function (session)
 			if session.filter then add_filter(session); end
@@ -190,10 +188,7 @@ local function new_guard(native, latch)
 		if remove_adhoc then remove_adhoc(); end
 		filters.remove_filter_hook(add_filter);
 		latch.each_stream(function (session)
-			if session.filters then
-				filters.remove_filter(session, "stanzas/in", filter);
-				if write then filters.remove_filter(session, "stanzas/out", write); end
-			end
+			if session.filters then filters.remove_filter(session, "stanzas/in", filter); end
 		end);
 	end
 

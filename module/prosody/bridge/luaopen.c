@@ -13,7 +13,6 @@
 #include "places.h"
 #include "stream_times.h"
 #include "all_streams.h"
-#include "stanza_text.h"
 #include "sync_file.h"
 
 /* install_host(guard, context, host): the handlers of a virtual host or component. */
@@ -99,7 +98,6 @@ int luaopen_s2s_partners(lua_State *L) {
 		{ "install_host", install_host },
 		{ "install_global", install_global },
 		{ "stanza_filter", s2sp_lua_stanza_filter },
-		{ "stanza_writer", s2sp_lua_stanza_writer },
 		{ "trust_anchors", trust_anchors },
 		{ "own_certificate", s2sp_lua_own_certificate },
 		{ "own_chain", s2sp_lua_own_chain },
