@@ -185,7 +185,7 @@ static struct reader read_text(struct s2sp_text text) {
 	return (struct reader){ text.bytes, text.bytes + text.length };
 }
 
-bool s2sp_partner_text_is_plain(struct s2sp_text text) {
+static bool is_plain(struct s2sp_text text) {
 	struct reader reader = read_text(text);
 	struct field fields[FIELDS_MAX];
 	size_t count;
@@ -235,7 +235,8 @@ static enum s2sp_status feed_entry(struct s2sp_config *config, size_t index, con
 	return status == S2SP_STATUS_OK ? s2sp_config_end(config) : status;
 }
 
-enum s2sp_status s2sp_partner_text_feed(struct s2sp_config *config, struct s2sp_text text, const atomic_bool *cancelled) {
+/* A plain text, after s2sp_config_begin_list. */
+static enum s2sp_status feed_text(struct s2sp_config *config, struct s2sp_text text, const atomic_bool *cancelled) {
 	struct reader reader = read_text(text);
 	struct field fields[FIELDS_MAX];
 	size_t count;
@@ -289,10 +290,10 @@ enum s2sp_status s2sp_partner_file_feed(struct s2sp_config *config, struct s2sp_
 	char *bytes = read_file(path, &text.length);
 	text.bytes = bytes;
 	enum s2sp_status status = S2SP_STATUS_INVALID;
-	if (bytes != NULL && s2sp_partner_text_is_plain(text)) {
+	if (bytes != NULL && is_plain(text)) {
 		status = s2sp_config_begin_list(config, place, &list);
 		if (status == S2SP_STATUS_OK)
-			status = s2sp_partner_text_feed(config, text, cancelled);
+			status = feed_text(config, text, cancelled);
 	}
 	free(bytes);
 	return status;
