@@ -34,7 +34,7 @@ init() ->
                           _ -> Table
                       end
                   end, [?COUNTERS, ?MINUTE]),
-    ok.
+    s2s_partners_recent:init().
 
 %%% Streams
 
@@ -54,12 +54,14 @@ may_log(Address) ->
 -spec stream_refused(about(), s2s_partners_nif:reason(), s2s_partners_nif:rule()) -> ok.
 stream_refused(About, Reason, Rule) ->
     {Word, Remote, Host} = names(About),
+    s2s_partners_recent:refused(About, Reason, Rule),
     ?LOG_INFO("Refused stream ~ts ~ts (host ~ts~ts~ts): ~ts: ~ts~ts",
               [Word, Remote, Host, address(About), certificate(About), Reason, Rule, cause(Reason, About)]).
 
 -spec stream_established(about()) -> ok.
 stream_established(#{method := Method, tls := Tls} = About) ->
     {Word, Remote, Host} = names(About),
+    s2s_partners_recent:established(About),
     ?LOG_INFO("Established stream ~ts ~ts (host ~ts, partner ~ts): ~ts, ~ts, certificate ~ts",
               [Word, Remote, Host, maps:get(partner, About, <<"?">>), method(Method),
                case Tls of true -> maps:get(protocol, About, <<"TLS">>); false -> <<"no TLS">> end,
