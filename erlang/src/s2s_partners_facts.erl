@@ -2,7 +2,7 @@
 %%% what it means for the stanza is decided in C. Nothing that can change is kept here.
 -module(s2s_partners_facts).
 
--export([look_up/2, sees/3, canonical/1, canonical_domain/1]).
+-export([look_up/2, sees/3, asked/3, canonical/1, canonical_domain/1]).
 -export_type([about/0]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -59,6 +59,11 @@ asker(#jid{luser = LUser, lserver = LServer}) ->
 
 request(Own, Contact, Id) ->
     {jid:encode(Own), canonical_domain(Contact#jid.lserver), Id}.
+
+%% Something was asked of a partner's bare domain; the answer may come back.
+-spec asked(jid(), jid(), binary()) -> ok.
+asked(Own, Contact, Id) ->
+    s2s_partners_requests:remember(asker(Own), request(Own, Contact, Id)).
 
 %% The contact's bare address as everything of ours is keyed by it.
 -spec canonical(jid()) -> binary().

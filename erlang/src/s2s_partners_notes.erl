@@ -2,7 +2,7 @@
 %%% records are copies, so what is taken out of it is taken from nobody else. Everything is looked at once, in one pass.
 -module(s2s_partners_notes).
 
--export([without_notes/1, without_events/2]).
+-export([without_notes/1, without_events/2, has_published/1, says_something/1]).
 
 -include_lib("xmpp/include/xmpp.hrl").
 
@@ -217,6 +217,36 @@ is_personal(_, _) ->
 is_personal_node(Attrs) ->
     Node = attribute(<<"node">>, Attrs),
     Node =/= <<>> andalso s2s_partners_nif:is_personal_event(Node).
+
+%%% The user's own words in an answer that ejabberd gives
+
+%% Whether a payload of XEP-0060 holds anything published.
+-spec has_published(xmpp_element() | xmlel()) -> boolean().
+has_published(Payload) ->
+    #xmlel{children = Children} = encoded(Payload),
+    lists:any(fun(#xmlel{name = Name, children = Inside}) ->
+                      s2s_partners_nif:is_published(Name, [El || #xmlel{} = El <- Inside] =/= []);
+                 (_) ->
+                      false
+              end, Children).
+
+%% Whether anything is said inside the payload: a text, or an attribute that does more than to repeat the question.
+-spec says_something(xmpp_element() | xmlel()) -> boolean().
+says_something(Payload) ->
+    says_something(encoded(Payload), 1).
+
+says_something(#xmlel{children = Children}, Depth) ->
+    lists:any(fun(#xmlel{} = Child) ->
+                      Depth > ?DEPTH_MAX orelse says_something(Child, Depth + 1) orelse has_own_attribute(Child);
+                 ({xmlcdata, Text}) ->
+                      not is_blank(Text)
+              end, Children).
+
+has_own_attribute(#xmlel{attrs = Attrs}) ->
+    lists:any(fun({Name, _}) -> not s2s_partners_nif:is_echo(Name) end, Attrs).
+
+is_blank(Text) ->
+    string:trim(Text, both, " \t\n\v\f\r") =:= <<>>.
 
 %%% Elements
 

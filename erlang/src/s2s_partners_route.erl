@@ -1,50 +1,456 @@
 %%% Every stanza that crosses the border between this server and others, in either direction, whoever its author is. This module
 %%% finds out what a stanza is and what is known about the two sides, asks the NIF, and does what the answer says. It
-%%% decides nothing. What cannot be found out refuses; s2s_partners_latch refuses where this fails altogether.
+%%% decides nothing. What fails refuses; s2s_partners_latch refuses where this module fails altogether.
 -module(s2s_partners_route).
 
--export([init/0, filter_packet/1, incoming/2]).
+-export([init/0, init/2, filter_packet/1, incoming/2]).
 -export([user_send_packet/1, roster_out_subscription/1, roster_process_item/2, session_ended/3, remove_user/2]).
 
 -include_lib("xmpp/include/xmpp.hrl").
 
+%% Marks of ours in the metadata of a stanza, which no wire carries and which copies keep: presence that a client has addressed to
+%% somebody else than its own account, an error that a client has written.
+-define(DIRECTED, s2s_partners_directed).
+-define(BY_CLIENT, s2s_partners_by_client).
+%% In the dictionary of a stream's process: whose `unsubscribe` is being delivered to whom.
+-define(WITHDRAWN, s2s_partners_withdrawn).
+
 %% Makes the tables. Called once a node, by a process that lives as long as the node serves (s2s_partners_guard).
 -spec init() -> ok.
 init() ->
+    ok = s2s_partners_directed:init(),
+    ok = s2s_partners_requests:init(),
+    ok = s2s_partners_cancellations:init().
+
+%% A virtual host with the module, and the type of database that its option names.
+-spec init(Host :: binary(), DbType :: atom()) -> ok.
+init(Host, DbType) ->
+    s2s_partners_cancellations:init(Host, DbType).
+
+%%% What goes out
+
+%% Global hook filter_packet: every stanza that is routed anywhere. Those for local addresses pass after one look-up: what others have
+%% sent has been judged by the time it is routed (incoming/2).
+-spec filter_packet(stanza() | drop) -> stanza() | drop.
+filter_packet(drop) ->
+    drop;
+filter_packet(Packet) ->
+    #jid{lserver = Domain} = To = xmpp:get_to(Packet),
+    case s2s_partners_in_force:is_local(Domain) of
+        true -> Packet;
+        false -> outgoing(Packet, xmpp:get_from(Packet), To)
+    end.
+
+outgoing(Packet, From, To) ->
+    try s2s_partners_answers:is_own(Packet) orelse is_ours(From) of
+        true -> Packet;
+        ours -> judge_outgoing(Packet, From, To);
+        {refuse, Reason, Rule} ->
+            s2s_partners_report:stanza_refused(out, <<"unlisted">>, To#jid.lserver, From#jid.lserver, Reason, Rule),
+            drop
+    catch
+        Class:Error:Stack ->
+            s2s_partners_report:internal_error(?FUNCTION_NAME, Class, Error, Stack),
+            refuse_outgoing(kind(Packet, To), 'internal-error', <<"an error in the handler">>, Packet, From, To),
+            drop
+    end.
+
+%% What is from nobody here would be another server's, sent on.
+is_ours(#jid{lserver = LServer}) ->
+    case s2s_partners_in_force:vhost_of(LServer) of
+        {ok, _} -> ours;
+        none -> s2s_partners_nif:own_way(true, false, false, true)
+    end.
+
+judge_outgoing(Packet, #jid{luser = LUser, lserver = LServer} = From, #jid{lserver = Domain} = To) ->
+    {VHost, Policy} = policy_of(LServer),
+    Local = local_kind(VHost, From),
+    case kind(Packet, To) of
+        unknown ->
+            drop;
+        Kind ->
+            Question = question(outgoing, Kind, Local, Domain),
+            About = #{direction => outgoing, own => From, contact => To, packet => Packet, policy => Policy},
+            case authorise(Policy, Domain, user_of(Local, LUser), Question, About) of
+                allow ->
+                    passes(Packet, Kind, Local, none, true, About, VHost);
+                allow_without_events ->
+                    passes(Packet, Kind, Local, none, false, About, VHost);
+                {allow, Change, Events} ->
+                    passes(Packet, Kind, Local, Change, Events, About, VHost);
+                {refuse, Reason, Rule, _Reply} ->
+                    refuse_outgoing(Kind, Reason, Rule, Packet, From, To),
+                    drop
+            end
+    end.
+
+%% Change: of the notes; Events: personal events may be in it.
+passes(Packet, Kind, Local, Change, Events, About, VHost) ->
+    Bare = is_bare(maps:get(own, About)),
+    case Events orelse s2s_partners_notes:without_events(Packet, Bare) of
+        true -> answers(Packet, false, Kind, Local, Change, About, VHost);
+        none -> answers(Packet, false, Kind, Local, Change, About, VHost);
+        {some, Rest} -> answers(Rest, true, Kind, Local, Change, About, VHost);
+        all when Kind =:= 'iq-result' -> alike(Packet, unless_seen('item-not-found', About), true, About, VHost);
+        %% A message that is nothing but personal events is not sent; for who sent it, it has been.
+        all -> done(drop, true, About, VHost)
+    end.
+
+%% What ejabberd says in a user's name must not tell whether there is such a user.
+answers(Packet, Changed, Kind, Local, Change, About, VHost) ->
+    case Local =:= user andalso speaks_for_user(Packet, Kind, maps:get(own, About)) of
+        false ->
+            notes(Packet, Changed, Kind, Local, Change, About, VHost);
+        true when Kind =:= 'presence-error'; Kind =:= unsubscribed ->
+            drop;
+        true ->
+            case is_replaced(Packet, Kind, About) of
+                true -> alike(Packet, 'service-unavailable', Changed, About, VHost);
+                false -> notes(Packet, Changed, Kind, Local, Change, About, VHost)
+            end
+    end.
+
+notes(Packet, Changed, Kind, Local, 'status-note-removed', About, VHost) ->
+    case s2s_partners_notes:without_notes(Packet) of
+        unchanged -> sent(Packet, Changed, Kind, Local, About, VHost);
+        {changed, Other} -> sent(Other, true, Kind, Local, About, VHost)
+    end;
+notes(Packet, Changed, Kind, Local, none, About, VHost) ->
+    sent(Packet, Changed, Kind, Local, About, VHost).
+
+sent(Packet, Changed, Kind, Local, About, VHost) ->
+    remember(Kind, Local, Packet, About),
+    done(Packet, Changed, About, VHost).
+
+alike(Packet, Condition, Changed, About, VHost) ->
+    done(s2s_partners_answers:alike(Packet, Condition), Changed, About, VHost).
+
+unless_seen(Condition, About) ->
+    case sees(About) of
+        yes -> Condition;
+        no -> 'service-unavailable'
+    end.
+
+done(Packet, Changed, #{contact := #jid{lserver = Domain}, policy := Policy}, VHost) ->
+    {Decision, Reason} = case Changed of
+                             true -> {change, 'status-note-removed'};
+                             false -> {allow, none}
+                         end,
+    Changed andalso s2s_partners_report:stanza_changed(out, Domain, VHost, Reason),
+    s2s_partners_report:count(VHost, label(Policy, Domain), out, Decision, Reason),
+    Packet.
+
+%%% Answers in a user's name
+
+%% From the bare address it is ejabberd that answers requests; errors it writes from full addresses as well, where there is no such
+%% session. What a client has written is the user's own.
+speaks_for_user(Packet, Kind, Own) ->
+    case Kind of
+        'iq-result' -> is_bare(Own);
+        'iq-error' -> not is_by_client(Packet);
+        'message-error' -> not is_by_client(Packet);
+        'presence-error' -> is_bare(Own);
+        %% What mod_roster answers to the `unsubscribe` of a contact whose request waits: only a user who exists has one waiting.
+        unsubscribed -> is_withdrawal(Packet);
+        _ -> false
+    end.
+
+is_by_client(Packet) ->
+    xmpp:get_meta(Packet, ?BY_CLIENT, false).
+
+is_withdrawal(#presence{from = From, to = To}) ->
+    get(?WITHDRAWN) =:= {jid:tolower(jid:remove_resource(From)), jid:tolower(jid:remove_resource(To))}.
+
+is_replaced(Packet, Kind, About) ->
+    Own = has_own_words(Packet, Kind),
+    case s2s_partners_nif:answer_is_replaced(Own, unknown) of
+        yes -> true;
+        no -> false;
+        not_known -> s2s_partners_nif:answer_is_replaced(Own, sees(About)) =:= yes
+    end.
+
+has_own_words(Packet, Kind) ->
+    case xmpp:get_els(Packet) of
+        [] ->
+            false;
+        [Payload | _] ->
+            case s2s_partners_nif:own_words(Kind, xmpp:get_ns(Payload), xmpp:get_name(Payload)) of
+                none -> false;
+                published -> s2s_partners_notes:has_published(Payload);
+                any -> s2s_partners_notes:says_something(Payload)
+            end
+    end.
+
+sees(#{own := #jid{luser = LUser, lserver = LServer}, contact := Contact, policy := Policy}) ->
+    s2s_partners_facts:sees({LUser, LServer}, Contact, Policy).
+
+%%% What is kept for later
+
+remember(service, _, Packet, #{own := Own, contact := #jid{lserver = Domain} = Contact, policy := Policy}) ->
+    case s2s_partners_nif:policy_find(Policy, Domain) of
+        #{type := Type, group_chat := GroupChat} when Type =:= public_unverified; GroupChat =:= refuse ->
+            s2s_partners_facts:asked(Own, Contact, xmpp:get_id(Packet));
+        _ ->
+            ok
+    end;
+remember(unavailable, user, _, #{own := Own, contact := Contact}) ->
+    %% Whatever the partner is by now: what was sent before its type has changed is taken back as well.
+    s2s_partners_directed:taken_back(bare(Own), Own#jid.lresource, s2s_partners_facts:canonical(Contact));
+remember(Kind, user, Packet, #{own := Own, contact := #jid{lserver = Domain} = Contact, policy := Policy})
+  when Kind =:= presence; Kind =:= join ->
+    case is_directed(Packet) andalso s2s_partners_nif:policy_find(Policy, Domain) of
+        #{type := public_unverified} ->
+            s2s_partners_directed:sent(bare(Own), Own#jid.lresource, s2s_partners_facts:canonical(Contact));
+        _ ->
+            ok
+    end;
+remember(_, _, _, _) ->
     ok.
 
-%% Global hook filter_packet: every stanza that is routed anywhere. Those between local addresses pass after one look-up.
--spec filter_packet(stanza() | drop) -> stanza() | drop.
-filter_packet(_Packet) ->
-    drop.
+is_directed(Packet) ->
+    xmpp:get_meta(Packet, ?DIRECTED, false).
+
+bare(#jid{luser = LUser, lserver = LServer}) ->
+    {LUser, LServer}.
+
+%%% Refusals of what goes out
+
+refuse_outgoing(Kind, Reason, Rule, Packet, #jid{lserver = LServer} = From, #jid{lserver = Domain} = To) ->
+    {VHost, Policy} = policy_of(LServer),
+    s2s_partners_report:stanza_refused(out, label(Policy, Domain), Domain, VHost, Reason, Rule),
+    {Reply, _Forget} = what_follows(Kind, Reason, Packet, From, To),
+    Reply =:= error andalso s2s_partners_answers:refuse(Reason, Packet),
+    ok.
+
+%% ejabberd's own note of directed presence is made behind this, and not at all where the client's presence goes no further
+%% (user_send_packet/1), so that there is nothing to strike out.
+what_follows(Kind, Reason, Packet, From, To) ->
+    Noted = yes_or_no(is_directed(Packet)),
+    case s2s_partners_nif:refused_route(Kind, Reason, Noted, unknown) of
+        passed ->
+            Passed = s2s_partners_directed:passed(bare(From), From#jid.lresource, s2s_partners_facts:canonical(To)),
+            s2s_partners_nif:refused_route(Kind, Reason, Noted, yes_or_no(Passed));
+        Follows ->
+            Follows
+    end.
+
+yes_or_no(true) -> yes;
+yes_or_no(false) -> no.
+
+%%% What comes in
 
 %% What a stream has brought, after the stream's own judgement. `VHost` is the virtual host of the stream (server_host); the
 %% stanza is judged by the policy of the host its `to` belongs to.
 -spec incoming(stanza(), binary()) -> {pass, stanza()} | drop.
-incoming(_Packet, _VHost) ->
+incoming(Packet, VHost) ->
+    try
+        judge_incoming(Packet, xmpp:get_from(Packet), xmpp:get_to(Packet))
+    catch
+        Class:Reason:Stack ->
+            s2s_partners_report:internal_error(?FUNCTION_NAME, Class, Reason, Stack),
+            #jid{lserver = Domain} = xmpp:get_from(Packet),
+            s2s_partners_report:stanza_refused(in, <<"unlisted">>, Domain, VHost, 'internal-error', <<"an error in the handler">>),
+            drop
+    end.
+
+judge_incoming(Packet, #jid{lserver = Domain} = From, #jid{luser = LUser, lserver = LServer} = To) ->
+    erase(?WITHDRAWN),
+    {VHost, Policy} = policy_of(LServer),
+    Local = local_kind(VHost, To),
+    Kind = kind(Packet, To),
+    case Kind =/= unknown andalso is_well_formed(Kind, Packet) of
+        false ->
+            malformed(Packet);
+        true ->
+            Question = question(incoming, Kind, Local, Domain),
+            About = #{direction => incoming, own => To, contact => From, packet => Packet, policy => Policy},
+            case authorise(Policy, Domain, user_of(Local, LUser), Question, About) of
+                {allow, 'subscription-authorised', _} ->
+                    authorise_subscription(Packet, Policy, VHost, Domain);
+                {refuse, Reason, Rule, Reply} ->
+                    refuse_incoming(Reason, Rule, Reply, Local, About, VHost);
+                _ ->
+                    s2s_partners_report:count(VHost, label(Policy, Domain), in, allow, none),
+                    Kind =:= unsubscribe andalso Local =:= user andalso withdraws(About),
+                    {pass, Packet}
+            end
+    end.
+
+refuse_incoming(Reason, Rule, Reply, Local, #{contact := #jid{lserver = Domain}, policy := Policy, packet := Packet} = About, VHost) ->
+    Local =:= user andalso Reason =:= 'no-such-user' andalso take_as_long(About),
+    s2s_partners_report:stanza_refused(in, label(Policy, Domain), Domain, VHost, Reason, Rule),
+    s2s_partners_answers:give(Reply, Packet),
     drop.
 
-%% Hook user_send_packet of each virtual host: marks directed presence.
+%% For a user who exists, the roster would have been looked at by now. What is found does not matter.
+take_as_long(#{contact := #jid{lserver = Domain}, policy := Policy} = About) ->
+    case s2s_partners_nif:policy_find(Policy, Domain) of
+        #{type := public_unverified} -> s2s_partners_facts:look_up(listed, About);
+        _ -> sees(About)
+    end.
+
+%% What ejabberd makes of it depends on the user.
+malformed(Packet) ->
+    Type = atom_to_binary(xmpp:get_type(Packet)),
+    Reply = s2s_partners_nif:reply_to_malformed(xmpp:get_name(Packet), Type, xmpp:get_id(Packet) =/= <<>>),
+    s2s_partners_answers:give(Reply, Packet),
+    drop.
+
+authorise_subscription(Packet, Policy, VHost, Domain) ->
+    Label = label(Policy, Domain),
+    case s2s_partners_subscriptions:authorise(Packet) of
+        true ->
+            s2s_partners_report:subscription_authorised(Domain, VHost),
+            s2s_partners_report:count(VHost, Label, in, change, 'subscription-authorised');
+        false ->
+            s2s_partners_report:stanza_refused(in, Label, Domain, VHost, 'roster-unavailable', <<"the roster cannot be written">>)
+    end,
+    drop.
+
+%% A contact takes a request back that waits for the user, or may: what mod_roster answers stays here.
+withdraws(#{own := Own, contact := Contact} = About) ->
+    case sees(About) of
+        yes -> ok;
+        no -> put(?WITHDRAWN, {jid:tolower(jid:remove_resource(Own)), jid:tolower(jid:remove_resource(Contact))})
+    end.
+
+%% RFC 6120 8.2.3: an iq has an id, and a request exactly one payload.
+is_well_formed(Kind, #iq{id = Id, sub_els = Els}) when Kind =:= 'iq-get'; Kind =:= 'iq-set'; Kind =:= service ->
+    Id =/= <<>> andalso length(Els) =:= 1;
+is_well_formed(_, #iq{id = Id}) ->
+    Id =/= <<>>;
+is_well_formed(_, _) ->
+    true.
+
+%%% The question
+
+policy_of(LServer) ->
+    case s2s_partners_in_force:vhost_of(LServer) of
+        {ok, VHost} ->
+            case s2s_partners_in_force:policy(VHost) of
+                {ok, Policy} -> {VHost, Policy};
+                none -> {VHost, none}
+            end;
+        none ->
+            {LServer, none}
+    end.
+
+label(none, _) ->
+    <<"unlisted">>;
+label(Policy, Domain) ->
+    case s2s_partners_nif:policy_partner(Policy, Domain) of
+        none -> <<"unlisted">>;
+        Name -> Name
+    end.
+
+kind(#message{type = Type}, _) ->
+    s2s_partners_nif:stanza_kind(message, Type);
+kind(#presence{type = available, sub_els = Els}, _) ->
+    case Els =/= [] andalso lists:any(fun joins/1, Els) of
+        true -> join;
+        false -> presence
+    end;
+kind(#presence{type = Type}, _) ->
+    s2s_partners_nif:stanza_kind(presence, Type);
+kind(#iq{type = get, sub_els = [El]}, #jid{luser = <<>>, lresource = <<>>}) ->
+    case s2s_partners_nif:is_service(xmpp:get_ns(El), xmpp:get_name(El)) of
+        true -> service;
+        false -> 'iq-get'
+    end;
+kind(#iq{type = Type}, _) ->
+    s2s_partners_nif:stanza_kind(iq, Type).
+
+%% XEP-0045 7.2
+joins(#muc{}) -> true;
+joins(#xmlel{name = <<"x">>} = El) -> xmpp:get_ns(El) =:= ?NS_MUC;
+joins(_) -> false.
+
+%% A host with accounts is its own virtual host. All else (rooms, components) has none.
+local_kind(LServer, #jid{luser = <<>>, lserver = LServer}) -> host;
+local_kind(LServer, #jid{lserver = LServer}) -> user;
+local_kind(_, #jid{luser = <<>>, lresource = <<>>}) -> component;
+local_kind(_, #jid{}) -> room.
+
+user_of(user, LUser) -> LUser;
+user_of(_, _) -> <<>>.
+
+is_bare(#jid{lresource = Resource}) -> Resource =:= <<>>.
+
+question(Direction, Kind, user, Domain) ->
+    s2s_partners_nif:question(Direction, Kind, user, s2s_partners_nif:has_spellings(Domain));
+question(Direction, Kind, Local, _) ->
+    s2s_partners_nif:question(Direction, Kind, Local, false).
+
+%% Asks until it is decided. Each answer that names a fact is one look-up.
+authorise(Policy, Domain, User, Question, About) ->
+    case s2s_partners_nif:authorise(Policy, Domain, User, Question) of
+        Fact when is_atom(Fact), Fact =/= allow, Fact =/= allow_without_events ->
+            Value = s2s_partners_facts:look_up(Fact, About),
+            authorise(Policy, Domain, User, s2s_partners_nif:fact(Question, Fact, Value), About);
+        Decision ->
+            Decision
+    end.
+
+%%% Hooks of virtual hosts
+
+%% Hook user_send_packet: what a client sends. Presence that is addressed to a contact or room is judged here as well: what is refused
+%% must not be noted by the session, which would say good-bye there.
 -spec user_send_packet({stanza() | drop, term()}) -> {stanza() | drop, term()}.
+user_send_packet({#presence{type = available, to = #jid{lserver = Domain} = To, from = From} = Packet, C2S} = Acc) ->
+    case s2s_partners_in_force:is_local(Domain) of
+        true ->
+            Acc;
+        false ->
+            Marked = xmpp:put_meta(Packet, ?DIRECTED, true),
+            case may_go(Marked, From, To) of
+                true -> {Marked, C2S};
+                false -> {drop, C2S}
+            end
+    end;
+user_send_packet({#iq{type = error} = Packet, C2S}) ->
+    {xmpp:put_meta(Packet, ?BY_CLIENT, true), C2S};
+user_send_packet({#message{type = error} = Packet, C2S}) ->
+    {xmpp:put_meta(Packet, ?BY_CLIENT, true), C2S};
 user_send_packet(Acc) ->
     Acc.
 
-%% Hook roster_out_subscription of each virtual host: what the user has cancelled or added.
--spec roster_out_subscription(presence()) -> ok.
-roster_out_subscription(_Presence) ->
-    ok.
+%% Where it may not, the client has been told.
+may_go(Packet, #jid{luser = LUser, lserver = LServer} = From, #jid{lserver = Domain} = To) ->
+    {VHost, Policy} = policy_of(LServer),
+    Kind = kind(Packet, To),
+    Local = local_kind(VHost, From),
+    About = #{direction => outgoing, own => From, contact => To, packet => Packet, policy => Policy},
+    case authorise(Policy, Domain, user_of(Local, LUser), question(outgoing, Kind, Local, Domain), About) of
+        {refuse, Reason, Rule, _} ->
+            refuse_outgoing(Kind, Reason, Rule, Packet, From, To),
+            false;
+        _ ->
+            true
+    end.
 
-%% Hook roster_process_item of each virtual host (fold): a roster set by the user.
+%% Hook roster_out_subscription: what the user says to a contact.
+-spec roster_out_subscription(presence()) -> ok.
+roster_out_subscription(Presence) ->
+    s2s_partners_subscriptions:roster_out(Presence).
+
+%% Hook roster_process_item (fold): a roster set of the user's.
 -spec roster_process_item(tuple(), binary()) -> tuple().
-roster_process_item(Item, _Host) ->
+roster_process_item(Item, Host) ->
+    s2s_partners_subscriptions:roster_item(Item, Host),
     Item.
 
-%% Hook sm_remove_connection_hook of each virtual host: a session's directed presence ends with it.
+%% Hook sm_remove_connection_hook: a session's directed presence ends with it; one that goes on over another connection (XEP-0198)
+%% is there already.
 -spec session_ended(term(), jid(), term()) -> ok.
-session_ended(_SID, _JID, _Info) ->
-    ok.
+session_ended(_SID, #jid{luser = LUser, lserver = LServer, lresource = LResource}, _Info) ->
+    case ejabberd_sm:get_session_pid(LUser, LServer, LResource) of
+        none -> s2s_partners_directed:session_ended({{LUser, LServer}, LResource});
+        _ -> ok
+    end.
 
-%% Hook remove_user of each virtual host: a name that is given to somebody else later has nobody's lists.
+%% Hook remove_user: a name that is given to somebody else later has nobody's lists.
 -spec remove_user(binary(), binary()) -> ok.
-remove_user(_User, _Server) ->
-    ok.
+remove_user(User, Server) ->
+    {LUser, LServer} = {jid:nodeprep(User), jid:nameprep(Server)},
+    s2s_partners_directed:user_removed({LUser, LServer}),
+    s2s_partners_cancellations:user_removed(LUser, LServer).
