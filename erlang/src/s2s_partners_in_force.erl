@@ -5,7 +5,7 @@
 %%% once for a commit, as a whole.
 -module(s2s_partners_in_force).
 
--export([policy/1, store/2, crls/2, limits/1]).
+-export([policy/1, store/2, crls/2, intermediates/1, limits/1]).
 -export([vhost_of/1, is_local/1, vhosts/0]).
 -export([current/0, is_applied/0]).
 %% For s2s_partners_guard alone.
@@ -22,9 +22,13 @@
     policies := #{binary() => policy()},
     vhosts := #{binary() => []},              % all that this server has, with or without a policy
     limits := #{binary() => map()},
-    stores := #{{anchors, binary()} | {host, binary()} => store()},
+    stores := #{{anchors, Written :: binary()} | {host, VHost :: binary()} => store()},
     crls := #{binary() => crl()},             % by path
-    host_crls := #{binary() => [binary()]},   % paths, by virtual host
+    patterns := #{binary() => [binary()]},    % as written -> the paths of `crls` that it means
+    host_crls := #{binary() => [binary()]},   % patterns, by virtual host
+    intermediates := #{binary() => [binary()]},     % DER, by virtual host
+    locals := [binary()],                     % all routes of this server when it was compiled
+    issues := #{binary() => [map()]},         % what was told at the commit, by virtual host
     applied := integer()                      % system time in seconds
 }.
 
@@ -57,16 +61,30 @@ store(VHost, Partner) ->
 %% The revocation lists that count for a partner on a virtual host: its own; those of the host too, unless it has anchors of its own.
 -spec crls(VHost :: binary(), partner() | none) -> [crl()].
 crls(VHost, Partner) ->
-    #{crls := Files, host_crls := ByHost} = persistent_term:get(?KEY),
+    #{crls := Files, patterns := Patterns, host_crls := ByHost} = persistent_term:get(?KEY),
     Own = case Partner of
-              #{crls := Paths} when is_list(Paths) -> Paths;
+              #{crls := Written} -> Written;
               _ -> []
           end,
     Hosts = case Partner of
                 #{trust_anchors := Path} when is_binary(Path) -> [];
                 _ -> maps:get(VHost, ByHost, [])
             end,
-    [Crl || Path <- lists:usort(Own ++ Hosts), {ok, Crl} <- [maps:find(Path, Files)]].
+    case Own ++ Hosts of
+        [] -> [];
+        Wanted ->
+            Paths = lists:usort(lists:append([maps:get(Pattern, Patterns) || Pattern <- Wanted])),
+            [maps:get(Path, Files) || Path <- Paths]
+    end.
+
+%% Certificates that the administrator has collected (option `intermediates`), to be handed to the judge behind what the peer has shown.
+%% They make nothing valid that is not.
+-spec intermediates(VHost :: binary()) -> [binary()].
+intermediates(VHost) ->
+    case persistent_term:get(?KEY, none) of
+        #{intermediates := #{VHost := Ders}} -> Ders;
+        _ -> []
+    end.
 
 %% The limits of a virtual host, as s2s_partners_nif:policy_limits/1 gives them.
 -spec limits(VHost :: binary()) -> {ok, map()} | none.
@@ -159,7 +177,8 @@ init() ->
     end.
 
 -spec put(term_in_force()) -> ok.
-put(#{policies := _, vhosts := _, limits := _, stores := _, crls := _, host_crls := _, applied := _} = Term) ->
+put(#{policies := _, vhosts := _, limits := _, stores := _, crls := _, patterns := _, host_crls := _, intermediates := _,
+      issues := _, locals := _, applied := _} = Term) ->
     persistent_term:put(?KEY, Term).
 
 -spec erase() -> ok.

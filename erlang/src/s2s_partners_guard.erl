@@ -1,0 +1,325 @@
+%%% The life of the guard on this node: which virtual hosts there are, when the configuration is read and comes into force, and what
+%%% follows. One process, so that commits come one after the other. It stays when the module is stopped, and then refuses.
+%%%
+%%% What is in force is exchanged as a whole, and only when all of it is right; whatever fails leaves what runs. Reading and compiling are
+%%% done by a process of their own, whose memory is gone afterwards.
+-module(s2s_partners_guard).
+
+-behaviour(gen_server).
+
+-export([start_link/0, started/2, stopped/1, last_reload/0, last_outcome/0]).
+%% Global hooks.
+-export([reload_begins/0, reload_ends/0, host_up/1, host_down/1, all_started/0, stopping/0]).
+-export([init/1, handle_call/3, handle_cast/2, handle_continue/2, handle_info/2]).
+
+-include_lib("kernel/include/logger.hrl").
+
+-define(TICK, 60000).
+%% Longer than ejabberd takes from judging a file to the end of the reload.
+-define(RELOAD_MS, 120000).
+-define(LINES_MAX, 1100).
+
+-record(guard, {
+    outcome = none :: none | s2s_partners_config:outcome(),     % of the last attempt
+    told = none :: none | map(),                                % last_reload/0
+    stopped = #{} :: #{binary() => []},                         % hosts whose module was stopped while ejabberd runs
+    databases = #{} :: #{binary() => atom()},
+    reloading = none :: none | reference(),                     % timer
+    stopping = false :: boolean()
+}).
+
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% mod_s2s_partners has been started or reloaded on a host. Returns when its policy is in force, or has been found to have errors.
+-spec started(binary(), DbType :: atom()) -> ok | {error, term()}.
+started(Host, DbType) ->
+    call({started, Host, DbType}).
+
+%% The module has been stopped there: nothing crosses the border until it is started again.
+-spec stopped(binary()) -> ok | {error, term()}.
+stopped(Host) ->
+    call({stopped, Host}).
+
+%% The outcome of the last attempt to read the configuration: what is on disk may not be what is in force. time: system time in seconds.
+-spec last_reload() -> none | #{result := applied | rejected, time := integer(), partners := non_neg_integer(),
+                                applied := non_neg_integer(), rejected := non_neg_integer()}.
+last_reload() ->
+    case call(last_reload) of
+        {error, _} -> none;
+        Reload -> Reload
+    end.
+
+%% The same with all that was told.
+-spec last_outcome() -> none | s2s_partners_config:outcome().
+last_outcome() ->
+    case call(last_outcome) of
+        {error, _} -> none;
+        Outcome -> Outcome
+    end.
+
+%% Before ejabberd's modules hear of a reload, and after.
+-spec reload_begins() -> ok.
+reload_begins() ->
+    _ = call(reload_begins),
+    ok.
+
+-spec reload_ends() -> ok.
+reload_ends() ->
+    _ = call(reload_ends),
+    ok.
+
+%% A host comes with a reload: guarded before it serves anybody, in the process that makes it, whatever becomes of this one.
+-spec host_up(binary()) -> ok.
+host_up(Host) ->
+    s2s_partners_latch:host(Host),
+    _ = call({host_up, Host}),
+    ok.
+
+-spec host_down(binary()) -> ok.
+host_down(Host) ->
+    _ = call({host_down, Host}),
+    ok.
+
+%% All modules have been started: rooms and components have their routes.
+-spec all_started() -> ok.
+all_started() ->
+    gen_server:cast(?MODULE, all_started).
+
+-spec stopping() -> ok.
+stopping() ->
+    _ = call(stopping),
+    ok.
+
+%% Hooks fail open, so nothing is raised; a guard that is not there leaves what is in force, and the latch.
+call(Request) ->
+    try gen_server:call(?MODULE, Request, infinity)
+    catch exit:Reason -> {error, Reason}
+    end.
+
+%%% The process
+
+-spec init([]) -> {ok, #guard{}, {continue, start}}.
+init([]) ->
+    process_flag(trap_exit, true),
+    ok = s2s_partners_in_force:init(),
+    ok = s2s_partners_route:init(),
+    lists:foreach(fun({Hook, Function, Sequence}) -> ejabberd_hooks:add(Hook, ?MODULE, Function, Sequence) end,
+                  [{config_reloaded, reload_begins, 1},     % gen_mod has 60
+                   {config_reloaded, reload_ends, 90},
+                   {host_up, host_up, 1},                   % gen_mod has 40
+                   {host_down, host_down, 90},              % gen_mod has 70
+                   {ejabberd_started, all_started, 50},
+                   {ejabberd_stopping, stopping, 1}]),
+    erlang:send_after(?TICK, self(), tick),
+    {ok, #guard{}, {continue, start}}.
+
+%% Whoever had started us waits in started/2; and one that has been restarted reads anew what is in force anyway.
+-spec handle_continue(start, #guard{}) -> {noreply, #guard{}}.
+handle_continue(start, Guard) ->
+    latch(),
+    case s2s_partners_in_force:current() of
+        none -> {noreply, Guard};
+        _ -> {noreply, commit(Guard)}
+    end.
+
+-spec handle_call(term(), {pid(), term()}, #guard{}) -> {reply, term(), #guard{}}.
+handle_call({started, Host, DbType}, _From, #guard{stopped = Stopped, reloading = Reloading} = Guard) ->
+    Known = database(Host, DbType, Guard),
+    Now = Known#guard{stopped = maps:remove(Host, Stopped)},
+    case Reloading =:= none andalso not (covers(Host, Now) andalso not is_map_key(Host, Stopped)) of
+        true -> {reply, ok, commit(Now)};
+        false -> {reply, ok, Now}
+    end;
+handle_call({stopped, Host}, _From, #guard{stopped = Stopped, stopping = Stopping} = Guard) ->
+    Now = Guard#guard{stopped = Stopped#{Host => []}},
+    case Stopping of
+        true ->
+            ok;
+        false ->
+            ?LOG_ERROR("mod_s2s_partners has been stopped on ~ts: every stream with another server is refused there until it is "
+                       "started again or the configuration is reloaded (config-invalid)", [Host])
+    end,
+    withdraw(Now),
+    Stopping orelse rejudge(),
+    {reply, ok, Now};
+handle_call(reload_begins, _From, #guard{reloading = Reloading} = Guard) ->
+    Reloading =:= none orelse erlang:cancel_timer(Reloading),
+    {reply, ok, Guard#guard{reloading = erlang:start_timer(?RELOAD_MS, self(), reload)}};
+handle_call(reload_ends, _From, Guard) ->
+    {reply, ok, commit(reload_over(Guard))};
+handle_call({host_up, Host}, _From, #guard{reloading = Reloading} = Guard) ->
+    add_host(Host),
+    Reloading =:= none orelse erlang:cancel_timer(Reloading),
+    {reply, ok, Guard#guard{reloading = erlang:start_timer(?RELOAD_MS, self(), reload)}};
+handle_call({host_down, Host}, _From, #guard{stopped = Stopped, databases = Databases} = Guard) ->
+    Now = Guard#guard{stopped = Stopped#{Host => []}, databases = maps:remove(Host, Databases)},
+    withdraw(Now),
+    remove_host(Host),
+    {reply, ok, Now#guard{stopped = maps:remove(Host, Stopped)}};
+handle_call(stopping, _From, Guard) ->
+    {reply, ok, Guard#guard{stopping = true}};
+handle_call(last_reload, _From, #guard{told = Told} = Guard) ->
+    {reply, Told, Guard};
+handle_call(last_outcome, _From, #guard{outcome = Outcome} = Guard) ->
+    {reply, Outcome, Guard}.
+
+-spec handle_cast(term(), #guard{}) -> {noreply, #guard{}}.
+handle_cast(all_started, #guard{outcome = Outcome} = Guard) ->
+    %% Domains that only now have a route may stand in the list, or have been taken for another server's.
+    case Outcome of
+        #{term := #{locals := Locals}} ->
+            case s2s_partners_config:routes() -- Locals of
+                [] -> {noreply, Guard};
+                _ -> {noreply, commit(Guard)}
+            end;
+        _ ->
+            {noreply, Guard}
+    end;
+handle_cast(_, Guard) ->
+    {noreply, Guard}.
+
+-spec handle_info(term(), #guard{}) -> {noreply, #guard{}}.
+handle_info(tick, #guard{stopping = Stopping} = Guard) ->
+    erlang:send_after(?TICK, self(), tick),
+    %% They are there already, unless somebody has restarted the process that keeps them.
+    Stopping orelse latch(),
+    Stopping orelse protect(expiry, fun() -> s2s_partners_expiry:tick() end),
+    {noreply, Guard};
+handle_info({timeout, Timer, reload}, #guard{reloading = Timer} = Guard) ->
+    %% The reload that was announced never ended.
+    {noreply, commit(Guard#guard{reloading = none})};
+handle_info(_, Guard) ->
+    {noreply, Guard}.
+
+reload_over(#guard{reloading = none} = Guard) ->
+    Guard;
+reload_over(#guard{reloading = Timer} = Guard) ->
+    erlang:cancel_timer(Timer),
+    Guard#guard{reloading = none}.
+
+latch() ->
+    protect(latch, fun() ->
+                           s2s_partners_latch:close(ejabberd_option:hosts())
+                   end).
+
+database(Host, DbType, #guard{databases = Databases} = Guard) ->
+    case Databases of
+        #{Host := DbType} ->
+            Guard;
+        #{} ->
+            protect(database, fun() -> s2s_partners_cancellations:init(Host, DbType) end),
+            Guard#guard{databases = Databases#{Host => DbType}}
+    end.
+
+%% Whether the last attempt to read the configuration knew this host with its module.
+covers(Host, #guard{outcome = #{hosts := Hosts, unguarded := Unguarded}}) ->
+    lists:member(Host, Hosts) andalso not lists:member(Host, Unguarded);
+covers(_Host, _) ->
+    false.
+
+%%% Commit
+
+commit(#guard{told = Told, stopped = Stopped} = Guard) ->
+    Before = s2s_partners_in_force:current(),
+    Outcome = read(),
+    #{issues := Issues, hosts := Hosts} = Outcome,
+    tell(Issues),
+    Closed = s2s_partners_latch:compare(),
+    Result = case {Closed, Outcome} of
+                 {none, #{term := #{} = Term}} ->
+                     s2s_partners_in_force:put(without(Stopped, Term)),
+                     applied;
+                 _ ->
+                     s2s_partners_in_force:put(remaining(Closed, Before, Hosts)),
+                     rejected
+             end,
+    Judged = rejudge(),
+    told(Result, Closed, Outcome, Before, Judged),
+    Result =:= applied andalso protect(expiry, fun() -> s2s_partners_expiry:committed() end),
+    Guard#guard{outcome = Outcome#{issues := lists:sublist(Issues, ?LINES_MAX)}, told = count(Result, Outcome, Told)}.
+
+count(Result, #{partners := Partners}, Told) ->
+    Counts = case Told of
+                 none -> #{applied => 0, rejected => 0};
+                 _ -> Told
+             end,
+    Counts#{Result := maps:get(Result, Counts) + 1, result => Result, time => erlang:system_time(second), partners => Partners}.
+
+%% In a process of its own. One that does not come back with anything has found out nothing.
+read() ->
+    {Pid, Monitor} = spawn_monitor(fun() -> exit({read, s2s_partners_config:compile()}) end),
+    receive
+        {'DOWN', Monitor, process, Pid, {read, Outcome}} -> Outcome;
+        {'DOWN', Monitor, process, Pid, Reason} -> s2s_partners_config:unread(Reason)
+    end.
+
+%% What was in force goes on, for hosts that are still there; those that have come have no policy. Where the seam is not as it has to be,
+%% nobody has one.
+remaining(none, #{policies := Policies} = Before, Hosts) ->
+    Before#{policies := maps:with(Hosts, Policies), vhosts := maps:from_list([{Host, []} || Host <- Hosts])};
+remaining(_, _, Hosts) ->
+    #{policies => #{}, vhosts => maps:from_list([{Host, []} || Host <- Hosts]), limits => #{}, stores => #{}, crls => #{},
+      patterns => #{}, host_crls => #{}, intermediates => #{}, issues => #{}, locals => Hosts,
+      applied => erlang:system_time(second)}.
+
+without(Stopped, #{policies := Policies} = Term) ->
+    Term#{policies := maps:without(maps:keys(Stopped), Policies)}.
+
+withdraw(#guard{stopped = Stopped}) ->
+    case s2s_partners_in_force:current() of
+        none -> ok;
+        Term -> s2s_partners_in_force:put(without(Stopped, Term))
+    end.
+
+add_host(Host) ->
+    case s2s_partners_in_force:current() of
+        #{vhosts := VHosts} = Term -> s2s_partners_in_force:put(Term#{vhosts := VHosts#{Host => []}});
+        none -> ok
+    end.
+
+remove_host(Host) ->
+    case s2s_partners_in_force:current() of
+        #{vhosts := VHosts} = Term -> s2s_partners_in_force:put(Term#{vhosts := maps:remove(Host, VHosts)});
+        none -> ok
+    end.
+
+%% Milliseconds are those that the streams were asked in: each judges itself, in its own time.
+rejudge() ->
+    Begin = erlang:monotonic_time(millisecond),
+    Count = protect(rejudge, fun() -> s2s_partners_live:rejudge() end),
+    {Count, erlang:monotonic_time(millisecond) - Begin}.
+
+%% Nothing that goes wrong here may keep a policy from coming into force, or take it back.
+protect(Where, Function) ->
+    try Function()
+    catch Class:Reason:Stack ->
+            s2s_partners_report:internal_error(Where, Class, Reason, Stack),
+            0
+    end.
+
+%%% The log
+
+tell(Issues) ->
+    lists:foreach(fun(#{severity := error, message := Message}) -> ?LOG_ERROR("~ts", [Message]);
+                     (#{message := Message}) -> ?LOG_WARNING("~ts", [Message])
+                  end, lists:sublist(Issues, ?LINES_MAX)).
+
+told(applied, _, #{partners := Partners}, _, {Count, Milliseconds}) ->
+    Live = case Count of
+               0 -> <<>>;
+               _ -> io_lib:format("; ~ts judged again in ~b ms", [number(Count, "live stream"), Milliseconds])
+           end,
+    ?LOG_INFO("Partner configuration applied: ~ts~ts", [number(Partners, "partner"), Live]);
+told(rejected, {error, Why}, _, _, _) ->
+    ?LOG_CRITICAL("mod_s2s_partners cannot guard this server, so every stream with another server is refused (config-invalid): ~ts; "
+                  "install the version of mod_s2s_partners for this ejabberd, and restart", [Why]);
+told(rejected, none, _, #{policies := Policies}, _) when map_size(Policies) > 0 ->
+    ?LOG_ERROR("The partner configuration has errors and was not applied; the one before stays in force until they are corrected", []);
+told(rejected, none, _, _, _) ->
+    ?LOG_ERROR("The partner configuration has errors and none was in force before: every stream with another server is refused until "
+               "they are corrected (config-invalid)", []).
+
+number(1, Thing) -> ["1 ", Thing];
+number(Count, Thing) -> [integer_to_list(Count), " ", Thing, "s"].

@@ -1,0 +1,37 @@
+%%% Keeps the processes of the guard. It stands below the supervisor of ejabberd's modules, which runs before any of them is started, and
+%%% stays when mod_s2s_partners is stopped.
+-module(s2s_partners_sup).
+
+-behaviour(supervisor).
+
+-export([ensure/0, start_link/0]).
+-export([init/1]).
+
+%% Starts it unless it runs.
+-spec ensure() -> ok | {error, term()}.
+ensure() ->
+    Child = #{id => ?MODULE, start => {?MODULE, start_link, []}, restart => permanent, shutdown => infinity, type => supervisor,
+              modules => [?MODULE]},
+    try supervisor:start_child(ejabberd_gen_mod_sup, Child) of
+        {ok, _} -> ok;
+        {error, {already_started, _}} -> ok;
+        {error, already_present} ->
+            case supervisor:restart_child(ejabberd_gen_mod_sup, ?MODULE) of
+                {ok, _} -> ok;
+                {error, Reason} -> {error, Reason}
+            end;
+        {error, Reason} -> {error, Reason}
+    catch
+        exit:Reason -> {error, Reason}
+    end.
+
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() ->
+    supervisor:start_link({local, ?MODULE}, ?MODULE, []).
+
+%% The guard comes last: what it puts in force is used by the others.
+-spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init([]) ->
+    {ok, {#{strategy => one_for_one, intensity => 10, period => 10},
+          [#{id => Module, start => {Module, start_link, []}, shutdown => 5000}
+           || Module <- [s2s_partners_places, s2s_partners_live, s2s_partners_guard]]}}.
