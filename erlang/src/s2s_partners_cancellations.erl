@@ -85,24 +85,26 @@ find(LUser, LServer, Contact) ->
 -spec cancel(LUser :: binary(), LServer :: binary(), Contact :: binary()) -> ok.
 cancel(LUser, LServer, Contact) ->
     save_the_rest(LUser, LServer),
-    try find(LUser, LServer, Contact) of
-        {ok, true} ->
-            ok;
-        _ ->
-            {ok, Contacts} = (backend(LServer)):contacts(LUser, LServer),
-            Bytes = lists:sum([byte_size(Other) || Other <- Contacts]) + byte_size(Contact),
-            case length(Contacts) >= ?CONTACTS_MAX orelse Bytes > ?BYTES_MAX of
-                true ->
-                    lists:member(?EVERYBODY, Contacts) orelse
-                        ?LOG_WARNING("~ts@~ts has cancelled ~b contacts; from now on only contacts in the roster are authorised "
-                                     "automatically", [LUser, LServer, length(Contacts)]),
-                    store(LUser, LServer, ?EVERYBODY, cancelled);
-                false ->
-                    store(LUser, LServer, Contact, cancelled)
-            end
+    try
+        find(LUser, LServer, Contact) =:= {ok, true} orelse store(LUser, LServer, room_for(LUser, LServer, Contact), cancelled)
+    of
+        _ -> ok
     catch
-        _:Reason ->
-            keep(LUser, LServer, Contact, cancelled, Reason)
+        _:Reason -> keep(LUser, LServer, Contact, cancelled, Reason)
+    end.
+
+%% The contact, or everybody who is not in the roster when no more contacts are kept.
+room_for(LUser, LServer, Contact) ->
+    {ok, Contacts} = (backend(LServer)):contacts(LUser, LServer),
+    Bytes = lists:sum([byte_size(Other) || Other <- Contacts]) + byte_size(Contact),
+    case length(Contacts) >= ?CONTACTS_MAX orelse Bytes > ?BYTES_MAX of
+        true ->
+            lists:member(?EVERYBODY, Contacts) orelse
+                ?LOG_WARNING("~ts@~ts has cancelled ~b contacts; from now on only contacts in the roster are authorised automatically",
+                             [LUser, LServer, length(Contacts)]),
+            ?EVERYBODY;
+        false ->
+            Contact
     end.
 
 %% The user has added the contact (subscribe, subscribed, any roster set for it).
