@@ -16,8 +16,8 @@
     certificate = none :: none | {Der :: binary() | none, s2s_partners_nif:verdict(), s2s_partners_nif:report()},
     verify_only = false :: boolean(),
     key_sent = false :: boolean(),         % outgoing: a dialback key of ours has gone out
-    has_place = false :: boolean(),
     established = false :: boolean(),
+    since = 0 :: integer(),                % system time in seconds, once it is established
     refused = none :: none | {s2s_partners_nif:reason(), s2s_partners_nif:rule()},
     %% XEP-0288: what is to go out over an incoming stream that is authenticated and not established yet. The last comes first.
     waiting = [] :: [tuple()]

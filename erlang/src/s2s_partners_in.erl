@@ -79,10 +79,10 @@ rejudge(State) ->
             case s2s_partners_stream:guarded(State) of
                 #guarded{stream = none} ->
                     State;
-                #guarded{established = Established} ->
+                _ ->
                     case s2s_partners_stream:rejudge(State) of
                         {allow, State1} ->
-                            Established andalso s2s_partners_stream:publish(State1),
+                            s2s_partners_stream:publish(State1),
                             State1;
                         {Refusal, State1} ->
                             s2s_partners_stream:refuse(Refusal, State1)
@@ -167,7 +167,10 @@ proven(#{socket := Socket} = State) ->
 offered(State) ->
     #guarded{stream = Stream} = Guarded = s2s_partners_stream:guarded(State),
     case s2s_partners_nif:stream_offer(Stream) of
-        {allow, Offer} -> s2s_partners_stream:keep(Guarded#guarded{offer = Offer}, State);
+        {allow, Offer} ->
+            State1 = s2s_partners_stream:keep(Guarded#guarded{offer = Offer}, State),
+            s2s_partners_stream:publish(State1),
+            State1;
         {Refusal, _} -> s2s_partners_stream:refuse(Refusal, State)
     end.
 
@@ -512,6 +515,7 @@ handle_stream_end(Reason, State) ->
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
         s2s_partners_places:leave(),
         s2s_partners_places:give_back(),
+        s2s_partners_stream:publish_end(short(Reason), State1),
         ejabberd_s2s_in:handle_stream_end(short(Reason), State1)
     end, State).
 

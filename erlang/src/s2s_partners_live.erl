@@ -5,7 +5,7 @@
 -behaviour(gen_server).
 
 -export([start_link/0]).
--export([enter/1, publish/1, streams/0, rejudge/0]).
+-export([enter/1, publish/1, streams/0, view/1, rejudge/0]).
 -export([keepalive/3, keepalive_answered/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
@@ -28,7 +28,7 @@ enter(Direction) ->
     gen_server:call(?MODULE, {watch, self()}).
 
 %% What there is to see of the calling process's stream: stream_view/1 of the NIF, with vhost, local, remote, address, report,
-%% protocol, since (system time in seconds, once it is established).
+%% protocol, since (system time in seconds, 0 until it is established), ended (why, of one that is over).
 -spec publish(map()) -> ok.
 publish(View) ->
     true = ets:insert(?STREAMS, {self(), View#{pid => self()}}),
@@ -37,6 +37,14 @@ publish(View) ->
 -spec streams() -> [map()].
 streams() ->
     [View || {_, View} <- ets:tab2list(?STREAMS)].
+
+%% What a process has published; none: it is no stream of this node.
+-spec view(pid()) -> map() | none.
+view(Pid) ->
+    case ets:lookup(?STREAMS, Pid) of
+        [{_, View}] -> View;
+        [] -> none
+    end.
 
 %% Every live stream is judged again under what is in force now, in its own process. Those that were opened while nobody was guarding have
 %% no record and are closed.

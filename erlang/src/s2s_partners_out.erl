@@ -215,6 +215,7 @@ sasl_mechanisms(_) ->
 handle_stream_start(_Start, State) ->
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
         State2 = s2s_partners_stream:observe(State1),
+        s2s_partners_stream:publish(State2),
         case s2s_partners_stream:guarded(State2) of
             #guarded{stream = Stream, certificate = {_, _, _}} ->
                 case s2s_partners_nif:stream_certificate(Stream) of
@@ -485,6 +486,7 @@ handle_stream_established(State) ->
 handle_stream_end(Reason, State) ->
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
         s2s_partners_places:give_back(),
+        s2s_partners_stream:publish_end(Reason, State1),
         case s2s_partners_stream:guarded(State1) of
             #guarded{refused = none} -> ejabberd_s2s_out:handle_stream_end(Reason, State1);
             #guarded{} -> ejabberd_s2s_out:handle_stream_end(Reason, (closed(State1))#{on_route => send})

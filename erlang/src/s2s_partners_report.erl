@@ -53,6 +53,7 @@ may_log(Address) ->
 
 -spec stream_refused(about(), s2s_partners_nif:reason(), s2s_partners_nif:rule()) -> ok.
 stream_refused(About, Reason, Rule) ->
+    s2s_partners_recent:refused(About, Reason, Rule),
     {Word, Remote, Host} = names(About),
     s2s_partners_recent:refused(About, Reason, Rule),
     ?LOG_INFO("Refused stream ~ts ~ts (host ~ts~ts~ts): ~ts: ~ts~ts",
@@ -60,6 +61,7 @@ stream_refused(About, Reason, Rule) ->
 
 -spec stream_established(about()) -> ok.
 stream_established(#{method := Method, tls := Tls} = About) ->
+    s2s_partners_recent:established(About),
     {Word, Remote, Host} = names(About),
     s2s_partners_recent:established(About),
     ?LOG_INFO("Established stream ~ts ~ts (host ~ts, partner ~ts): ~ts, ~ts, certificate ~ts",

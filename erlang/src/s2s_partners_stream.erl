@@ -7,7 +7,7 @@
 -export([run/3, value/3]).
 -export([refuse/2, refuse/3, refuse_for/3, swallow/1, is_over/1]).
 -export([observe/1, element/3, stanza_in/2, stanza_out/2, bounce/2, bounce_stanza/3]).
--export([hold_place/1, established/1, publish/1, start_clock/1, tick/1, keepalive_answered/1, rejudge/1]).
+-export([hold_place/1, established/1, publish/1, publish_end/2, start_clock/1, tick/1, keepalive_answered/1, rejudge/1]).
 
 -export_type([state/0]).
 
@@ -102,7 +102,7 @@ refuse({refuse, Reason, Rule}, Condition, State) ->
     count(Guarded, refuse, Reason),
     State1 = keep(Guarded#guarded{refused = {Reason, Rule}}, State),
     Text = <<Peer/binary, " (", (atom_to_binary(Reason))/binary, ")">>,
-    send(State1, #stream_error{reason = binary_to_atom(Condition), text = xmpp:mk_text(Text)}).
+    send(State1, #stream_error{reason = binary_to_atom(Condition), text = xmpp:mk_text(Text, <<"en">>)}).
 
 %% The same for a reason that the host has found; the record remembers it.
 -spec refuse_for(s2s_partners_nif:reason(), s2s_partners_nif:rule(), state()) -> state().
@@ -133,7 +133,7 @@ is_authenticated(#guarded{stream = Stream}) ->
     Method =/= none.
 
 about(#guarded{direction = Direction, vhost = VHost, local = Local, remote = Remote, stream = Stream} = Guarded, State) ->
-    About = #{direction => Direction, remote => Remote, host => Local, vhost => VHost},
+    About = #{direction => Direction, remote => Remote, host => Local, local => Local, vhost => VHost},
     About1 = case State of
                  #{ip := {Address, _}} when is_tuple(Address) -> About#{address => misc:ip_to_list(Address)};
                  _ -> About
@@ -273,8 +273,7 @@ stanza_in(Packet, State) ->
                 {refuse, Reason, Rule} ->
                     s2s_partners_report:stanza_refused(in, label(Guarded), Remote, Local, Reason, Rule),
                     Kind = s2s_partners_nif:stanza_kind(element(1, Packet), xmpp:get_type(Packet)),
-                    s2s_partners_nif:reply_to(incoming, Kind) =:= error andalso
-                        ejabberd_router:route_error(Packet, xmpp:err_service_unavailable()),
+                    s2s_partners_answers:give(s2s_partners_nif:reply_to(incoming, Kind), Packet),
                     {stop, State}
             end;
         {false, _, _} ->
@@ -361,9 +360,7 @@ bounce_stanza(Packet, Reason, Rule, #guarded{remote = Remote, local = Local} = G
 %% Sends the stanza back with the stanza error of the reason.
 -spec bounce(term(), s2s_partners_nif:reason()) -> ok.
 bounce(Packet, Reason) when ?is_stanza(Packet) ->
-    #{stanza_type := Type, stanza_condition := Condition, user := Text} = s2s_partners_nif:reason(Reason),
-    ejabberd_router:route_error(Packet, #stanza_error{type = binary_to_atom(Type), reason = binary_to_atom(Condition),
-                                                      text = xmpp:mk_text(Text)});
+    s2s_partners_answers:refuse(Reason, Packet);
 bounce(_, _) ->
     ok.
 
@@ -407,7 +404,8 @@ established(State) ->
         allow ->
             ok = s2s_partners_nif:stream_active(Stream, now_ms()),
             s2s_partners_places:leave(),
-            State1 = keep(Guarded#guarded{established = true, active = erlang:monotonic_time(second)}, State),
+            State1 = keep(Guarded#guarded{established = true, active = erlang:monotonic_time(second),
+                                          since = os:system_time(second)}, State),
             Before orelse announce(State1),
             {allow, State1};
         Decision ->
@@ -428,15 +426,21 @@ with_protocol(#{tls := true} = About, #{socket := Socket}) ->
 with_protocol(About, _) ->
     About.
 
-%% For the console.
+%% For the console, after each step that changes what there is to see.
 -spec publish(state()) -> ok.
 publish(State) ->
-    #guarded{established = Established} = Guarded = guarded(State),
-    About = with_protocol(about(Guarded, State), State),
-    s2s_partners_live:publish(case Established of
-                                  true -> About#{since => os:system_time(second)};
-                                  false -> About
-                              end).
+    #guarded{since = Since} = Guarded = guarded(State),
+    s2s_partners_live:publish((with_protocol(about(Guarded, State), State))#{since => Since}).
+
+%% The last words of a stream.
+-spec publish_end(term(), state()) -> ok.
+publish_end(Reason, State) ->
+    #guarded{direction = Direction} = Guarded = guarded(State),
+    Text = case Direction of
+               incoming -> xmpp_stream_in:format_error(Reason);
+               outgoing -> xmpp_stream_out:format_error(Reason)
+           end,
+    s2s_partners_live:publish((about(Guarded, State))#{ended => Text}).
 
 %%% Time
 
