@@ -24,9 +24,14 @@ reload(Host, NewOpts, _OldOpts) ->
 guard(Host, Opts) ->
     _ = attempt("register the hooks", fun() -> s2s_partners_latch:close(lists:usort([Host | ejabberd_option:hosts()])) end),
     _ = attempt("start the guard", fun() -> ok = s2s_partners_sup:ensure() end),
-    _ = attempt("register the commands", fun() -> s2s_partners_console:register() end),
+    _ = attempt("register commands and pages", fun() -> commands(Host) end),
     _ = attempt("read the configuration", fun() -> ok = s2s_partners_guard:started(Host, maps:get(db_type, Opts, mnesia)) end),
     ok.
+
+%% Registering twice is registering once.
+commands(Host) ->
+    s2s_partners_console:start(),
+    s2s_partners_webadmin:start(Host).
 
 -spec stop(binary()) -> ok.
 stop(Host) ->

@@ -7,7 +7,7 @@
 
 -behaviour(gen_server).
 
--export([start_link/0, started/2, stopped/1, last_reload/0, last_outcome/0]).
+-export([start_link/0, started/2, stopped/1, last_reload/0, reloads/0, last_outcome/0]).
 %% Global hooks.
 -export([reload_begins/0, reload_ends/0, host_up/1, host_down/1, all_started/0, stopping/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_continue/2, handle_info/2]).
@@ -49,6 +49,14 @@ last_reload() ->
     case call(last_reload) of
         {error, _} -> none;
         Reload -> Reload
+    end.
+
+%% How many attempts there have been, by what became of them.
+-spec reloads() -> [{applied | rejected, non_neg_integer()}].
+reloads() ->
+    case last_reload() of
+        #{applied := Applied, rejected := Rejected} -> [{applied, Applied}, {rejected, Rejected}];
+        none -> [{applied, 0}, {rejected, 0}]
     end.
 
 %% The same with all that was told.
