@@ -20,6 +20,7 @@
 init() ->
     ok = s2s_partners_directed:init(),
     ok = s2s_partners_requests:init(),
+    ok = s2s_partners_interests:init(),
     ok = s2s_partners_cancellations:init().
 
 %% A virtual host with the module, and the type of database that its option names.
@@ -271,8 +272,7 @@ judge_incoming(Packet, #jid{lserver = Domain} = From, #jid{luser = LUser, lserve
                     refuse_incoming(Reason, Rule, Reply, Local, About, VHost);
                 _ ->
                     s2s_partners_report:count(VHost, label(Policy, Domain), in, allow, none),
-                    Kind =:= unsubscribe andalso Local =:= user andalso withdraws(About),
-                    {pass, Packet}
+                    {pass, passed_in(Packet, Kind, Local, About)}
             end
     end.
 
@@ -306,6 +306,12 @@ authorise_subscription(Packet, Policy, VHost, Domain) ->
             s2s_partners_report:stanza_refused(in, Label, Domain, VHost, 'roster-unavailable', <<"the roster cannot be written">>)
     end,
     drop.
+
+passed_in(#presence{} = Presence, Kind, user, About) ->
+    Kind =:= unsubscribe andalso withdraws(About),
+    s2s_partners_interests:received(Presence, fun() -> sees(About) =:= yes end);
+passed_in(Packet, _, _, _) ->
+    Packet.
 
 %% A contact takes a request back that waits for the user, or may: what mod_roster answers stays here.
 withdraws(#{own := Own, contact := Contact} = About) ->
@@ -443,9 +449,13 @@ roster_process_item(Item, Host) ->
 %% is there already.
 -spec session_ended(term(), jid(), term()) -> ok.
 session_ended(_SID, #jid{luser = LUser, lserver = LServer, lresource = LResource}, _Info) ->
-    case ejabberd_sm:get_session_pid(LUser, LServer, LResource) of
-        none -> s2s_partners_directed:session_ended({{LUser, LServer}, LResource});
-        _ -> ok
+    case ejabberd_sm:get_user_resources(LUser, LServer) of
+        [] ->
+            s2s_partners_directed:session_ended({{LUser, LServer}, LResource}),
+            s2s_partners_interests:session_ended({LUser, LServer});
+        Resources ->
+            lists:member(LResource, Resources) orelse s2s_partners_directed:session_ended({{LUser, LServer}, LResource}),
+            ok
     end.
 
 %% Hook remove_user: a name that is given to somebody else later has nobody's lists.
