@@ -2,11 +2,58 @@
 
 import fnmatch
 
-_SHELL = "it speaks to Prosody's administration shell or inspects its Lua state"
-_MODES = "mode observe is not in on ejabberd"
+_CONSOLE = "Prosody's shell and prosodyctl: the commands of ejabberdctl have a ring of their own (spec/ejabberd)"
+_OBSERVE = "there is no mode observe on ejabberd"
+_LUA = "it breaks a file of the module in Lua, or looks into Prosody's Lua state"
+_COMMIT = "Prosody commits in several turns of its loop; ejabberd in one step of one process"
+_ACTIVATE = "Prosody's shell adds hosts while it runs; on ejabberd a reload does"
+_RELOAD = "module:reload exchanges a running module's code; ejabberd loads code anew at a restart only"
+_NO_PARTNERS_OF_PROSODY = "it compares two versions of Prosody as edges"
 
 # MODULE/SCENARIO, with * and ?; the first that matches.
 REASONS = {
+    "console_*": _CONSOLE,
+    "offline_*": _CONSOLE,
+    "partners_console/*": _CONSOLE,
+    "external_access/is_shown": _CONSOLE,
+    "external_access/groups_by_role": "ejabberd has no roles",
+    "hosts_without_s2s/*": "ejabberd cannot take S2S from one host",
+    "methods_of_modules/*": "it switches mod_tls and mod_saslauth off for a host, which ejabberd cannot do",
+    "observe/*": _OBSERVE,
+    "observe_classes/*": _OBSERVE,
+    "first_look/*": "it is about sessions that Prosody makes for strangers; ejabberd has a process for each connection from the start",
+    "failures/*": _LUA,
+    "module_fails/*": _LUA,
+    "reload_leaves_nothing/*": _LUA,
+    "reload_pauses/*": _COMMIT,
+    "upgrade/*": "it exchanges Prosody's files of the module; beams are loaded at a restart only",
+    "platforms/*": "it is about what a Prosody, its XML parser and LuaSec lack or have",
+    "prompt_sockets/*": "ejabberd sets TCP_NODELAY on all its sockets itself",
+    "readme/*": "it runs the configuration for Prosody that stands in the README",
+    "interop_prosody/*": _NO_PARTNERS_OF_PROSODY,
+    "multi_edge/*": "several nodes of ejabberd are one server, a cluster",
+    "log_of_strangers/missing_bundle": "s2s_ssl is an option of Prosody's",
+    "log_of_strangers/unreadable_tls_options": "s2s_ssl is an option of Prosody's",
+    "several_hosts/host_with_its_own_trust_store": "s2s_ssl is an option of Prosody's; ejabberd has one ca_file for all hosts",
+    "lifecycle/module_*": _RELOAD,
+    "lifecycle/core_modules_reloaded": _RELOAD,
+    "lifecycle/host_*": _ACTIVATE,
+    "lifecycle/component_activated": _ACTIVATE,
+    "lifecycle/reload_during_a_reload": _COMMIT,
+    "lifecycle/file_broken_raises": "partner files are YAML and run nothing",
+    "limits/module_reload_with_errors": _RELOAD,
+    "limits/*_over_a_module_reload": _RELOAD,
+    "types_facts/role": "ejabberd has no roles",
+    "types_facts/roster_unavailable": "Mnesia has no damaged roster of one user",
+    "types_facts/shared_group": "shared groups of mod_groups are a file of Prosody's",
+    "trust/another_module_says_valid": "no module of ejabberd's can change the verdict",
+    "sizes_streams/stranded_route": _LUA,
+    "sizes_streams/stream_management_both_ways": "XEP-0198 between servers is Prosody's alone",
+    "sizes_stanzas/interests_*": "it counts what Prosody's mod_pep keeps",
+    "faults_disk/*": "it fails Prosody's stores, file by file",
+    "faults_clock/*": "Erlang has clocks of its own: the time of day comes from the system, not from the library that the lab puts before it",
+    "reload_in_handshake/*": "it collects Prosody's garbage between two steps of OpenSSL",
+    "no_tracebacks/*": "it is about errors of Prosody's own",
 }
 # The same for one version only.
 OF_VERSION = {
