@@ -44,7 +44,7 @@ start_link() ->
 %% told {s2s_partners, crowded}: it has had the most time, and the one that comes may be a partner.
 -spec enter(inet:ip_address() | term()) -> ok.
 enter(Address) ->
-    gen_server:call(?MODULE, {enter, self(), address(Address)}).
+    ok = gen_server:call(?MODULE, {enter, self(), address(Address)}).
 
 %% It is established, or gone.
 -spec leave() -> ok.
@@ -114,8 +114,18 @@ question_moved(For) ->
 init([]) ->
     {ok, #state{}}.
 
+%% What fails refuses the one who asked. The process goes on: with it, all would lose what they hold.
 -spec handle_call(term(), {pid(), term()}, #state{}) -> {reply, term(), #state{}}.
-handle_call({enter, Pid, Address}, _From, #state{turn = Turn} = State) ->
+handle_call(Request, _From, State) ->
+    try
+        answer(Request, State)
+    catch
+        Class:Reason:Stack ->
+            s2s_partners_report:internal_error(?MODULE, Class, Reason, Stack),
+            {reply, {refuse, 'internal-error', <<"an error where places are counted">>}, State}
+    end.
+
+answer({enter, Pid, Address}, #state{turn = Turn} = State) ->
     {Holder, State1} = holder(Pid, State),
     case Holder of
         #holder{waiting = none} ->
@@ -128,9 +138,9 @@ handle_call({enter, Pid, Address}, _From, #state{turn = Turn} = State) ->
         _ ->
             {reply, ok, State1}
     end;
-handle_call(waiting, _From, #state{everybody = Everybody, addresses = Addresses} = State) ->
+answer(waiting, #state{everybody = Everybody, addresses = Addresses} = State) ->
     {reply, {gb_trees:size(Everybody), map_size(Addresses)}, State};
-handle_call({ask, Pid, Policy, Domain, Key, Takes, Rank}, _From, State) ->
+answer({ask, Pid, Policy, Domain, Key, Takes, Rank}, State) ->
     {Holder, State1} = holder(Pid, State),
     case Holder of
         #holder{place = none} ->
@@ -141,7 +151,7 @@ handle_call({ask, Pid, Policy, Domain, Key, Takes, Rank}, _From, State) ->
         _ ->
             {reply, allow, State1}
     end;
-handle_call({renew, Pid, Policy, Domain, Key, Has, Rank}, _From, State) ->
+answer({renew, Pid, Policy, Domain, Key, Has, Rank}, State) ->
     {_, State1} = holder(Pid, State),
     State2 = untake(Pid, State1),
     Decision = case s2s_partners_nif:place(Policy, Domain, held(Key, State2), State2#state.total) of
@@ -156,9 +166,9 @@ handle_call({renew, Pid, Policy, Domain, Key, Has, Rank}, _From, State) ->
         allow -> {reply, allow, take(Pid, Key, Rank, State2)};
         _ -> {reply, Decision, State2}
     end;
-handle_call(counts, _From, #state{total = Total, partners = Partners} = State) ->
+answer(counts, #state{total = Total, partners = Partners} = State) ->
     {reply, #{total => Total, partners => Partners}, State};
-handle_call({question, Pid, Route, Partner}, _From, #state{questions = Questions} = State) ->
+answer({question, Pid, Route, Partner}, #state{questions = Questions} = State) ->
     case s2s_partners_nif:key_question(maps:get(Route, Questions, 0), maps:get(Partner, Questions, 0)) of
         allow ->
             {Holder, State1} = holder(Pid, unask(Pid, State)),
@@ -167,7 +177,7 @@ handle_call({question, Pid, Route, Partner}, _From, #state{questions = Questions
         Decision ->
             {reply, Decision, State}
     end;
-handle_call({question_moved, From, To}, _Caller, #state{holders = Holders} = State) ->
+answer({question_moved, From, To}, #state{holders = Holders} = State) ->
     case Holders of
         #{From := #holder{question = {_, _} = Question} = Holder} ->
             State1 = put_holder(From, Holder#holder{question = none}, State),
