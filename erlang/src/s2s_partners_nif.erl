@@ -24,10 +24,10 @@
 -export([trust_store/1, trust_store_facts/1, crl_read/1, crl_facts/1, crl_follows/3, crl_same/2, crl_mentions/2, crl_begins/2]).
 -export([judge/1, own_certificate/2, own_chain/1, certificate_pins/1, learned/0]).
 %% Streams
--export([stream_new/4, stream_identify/2, stream_domain/1, stream_partner/1, stream_observe/3, stream_certificate/1]).
+-export([stream_new/4, stream_bind/2, stream_identify/2, stream_domain/1, stream_partner/1, stream_observe/3, stream_certificate/1]).
 -export([stream_offer/1, stream_starttls/1, stream_auth/1, stream_dialback/1, stream_verify/1, stream_wrong_key/1]).
 -export([stream_premature/1, stream_handshake/3, stream_plan/2, stream_sasl_failed/1, stream_dialback_answer/3]).
--export([stream_authenticated/3, stream_established/1, stream_stanza/3, stream_rejudge/2, stream_refuse/3]).
+-export([stream_authenticated/3, stream_established/1, stream_stanza/3, stream_stanza/4, stream_rejudge/2, stream_refuse/3]).
 -export([stream_used/1, stream_view/1]).
 %% Places and times
 -export([stream_place/1, stream_counted/2, stream_queue/1, stream_queue_emptied/1]).
@@ -352,6 +352,12 @@ learned() ->
 stream_new(_Direction, _Policy, _Now, _VerifyOnly) ->
     erlang:nif_error(?NOT_LOADED).
 
+%% The host that an incoming stream is for has become known, and with it the policy. Once: a record made with a policy, or bound,
+%% keeps its own until it is judged anew; another one then is wrong-domain.
+-spec stream_bind(stream(), policy() | none) -> allow | refusal().
+stream_bind(_Stream, _Policy) ->
+    erlang:nif_error(?NOT_LOADED).
+
 %% The peer's domain has become known (the `from` of its header, or whom we connect to), or is repeated. Another one is
 %% wrong-domain. <<>>: a header without from; nothing changes.
 -spec stream_identify(stream(), binary()) -> decision().
@@ -443,10 +449,16 @@ stream_authenticated(_Stream, _By, _Domain) ->
 stream_established(_Stream) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% A stanza in or out over an established stream. Policy: of the local host it is for or from; Domain: of the remote address;
-%% another one than the stream's is wrong-domain.
+%% A stanza in or out over an established stream. Policy: of the stream's own host, as it is in force; Domain: of the remote
+%% address; another one than the stream's is wrong-domain and ends the record.
 -spec stream_stanza(stream(), policy() | none, binary()) -> decision().
 stream_stanza(_Stream, _Policy, _Domain) ->
+    erlang:nif_error(?NOT_LOADED).
+
+%% The same for a stanza for or from another host of ours than the stream's: Policy is that host's, and Verdict what the peer's
+%% certificate is worth there (judge/1 with that host's policy and store), unknown when that has not been found out.
+-spec stream_stanza(stream(), policy() | none, binary(), verdict()) -> decision().
+stream_stanza(_Stream, _Policy, _Domain, _Verdict) ->
     erlang:nif_error(?NOT_LOADED).
 
 %% The record moves over to a new policy.
