@@ -66,10 +66,11 @@ is_ours(#jid{lserver = LServer}) ->
 judge_outgoing(Packet, #jid{luser = LUser, lserver = LServer} = From, #jid{lserver = Domain} = To) ->
     {VHost, Policy} = policy_of(LServer),
     Local = local_kind(VHost, From),
-    case kind(Packet, To) of
-        unknown ->
-            drop;
-        Kind ->
+    Kind = kind(Packet, To),
+    case Kind =/= unknown andalso is_well_formed(Kind, Packet) of
+        false ->
+            drop;   % no stanza at all: it goes nowhere
+        true ->
             Question = question(outgoing, Kind, Local, Domain),
             About = #{direction => outgoing, own => From, contact => To, packet => Packet, policy => Policy},
             case authorise(Policy, Domain, user_of(Local, LUser), Question, About) of
