@@ -41,8 +41,7 @@ compile(Get, Hosts) ->
     try
         case s2s_partners_nif:loaded() of
             ok -> compile_all(Get, Hosts);
-            {error, Why} -> failure(Hosts, <<"the library of mod_s2s_partners is not loaded: ", Why/binary,
-                                             "; reinstall the package for this version of ejabberd and restart">>)
+            {error, Why} -> failure(Hosts, <<"the library of mod_s2s_partners is not loaded: ", Why/binary>>)
         end
     catch
         Class:Reason:Stack ->

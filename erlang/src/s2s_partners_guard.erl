@@ -322,7 +322,7 @@ told(applied, _, #{partners := Partners}, _, {Count, Milliseconds}) ->
     ?LOG_INFO("Partner configuration applied: ~ts~ts", [number(Partners, "partner"), Live]);
 told(rejected, {error, Why}, _, _, _) ->
     ?LOG_CRITICAL("mod_s2s_partners cannot guard this server, so every stream with another server is refused (config-invalid): ~ts; "
-                  "install the version of mod_s2s_partners for this ejabberd, and restart", [Why]);
+                  "reinstall mod_s2s_partners in a version for this ejabberd, and restart", [Why]);
 told(rejected, none, _, #{policies := Policies}, _) when map_size(Policies) > 0 ->
     ?LOG_ERROR("The partner configuration has errors and was not applied; the one before stays in force until they are corrected", []);
 told(rejected, none, _, _, _) ->

@@ -57,10 +57,10 @@ why_closed() ->
     persistent_term:get(?CLOSED, {error, <<"mod_s2s_partners has not been started">>}).
 
 %% A callback module that is not loaded is silently replaced by the library's own defaults, and so is a single callback that ejabberd's
-%% module has and ours does not. Loads them, and compares.
+%% module has and ours does not. Loads them, and compares; asks for the NIF too, without which nothing can be judged.
 -spec compare() -> none | {error, binary()}.
 compare() ->
-    Result = case lists:append([lacking(Seam) || Seam <- ?SEAMS]) of
+    Result = case library() ++ lists:append([lacking(Seam) || Seam <- ?SEAMS]) of
                  [] -> none;
                  Faults -> {error, iolist_to_binary(lists:join("; ", Faults))}
              end,
@@ -69,6 +69,14 @@ compare() ->
         _ -> persistent_term:put(?CLOSED, Result)
     end,
     Result.
+
+library() ->
+    try s2s_partners_nif:loaded() of
+        ok -> [];
+        {error, Why} -> [["the library of mod_s2s_partners is not loaded: ", Why]]
+    catch
+        _:_ -> ["the library of mod_s2s_partners is not loaded"]
+    end.
 
 lacking({Theirs, Behaviour, Ours}) ->
     case [Module || Module <- [Theirs, Behaviour, Ours], code:ensure_loaded(Module) =/= {module, Module}] of

@@ -29,9 +29,10 @@ ensure() ->
 start_link() ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 
-%% The guard comes last: what it puts in force is used by the others.
+%% The guard comes last: what it puts in force is used by the others. However often one of them dies, ejabberd's own supervisor is not to
+%% give up for it, which would end the server: what they would have judged is refused meanwhile.
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
-    {ok, {#{strategy => one_for_one, intensity => 10, period => 10},
+    {ok, {#{strategy => one_for_one, intensity => 1000, period => 1},
           [#{id => Module, start => {Module, start_link, []}, shutdown => 5000}
            || Module <- [s2s_partners_places, s2s_partners_live, s2s_partners_guard]]}}.
