@@ -96,7 +96,7 @@ lacking({Theirs, Behaviour, Ours}) ->
 %%% Streams
 
 %% A connection has been accepted; not a byte has been read.
--spec s2s_in_init(acc(), list()) -> acc() | {stop, ignore}.
+-spec s2s_in_init(acc(), list()) -> acc() | {stop, acc()}.
 s2s_in_init({ok, State}, Opts) ->
     try
         none = why_closed(),
@@ -107,10 +107,17 @@ s2s_in_init({ok, State}, Opts) ->
     catch
         Class:Reason:Stack ->
             complain(s2s_in_init, Class, Reason, Stack),
-            {stop, ignore}
+            {stop, shut(State)}
     end;
 s2s_in_init(Acc, _Opts) ->
     Acc.    % nobody serves this connection
+
+%% The peer is told why, by a module that needs nothing of the others.
+shut(State) ->
+    case code:ensure_loaded(s2s_partners_shut) of
+        {module, _} -> {ok, State#{mod => s2s_partners_shut}};
+        {error, _} -> ignore
+    end.
 
 %% Before look-up and dial.
 -spec s2s_out_init(acc(), list()) -> acc() | {stop, acc()}.
