@@ -106,6 +106,32 @@ def options_in(text):
     return json.loads(ran.stdout.decode(errors="surrogateescape"))
 
 
+_ARGUMENTS = {"list": 1, "show": 1, "explain": 3, "check": 0, "test": 2, "streams": 0}
+_PLAIN = re.compile(r"(?!(?:true|false|yes|no|on|off|null)$)[a-z_/][\w./-]*")
+
+
+def yaml(value, indent=0):
+    """As an administrator would write it."""
+    space = "  " * indent
+    if isinstance(value, dict) and value:
+        return "".join(f"{space}{_scalar(key)}:{_inside(inside, indent + 1)}" for key, inside in value.items())
+    return "".join(f"{space}- {yaml(item, indent + 1).lstrip() if isinstance(item, dict) and item else _scalar(item) + chr(10)}" for item in value)
+
+
+def _inside(value, indent):
+    if isinstance(value, dict) and value or isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        return "\n" + yaml(value, indent)
+    return f" {_scalar(value)}\n"
+
+
+def _scalar(value):
+    if isinstance(value, str):
+        return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_scalar, value)) + "]"
+    return json.dumps(value)
+
+
 def beams_under_test():
     """The directory with s2s_partners-VERSION/, from the environment."""
     return os.environ["S2S_PARTNERS_ERLANG"]
@@ -132,6 +158,7 @@ class EdgeEjabberd(Ejabberd):
         self.config_file = self.directory / "ejabberd.yml"
         self.rosters = {}
         self.answer = self.status = None        # of the last reload, of the last command
+        self.readable = False           # the configuration is for somebody to look at
         self.yaml = {}                  # more of the module's own options, as they are: {"partners": [...]}
         for _, (kind, _) in self.components.items():
             if kind != "muc":
@@ -243,7 +270,9 @@ class EdgeEjabberd(Ejabberd):
         return path
 
     def write_config(self):
-        self.config_file.write_text(json.dumps(self.config(), indent=1, ensure_ascii=False), errors="surrogateescape")
+        config = self.config()
+        text = yaml(config) if self.readable else json.dumps(config, indent=1, ensure_ascii=False)     # JSON is YAML
+        self.config_file.write_text(text, errors="surrogateescape")
 
     # Process
 
@@ -365,6 +394,7 @@ class EdgeEjabberd(Ejabberd):
         found = re.fullmatch(r"partners:(list|show|explain|check|test|streams)\((.*)\)", command)
         if found:
             words = [json.loads(word) for word in re.findall(r'"(?:[^"\\]|\\.)*"', found[2])]
+            words += [""] * (_ARGUMENTS[found[1]] - len(words))     # all are to be there
             return self.command(f"s2s_partners_{found[1]}", *words)
         found = re.fullmatch(r'module:(load|unload|reload)\("s2s_partners"(?:, "([^"]*)")?\)', command)
         if found:
