@@ -454,9 +454,22 @@ class EdgeEjabberd(Ejabberd):
     # Log
 
     def mark(self):
+        self._write_out()
         return self.log_file.stat().st_size if self.log_file.exists() else 0
 
     def log_since(self, mark=0):
+        self._write_out()
+        return self._logged(mark)
+
+    def _write_out(self):
+        """What has been logged is on its way to the file: another process writes it."""
+        if self.process is not None and self.process.running:
+            try:
+                self.evaluate("[logger_std_h:filesync(H) || #{id := H, module := logger_std_h} <- logger:get_handler_config()], ok", 5)
+            except (OSError, RuntimeError):     # it is just ending
+                pass
+
+    def _logged(self, mark):
         if not self.log_file.exists():
             return ""
         with open(self.log_file, "rb") as log:
@@ -466,7 +479,7 @@ class EdgeEjabberd(Ejabberd):
     def wait_log(self, pattern, timeout=10, mark=0):
         """The match of the pattern in what is logged after the mark."""
         def search():
-            return re.search(pattern, self.log_since(mark), re.MULTILINE)
+            return re.search(pattern, self._logged(mark), re.MULTILINE)
         return wait_until(search, timeout, f"{pattern!r} in the log of {self.name}")
 
 
