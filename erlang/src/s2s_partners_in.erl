@@ -117,6 +117,8 @@ header(Start, #{server_host := VHost, lserver := Local} = State) ->
             end
     end.
 
+named(#stream_start{from = undefined}, #{stream_authenticated := true} = State) ->
+    s2s_partners_stream:refuse_for('wrong-domain', <<"the stream does not say any more which domain it is from">>, State);
 named(#stream_start{from = undefined}, State) ->
     offered(s2s_partners_stream:observe(State));
 named(#stream_start{from = From}, State) ->
@@ -245,12 +247,12 @@ handle_recv(Element, Packet, State) ->
     end, State).
 
 handshake(Element, Packet, State) ->
-    case step(Packet, State) of
+    case step(Element, Packet, State) of
         {pass, State1} -> ejabberd_s2s_in:handle_recv(Element, Packet, State1);
         {stop, State1} -> State1
     end.
 
-step(#starttls{}, State) ->
+step(_, #starttls{}, State) ->
     #guarded{stream = Stream} = s2s_partners_stream:guarded(State),
     case s2s_partners_nif:stream_starttls(Stream) of
         allow ->
@@ -258,14 +260,14 @@ step(#starttls{}, State) ->
         Refusal ->
             {stop, s2s_partners_stream:refuse(Refusal, ejabberd_s2s_in:send(State, #starttls_failure{}))}
     end;
-step(#sasl_auth{} = Auth, State) ->
-    {stop, authenticate(Auth, State)};
-step(#db_result{type = undefined, from = From} = Key, State) ->
+step(Element, #sasl_auth{mechanism = Mechanism}, State) ->
+    {stop, authenticate(Mechanism, identity(fxml:get_tag_cdata(Element)), State)};
+step(_, #db_result{type = undefined, from = From} = Key, State) ->
     case pair(From, State) of
         {allow, State1} -> asked(Key, State1);
         Other -> no_pair(Other, Key)
     end;
-step(#db_verify{type = undefined, from = From} = Question, State) ->
+step(_, #db_verify{type = undefined, from = From} = Question, State) ->
     case pair(From, State) of
         {allow, State1} ->
             #guarded{stream = Stream} = s2s_partners_stream:guarded(State1),
@@ -273,12 +275,12 @@ step(#db_verify{type = undefined, from = From} = Question, State) ->
         Other ->
             no_pair(Other, Question)
     end;
-step(Packet, State) when is_tuple(Packet), element(1, Packet) =:= s2s_bidi ->
+step(_, Packet, State) when is_tuple(Packet), element(1, Packet) =:= s2s_bidi ->
     case has(bidi, State) of
         true -> {pass, State};
         false -> s2s_partners_stream:swallow(State)
     end;
-step(_, State) ->
+step(_, _, State) ->
     {pass, State}.
 
 %% ALLOW goes on, WAIT is passed over.
@@ -288,13 +290,13 @@ conclude(Refusal, State) -> {stop, s2s_partners_stream:refuse(Refusal, State)}.
 
 %%% SASL EXTERNAL, all of it: ejabberd's own check takes the common name, knows no SRVName, and looks at the extended key usage.
 
-authenticate(#sasl_auth{mechanism = Mechanism, text = Identity}, State) ->
+authenticate(Mechanism, Identity, State) ->
     #guarded{stream = Stream, remote = Remote} = s2s_partners_stream:guarded(State),
     Decision = case s2s_partners_nif:stream_auth(Stream) of
                    allow when Mechanism =/= <<"EXTERNAL">> ->
                        s2s_partners_nif:stream_refuse(Stream, 'sasl-not-supported', <<"a mechanism other than SASL EXTERNAL">>);
                    allow ->
-                       identity(Identity, Stream);
+                       own_identity(Identity, Stream);
                    Refusal ->
                        Refusal
                end,
@@ -313,11 +315,22 @@ authenticate(#sasl_auth{mechanism = Mechanism, text = Identity}, State) ->
             fail(Refused, State)
     end.
 
+%% As the peer wrote it: the library reads past what is no base64. "=" is the empty one (RFC 6120 6.4.2).
+identity(Written) ->
+    case string:trim(Written, both, "=") of
+        <<>> ->
+            <<>>;
+        _ ->
+            try base64:decode(Written)
+            catch error:_ -> none
+            end
+    end.
+
 %% XEP-0178: empty, or the domain of the stream.
-identity(<<>>, _) ->
+own_identity(<<>>, _) ->
     allow;
-identity(Identity, Stream) ->
-    case s2s_partners_nif:same_domain(Identity, s2s_partners_nif:stream_domain(Stream)) of
+own_identity(Identity, Stream) ->
+    case Identity =/= none andalso s2s_partners_nif:same_domain(Identity, s2s_partners_nif:stream_domain(Stream)) of
         true -> allow;
         false -> s2s_partners_nif:stream_refuse(Stream, 'wrong-domain', <<"authentication as a domain that is not the stream's">>)
     end.
