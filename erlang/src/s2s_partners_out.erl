@@ -339,7 +339,15 @@ handle_recv(Element, Packet, State) ->
 
 %% An answer for which nobody has asked. The library would pass it over, or wait for ever.
 answered(Element, Packet, #{stream_state := Stage} = State) ->
-    case expected(Packet, Stage) of
+    #guarded{plan = Plan} = s2s_partners_stream:guarded(State),
+    %% After a failure the library still says that it waits.
+    Waits = case Stage of
+                wait_for_sasl_response when is_list(Plan) ->
+                    case lists:member(sasl, Plan) of true -> Stage; false -> wait_for_dialback end;
+                _ ->
+                    Stage
+            end,
+    case expected(Packet, Waits) of
         true ->
             ejabberd_s2s_out:handle_recv(Element, Packet, State);
         {false, Reason, Rule} ->
@@ -391,9 +399,10 @@ handle_packet(Packet, State) ->
     end, State).
 
 packet(#db_result{type = Type, from = From} = Result, #{stream_state := Stage} = State) when Type =/= undefined ->
-    #guarded{stream = Stream, key_sent = KeySent} = s2s_partners_stream:guarded(State),
-    case first([fun() -> own_pair(From, Stream) end,
-                fun() -> s2s_partners_nif:stream_dialback_answer(Stream, KeySent, Stage =:= wait_for_sasl_response) end]) of
+    #guarded{stream = Stream, key_sent = KeySent, plan = Plan} = s2s_partners_stream:guarded(State),
+    SaslPending = Stage =:= wait_for_sasl_response andalso is_list(Plan) andalso lists:member(sasl, Plan),
+    case first([fun() -> own_pair(From, State) end,
+                fun() -> s2s_partners_nif:stream_dialback_answer(Stream, KeySent, SaslPending) end]) of
         allow when Type =:= valid ->
             case first([fun() -> s2s_partners_nif:stream_authenticated(Stream, dialback, From) end,
                         fun() -> s2s_partners_stream:hold_place(State) end]) of
@@ -408,11 +417,19 @@ packet(#db_result{type = Type, from = From} = Result, #{stream_state := Stage} =
 %% The answer to the one question that this stream was opened for. Any other one is passed over.
 packet(#db_verify{type = Type, from = From, id = Id} = Answer, #{db_verify := {Id, _, _}} = State) when Type =/= undefined ->
     #guarded{stream = Stream} = s2s_partners_stream:guarded(State),
-    case first([fun() -> own_pair(From, Stream) end, fun() -> may_ask(Stream) end]) of
+    case first([fun() -> own_pair(From, State) end, fun() -> may_ask(Stream) end]) of
         allow -> ejabberd_s2s_out:handle_packet(Answer, State);
         Decision -> ended(Decision, Stream, State)
     end;
 %% XEP-0288: nothing else in the server asks whether the stream is established.
+packet(Packet, State) when ?is_stanza(Packet), not is_map_key(bidi_enabled, State) ->
+    Refusal = case s2s_partners_stream:guarded(State) of
+                  #guarded{stream = Stream, established = true} ->
+                      s2s_partners_nif:stream_refuse(Stream, 'wrong-domain', <<"a stanza over a stream that only we may send on">>);
+                  #guarded{stream = Stream} ->
+                      s2s_partners_nif:stream_premature(Stream)
+              end,
+    s2s_partners_stream:refuse(Refusal, <<"not-authorized">>, State);
 packet(Packet, State) when ?is_stanza(Packet) ->
     case s2s_partners_stream:stanza_in(Packet, State) of
         {pass, Packet1, State1} -> ejabberd_s2s_out:handle_packet(Packet1, State1);
@@ -421,12 +438,25 @@ packet(Packet, State) when ?is_stanza(Packet) ->
 packet(_, State) ->
     State.
 
-own_pair(From, Stream) ->
+own_pair(From, State) ->
+    #guarded{stream = Stream, policy = Policy} = s2s_partners_stream:guarded(State),
     case s2s_partners_nif:same_domain(From, s2s_partners_nif:stream_domain(Stream)) of
-        true -> allow;
-        false -> s2s_partners_nif:stream_refuse(Stream, 'wrong-domain', <<"one stream carries one domain pair">>)
+        true ->
+            allow;
+        false ->
+            case s2s_partners_nif:route(Policy, From, false) of
+                allow ->
+                    foreign;
+                {_, Reason, _} ->
+                    s2s_partners_nif:stream_refuse(Stream, Reason, <<"a dialback element for a domain that is not listed">>)
+            end
     end.
 
+%% An answer for another partner: one stream carries one domain pair.
+ended(foreign, _, State) ->
+    #guarded{remote = Remote, local = Local} = s2s_partners_stream:guarded(State),
+    s2s_partners_report:element_refused(outgoing, Remote, Local, 'wrong-domain'),
+    State;
 ended({refuse, _, _} = Refusal, _, State) ->
     s2s_partners_stream:refuse(Refusal, State);
 ended({wait, Reason, Rule}, Stream, State) ->
@@ -457,11 +487,19 @@ handle_auth_failure(Mechanism, Reason, State) ->
                        true -> allow
                    end,
         case Decision of
-            allow -> ejabberd_s2s_out:handle_auth_failure(Mechanism, Reason, State1);
+            allow -> ejabberd_s2s_out:handle_auth_failure(Mechanism, Reason, without_sasl(State1));
             Refusal when Tried -> s2s_partners_stream:refuse(Refusal, <<"not-authorized">>, State1);
             Refusal -> s2s_partners_stream:refuse(Refusal, State1)
         end
     end, State).
+
+without_sasl(State) ->
+    case s2s_partners_stream:guarded(State) of
+        #guarded{plan = Plan} = Guarded when is_list(Plan) ->
+            s2s_partners_stream:keep(Guarded#guarded{plan = lists:delete(sasl, Plan)}, State);
+        _ ->
+            State
+    end.
 
 -spec handle_stream_established(state()) -> state().
 handle_stream_established(State) ->
