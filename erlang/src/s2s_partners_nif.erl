@@ -340,7 +340,8 @@ certificate_pins(_Text) ->
 
 %% The pool of learned intermediates. status: ok, or why nothing is learned.
 -spec learned() -> #{status := ok | binary(), kept := non_neg_integer(), bytes := non_neg_integer(),
-                     seen := non_neg_integer(), admitted := non_neg_integer(), refused := non_neg_integer()}.
+                     seen := non_neg_integer(), admitted := non_neg_integer(), refused := non_neg_integer(),
+                     evicted := non_neg_integer()}.
 learned() ->
     erlang:nif_error(?NOT_LOADED).
 

@@ -8,6 +8,7 @@
 
 #include "certificate.h"
 #include "erl_nif.h"
+#include "learned.h"
 #include "nif_atoms.h"
 #include "s2sp.h"
 
@@ -29,6 +30,7 @@ struct s2sp_nif_policy {
 };
 struct s2sp_nif_store {
 	struct s2sp_trust_store *store;
+	struct s2sp_learned_anchors *anchors; /* those of its file, for what is learned; NULL: none */
 };
 struct s2sp_nif_crl {
 	struct s2sp_crl_file *file;

@@ -55,6 +55,7 @@
 	WORD(error_if_directed) \
 	WORD(establishment_timeout) \
 	WORD(everybody) \
+	WORD(evicted) \
 	WORD(expected) \
 	WORD(external_access) \
 	WORD(fact) \

@@ -39,6 +39,7 @@ NIF(s2sp_nif_crl_mentions);
 NIF(s2sp_nif_crl_begins);
 /* nif_judge.c */
 NIF(s2sp_nif_judge);
+NIF(s2sp_nif_learned);
 /* nif_own.c */
 NIF(s2sp_nif_own_certificate);
 NIF(s2sp_nif_own_chain);
@@ -105,7 +106,5 @@ NIF(s2sp_nif_vocabulary);
 NIF(s2sp_nif_rows);
 /* nif_explain.c */
 NIF(s2sp_nif_explain_stream);
-/* learned_pool.c */
-NIF(s2sp_nif_learned);
 
 #endif

@@ -117,9 +117,7 @@ static ERL_NIF_TERM judge(ErlNifEnv *env, const struct asked *asked, const struc
 	size_t presented, learned = 0;
 	if (!read_chain(env, asked->chain, bench, &presented) || !read_crls(env, asked->crls, bench, asked->crl_count))
 		return enif_make_badarg(env);
-	struct s2sp_learned_hints *hints = NULL;
-	if (presented > 0 && presented < S2SP_CHAIN_LENGTH_MAX)
-		hints = s2sp_learned_take(asked->store->store, bench->chain, presented, COUNT(bench->chain) - 1, &learned, asked->now);
+	void *hints = s2sp_learned_take(asked->store->anchors, bench->chain, presented, S2SP_CHAIN_LENGTH_MAX, &learned);
 	const struct s2sp_certificate_question question = {
 		.chain = bench->chain,
 		.chain_length = presented + learned,
@@ -134,9 +132,32 @@ static ERL_NIF_TERM judge(ErlNifEnv *env, const struct asked *asked, const struc
 		.now = asked->now,
 	};
 	enum s2sp_certificate_verdict verdict = s2sp_certificate_judge(&question, &bench->report);
+	if (verdict == S2SP_CERTIFICATE_VALID && learned > 0)
+		s2sp_learned_used(bench->chain + presented, learned);
 	s2sp_learned_give_back(hints);
 	return enif_make_tuple3(env, s2sp_atoms.verdicts[verdict], s2sp_nif_make_words(env, bench->report.cause),
 							make_report(env, &bench->report, presented, learned));
+}
+
+/* Why nothing may be learned, which leaves everybody behind an intermediate untrusted. */
+NIF(s2sp_nif_learned) {
+	const struct s2sp_learned_counts counts = s2sp_learned_counts();
+	const struct {
+		ERL_NIF_TERM key;
+		size_t number;
+	} numbers[] = {
+		{ s2sp_atoms.kept, counts.kept },         { s2sp_atoms.bytes, counts.bytes },     { s2sp_atoms.seen, counts.seen },
+		{ s2sp_atoms.admitted, counts.admitted }, { s2sp_atoms.refused, counts.refused }, { s2sp_atoms.evicted, counts.evicted },
+	};
+	struct s2sp_nif_map map = { 0 };
+	(void)argc;
+	(void)argv;
+	s2sp_nif_put(&map, s2sp_atoms.status,
+				 counts.listening ? s2sp_atoms.ok
+								  : s2sp_nif_make_string(env, "OpenSSL gives no place to listen to its verifications"));
+	for (size_t i = 0; i < COUNT(numbers); i++)
+		s2sp_nif_put(&map, numbers[i].key, enif_make_uint64(env, numbers[i].number));
+	return s2sp_nif_make_map(env, &map);
 }
 
 NIF(s2sp_nif_judge) {

@@ -29,8 +29,10 @@ static void end_policy(ErlNifEnv *env, void *object) {
 }
 
 static void end_store(ErlNifEnv *env, void *object) {
+	struct s2sp_nif_store *store = object;
 	(void)env;
-	s2sp_trust_store_free(((struct s2sp_nif_store *)object)->store);
+	s2sp_trust_store_free(store->store);
+	s2sp_learned_anchors_free(store->anchors);
 	atomic_fetch_sub(&live[S2SP_NIF_STORE], 1);
 }
 

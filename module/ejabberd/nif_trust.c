@@ -51,7 +51,11 @@ NIF(s2sp_nif_trust_store) {
 	struct s2sp_nif_store *store = s2sp_nif_new(S2SP_NIF_STORE);
 	if (store == NULL)
 		return failed(env, S2SP_STATUS_NO_MEMORY, "");
-	return outcome(env, s2sp_trust_store_new(&source, &store->store, message, sizeof(message)), store, message);
+	enum s2sp_status status = s2sp_trust_store_new(&source, &store->store, message, sizeof(message));
+	const char *bundle = source.anchors != NULL ? source.anchors : source.file;
+	if (status == S2SP_STATUS_OK && bundle != NULL)
+		store->anchors = s2sp_learned_anchors_new(bundle);
+	return outcome(env, status, store, message);
 }
 
 NIF(s2sp_nif_trust_store_facts) {
