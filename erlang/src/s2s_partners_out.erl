@@ -152,7 +152,11 @@ connect_options(Address, Options, State) ->
 
 -spec connect_timeout(state()) -> timeout().
 connect_timeout(State) ->
-    s2s_partners_stream:value(?FUNCTION_NAME, fun ejabberd_s2s_out:connect_timeout/1, State).
+    s2s_partners_stream:value(?FUNCTION_NAME, fun(State1) -> in_time(ejabberd_s2s_out:connect_timeout(State1), State1) end, State).
+
+%% The process hears nothing while it connects, so that it must not take longer than it may.
+in_time(Timeout, State) ->
+    min(Timeout, s2s_partners_stream:time_left(State)).
 
 -spec address_families(state()) -> [inet | inet6].
 address_families(State) ->
@@ -168,7 +172,7 @@ dns_retries(State) ->
 
 -spec dns_timeout(state()) -> timeout().
 dns_timeout(State) ->
-    s2s_partners_stream:value(?FUNCTION_NAME, fun ejabberd_s2s_out:dns_timeout/1, State).
+    s2s_partners_stream:value(?FUNCTION_NAME, fun(State1) -> in_time(ejabberd_s2s_out:dns_timeout(State1), State1) end, State).
 
 %%% TLS
 
@@ -526,10 +530,18 @@ handle_stream_end(Reason, State) ->
         s2s_partners_places:give_back(),
         s2s_partners_stream:publish_end(Reason, State1),
         case s2s_partners_stream:guarded(State1) of
-            #guarded{refused = none} -> ejabberd_s2s_out:handle_stream_end(Reason, State1);
-            #guarded{} -> ejabberd_s2s_out:handle_stream_end(Reason, (closed(State1))#{on_route => send})
+            #guarded{refused = none} ->
+                case s2s_partners_stream:overdue(State1) of
+                    none -> ejabberd_s2s_out:handle_stream_end(Reason, State1);
+                    Refusal -> finished(Reason, refused(Refusal, State1))
+                end;
+            #guarded{} ->
+                finished(Reason, State1)
         end
     end, State).
+
+finished(Reason, State) ->
+    ejabberd_s2s_out:handle_stream_end(Reason, (closed(State))#{on_route => send}).
 
 -spec handle_timeout(state()) -> state().
 handle_timeout(State) ->

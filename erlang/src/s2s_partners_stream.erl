@@ -7,6 +7,7 @@
 -export([run/3, value/3]).
 -export([refuse/2, refuse/3, refuse_for/3, swallow/1, is_over/1]).
 -export([observe/1, element/3, stanza_in/2, stanza_out/2, bounce/2, bounce_stanza/3]).
+-export([overdue/1, time_left/1]).
 -export([hold_place/1, established/1, publish/1, publish_end/2, start_clock/1, tick/1, keepalive_answered/1, rejudge/1]).
 
 -export_type([state/0]).
@@ -112,10 +113,25 @@ refuse_for(Reason, Rule, State) ->
         #guarded{stream = Stream} -> refuse(s2s_partners_nif:stream_refuse(Stream, Reason, Rule), State)
     end.
 
+send(#{s2s_partners := #guarded{direction = incoming}, stream_header_sent := false, socket := Socket} = State, Packet) ->
+    %% Whoever has not said anything is told why all the same, unless that would be in the middle of a TLS handshake.
+    State1 = case xmpp_socket:get_transport(Socket) of
+                 tcp -> with_header(State);
+                 _ -> State
+             end,
+    ejabberd_s2s_in:send(State1, Packet);
 send(#{s2s_partners := #guarded{direction = incoming}} = State, Packet) ->
     ejabberd_s2s_in:send(State, Packet);
 send(State, Packet) ->
     ejabberd_s2s_out:send(State, Packet).
+
+with_header(#{socket := Socket, stream_id := Id, server := Server} = State) ->
+    Header = #stream_start{version = {1, 0}, id = Id, from = jid:make(Server), xmlns = ?NS_SERVER, stream_xmlns = ?NS_STREAM,
+                           db_xmlns = ?NS_SERVER_DIALBACK},
+    case xmpp_socket:send_header(Socket, xmpp:encode(Header)) of
+        ok -> State#{stream_header_sent => true};
+        _ -> State
+    end.
 
 log_refusal(Reason, Rule, State) ->
     #guarded{direction = Direction} = Guarded = guarded(State),
@@ -487,6 +503,28 @@ tick(State) ->
             end
     end.
 
+%% Whether a stream that has ended by itself had no time left; its end is then ours.
+-spec overdue(state()) -> none | s2s_partners_nif:refusal().
+overdue(State) ->
+    case guarded(State) of
+        #guarded{stream = Stream, vhost = VHost, established = false} when Stream =/= none ->
+            case s2s_partners_nif:stream_due(Stream, policy(VHost), now_ms()) of
+                {{refuse, Reason, Rule}, _} -> s2s_partners_nif:stream_refuse(Stream, Reason, Rule);
+                _ -> none
+            end;
+        _ ->
+            none
+    end.
+
+%% Milliseconds that are left to establish the stream.
+-spec time_left(state()) -> non_neg_integer().
+time_left(State) ->
+    #guarded{vhost = VHost, created = Created} = guarded(State),
+    case s2s_partners_in_force:limits(VHost) of
+        {ok, #{establishment_timeout := Seconds}} -> max(0, Created + Seconds * 1000 - now_ms());
+        none -> 0
+    end.
+
 %% The policy whose establishment_timeout is the shortest.
 least_patient() ->
     case s2s_partners_in_force:current() of
@@ -538,7 +576,8 @@ rejudge(State) ->
                     Key = place_key(Stream, Domain),
                     case s2s_partners_places:renew(Policy, Domain, Key, true, Established, Created) of
                         allow -> {allow, State1};
-                        {refuse, Reason, Rule} -> {s2s_partners_nif:stream_refuse(Stream, Reason, Rule), State1}
+                        %% Not for what the stream is, but for what has become of its place.
+                        {refuse, _, Rule} -> {s2s_partners_nif:stream_refuse(Stream, 'policy-changed', Rule), State1}
                     end;
                 _ ->
                     {hold_place(State1), State1}
