@@ -248,9 +248,16 @@ handle_recv(Element, Packet, State) ->
 
 handshake(Element, Packet, State) ->
     case step(Element, Packet, State) of
-        {pass, State1} -> ejabberd_s2s_in:handle_recv(Element, Packet, State1);
+        {pass, State1} -> ejabberd_s2s_in:handle_recv(Element, Packet, in_turn(Packet, State1));
         {stop, State1} -> State1
     end.
+
+%% What the record lets pass, the library must not refuse because it still waits for STARTTLS: a stream that named no domain was offered
+%% nothing else, and its partner may have dialback without TLS.
+in_turn(Packet, #{stream_state := wait_for_starttls} = State) when is_record(Packet, db_result); is_record(Packet, db_verify) ->
+    State#{stream_state := wait_for_sasl_request};
+in_turn(_, State) ->
+    State.
 
 step(_, #starttls{}, State) ->
     #guarded{stream = Stream} = s2s_partners_stream:guarded(State),
