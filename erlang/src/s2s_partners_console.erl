@@ -40,7 +40,8 @@ command(Name, Function, Description, Long, Arguments) ->
                        args_example = [Example || {_, _, _, Example} <- Arguments],
                        result = {text, restuple}, result_desc = "Plain text", result_example = {ok, <<"2 streams, 2 established">>}}.
 
--type result() :: {ok | error, binary()}.
+%% A number is an exit status to ejabberdctl, which prints the text as it is; of an atom it would make a line of its own.
+-type result() :: {ok | 1, binary()}.
 
 -spec list(binary()) -> result().
 list(Host) -> answer(fun() -> s2s_partners_list:list(Host) end).
@@ -65,13 +66,14 @@ answer(Ask) ->
     case s2s_partners_nif:loaded() of
         ok ->
             try Ask() of
-                {Status, Lines} -> {Status, s2s_partners_layout:text(Lines)}
+                {ok, Lines} -> {ok, s2s_partners_layout:text(Lines)};
+                {error, Lines} -> {1, s2s_partners_layout:text(Lines)}
             catch Class:Reason:Stack ->
                 logger:error("s2s_partners: a command failed: ~p: ~p at ~p", [Class, Reason, Stack]),
-                {error, <<"An error in the module itself; the log has it. Nothing was changed.">>}
+                {1, <<"An error in the module itself; the log has it. Nothing was changed.">>}
             end;
         {error, Why} ->
-            {error, s2s_partners_layout:text(s2s_partners_layout:paragraph(<<>>,
+            {1, s2s_partners_layout:text(s2s_partners_layout:paragraph(<<>>,
                 ["Federation is refused in both directions: the library of mod_s2s_partners is not there: ", Why,
                  ". Install the package again, in the version of this ejabberd, and restart ejabberd."]))}
     end.

@@ -4,8 +4,10 @@
 
 -behaviour(supervisor).
 
--export([ensure/0, start_link/0]).
+-export([ensure/0, start_link/0, start_child/1]).
 -export([init/1]).
+
+-define(ENDS, 60000).
 
 %% Starts it unless it runs.
 -spec ensure() -> ok | {error, term()}.
@@ -34,5 +36,20 @@ start_link() ->
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
     {ok, {#{strategy => one_for_one, intensity => 1000, period => 1},
-          [#{id => Module, start => {Module, start_link, []}, shutdown => 5000}
+          [#{id => Module, start => {?MODULE, start_child, [Module]}, shutdown => 5000}
            || Module <- [s2s_partners_places, s2s_partners_live, s2s_partners_guard]]}}.
+
+%% When this supervisor itself has been killed, those that it had started end a little later. Were the new ones not to wait for that, it
+%% would fail to start again and again, until ejabberd's own supervisor gives up.
+-spec start_child(module()) -> {ok, pid()} | {error, term()}.
+start_child(Module) ->
+    case Module:start_link() of
+        {error, {already_started, Pid}} ->
+            Monitor = erlang:monitor(process, Pid),
+            receive {'DOWN', Monitor, process, Pid, _} -> ok
+            after ?ENDS -> erlang:demonitor(Monitor, [flush])
+            end,
+            Module:start_link();
+        Result ->
+            Result
+    end.
