@@ -3,6 +3,7 @@
 import fnmatch
 
 _CONSOLE = "Prosody's shell and prosodyctl: the commands of ejabberdctl have a ring of their own (spec/ejabberd)"
+_BIDI = "XEP-0288 came with ejabberd 24.10"
 _OBSERVE = "there is no mode observe on ejabberd"
 _LUA = "it breaks a file of the module in Lua, or looks into Prosody's Lua state"
 _COMMIT = "Prosody commits in several turns of its loop; ejabberd in one step of one process"
@@ -57,7 +58,16 @@ REASONS = {
 }
 # The same for one version only.
 OF_VERSION = {
-    "23.01": {},
+    "23.01": {
+        "bypass_stanzas/bidi_both_ways": _BIDI,
+        "bypass_outbound/bidi": _BIDI,
+        "bypass_outbound/bidi_other_host": _BIDI,
+        "default_policy/bidi_*": _BIDI,
+        "limits/bidi_*": _BIDI,
+        "several_hosts/bidi_*": _BIDI,
+        "sizes_streams/bidirectional_questions": _BIDI,
+        "slots/bidi_*": _BIDI,
+    },
     "24.12": {},
 }
 

@@ -159,6 +159,7 @@ class EdgeEjabberd(Ejabberd):
         self.rosters = {}
         self.answer = self.status = None        # of the last reload, of the last command
         self.readable = False           # the configuration is for somebody to look at
+        self.web_admin = None           # who may use WebAdmin, a bare JID; nobody: it is not there
         self.yaml = {}                  # more of the module's own options, as they are: {"partners": [...]}
         for _, (kind, _) in self.components.items():
             if kind != "muc":
@@ -246,16 +247,21 @@ class EdgeEjabberd(Ejabberd):
         if self.direct_tls:
             listen.append({"ip": self.address, "port": 5270, "module": "ejabberd_s2s_in", "tls": True})
         return {
-            "hosts": list(self.texts), "loglevel": self.log_level, "certfiles": files, "ca_file": str(self.trust),
+            "hosts": list(self.texts), "loglevel": self.log_level,
+            "log_burst_limit_count": 1000000,       # or it drops what is logged fast, as everything is at debug
+            "certfiles": files, "ca_file": str(self.trust),
             "negotiation_timeout": self.s2s_timeout, "s2s_dns_retries": 1,
             "s2s_max_retry_delay": 1,       # after a failure it bounces everything for up to that long
             "listen": listen, "acme": {"auto": False},
             "api_permissions": {"lab": {"who": "all", "what": ["*"]}},
+            **({"acl": {"admin": {"user": [self.web_admin]}}, "access_rules": {"configure": {"allow": "admin"}}} if self.web_admin else {}),
             "modules": shared, "host_config": special, **own,
         }
 
     def handlers(self):
         more = {"/metrics": "s2s_partners_metrics"} if "http_openmetrics" in self.modules else {}
+        if self.web_admin:
+            more["/admin"] = "ejabberd_web_admin"
         return {"/api": "mod_http_api", **more}
 
     def _leaf(self, host):
@@ -288,7 +294,8 @@ class EdgeEjabberd(Ejabberd):
 
     def arguments(self):
         text = _EVALUATOR % (EVALUATION_PORT, self.address.replace(".", ","))
-        return ["-eval", " ".join(text.split()).replace("~~", "~")]
+        # Quiet: not a second time on the console.
+        return ["-ejabberd", "quiet", "true", "-eval", " ".join(text.split()).replace("~~", "~")]
 
     def start(self, timeout=30):
         self.write_config()

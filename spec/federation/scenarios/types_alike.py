@@ -164,7 +164,8 @@ def scenario_unverified(fixture):
             compare(stranger, name, addresses((ALICE, OFFLINE, MISSING), f"/{resource}"))
     for jid, seen in mark.items():
         assert from_strangers(fixture.clients[jid], seen) == []
-    fixture.edge.wait_log("roster of bruno@contoso.test cannot be read", 1)
+    if fixture.edge.host == "prosody":      # Mnesia has no damaged roster of one user
+        fixture.edge.wait_log("roster of bruno@contoso.test cannot be read", 1)
 
 
 def trusted(domain, subscribe):
