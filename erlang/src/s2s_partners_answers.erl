@@ -1,7 +1,7 @@
 %%% The module's own answers to stanzas. They are marked, and not judged a second time.
 -module(s2s_partners_answers).
 
--export([is_own/1, give/2, refuse/2, alike/2, plain_error/2, send/1]).
+-export([is_own/1, give/2, refuse/2, alike/2, plain_error/2, bare_error/1, send/1]).
 
 -include_lib("xmpp/include/xmpp.hrl").
 
@@ -50,6 +50,18 @@ plain_error(Packet, Condition) ->
         #message{} -> #message{id = Id, type = error, from = From, to = To, sub_els = [Error], meta = Meta};
         #presence{} -> #presence{id = Id, type = error, from = From, to = To, sub_els = [Error], meta = Meta};
         #iq{} -> #iq{id = Id, type = error, from = From, to = To, sub_els = [Error], meta = Meta}
+    end.
+
+%% An error that ejabberd has written in a user's name, without the request and without words: it says the same as one of ours by the
+%% same condition, so that what is kept back looks as what is not there. What is no error stays as it is.
+-spec bare_error(stanza()) -> stanza().
+bare_error(Packet) ->
+    case xmpp:get_type(Packet) =:= error andalso xmpp:get_error(Packet) of
+        #stanza_error{reason = Condition} = Error ->
+            Plain = plain_error(Packet, Condition),
+            xmpp:set_els(Plain, [Error#stanza_error{text = [], by = undefined}]);
+        _ ->
+            Packet
     end.
 
 meta(#message{meta = Meta}) -> Meta;

@@ -108,7 +108,7 @@ answers(Packet, Changed, Kind, Local, Change, About, VHost) ->
         true ->
             case is_replaced(Packet, Kind, About) of
                 true -> alike(Packet, 'service-unavailable', Changed, About, VHost);
-                false -> notes(Packet, Changed, Kind, Local, Change, About, VHost)
+                false -> notes(s2s_partners_answers:bare_error(Packet), Changed, Kind, Local, Change, About, VHost)
             end
     end.
 

@@ -5,6 +5,7 @@ import itertools
 from lab.client import Client
 from lab.probe import Probe
 from lab.remote import Remote
+from lab.waiting import wait_until
 from lab.xmlstream import BIDI
 
 from scenarios._edge import ALICE, HOST, PING, edge_server, established, outbound_error, refusal_logged, refused
@@ -98,13 +99,20 @@ class Scene:
 
 
 class Stream:
-    """A partner's stream over which answers come back as well (XEP-0288). `leaf`: the domain that its certificate names, when it is spelled otherwise."""
+    """A partner's stream over which answers come back as well (XEP-0288); where the edge has no such thing (ejabberd 23.01), they come over a stream of its
+    own, to a server of the domain. `leaf`: the domain that its certificate names, when it is spelled otherwise."""
 
     def __init__(self, lab, edge, domain, leaf=None):
         self.domain = domain
-        self.probe = Probe(edge.address, from_=domain, to=HOST, leaf=lab.certificates.leaf(leaf or domain))
+        self.remote, self.seen = None, 0
+        certificate = lab.certificates.leaf(leaf or domain)
+        if not getattr(edge, "bidi", True):
+            lab.dns.remove(domain)
+            self.remote = Remote(lab, [domain], leaf=certificate)
+        self.probe = Probe(edge.address, from_=domain, to=HOST, leaf=certificate)
         self.probe.secure()
-        self.probe.send(f"<bidi xmlns='{BIDI}'/>")
+        if self.remote is None:
+            self.probe.send(f"<bidi xmlns='{BIDI}'/>")
         assert self.probe.external().name == "success"
         self.probe.features()
 
@@ -113,15 +121,31 @@ class Stream:
 
     def __exit__(self, *_):
         self.probe.close()
+        if self.remote is not None:
+            self.remote.close()
 
     def ask(self, text):
         """All that has come by the time that a ping sent behind it is answered."""
         end = f"end{next(_NUMBERS)}"
         self.probe.send(text)
         self.probe.send(f"<iq from='{self.domain}' to='{HOST}' id='{end}' type='get'>{PING}</iq>")
+        return self._over_its_own(end) if self.remote is not None else self._back(end)
+
+    def _back(self, end):
         heard = []
         while True:
             element = self.probe.read(20)
             if element.get("id") == end:
                 return heard
             heard.append(element)
+
+    def _over_its_own(self, end):
+        heard = []
+        while True:
+            new = wait_until(lambda: self.remote.elements()[self.seen:], 20, f"answer of the edge's to {self.domain}", interval=0.002)
+            for element in new:
+                self.seen += 1
+                if element.get("id") == end:
+                    return heard
+                if element.name in ("message", "presence", "iq"):
+                    heard.append(element)
