@@ -18,8 +18,8 @@
 -spec list(Host :: binary()) -> answer().
 list(Host) ->
     case hosts(Host) of
-        {error, Line} ->
-            {error, [Line]};
+        {error, Lines} ->
+            {error, Lines};
         {ok, Hosts} ->
             Groups = groups(Hosts),
             Live = all_streams(),
@@ -111,11 +111,15 @@ shown(Name, {_, [Host | _] = Hosts}, Partner) ->
         ++ lists:append([paragraph(First, Text) || {First, Text} <- description(Partner) ++ also(Partner)])
         ++ paragraph(<<"  hosts ">>, join(<<", ">>, Hosts)) ++ [<<>>]
         ++ table([#{title => <<"Setting">>, min => 16}, #{title => <<"Value">>, min => 24}, #{title => <<"From">>, min => 16}],
-                 [tuple_to_list(Row) || Row <- settings(Partner)], [])
+                 [[Setting, Value, short(From)] || {Setting, Value, From} <- settings(Partner)], [])
         ++ lists:append([paragraph(<<"warning: ">>, Warning) || Warning <- warnings(Host, Partner)])
         ++ live(Partner, Hosts)
         ++ last_streams(Partner)
         ++ decisions(Partner, Hosts).
+
+%% The title has said where the entry stands.
+short(<<"modules.mod_s2s_partners.", Place/binary>>) -> Place;
+short(From) -> From.
 
 %% Where the domain was found, in words.
 -spec found(binary(), partner()) -> binary().
@@ -276,9 +280,11 @@ every_node() ->
 streams_of_node() ->
     [View#{node => node()} || View <- s2s_partners_live:streams()].
 
+%% The node is of interest only where there are several.
 stream_table(Views) ->
-    table([#{title => Title, min => Min} || {Title, Min} <- lists:zip(stream_titles(), [3, 12, 12, 9, 7, 8, 9, 8])],
-          [stream_row(View) || View <- lists:sort(fun before/2, Views)], []).
+    Number = case ejabberd_cluster:get_nodes() of [_, _ | _] -> length(stream_titles()); _ -> length(stream_titles()) - 1 end,
+    Columns = [#{title => Title, min => Min} || {Title, Min} <- lists:zip(stream_titles(), [3, 16, 12, 9, 7, 11, 9, 8])],
+    table(lists:sublist(Columns, Number), [lists:sublist(stream_row(View), Number) || View <- lists:sort(fun before/2, Views)], []).
 
 before(#{node := NodeA} = A, #{node := NodeB} = B) ->
     {NodeA, maps:get(remote, A, <<>>)} =< {NodeB, maps:get(remote, B, <<>>)}.
@@ -348,7 +354,8 @@ hosts(<<>>) ->
 hosts(Host) ->
     case lists:member(Host, s2s_partners_in_force:vhosts()) of
         true -> {ok, [Host]};
-        false -> {error, join(<<>>, [quoted(Host), " is not a virtual host of this server; give one of them, or an empty string for all"])}
+        false -> {error, paragraph(<<>>, [quoted(Host), " is not a virtual host of this server; give one of them, or an empty string for "
+                                          "all"])}
     end.
 
 policy(Host) ->

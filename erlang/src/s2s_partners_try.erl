@@ -100,7 +100,7 @@ addresses({_, _, _, Host}) ->
 
 stream(#{local := Local, domain := Domain} = Question, Lines, Started, Until) ->
     Since = erlang:system_time(second),
-    case ejabberd_s2s_out:start(jid:make(Local), jid:make(Domain), []) of
+    case ejabberd_s2s_out:start(Local, Domain, []) of
         {ok, Pid} ->
             Monitor = monitor(process, Pid),
             ejabberd_s2s_out:connect(Pid),
