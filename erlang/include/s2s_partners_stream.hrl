@@ -15,6 +15,7 @@
     plan = undefined :: undefined | [starttls | sasl | dialback],
     certificate = none :: none | {Der :: binary() | none, s2s_partners_nif:verdict(), s2s_partners_nif:report()},
     verify_only = false :: boolean(),
+    awaits_features = false :: boolean(),  % outgoing: once for each header of the peer
     key_sent = false :: boolean(),         % outgoing: a dialback key of ours has gone out
     established = false :: boolean(),
     since = 0 :: integer(),                % system time in seconds, once it is established

@@ -218,7 +218,8 @@ sasl_mechanisms(_) ->
 -spec handle_stream_start(#stream_start{}, state()) -> state().
 handle_stream_start(_Start, State) ->
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
-        State2 = s2s_partners_stream:observe(State1),
+        Guarded = s2s_partners_stream:guarded(State1),
+        State2 = s2s_partners_stream:observe(s2s_partners_stream:keep(Guarded#guarded{awaits_features = true}, State1)),
         s2s_partners_stream:publish(State2),
         case s2s_partners_stream:guarded(State2) of
             #guarded{stream = Stream, certificate = {_, _, _}} ->
@@ -343,15 +344,20 @@ handle_recv(Element, Packet, State) ->
 
 %% An answer for which nobody has asked. The library would pass it over, or wait for ever.
 answered(Element, Packet, #{stream_state := Stage} = State) ->
-    #guarded{plan = Plan} = s2s_partners_stream:guarded(State),
-    %% After a failure the library still says that it waits.
+    #guarded{plan = Plan, awaits_features = Features} = Guarded = s2s_partners_stream:guarded(State),
+    %% The library still says that it waits after a failure of SASL, and for features while dialback goes on.
     Waits = case Stage of
                 wait_for_sasl_response when is_list(Plan) ->
                     case lists:member(sasl, Plan) of true -> Stage; false -> wait_for_dialback end;
+                wait_for_features when not Features ->
+                    wait_for_dialback;
                 _ ->
                     Stage
             end,
     case expected(Packet, Waits) of
+        true when is_record(Packet, stream_features) ->
+            ejabberd_s2s_out:handle_recv(Element, Packet,
+                                         s2s_partners_stream:keep(Guarded#guarded{awaits_features = false}, State));
         true ->
             ejabberd_s2s_out:handle_recv(Element, Packet, State);
         {false, Reason, Rule} ->
