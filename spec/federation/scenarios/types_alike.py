@@ -116,6 +116,8 @@ def setup(lab):
         lab.dns.server(domain, "127.0.200.1")
     for jid in (ALICE, DORA):
         fixture.client(jid)
+    if lab.host == "ejabberd":      # which writes every stanza into its log, several times
+        fixture.edge.evaluate("ejabberd_logger:set(info)")
     return fixture
 
 
