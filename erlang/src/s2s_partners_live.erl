@@ -6,7 +6,7 @@
 
 -export([start_link/0]).
 -export([enter/1, publish/1, streams/0, view/1, rejudge/0]).
--export([keepalive/3, keepalive_answered/3]).
+-export([keepalive/2, keepalive_answered/3, answered_here/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include_lib("xmpp/include/xmpp.hrl").
@@ -14,6 +14,7 @@
 -define(STREAMS, s2s_partners_streams).
 -define(KEEPALIVES, s2s_partners_keepalives).
 -define(MINUTE, 60000).
+-define(PREFIX, "keepalive-").
 
 -type state() :: #{pid() => reference()}.
 
@@ -84,15 +85,31 @@ close_if_unguarded(Module, State) ->
 
 %%% Keepalives
 
-%% A ping of the calling process's stream is on its way.
--spec keepalive(Id :: binary(), Local :: binary(), Domain :: binary()) -> ok.
-keepalive(Id, Local, Domain) ->
+%% The id of a ping that the calling process's stream is to send. Nobody can guess it.
+-spec keepalive(Local :: binary(), Domain :: binary()) -> binary().
+keepalive(Local, Domain) ->
+    Id = <<?PREFIX, (base64:encode(crypto:strong_rand_bytes(15)))/binary>>,
     true = ets:insert(?KEEPALIVES, {Id, self(), Local, Domain}),
-    ok.
+    Id.
 
-%% An answer has come, over any stream of that pair, on any node: whether it is one, which then goes no further.
+%% An answer has come, over any stream of that pair. Whether it is one to a ping of ours: it goes no further then, also where another
+%% node has sent the ping.
 -spec keepalive_answered(Id :: binary(), Local :: binary(), Domain :: binary()) -> boolean().
-keepalive_answered(Id, Local, Domain) ->
+keepalive_answered(<<?PREFIX, _/binary>> = Id, Local, Domain) ->
+    case answered_here(Id, Local, Domain) of
+        true ->
+            true;
+        false ->
+            lists:foreach(fun(Node) -> erpc:cast(Node, ?MODULE, answered_here, [Id, Local, Domain]) end,
+                          ejabberd_cluster:get_nodes() -- [node()]),
+            true
+    end;
+keepalive_answered(_, _, _) ->
+    false.
+
+%% Called from other nodes.
+-spec answered_here(binary(), binary(), binary()) -> boolean().
+answered_here(Id, Local, Domain) ->
     case ets:lookup(?KEEPALIVES, Id) of
         [{Id, Pid, Local, Domain}] ->
             ets:delete(?KEEPALIVES, Id),

@@ -609,11 +609,10 @@ info({s2s_partners, over}, State) ->
 info(Message, State) ->
     ejabberd_s2s_out:handle_info(Message, State).
 
-%% XEP-0199. The answer comes over a stream of the partner's, and goes no further. Nobody can guess the id.
+%% XEP-0199. The answer comes over a stream of the partner's, and goes no further.
 keep_alive(#{server := Local, remote_server := Remote} = State) ->
     #guarded{stream = Stream} = s2s_partners_stream:guarded(State),
-    Id = base64:encode(crypto:strong_rand_bytes(15)),
-    ok = s2s_partners_live:keepalive(Id, Local, s2s_partners_nif:stream_domain(Stream)),
+    Id = s2s_partners_live:keepalive(Local, s2s_partners_nif:stream_domain(Stream)),
     ok = s2s_partners_nif:stream_keepalive_sent(Stream, s2s_partners_stream:now_ms(), true),
     ejabberd_s2s_out:send(State, #iq{type = get, id = Id, from = jid:make(Local), to = jid:make(Remote), sub_els = [#ping{}]}).
 

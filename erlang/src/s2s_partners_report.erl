@@ -3,7 +3,7 @@
 -module(s2s_partners_report).
 
 -export([init/0, minute/0]).
--export([may_log/1, stream_refused/3, stream_established/1, element_refused/4]).
+-export([may_log/2, stream_refused/3, stream_established/1, element_refused/4]).
 -export([stanza_refused/6, stanza_changed/4, subscription_authorised/2, internal_error/4]).
 -export([count/5, counters/0]).
 
@@ -39,13 +39,13 @@ init() ->
 %%% Streams
 
 %% Whether a refused connection that has not authenticated gets a line of its own; if not, it is counted and summed up.
--spec may_log(Address :: binary()) -> boolean().
-may_log(Address) ->
+-spec may_log(Address :: binary(), s2s_partners_nif:reason()) -> boolean().
+may_log(Address, Reason) ->
     case add({address, Address}) =< ?LINES_PER_ADDRESS andalso add(lines) =< ?LINES of
         true ->
             true;
         false ->
-            _ = add(muted),
+            _ = add({muted_for, Reason}),
             %% No more addresses than lines, or strangers would fill the table.
             _ = ets:info(?MINUTE, size) < 4 * ?LINES andalso add({muted, Address}),
             false
@@ -219,12 +219,13 @@ add(Key) ->
 minute() ->
     Entries = ets:tab2list(?MINUTE),
     ets:delete_all_objects(?MINUTE),
-    case lists:keyfind(muted, 1, Entries) of
-        {muted, Muted} ->
+    case [{Reason, Number} || {{muted_for, Reason}, Number} <- Entries] of
+        [] ->
+            ok;
+        Muted ->
             {Most, Address} = lists:max([{0, <<"?">>} | [{Number, Name} || {{muted, Name}, Number} <- Entries]]),
-            ?LOG_INFO("Refused ~b more connections in the last minute; most of them from ~ts (~b)", [Muted, Address, Most]);
-        false ->
-            ok
+            ?LOG_INFO("Refused ~b more connections in the last minute: ~ts; most of them from ~ts (~b)",
+                      [lists:sum([Number || {_, Number} <- Muted]), numbers(Muted), Address, Most])
     end,
     Groups = lists:foldl(fun({{refused, Label, Direction, Reason}, Number}, Acc) ->
                                  maps:update_with({Label, Direction}, fun(Rest) -> [{Reason, Number} | Rest] end,
@@ -234,7 +235,8 @@ minute() ->
                          end, #{}, Entries),
     maps:foreach(fun({Label, Direction}, Reasons) ->
                          ?LOG_INFO("Refused stanzas ~ts ~ts in the last minute: ~ts",
-                                   [way(Direction), Label,
-                                    lists:join(", ", [io_lib:format("~ts ~b", [Reason, Number])
-                                                      || {Reason, Number} <- lists:sort(Reasons)])])
+                                   [way(Direction), Label, numbers(Reasons)])
                  end, Groups).
+
+numbers(Reasons) ->
+    lists:join(", ", [io_lib:format("~ts ~b", [Reason, Number]) || {Reason, Number} <- lists:sort(Reasons)]).

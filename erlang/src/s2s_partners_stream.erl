@@ -137,7 +137,7 @@ log_refusal(Reason, Rule, State) ->
     #guarded{direction = Direction} = Guarded = guarded(State),
     About = about(Guarded, State),
     case Direction =:= outgoing orelse is_authenticated(Guarded) orelse
-        s2s_partners_report:may_log(maps:get(address, About, <<"?">>)) of
+        s2s_partners_report:may_log(maps:get(address, About, <<"?">>), Reason) of
         true -> s2s_partners_report:stream_refused(About, Reason, Rule);
         false -> ok
     end.
