@@ -40,6 +40,10 @@
 %% Texts, tables and suppositions
 -export([reason/1, reasons/0, words/1, vocabulary/0, rows/0, explain_stream/2]).
 
+-ifdef(S2SP_NIF_FAULTS).
+-export([fail_after/1, has_failed/0]).
+-endif.
+
 -export_type([decision/0, refusal/0, reason/0, rule/0, value/0, issue/0, issue_parts/0, domain/0, ms/0, seconds/0]).
 -export_type([table/0, policy/0, store/0, crl/0, stream/0, partner/0, limits/0, report/0, method/0, match/0]).
 -export_type([direction/0, kind/0, local_kind/0, fact/0, fact_value/0, question/0, change/0, reply/0]).
@@ -686,3 +690,12 @@ rows() ->
                         certificate => verdict(), offered => [offered()]}]}.
 explain_stream(_Policy, _Facts) ->
     erlang:nif_error(?NOT_LOADED).
+
+-ifdef(S2SP_NIF_FAULTS).
+%% In the tests' own library alone: the allocation after so many fails (-1: none does), and whether one has.
+fail_after(_Count) ->
+    erlang:nif_error(?NOT_LOADED).
+
+has_failed() ->
+    erlang:nif_error(?NOT_LOADED).
+-endif.

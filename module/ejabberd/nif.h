@@ -77,6 +77,11 @@ void *s2sp_nif_allocate(size_t size);
 void s2sp_nif_free(void *block);
 /* Whether an allocation is to fail that goes past the allocator (a resource); only ever true in the tests. */
 bool s2sp_nif_out_of_memory(void);
+#ifdef S2SP_NIF_FAULTS
+/* The allocation after `count` others fails, once; negative: none does. */
+void s2sp_nif_fail_after(long count);
+bool s2sp_nif_has_failed(void);
+#endif
 
 /* nif_terms.c: reading. False when the term is another thing. Texts are borrowed for the call. */
 bool s2sp_nif_text(ErlNifEnv *env, ERL_NIF_TERM term, struct s2sp_text *text);

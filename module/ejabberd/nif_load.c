@@ -42,9 +42,6 @@ static NIF(version_of) {
 }
 
 #ifdef S2SP_NIF_FAULTS
-void s2sp_nif_fail_after(long count);
-bool s2sp_nif_has_failed(void);
-
 /* fail_after(Count): the allocation after so many fails; -1: none. failed(): whether one has. In the tests' own library alone. */
 static NIF(fail_after) {
 	long count;

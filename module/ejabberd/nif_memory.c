@@ -14,18 +14,22 @@ union header {
 #ifdef S2SP_NIF_FAULTS
 /* How many allocations still succeed before one fails; negative: none fails. */
 static atomic_long left = -1;
+static atomic_bool failed;
 
 void s2sp_nif_fail_after(long count) {
+	atomic_store(&failed, false);
 	atomic_store(&left, count);
 }
 
 bool s2sp_nif_out_of_memory(void) {
-	long before = atomic_load(&left);
-	return before >= 0 && atomic_fetch_sub(&left, 1) == 0;
+	if (atomic_load(&left) < 0 || atomic_fetch_sub(&left, 1) != 0)
+		return false;
+	atomic_store(&failed, true);
+	return true;
 }
 
 bool s2sp_nif_has_failed(void) {
-	return atomic_load(&left) == -1;
+	return atomic_load(&failed);
 }
 #else
 bool s2sp_nif_out_of_memory(void) {
