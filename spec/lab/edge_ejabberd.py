@@ -96,18 +96,35 @@ _BASE = {
 }
 
 
+class NoOptions(Exception):
+    """What should be a piece of prosody.cfg.lua is none."""
+
+
 def options_in(text):
     """{name: value} of a piece of prosody.cfg.lua."""
     if not text.strip():
         return {}
     ran = subprocess.run(["lua5.4", "-e", _DUMP], input=text.encode(errors="surrogateescape"), capture_output=True, timeout=10, check=False)
     if ran.returncode:
-        raise RuntimeError(f"options: {ran.stderr.decode(errors='replace')}\n{text}")
+        raise NoOptions(f"{ran.stderr.decode(errors='replace')}\n{text}")
     return json.loads(ran.stdout.decode(errors="surrogateescape"))
 
 
 _ARGUMENTS = {"list": 1, "show": 1, "explain": 3, "check": 0, "test": 2, "streams": 0}
 _PLAIN = re.compile(r"(?!(?:true|false|yes|no|on|off|null)$)[a-z_/][\w./-]*")
+
+
+_LINE = re.compile(r"^\S+ \S+ \[(\w+)\] \S+@(?:mod_)?s2s_partners\w*:\S+ ", re.MULTILINE)
+_LEVELS = {"warning": "warn", "notice": "info"}
+
+
+def in_words_of_prosody(log):
+    """The module's lines with the level, and options with the names, that the log of a Prosody has."""
+    log = _LINE.sub(lambda found: f"mod_s2s_partners\t{_LEVELS.get(found[1], found[1])}\t", log)
+    # What ejabberd's own line about a reload is followed by.
+    log = re.sub(r"^(?=(?:host_config\.\S+\.)?modules\.mod_s2s_partners\.)", "mod_s2s_partners\terror\t", log, flags=re.MULTILINE)
+    log = re.sub(r"modules\.mod_s2s_partners\.partners\b", "s2s_partners", log)
+    return re.sub(r"modules\.mod_s2s_partners\.", "s2s_partners_", log)
 
 
 def yaml(value, indent=0):
@@ -151,6 +168,7 @@ class EdgeEjabberd(Ejabberd):
         self.components = dict(components or {})
         self.texts = dict(hosts) if isinstance(hosts, dict) else dict.fromkeys(hosts, "")
         super().__init__(lab, name, self.texts, users, None, s2s_timeout, address, register=False)
+        self.texts = self.hosts         # which scenarios change
         self.partners, self.more, self.modules = partners, options, list(modules)
         self.certificates, self.direct_tls, self.log_level = dict(certificates or {}), direct_tls, log_level
         self.trust = trust or lab.certificates.trust
@@ -200,22 +218,23 @@ class EdgeEjabberd(Ejabberd):
             if key == "s2s_partners":
                 ours["partners"] = value
             elif key.startswith("s2s_partners_"):
-                ours[key.removeprefix("s2s_partners_")] = self._paths(key, value)
+                ours[key.removeprefix("s2s_partners_")] = value
             elif key in _GLOBAL:
                 own.update(_GLOBAL[key](value))
             else:
                 raise Skipped(f"Prosody's option {key}")
         return {**ours, **self.yaml}, own
 
-    def _paths(self, key, value):
-        """Files of partners are YAML here: what a scenario has written as Lua is written again beside it."""
-        if key != "s2s_partners_files" or not isinstance(value, list):
-            return value
+    def _translate_files(self):
+        """Files of partners are YAML here: what a scenario has written in Lua is put into the same place anew."""
         for path in self.directory.glob("**/*.cfg.lua"):
-            entries = options_in("value = { " + path.read_text() + " }") if path.is_file() else None
-            if entries is not None:
-                path.with_name(path.name.removesuffix(".cfg.lua") + ".yml").write_text(json.dumps(entries["value"]))
-        return [name.replace(".cfg.lua", ".yml") if isinstance(name, str) else name for name in value]
+            text = path.read_text(errors="replace") if path.is_file() and path.stat().st_size < 1 << 20 else ""
+            if text.startswith("return "):
+                try:
+                    value = options_in(f"value = (function () {text} end)()")["value"]
+                except NoOptions:       # broken, as the scenario wants it
+                    continue
+                path.write_text(json.dumps(value))
 
     def config(self):
         files, modules_of, own_of = [], {}, {}
@@ -276,7 +295,12 @@ class EdgeEjabberd(Ejabberd):
         return path
 
     def write_config(self):
-        config = self.config()
+        self._translate_files()
+        try:
+            config = self.config()
+        except NoOptions:       # a broken file is what the scenario wants
+            self.config_file.write_text("broken: [\n" + (self.partners or ""))
+            return
         text = yaml(config) if self.readable else json.dumps(config, indent=1, ensure_ascii=False)     # JSON is YAML
         self.config_file.write_text(text, errors="surrogateescape")
 
@@ -481,7 +505,7 @@ class EdgeEjabberd(Ejabberd):
             return ""
         with open(self.log_file, "rb") as log:
             log.seek(mark)
-            return log.read().decode(errors="replace")
+            return in_words_of_prosody(log.read().decode(errors="replace"))
 
     def wait_log(self, pattern, timeout=10, mark=0):
         """The match of the pattern in what is logged after the mark."""
