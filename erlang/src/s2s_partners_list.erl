@@ -3,7 +3,7 @@
 
 -export([list/1, show/1, streams/0, streams_of_node/0]).
 %% For WebAdmin.
--export([partners/1, host/1, settings/1, warnings/2, found/2, stream_row/1, stream_titles/0, certificate/2, recent/1, totals/2]).
+-export([partners/1, host/1, short/1, settings/1, warnings/2, found/2, stream_row/1, stream_titles/0, certificate/2, recent/1, totals/2]).
 
 -type answer() :: {ok | error, [s2s_partners_layout:line()]}.
 -type partner() :: s2s_partners_nif:partner().
@@ -117,7 +117,8 @@ shown(Name, {_, [Host | _] = Hosts}, Partner) ->
         ++ last_streams(Partner)
         ++ decisions(Partner, Hosts).
 
-%% The title has said where the entry stands.
+%% A place without what is the same of all: the title has said where the entry stands.
+-spec short(binary()) -> binary().
 short(<<"modules.mod_s2s_partners.", Place/binary>>) -> Place;
 short(From) -> From.
 

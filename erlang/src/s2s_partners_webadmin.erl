@@ -50,14 +50,17 @@ list(Host) ->
         Partners ->
             {_, Live} = live(Host),
             [?XC(<<"h1">>, ?TITLE), rejected(),
-             table([<<"Partner">>, <<"Description">>, <<"Type">>, <<"tls/sasl/dialback">>, <<"Methods">>, <<"Streams in">>,
-                    <<"Streams out">>, <<"Warnings">>],
+             table([<<"Partner">>, <<"Description">>, <<"Type">>, <<"tls / sasl / dialback">>, <<"Methods">>, <<"Streams in / out">>],
                    [[?AC(<<Name/binary, "/">>, Name), ?C(s2s_partners_layout:plain(Text, 200)), ?C(atom_to_binary(Type)),
-                     ?C(s2s_partners_layout:negotiation(Partner)), ?C(s2s_partners_layout:methods(Methods)),
-                     ?C(number(Name, incoming, Live)), ?C(number(Name, outgoing, Live)),
-                     ?C(integer_to_binary(length(s2s_partners_list:warnings(Host, Partner))))]
+                     ?C(binary:replace(s2s_partners_layout:negotiation(Partner), <<"/">>, <<" / ">>, [global])),
+                     ?C(s2s_partners_layout:methods(Methods)),
+                     ?C(<<(number(Name, incoming, Live))/binary, " / ", (number(Name, outgoing, Live))/binary>>)]
                     || #{name := Name, description := Text, type := Type, methods := Methods} = Partner <- Partners])]
+                ++ warnings(lists:append([s2s_partners_list:warnings(Host, Partner) || Partner <- Partners]))
     end.
+
+warnings([]) -> [];
+warnings(Warnings) -> [?XC(<<"h3">>, <<"Warnings">>), ?XE(<<"ul">>, [?LI([?C(Warning)]) || Warning <- Warnings])].
 
 number(Name, Direction, Live) ->
     integer_to_binary(length([true || #{partner := Of, direction := Way, stage := established} <- Live, Of =:= Name, Way =:= Direction])).
@@ -72,10 +75,11 @@ partner(Host, Domain) ->
             {_, Live} = live(Host),
             Views = [View || #{partner := Of} = View <- Live, Of =:= Name],
             [?XC(<<"h1">>, Name), rejected(), ?XC(<<"p">>, s2s_partners_list:found(Domain, Partner)),
-             ?XE(<<"ul">>, [?LI([?C(Warning)]) || Warning <- s2s_partners_list:warnings(Host, Partner)]),
              table([<<"Setting">>, <<"Value">>, <<"From">>],
-                   [[?C(Setting), ?C(Value), ?C(From)] || {Setting, Value, From} <- s2s_partners_list:settings(Partner)]),
-             ?XC(<<"h3">>, <<"Live streams">>),
+                   [[?C(Setting), ?C(Value), ?C(s2s_partners_list:short(From))]
+                    || {Setting, Value, From} <- s2s_partners_list:settings(Partner)])]
+                ++ warnings(s2s_partners_list:warnings(Host, Partner))
+                ++ [?XC(<<"h3">>, <<"Live streams">>),
              table(s2s_partners_list:stream_titles(), [[?C(Cell) || Cell <- s2s_partners_list:stream_row(View)] || View <- Views])]
                 ++ certificate(Views) ++ last(Partner)
                 ++ [?XC(<<"h3">>, <<"Decisions since this node started">>),
