@@ -21,10 +21,14 @@ judge(Der, VHost, Policy, Domain) ->
                 {ok, Found} -> Found;
                 none -> none
             end,
-    {Verdict, _Cause, Report} = s2s_partners_nif:judge(#{chain => [Der || Der =/= none], store => Store, domain => Domain,
+    {Verdict, _Cause, Report} = s2s_partners_nif:judge(#{chain => chain(Der, VHost), store => Store, domain => Domain,
                                                          policy => Policy, crls => s2s_partners_in_force:crls(VHost, Partner),
                                                          now => os:system_time(second)}),
     {Verdict, Report}.
+
+%% Behind it what the administrator has collected. It makes nothing valid that is not.
+chain(none, _VHost) -> [];
+chain(Der, VHost) -> [Der | s2s_partners_in_force:intermediates(VHost)].
 
 %% For the log: the TLS library does not tell the version, but the names of TLS 1.3's ciphers are its own.
 -spec protocol(xmpp_socket:socket_state()) -> binary().
