@@ -55,7 +55,6 @@ may_log(Address, Reason) ->
 stream_refused(About, Reason, Rule) ->
     s2s_partners_recent:refused(About, Reason, Rule),
     {Word, Remote, Host} = names(About),
-    s2s_partners_recent:refused(About, Reason, Rule),
     ?LOG_INFO("Refused stream ~ts ~ts (host ~ts~ts~ts): ~ts: ~ts~ts",
               [Word, Remote, Host, address(About), certificate(About), Reason, Rule, cause(Reason, About)]).
 
@@ -63,7 +62,6 @@ stream_refused(About, Reason, Rule) ->
 stream_established(#{method := Method, tls := Tls} = About) ->
     s2s_partners_recent:established(About),
     {Word, Remote, Host} = names(About),
-    s2s_partners_recent:established(About),
     ?LOG_INFO("Established stream ~ts ~ts (host ~ts, partner ~ts): ~ts, ~ts, certificate ~ts",
               [Word, Remote, Host, maps:get(partner, About, <<"?">>), method(Method),
                case Tls of true -> maps:get(protocol, About, <<"TLS">>); false -> <<"no TLS">> end,
