@@ -121,8 +121,9 @@ _LEVELS = {"warning": "warn", "notice": "info"}
 def in_words_of_prosody(log):
     """The module's lines with the level, and options with the names, that the log of a Prosody has."""
     log = _LINE.sub(lambda found: f"mod_s2s_partners\t{_LEVELS.get(found[1], found[1])}\t", log)
-    # What ejabberd's own line about a reload is followed by.
-    log = re.sub(r"^(?=(?:host_config\.\S+\.)?modules\.mod_s2s_partners\.)", "mod_s2s_partners\terror\t", log, flags=re.MULTILINE)
+    # ejabberd's own line about a reload is followed by ours.
+    log = re.sub(r"Configuration reload aborted: .*\n((?:.*\n)*?)(?=\d+ errors?; nothing has been changed)",
+                 lambda found: re.sub(r"^", "mod_s2s_partners\terror\t", found[0], flags=re.MULTILINE), log)
     log = re.sub(r"modules\.mod_s2s_partners\.partners\b", "s2s_partners", log)
     return re.sub(r"modules\.mod_s2s_partners\.", "s2s_partners_", log)
 
@@ -331,6 +332,8 @@ class EdgeEjabberd(Ejabberd):
                 timeout, f"sign of life from {self.name}")
             if not self.process.running:
                 raise RuntimeError(f"{self.name} ended at once")
+            # Its log drops lines when it cannot follow; here those who log wait.
+            self.evaluate("logger:update_handler_config(ejabberd_log, config, #{sync_mode_qlen => 0, drop_mode_qlen => 1000000, flush_qlen => 1000000})")
             self._accounts()
         except (TimeoutError, RuntimeError, OSError) as problem:
             raise RuntimeError(f"{problem}\n{self.log_tail(15)}") from None
@@ -499,6 +502,10 @@ class EdgeEjabberd(Ejabberd):
                 self.evaluate("[logger_std_h:filesync(H) || #{id := H, module := logger_std_h} <- logger:get_handler_config()], ok", 5)
             except (OSError, RuntimeError):     # it is just ending
                 pass
+
+    def module_log(self, mark=0):
+        """What the module itself has logged."""
+        return "\n".join(line for line in self.log_since(mark).splitlines() if line.startswith("mod_s2s_partners\t"))
 
     def _logged(self, mark):
         if not self.log_file.exists():
