@@ -18,6 +18,9 @@
 /* Starts listening to verifications in this process. Once, at load. False: nothing will be learned. */
 bool s2sp_learned_start(void);
 
+/* Until it is called with false, nothing is learned from verifications on the calling thread: judging is no handshake. */
+void s2sp_learned_pause(bool pause);
+
 /* The anchors of one store: what is kept must lead to one of them. */
 struct s2sp_learned_anchors;
 

@@ -20,6 +20,7 @@ static struct {
 static size_t share_count;
 static uint64_t tick;
 static struct s2sp_learned_counts counts;
+static _Thread_local bool paused;
 
 void learned_lock(void) {
 	pthread_mutex_lock(&lock);
@@ -198,7 +199,7 @@ static void on_end(void *parent, void *data, CRYPTO_EX_DATA *all, int index, lon
 	(void)index;
 	(void)number;
 	(void)pointer;
-	if (count <= 0)
+	if (count <= 0 || paused)
 		return;
 	if (count > LEARNED_LOOKED_AT)
 		count = LEARNED_LOOKED_AT;
@@ -213,6 +214,10 @@ static void on_end(void *parent, void *data, CRYPTO_EX_DATA *all, int index, lon
 	}
 	learned_unlock();
 	ERR_pop_to_mark();
+}
+
+void s2sp_learned_pause(bool pause) {
+	paused = pause;
 }
 
 bool s2sp_learned_start(void) {

@@ -131,7 +131,9 @@ static ERL_NIF_TERM judge(ErlNifEnv *env, const struct asked *asked, const struc
 		.to_ascii = s2sp_idna_to_ascii,
 		.now = asked->now,
 	};
+	s2sp_learned_pause(true);
 	enum s2sp_certificate_verdict verdict = s2sp_certificate_judge(&question, &bench->report);
+	s2sp_learned_pause(false);
 	if (verdict == S2SP_CERTIFICATE_VALID && learned > 0)
 		s2sp_learned_used(bench->chain + presented, learned);
 	s2sp_learned_give_back(hints);

@@ -69,8 +69,11 @@ static ERL_NIF_TERM judge_own(ErlNifEnv *env, ERL_NIF_TERM spec, struct own_benc
 		if (count == OWN_CHAIN_MAX || !s2sp_nif_text(env, head, &bench->chain[count++]))
 			return enif_make_badarg(env);
 	}
-	if (s2sp_own_chain_judge(bench->chain, count, store->store, s2sp_domain_text(&domain), s2sp_idna_to_ascii, now,
-							 &bench->own) != S2SP_STATUS_OK)
+	s2sp_learned_pause(true);
+	enum s2sp_status status = s2sp_own_chain_judge(bench->chain, count, store->store, s2sp_domain_text(&domain),
+												   s2sp_idna_to_ascii, now, &bench->own);
+	s2sp_learned_pause(false);
+	if (status != S2SP_STATUS_OK)
 		return s2sp_atoms.error;
 	s2sp_nif_put(&map, s2sp_atoms.verdict, s2sp_atoms.verdicts[bench->own.verdict]);
 	s2sp_nif_put(&map, s2sp_atoms.cause, s2sp_nif_make_words(env, bench->own.cause));
