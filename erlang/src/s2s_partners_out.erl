@@ -16,6 +16,10 @@
 -include_lib("xmpp/include/xmpp.hrl").
 -include("s2s_partners_stream.hrl").
 
+%% Came with ejabberd 24.10, and is asked for before it is called.
+-dialyzer({no_missing_calls, handle_unauthenticated_features/2}).
+-ignore_xref([{ejabberd_s2s_out, handle_unauthenticated_features, 2}]).
+
 -type state() :: s2s_partners_stream:state().
 
 %% How long a stream that is refused before it has begun still takes, and returns, what is on its way to it.

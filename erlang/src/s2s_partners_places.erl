@@ -58,10 +58,12 @@ waiting() ->
 
 %% As many may wait as the most generous of these policies says.
 -spec rooms([s2s_partners_nif:policy()]) -> ok.
-rooms([]) ->
-    rooms([none]);
 rooms(Policies) ->
-    {Totals, Addresses} = lists:unzip([s2s_partners_nif:waiting_room(Policy) || Policy <- Policies]),
+    Rooms = case Policies of
+                [] -> [s2s_partners_nif:waiting_room(none)];
+                _ -> [s2s_partners_nif:waiting_room(Policy) || Policy <- Policies]
+            end,
+    {Totals, Addresses} = lists:unzip(Rooms),
     gen_server:cast(?MODULE, {rooms, {lists:max(Totals), lists:max(Addresses)}}).
 
 %% An IPv4 address; the /64 of an IPv6 one, which is what one customer has.

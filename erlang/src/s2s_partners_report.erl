@@ -21,9 +21,9 @@
 -define(NAMES_SHOWN, 4).
 
 %% A stream as its line names it.
--type about() :: #{direction := incoming | outgoing, remote := binary(), host := binary(), vhost => binary(), partner => binary(),
-                   address => binary(), certificate => atom(), report => map(), method => atom(), tls => boolean(),
-                   protocol => binary()}.
+-type about() :: #{direction := incoming | outgoing, remote := binary(), host := binary(), vhost => binary(),
+                   partner => binary() | none, address => binary(), certificate => atom(), report => map(), method => atom(),
+                   tls => boolean(), protocol => binary(), atom() => term()}.
 
 %% Makes the tables; the caller owns them.
 -spec init() -> ok.
