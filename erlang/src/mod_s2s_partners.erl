@@ -103,7 +103,7 @@ errors_of_candidate() ->
 mod_doc() ->
     #{desc =>
           <<"Says which other servers may federate with this one, how each must authenticate (TLS, SASL EXTERNAL, dialback), and what "
-            "its users may do. Whoever is not listed is refused. See docs/ejabberd.md of mod_s2s_partners.">>,
+            "its users may do. A server that is not listed is refused. See docs/ejabberd.md of mod_s2s_partners.">>,
       opts =>
           [{partners, #{value => "[Partner, ...]",
                         desc => <<"The partners, each a mapping: domain, partner_type, additional_domains, tls, sasl, dialback, "

@@ -49,7 +49,7 @@ scalar('~') -> {other, <<"nothing">>};
 scalar(null) -> {other, <<"nothing">>};
 scalar(Atom) -> text_of(Atom).
 
-%% Atoms of ejabberd's parser are bytes. One that is none has been made by somebody else.
+%% Atoms of ejabberd's parser are bytes. Any other one has been made by somebody else.
 text_of(Atom) ->
     try atom_to_binary(Atom, latin1)
     catch error:_ -> atom_to_binary(Atom, utf8)

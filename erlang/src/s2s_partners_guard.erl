@@ -123,7 +123,7 @@ init([]) ->
     erlang:send_after(?TICK, self(), tick),
     {ok, #guard{}, {continue, start}}.
 
-%% Whoever had started us waits in started/2; and one that has been restarted reads anew what is in force anyway.
+%% The module that started us waits in started/2; and one that has been restarted reads anew what is in force anyway.
 -spec handle_continue(start, #guard{}) -> {noreply, #guard{}}.
 handle_continue(start, Guard) ->
     latch(),

@@ -282,7 +282,7 @@ told(Where, Tell) ->
         Class:Reason:Stack -> complain(Where, Class, Reason, Stack)
     end.
 
-%% A second between lines, whoever causes them.
+%% At most one line a second, for all causes together.
 complain(Where, Class, Reason, Stack) ->
     try
         Now = erlang:monotonic_time(second),
