@@ -20,6 +20,7 @@
     established = false :: boolean(),
     since = 0 :: integer(),                % system time in seconds, once it is established
     refused = none :: none | {s2s_partners_nif:reason(), s2s_partners_nif:rule()},
+    quiet = false :: boolean(),            % refused without a line of its own: summed up with others
     %% XEP-0288: what is to go out over an incoming stream that is authenticated and not established yet. The last comes first.
     waiting = [] :: [tuple()]
 }).

@@ -536,7 +536,14 @@ handle_stream_end(Reason, State) ->
         s2s_partners_places:leave(),
         s2s_partners_places:give_back(),
         s2s_partners_stream:publish_end(short(Reason), State1),
-        ejabberd_s2s_in:handle_stream_end(short(Reason), State1)
+        case s2s_partners_stream:guarded(State1) of
+            #guarded{quiet = true, established = false} ->
+                %% ejabberd would write a line for each.
+                ejabberd_s2s_in:stop_async(self()),
+                State1#{stop_reason => Reason};
+            _ ->
+                ejabberd_s2s_in:handle_stream_end(short(Reason), State1)
+        end
     end, State).
 
 %% ejabberd writes into its log what the peer says for a farewell.
@@ -576,8 +583,9 @@ info({s2s_partners, crowded}, State) ->
     case s2s_partners_stream:guarded(State) of
         #guarded{established = true} ->
             State;
-        _ ->
-            s2s_partners_stream:refuse_for('connection-limit', <<"too many connections wait to be authenticated">>, State)
+        Guarded ->
+            s2s_partners_stream:refuse_for('connection-limit', <<"too many connections wait to be authenticated">>,
+                                           s2s_partners_stream:keep(Guarded#guarded{quiet = true}, State))
     end;
 info({s2s_partners, keepalive_answered}, State) ->
     s2s_partners_stream:keepalive_answered(State);

@@ -3,7 +3,7 @@
 -module(s2s_partners_report).
 
 -export([init/0, minute/0]).
--export([may_log/2, stream_refused/3, stream_established/1, element_refused/4]).
+-export([may_log/2, muted/2, stream_refused/3, stream_established/1, element_refused/4]).
 -export([stanza_refused/6, stanza_changed/4, subscription_authorised/2, internal_error/4]).
 -export([count/5, counters/0]).
 
@@ -45,11 +45,17 @@ may_log(Address, Reason) ->
         true ->
             true;
         false ->
-            _ = add({muted_for, Reason}),
-            %% No more addresses than lines, or strangers would fill the table.
-            _ = ets:info(?MINUTE, size) < 4 * ?LINES andalso add({muted, Address}),
+            muted(Address, Reason),
             false
     end.
+
+%% One that has no line of its own.
+-spec muted(Address :: binary(), s2s_partners_nif:reason()) -> ok.
+muted(Address, Reason) ->
+    _ = add({muted_for, Reason}),
+    %% No more addresses than lines, or strangers would fill the table.
+    _ = ets:info(?MINUTE, size) < 4 * ?LINES andalso add({muted, Address}),
+    ok.
 
 -spec stream_refused(about(), s2s_partners_nif:reason(), s2s_partners_nif:rule()) -> ok.
 stream_refused(About, Reason, Rule) ->

@@ -99,9 +99,9 @@ refuse(_, _, #{stream_state := disconnected} = State) ->
 refuse({refuse, Reason, Rule}, Condition, State) ->
     #{peer := Peer} = s2s_partners_nif:reason(Reason),
     Guarded = guarded(State),
-    log_refusal(Reason, Rule, State),
+    Told = log_refusal(Reason, Rule, State),
     count(Guarded, refuse, Reason),
-    State1 = keep(Guarded#guarded{refused = {Reason, Rule}}, State),
+    State1 = keep(Guarded#guarded{refused = {Reason, Rule}, quiet = not Told}, State),
     Text = <<Peer/binary, " (", (atom_to_binary(Reason))/binary, ")">>,
     send(State1, #stream_error{reason = binary_to_atom(Condition), text = xmpp:mk_text(Text, <<"en">>)}).
 
@@ -133,13 +133,19 @@ with_header(#{socket := Socket, stream_id := Id, server := Server} = State) ->
         _ -> State
     end.
 
+%% Whether it has got a line of its own.
 log_refusal(Reason, Rule, State) ->
-    #guarded{direction = Direction} = Guarded = guarded(State),
+    #guarded{direction = Direction, quiet = Quiet} = Guarded = guarded(State),
     About = about(Guarded, State),
-    case Direction =:= outgoing orelse is_authenticated(Guarded) orelse
-        s2s_partners_report:may_log(maps:get(address, About, <<"?">>), Reason) of
-        true -> s2s_partners_report:stream_refused(About, Reason, Rule);
-        false -> ok
+    Address = maps:get(address, About, <<"?">>),
+    if
+        Quiet ->
+            s2s_partners_report:muted(Address, Reason),
+            false;
+        true ->
+            Told = Direction =:= outgoing orelse is_authenticated(Guarded) orelse s2s_partners_report:may_log(Address, Reason),
+            Told andalso s2s_partners_report:stream_refused(About, Reason, Rule),
+            Told
     end.
 
 is_authenticated(#guarded{stream = none}) ->
