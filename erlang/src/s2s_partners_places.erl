@@ -6,7 +6,7 @@
 -behaviour(gen_server).
 
 -export([start_link/0]).
--export([enter/1, leave/0, waiting/0, rooms/1]).
+-export([enter/1, leave/0, settled/0, waiting/0, rooms/1]).
 -export([ask/5, renew/6, give_back/0, counts/0]).
 -export([question/3, question_moved/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
@@ -46,10 +46,15 @@ start_link() ->
 enter(Address) ->
     ok = gen_server:call(?MODULE, {enter, self(), address(Address)}).
 
-%% It is established, or gone.
+%% It is gone.
 -spec leave() -> ok.
 leave() ->
     gen_server:cast(?MODULE, {leave, self()}).
+
+%% It is established, and its place comes before those of streams that are not.
+-spec settled() -> ok.
+settled() ->
+    gen_server:cast(?MODULE, {settled, self()}).
 
 %% How many wait, and from how many addresses.
 -spec waiting() -> {non_neg_integer(), non_neg_integer()}.
@@ -192,6 +197,8 @@ answer({question_moved, From, To}, #state{holders = Holders} = State) ->
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
 handle_cast({leave, Pid}, State) ->
     {noreply, leave_room(Pid, State)};
+handle_cast({settled, Pid}, State) ->
+    {noreply, rank(Pid, leave_room(Pid, State))};
 handle_cast({give_back, Pid}, State) ->
     {noreply, untake(Pid, State)};
 handle_cast({rooms, Room}, State) ->
@@ -263,6 +270,14 @@ untake(Pid, #state{holders = Holders, total = Total, partners = Partners} = Stat
     case Holders of
         #{Pid := #holder{place = {Key, _}} = Holder} ->
             State#state{holders = Holders#{Pid => Holder#holder{place = none}}, total = Total - 1, partners = fewer(Key, Partners)};
+        _ ->
+            State
+    end.
+
+rank(Pid, #state{holders = Holders} = State) ->
+    case Holders of
+        #{Pid := #holder{place = {Key, {_, Created}}} = Holder} ->
+            State#state{holders = Holders#{Pid => Holder#holder{place = {Key, {0, Created}}}}};
         _ ->
             State
     end.

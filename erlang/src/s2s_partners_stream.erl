@@ -425,7 +425,7 @@ established(State) ->
     case s2s_partners_nif:stream_established(Stream) of
         allow ->
             ok = s2s_partners_nif:stream_active(Stream, now_ms()),
-            s2s_partners_places:leave(),
+            s2s_partners_places:settled(),
             State1 = keep(Guarded#guarded{established = true, active = erlang:monotonic_time(second),
                                           since = os:system_time(second)}, State),
             Before orelse announce(State1),
