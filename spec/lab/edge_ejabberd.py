@@ -81,6 +81,7 @@ _GLOBAL = {     # options of Prosody's that have a counterpart in ejabberd.yml
     "s2s_secure_auth": lambda value: {},                # the certificate is judged by the module
     "s2s_timeout": lambda value: {"negotiation_timeout": value},
     "s2s_insecure_domains": lambda value: {},
+    "s2s_ssl": lambda value: {},                        # one ca_file for all hosts
     "muc_room_locking": lambda value: {},               # ejabberd's rooms are open at once
     "statistics": lambda value: {},                     # always there
     "network_settings": lambda value: {},               # ejabberd sets TCP_NODELAY by itself

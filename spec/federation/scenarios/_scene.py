@@ -107,8 +107,10 @@ class Stream:
         self.remote, self.seen = None, 0
         certificate = lab.certificates.leaf(leaf or domain)
         if not getattr(edge, "bidi", True):
-            lab.dns.remove(domain)
-            self.remote = Remote(lab, [domain], leaf=certificate)
+            name = domain.encode("idna").decode()       # in DNS there are A-labels only
+            lab.dns.remove(name)
+            self.remote = Remote(lab, [domain], leaf=certificate, register=False)
+            lab.dns.server(name, self.remote.address)
         self.probe = Probe(edge.address, from_=domain, to=HOST, leaf=certificate)
         self.probe.secure()
         if self.remote is None:
