@@ -18,8 +18,6 @@
 
 -type state() :: s2s_partners_stream:state().
 
--define(TEXT_MAX, 200).
-
 %%% Hooks
 
 %% Hook s2s_in_init: a connection has been accepted, and not a byte of it read.
@@ -531,29 +529,21 @@ established(#{auth_domains := Domains} = State) ->
     end.
 
 -spec handle_stream_end(term(), state()) -> state().
-handle_stream_end(Reason, State) ->
+handle_stream_end(Said, State) ->
+    Reason = s2s_partners_stream:farewell(Said),
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
         s2s_partners_places:leave(),
         s2s_partners_places:give_back(),
-        s2s_partners_stream:publish_end(short(Reason), State1),
+        s2s_partners_stream:publish_end(Reason, State1),
         case s2s_partners_stream:guarded(State1) of
             #guarded{quiet = true, established = false} ->
                 %% ejabberd would write a line for each.
                 ejabberd_s2s_in:stop_async(self()),
                 State1#{stop_reason => Reason};
             _ ->
-                ejabberd_s2s_in:handle_stream_end(short(Reason), State1)
+                ejabberd_s2s_in:handle_stream_end(Reason, State1)
         end
     end, State).
-
-%% ejabberd writes into its log what the peer says for a farewell.
-short({stream, {in, #stream_error{text = Texts} = Error}}) ->
-    {stream, {in, Error#stream_error{text = [Text#text{data = cut(Data)} || #text{data = Data} = Text <- lists:sublist(Texts, 1)]}}};
-short(Reason) ->
-    Reason.
-
-cut(Data) when byte_size(Data) > ?TEXT_MAX -> binary:part(Data, 0, ?TEXT_MAX);
-cut(Data) -> Data.
 
 %%% The process
 

@@ -535,7 +535,8 @@ handle_stream_established(State) ->
 
 %% ejabberd would return the queue with an error of its own, and everything else for up to five minutes.
 -spec handle_stream_end(term(), state()) -> state().
-handle_stream_end(Reason, State) ->
+handle_stream_end(Said, State) ->
+    Reason = s2s_partners_stream:farewell(Said),
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
         s2s_partners_places:give_back(),
         s2s_partners_stream:publish_end(Reason, State1),

@@ -5,7 +5,7 @@
 
 -export([guarded/1, keep/2, policy/1, now_ms/0]).
 -export([run/3, value/3]).
--export([refuse/2, refuse/3, refuse_for/3, swallow/1, is_over/1]).
+-export([farewell/1, refuse/2, refuse/3, refuse_for/3, swallow/1, is_over/1]).
 -export([observe/1, element/3, stanza_in/2, stanza_out/2, bounce/2, bounce_stanza/3]).
 -export([overdue/1, time_left/1]).
 -export([hold_place/1, established/1, publish/1, publish_end/2, start_clock/1, tick/1, keepalive_answered/1, rejudge/1]).
@@ -19,6 +19,7 @@
 
 -define(TICK_MIN, 500).
 -define(TICK_MAX, 5000).
+-define(FAREWELL_MAX, 200).            % bytes
 
 -spec guarded(state()) -> #guarded{}.
 guarded(#{s2s_partners := Guarded}) ->
@@ -178,6 +179,22 @@ count(#guarded{vhost = VHost, direction = Direction} = Guarded, Decision, Reason
 
 label(#guarded{partner = #{name := Name, match := Match}}) when Match =/= default -> Name;
 label(_) -> <<"unlisted">>.
+
+%% ejabberd writes into its log, and into the errors that local senders get, what a peer says for a farewell.
+-spec farewell(term()) -> term().
+farewell({stream, {in, #stream_error{text = Texts} = Error}}) ->
+    {stream, {in, Error#stream_error{text = [Text#text{data = cut(Data)} || #text{data = Data} = Text <- lists:sublist(Texts, 1)]}}};
+farewell(Reason) ->
+    Reason.
+
+%% Not in the middle of a character.
+cut(Data) when byte_size(Data) > ?FAREWELL_MAX ->
+    case unicode:characters_to_binary(binary:part(Data, 0, ?FAREWELL_MAX)) of
+        Whole when is_binary(Whole) -> <<Whole/binary, "...">>;
+        {_, Whole, _} -> <<Whole/binary, "...">>
+    end;
+cut(Data) ->
+    Data.
 
 %%% The connection
 
