@@ -162,7 +162,10 @@ directory() ->
 %% ok, or why the library is not there. The stub answers where it is not.
 -spec loaded() -> ok | {error, binary()}.
 loaded() ->
-    {error, persistent_term:get({?MODULE, failure}, <<"the library has not been loaded">>)}.
+    case persistent_term:get({?MODULE, failure}, <<"the library has not been loaded">>) of
+        ok -> ok;       % never here
+        Why -> {error, Why}
+    end.
 
 %% The version of the library, which is that of the beams, or it would not have loaded.
 -spec version() -> binary().
@@ -652,7 +655,7 @@ answer_is_replaced(_SaysSomething, _Sees) ->
 
 %%% Texts, tables and suppositions
 
-%% What stands behind a reason. An atom that is none gets the texts of internal-error. Keep it: it never changes.
+%% What stands behind a reason. An atom that is not a reason gets the texts of internal-error. Keep it: it never changes.
 -spec reason(reason()) -> #{token := binary(), grade := refusal | change | none, stream_condition := binary(),
                             stanza_type := binary(), stanza_condition := binary(), operator := binary(), peer := binary(),
                             user := binary()}.

@@ -20,7 +20,8 @@ bool learned_digest_of(const X509 *certificate, struct learned_digest *digest) {
 	return X509_digest(certificate, EVP_sha256(), digest->sha256, &length) == 1 && length == sizeof(digest->sha256);
 }
 
-const struct learned_anchor *learned_find_anchor(const struct s2sp_learned_anchors *anchors, const struct learned_digest *digest) {
+const struct learned_anchor *learned_find_anchor(const struct s2sp_learned_anchors *anchors,
+												 const struct learned_digest *digest) {
 	for (size_t i = 0; anchors != NULL && i < anchors->count; i++) {
 		if (learned_same(&anchors->list[i].digest, digest))
 			return &anchors->list[i];

@@ -15,7 +15,7 @@ enum {
 	LEARNED_SHARE_MAX = 64,      /* of one */
 	LEARNED_PARENTS_MAX = 4,
 	LEARNED_PATH_MAX = 20,
-	LEARNED_LOOKED_AT = 20,   /* certificates of one handshake */
+	LEARNED_LOOKED_AT = 20,     /* certificates of one handshake */
 	LEARNED_SIGNATURES_MAX = 6, /* verified for one handshake: as many as a handshake itself may cost */
 };
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "certificate.h"
-#include "erl_nif.h"
+#include <erl_nif.h>
 #include "learned.h"
 #include "nif_atoms.h"
 #include "s2sp.h"

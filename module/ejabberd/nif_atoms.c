@@ -6,9 +6,9 @@
 struct s2sp_nif_atoms s2sp_atoms;
 
 /* All words that any fact has as values; which of them a fact has, core says. */
-static const char *const value_words[] = { "denied", "allowed",   "missing", "exists",     "unavailable", "no",   "yes",
-										   "blocked", "cancelled", "none",    "authorised", "few",         "many", "room",
-										   "full" };
+static const char *const value_words[] = { "denied",     "allowed", "missing", "exists",    "unavailable",
+										   "no",         "yes",     "blocked", "cancelled", "none",
+										   "authorised", "few",     "many",    "room",      "full" };
 static ERL_NIF_TERM value_atoms[COUNT(value_words)];
 static int fact_values[S2SP_NEED_COUNT][COUNT(value_words)];
 
@@ -38,9 +38,9 @@ static void make_tokens(ErlNifEnv *env) {
 	static const enum s2sp_method methods[] = { S2SP_METHOD_SASL, S2SP_METHOD_TLS_DIALBACK, S2SP_METHOD_TCP_DIALBACK };
 	static const char *const replies[] = { "none", "error", "error_if_directed", "unavailable" };
 	static const char *const answers[] = { "unknown", "no", "yes" };
-#define MAKE(atoms, token) \
-	for (unsigned i = 0; i < COUNT(s2sp_atoms.atoms); i++) \
-		s2sp_atoms.atoms[i] = enif_make_atom(env, token)
+#define MAKE(atoms, token)                                                                                                       \
+	for (unsigned i = 0; i < COUNT(s2sp_atoms.atoms); i++)                                                                       \
+	s2sp_atoms.atoms[i] = enif_make_atom(env, token)
 	MAKE(reasons, s2sp_reason_row((enum s2sp_reason)i)->token);
 	MAKE(verdicts, s2sp_certificate_verdict_token((enum s2sp_certificate_verdict)i));
 	MAKE(kinds, s2sp_stanza_kind_token((enum s2sp_stanza_kind)i));

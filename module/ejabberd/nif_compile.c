@@ -11,8 +11,8 @@ static struct s2sp_config *new_config(ErlNifEnv *env, ERL_NIF_TERM seed) {
 	struct s2sp_text bytes;
 	if (!s2sp_nif_text(env, seed, &bytes) || bytes.length != 16)
 		return NULL;
-	struct s2sp_config *config = s2sp_config_new(&s2sp_nif_allocator, s2sp_idna_to_ascii, &s2sp_ejabberd_vocabulary,
-												 (const unsigned char *)bytes.bytes);
+	struct s2sp_config *config =
+		s2sp_config_new(&s2sp_nif_allocator, s2sp_idna_to_ascii, &s2sp_ejabberd_vocabulary, (const unsigned char *)bytes.bytes);
 	if (config != NULL)
 		s2sp_config_public_suffixes(config, s2sp_public_suffix);
 	return config;
@@ -84,8 +84,8 @@ static enum s2sp_status feed_issue(ErlNifEnv *env, struct s2sp_config *config, E
 		return S2SP_STATUS_INVALID;
 	memcpy(code, texts[0].bytes, texts[0].length);
 	code[texts[0].length] = '\0';
-	return s2sp_config_issue(config, parts[0] == s2sp_atoms.warning ? S2SP_SEVERITY_WARNING : S2SP_SEVERITY_ERROR, code,
-							 texts[1], texts[2], texts[3]);
+	return s2sp_config_issue(config, parts[0] == s2sp_atoms.warning ? S2SP_SEVERITY_WARNING : S2SP_SEVERITY_ERROR, code, texts[1],
+							 texts[2], texts[3]);
 }
 
 static enum s2sp_status feed_local(ErlNifEnv *env, struct s2sp_config *config, ERL_NIF_TERM term) {

@@ -50,9 +50,9 @@ static enum s2sp_status read_constraint(ErlNifEnv *env, struct s2sp_nif_constrai
 		ERL_NIF_TERM key;
 		const char **words;
 	} texts[] = {
-		{ s2sp_atoms.fact, &constraint->fact },   { s2sp_atoms.remedy, &constraint->remedy },
-		{ s2sp_atoms.path, &constraint->path },   { s2sp_atoms.remedy_all, &constraint->remedy_all },
-		{ s2sp_atoms.got, &constraint->got },     { s2sp_atoms.lost, &constraint->lost },
+		{ s2sp_atoms.fact, &constraint->fact }, { s2sp_atoms.remedy, &constraint->remedy },
+		{ s2sp_atoms.path, &constraint->path }, { s2sp_atoms.remedy_all, &constraint->remedy_all },
+		{ s2sp_atoms.got, &constraint->got },   { s2sp_atoms.lost, &constraint->lost },
 	};
 	enum s2sp_status status = S2SP_STATUS_OK;
 	for (size_t i = 0; i < COUNT(texts) && status == S2SP_STATUS_OK; i++)

@@ -88,8 +88,7 @@ static bool step_plan(struct run *run, struct s2sp_plan *plan) {
 	};
 	struct s2sp_decision decision = s2sp_stream_plan(&run->stream, &features, plan);
 	begin_step(run, features_of(&run->stream), decision);
-	s2sp_nif_put(&run->step, s2sp_atoms.offered,
-				 make_offered(run->env, plan->starttls, false, plan->sasl, plan->dialback));
+	s2sp_nif_put(&run->step, s2sp_atoms.offered, make_offered(run->env, plan->starttls, false, plan->sasl, plan->dialback));
 	return end_step(run);
 }
 

@@ -8,8 +8,8 @@ static ErlNifResourceType *types[S2SP_NIF_TYPES];
 static atomic_size_t live[S2SP_NIF_TYPES];
 
 static const size_t sizes[S2SP_NIF_TYPES] = {
-	[S2SP_NIF_TABLE] = sizeof(struct s2sp_nif_table), [S2SP_NIF_POLICY] = sizeof(struct s2sp_nif_policy),
-	[S2SP_NIF_STORE] = sizeof(struct s2sp_nif_store), [S2SP_NIF_CRL] = sizeof(struct s2sp_nif_crl),
+	[S2SP_NIF_TABLE] = sizeof(struct s2sp_nif_table),   [S2SP_NIF_POLICY] = sizeof(struct s2sp_nif_policy),
+	[S2SP_NIF_STORE] = sizeof(struct s2sp_nif_store),   [S2SP_NIF_CRL] = sizeof(struct s2sp_nif_crl),
 	[S2SP_NIF_STREAM] = sizeof(struct s2sp_nif_stream),
 };
 
@@ -55,8 +55,8 @@ bool s2sp_nif_open_types(ErlNifEnv *env) {
 		const char *name;
 		ErlNifResourceDtor *end;
 	} ends[S2SP_NIF_TYPES] = {
-		[S2SP_NIF_TABLE] = { "table", end_table }, [S2SP_NIF_POLICY] = { "policy", end_policy },
-		[S2SP_NIF_STORE] = { "store", end_store }, [S2SP_NIF_CRL] = { "crl", end_crl },
+		[S2SP_NIF_TABLE] = { "table", end_table },    [S2SP_NIF_POLICY] = { "policy", end_policy },
+		[S2SP_NIF_STORE] = { "store", end_store },    [S2SP_NIF_CRL] = { "crl", end_crl },
 		[S2SP_NIF_STREAM] = { "stream", end_stream },
 	};
 	for (size_t i = 0; i < COUNT(ends); i++) {

@@ -70,8 +70,8 @@ static ERL_NIF_TERM judge_own(ErlNifEnv *env, ERL_NIF_TERM spec, struct own_benc
 			return enif_make_badarg(env);
 	}
 	s2sp_learned_pause(true);
-	enum s2sp_status status = s2sp_own_chain_judge(bench->chain, count, store->store, s2sp_domain_text(&domain),
-												   s2sp_idna_to_ascii, now, &bench->own);
+	enum s2sp_status status =
+		s2sp_own_chain_judge(bench->chain, count, store->store, s2sp_domain_text(&domain), s2sp_idna_to_ascii, now, &bench->own);
 	s2sp_learned_pause(false);
 	if (status != S2SP_STATUS_OK)
 		return s2sp_atoms.error;

@@ -1,4 +1,4 @@
-/* A partner's settings as a map, for the configuration, the console and whoever opens streams. */
+/* A partner's settings as a map, for the configuration, the console and the process that opens a stream. */
 #include "nif.h"
 #include "nif_functions.h"
 
@@ -77,8 +77,7 @@ static void put_words(ErlNifEnv *env, struct s2sp_nif_map *map, const struct s2s
 	s2sp_nif_put(map, s2sp_atoms.tls, s2sp_atoms.requirements[partner->row->tls]);
 	s2sp_nif_put(map, s2sp_atoms.sasl, s2sp_atoms.requirements[partner->row->sasl]);
 	s2sp_nif_put(map, s2sp_atoms.keepalive, s2sp_nif_make_boolean(partner->keepalive));
-	s2sp_nif_put(map, s2sp_atoms.presence_authorization,
-				 partner->presence_automatic ? s2sp_atoms.automatic : s2sp_atoms.user);
+	s2sp_nif_put(map, s2sp_atoms.presence_authorization, partner->presence_automatic ? s2sp_atoms.automatic : s2sp_atoms.user);
 	s2sp_nif_put(map, s2sp_atoms.group_chat, partner->group_chat ? s2sp_atoms.allow : s2sp_atoms.refuse);
 	s2sp_nif_put(map, s2sp_atoms.personal_events, partner->personal_events ? s2sp_atoms.allow : s2sp_atoms.refuse);
 }
@@ -122,7 +121,7 @@ NIF(s2sp_nif_table_partners) {
 NIF(s2sp_nif_policy_find) {
 	const struct s2sp_nif_policy *policy = s2sp_nif_get(env, argv[0], S2SP_NIF_POLICY);
 	struct s2sp_domain domain;
-	enum s2sp_match match;
+	enum s2sp_match match = S2SP_MATCH_NONE;
 	(void)argc;
 	if (policy == NULL || !s2sp_nif_domain(env, argv[1], &domain))
 		return enif_make_badarg(env);

@@ -91,8 +91,8 @@ NIF(s2sp_nif_place) {
 		return enif_make_badarg(env);
 	const struct s2sp_partner *partner = find(policy, &domain);
 	if (partner == NULL)
-		return s2sp_nif_make_decision(env, (struct s2sp_decision){ S2SP_VERDICT_REFUSE, S2SP_REASON_UNLISTED_DOMAIN,
-																   s2sp_policy_unlisted_rule(policy) });
+		return s2sp_nif_make_decision(
+			env, (struct s2sp_decision){ S2SP_VERDICT_REFUSE, S2SP_REASON_UNLISTED_DOMAIN, s2sp_policy_unlisted_rule(policy) });
 	return s2sp_nif_make_decision(env, s2sp_decide_place(policy, partner, counts));
 }
 

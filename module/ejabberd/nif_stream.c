@@ -145,8 +145,8 @@ NIF(s2sp_nif_stream_authenticated) {
 	struct s2sp_decision decision = standing(&stream->record, no_domain_yet);
 	if (decision.verdict == S2SP_VERDICT_ALLOW &&
 		(domain.length == 0 || !s2sp_text_equal(s2sp_domain_text(&domain), s2sp_domain_text(&stream->domain))))
-		decision = s2sp_stream_refuse(&stream->record, S2SP_REASON_WRONG_DOMAIN,
-									  "authentication of a domain that is not the stream's");
+		decision =
+			s2sp_stream_refuse(&stream->record, S2SP_REASON_WRONG_DOMAIN, "authentication of a domain that is not the stream's");
 	if (decision.verdict == S2SP_VERDICT_ALLOW)
 		decision = s2sp_stream_authenticated(&stream->record, by_sasl);
 	return s2sp_nif_make_decision(env, decision);
@@ -173,9 +173,8 @@ NIF(s2sp_nif_stream_stanza) {
 		(argc == 4 && !read_verdict(argv[3], &verdict)))
 		return enif_make_badarg(env);
 	struct s2sp_text own = s2sp_domain_text(&stream->domain);
-	if (own.length == 0 || (!s2sp_text_equal(name, own) &&
-							(!s2sp_nif_parse(name, &domain) ||
-							 !s2sp_text_equal(s2sp_domain_text(&domain), own))))
+	if (own.length == 0 ||
+		(!s2sp_text_equal(name, own) && (!s2sp_nif_parse(name, &domain) || !s2sp_text_equal(s2sp_domain_text(&domain), own))))
 		return s2sp_nif_make_decision(env, other_domain(&stream->record));
 	if (argc == 3)
 		return s2sp_nif_make_decision(env, s2sp_stream_stanza(&stream->record, policy, own));

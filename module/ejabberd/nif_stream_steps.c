@@ -9,10 +9,10 @@ static ERL_NIF_TERM step(ErlNifEnv *env, ERL_NIF_TERM term, step_function *funct
 	return stream == NULL ? enif_make_badarg(env) : s2sp_nif_make_decision(env, function(&stream->record));
 }
 
-#define STEP(name, function) \
-	NIF(name) { \
-		(void)argc; \
-		return step(env, argv[0], function); \
+#define STEP(name, function)                                                                                                     \
+	NIF(name) {                                                                                                                  \
+		(void)argc;                                                                                                              \
+		return step(env, argv[0], function);                                                                                     \
 	}
 
 STEP(s2sp_nif_stream_certificate, s2sp_stream_certificate)
@@ -50,10 +50,8 @@ NIF(s2sp_nif_stream_offer) {
 	struct s2sp_decision decision = s2sp_stream_offer(&stream->record, &offer);
 	const bool allowed = decision.verdict == S2SP_VERDICT_ALLOW;
 	const struct flag flags[] = {
-		{ s2sp_atoms.starttls, allowed && offer.starttls },
-		{ s2sp_atoms.starttls_required, allowed && offer.starttls_required },
-		{ s2sp_atoms.sasl, allowed && offer.sasl },
-		{ s2sp_atoms.dialback, allowed && offer.dialback },
+		{ s2sp_atoms.starttls, allowed && offer.starttls }, { s2sp_atoms.starttls_required, allowed && offer.starttls_required },
+		{ s2sp_atoms.sasl, allowed && offer.sasl },         { s2sp_atoms.dialback, allowed && offer.dialback },
 		{ s2sp_atoms.bidi, allowed && offer.bidi },
 	};
 	return enif_make_tuple2(env, s2sp_nif_make_decision(env, decision), make_flags(env, flags, COUNT(flags)));
