@@ -9,12 +9,13 @@
 
 -spec init(binary()) -> ok | {error, term()}.
 init(Host) ->
-    case ejabberd_sql:sql_query(Host, "select jid from " ?TABLE " where username='' and server_host=''") of
+    Type = ejabberd_option:sql_type(Host),
+    case knows_what_is_there(Type) orelse ejabberd_sql:sql_query(Host, "select jid from " ?TABLE " where username='' and server_host=''") of
         {selected, _, _} -> ok;
-        _ -> create(Host, ejabberd_option:sql_type(Host))
+        _ -> create(Host, tables(Type))
     end.
 
-create(Host, Type) ->
+create(Host, Queries) ->
     lists:foldl(fun(Query, ok) ->
                         case ejabberd_sql:sql_query(Host, Query) of
                             {updated, _} -> ok;
@@ -23,17 +24,22 @@ create(Host, Type) ->
                         end;
                    (_, Error) ->
                         Error
-                end, ok, tables(Type)).
+                end, ok, Queries).
+
+%% Whether "if not exists" can be said; else a look at a table that is not there is an error in ejabberd's log, once.
+knows_what_is_there(Type) ->
+    lists:member(Type, [sqlite, pgsql, mysql]).
 
 tables(mysql) ->
-    ["create table " ?TABLE " (username varchar(191) not null, server_host varchar(191) not null, jid text not null,"
+    ["create table if not exists " ?TABLE " (username varchar(191) not null, server_host varchar(191) not null, jid text not null,"
      " created_at bigint not null, key i_" ?TABLE " (server_host, username)) character set utf8mb4"];
-tables(mssql) ->
+tables(Type) when Type =:= sqlite; Type =:= pgsql ->
+    ["create table if not exists " ?TABLE " (username text not null, server_host text not null, jid text not null,"
+     " created_at bigint not null)",
+     "create index if not exists i_" ?TABLE " on " ?TABLE " (server_host, username)"];
+tables(_) ->
     ["create table " ?TABLE " (username varchar(250) not null, server_host varchar(250) not null, jid varchar(3100) not null,"
      " created_at bigint not null)",
-     "create index i_" ?TABLE " on " ?TABLE " (server_host, username)"];
-tables(_) ->
-    ["create table " ?TABLE " (username text not null, server_host text not null, jid text not null, created_at bigint not null)",
      "create index i_" ?TABLE " on " ?TABLE " (server_host, username)"].
 
 -spec find(binary(), binary(), binary()) -> {ok, boolean()} | {error, term()}.

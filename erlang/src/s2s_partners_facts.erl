@@ -14,6 +14,9 @@
 %% wait for the user (module/core/authorisation.h).
 -define(CONTACTS_MAX, 500).
 -define(WAITING_MAX, 200).
+%% Users whom a process believes to be there, and for how long.
+-define(USERS, 16).
+-define(USER_MS, 1000).
 %% What a request may weigh that waits for the user: ejabberd keeps all of it. An element counts for more than its text.
 -define(WEIGHT_MAX, 4096).
 -define(ELEMENT_WEIGHT, 64).
@@ -29,7 +32,7 @@
 %% Raises where a fact cannot be found out and has no word for that.
 -spec look_up(s2s_partners_nif:fact(), about()) -> s2s_partners_nif:fact_value().
 look_up(account, #{own := #jid{luser = LUser, lserver = LServer}}) ->
-    word(ejabberd_auth:user_exists(LUser, LServer), exists, missing);
+    word(user_exists(LUser, LServer), exists, missing);
 look_up(listed, #{own := Own, contact := Contact}) ->
     listed(user(Own), Contact);
 look_up(directed, #{own := Own, contact := Contact}) ->
@@ -44,6 +47,20 @@ look_up(contacts, #{own := Own, contact := Contact, policy := Policy}) ->
     contacts(user(Own), Contact, Policy);
 look_up(waiting, #{own := Own, contact := Contact, policy := Policy, packet := Packet}) ->
     waiting(user(Own), Contact, Policy, Packet).
+
+%% Backends are slow, so a stream's process believes for a second that a user is there: few users, whose account it has seen. Of one
+%% who is removed meanwhile, ejabberd itself says what it says of those who are not there.
+user_exists(LUser, LServer) ->
+    Slot = {?MODULE, erlang:phash2(LUser, ?USERS)},
+    Now = erlang:monotonic_time(millisecond),
+    case get(Slot) of
+        {LUser, LServer, Until} when Now < Until ->
+            true;
+        _ ->
+            Exists = ejabberd_auth:user_exists(LUser, LServer),
+            Exists andalso put(Slot, {binary:copy(LUser), binary:copy(LServer), Now + ?USER_MS}),
+            Exists
+    end.
 
 word(true, Yes, _) -> Yes;
 word(false, _, No) -> No.
