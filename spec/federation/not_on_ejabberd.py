@@ -49,6 +49,8 @@ REASONS = {
     "types_facts/roster_unavailable": "Mnesia has no damaged roster of one user",
     "types_facts/shared_group": "shared groups of mod_groups are a file of Prosody's",
     "trust/another_module_says_valid": "no module of ejabberd's can change the verdict",
+    "slots/*": "it is about the place that Prosody's core keeps for a stream; ejabberd has a back-off instead (s2s_max_retry_delay)",
+    "odd_elements/*": "it has a plugin of Prosody's as witness",
     "sizes_streams/stranded_route": _LUA,
     "sizes_streams/stream_management_both_ways": "XEP-0198 between servers is Prosody's alone",
     "sizes_stanzas/interests_*": "it counts what Prosody's mod_pep keeps",
@@ -67,7 +69,6 @@ OF_VERSION = {
         "limits/bidi_*": _BIDI,
         "several_hosts/bidi_*": _BIDI,
         "sizes_streams/bidirectional_questions": _BIDI,
-        "slots/bidi_*": _BIDI,
     },
     "24.12": {},
 }

@@ -135,7 +135,7 @@ def line():
     lua, clang = _number(_output("lua5.4", "-v"), r"Lua (\S+)"), _number(_output("clang", "--version"), r"version (\d[\d.]*)")
     found = ", ".join(prosody.number + (" installed" if prosody.root == INSTALLED else "") for prosody in prosodies())
     return "; ".join([
-        release(), f"Prosody {found or 'none'}",
+        release(), f"Prosody {found or 'none'}", f"ejabberd {', '.join(ejabberd.number for ejabberd in ejabberds()) or 'none'}",
         f"OpenSSL {_number(_output('openssl', 'version'))}", f"Lua {lua}",
         f"libexpat {_package('libexpat1')}{', which waits for more' if parser_waits() else ''}",
         f"GCC {_number(_output('gcc', '-dumpfullversion'))}", f"Clang {clang}"])
