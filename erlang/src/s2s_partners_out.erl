@@ -579,7 +579,7 @@ handle_info(Message, State) ->
 info({route, Packet}, State) ->
     case s2s_partners_stream:guarded(State) of
         #guarded{refused = {Reason, _}, local = Local, remote = Remote} ->
-            %% Whoever comes after it finds another stream.
+            %% The next stanza finds another stream.
             mnesia:dirty_delete_object(s2s, {s2s, {Local, Remote}, self()}),
             s2s_partners_stream:bounce(Packet, Reason),
             State;

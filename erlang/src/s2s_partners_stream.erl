@@ -115,7 +115,7 @@ refuse_for(Reason, Rule, State) ->
     end.
 
 send(#{s2s_partners := #guarded{direction = incoming}, stream_header_sent := false, socket := Socket} = State, Packet) ->
-    %% Whoever has not said anything is told why all the same, unless that would be in the middle of a TLS handshake.
+    %% A peer that has not said anything is told why all the same, unless that would be in the middle of a TLS handshake.
     State1 = case xmpp_socket:get_transport(Socket) of
                  tcp -> with_header(State);
                  _ -> State

@@ -1,4 +1,4 @@
-%%% Places, the waiting room and questions about keys: what is counted, for whom, and that whoever ends gives back what it held.
+%%% Places, the waiting room and questions about keys: what is counted, for whom, and that a process gives back what it held by ending.
 -module(s2s_partners_places_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -134,7 +134,7 @@ under_another_name() ->
     ?assertEqual(allow, renew(One, policy(1), ?FABRIKAM, true, 1)),
     ?assertEqual(#{total => 1, partners => #{?FABRIKAM => 1}}, ?PLACES:counts()).
 
-%% Refuses whoever asked; the others keep what they hold.
+%% Refuses the process that asked; the others keep what they hold.
 an_error() ->
     s2s_partners_report:init(),
     allow = takes(holder(), policy(1), ?FABRIKAM, ?FABRIKAM, 0),

@@ -89,7 +89,7 @@ def scenario_bidi_is_asked_for_over_tls_only(streams):
 
 
 def scenario_bidi_before_the_record_is_established(streams):
-    """ejabberd itself delivers what comes over a stream of its own as soon as it has sent <bidi/>, whoever the peer is."""
+    """ejabberd itself delivers what comes over a stream of its own as soon as it has sent <bidi/>, authenticated or not."""
     needs_bidi(streams)
     for name, more in (("sasl", {"external": "ignore"}), ("tlsdb", {"result": "ignore"})):
         domain = f"early.{name}.test"
@@ -200,7 +200,7 @@ def scenario_starttls_fails(streams):
 
 def scenario_judged_anew_at_once(streams):
     """No back-off: the next stanza finds the partner as it is now."""
-    domain = "mended.sasl.test"
+    domain = "corrected.sasl.test"
     remote = streams.remote(domain, offer=["dialback"])
     condition, _, _ = outbound_error(streams.alice, f"eve@{domain}")
     assert condition == "not-allowed"
