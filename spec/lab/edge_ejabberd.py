@@ -84,10 +84,12 @@ _GLOBAL = {     # options of Prosody's that have a counterpart in ejabberd.yml
     "s2s_ssl": lambda value: {},                        # one ca_file for all hosts
     "muc_room_locking": lambda value: {},               # ejabberd's rooms are open at once
     "statistics": lambda value: {},                     # always there
+    "custom_roles": lambda value: {},                   # no roles, no groups_file: what asks for them is in not_on_ejabberd.py
+    "groups_file": lambda value: {},
     "network_settings": lambda value: {},               # ejabberd sets TCP_NODELAY by itself
 }
 _MODULES = {    # Prosody's modules; None: nothing has to be loaded
-    "s2s_bidi": "mod_s2s_bidi", "dialback": None, "lab_measure": None, "adhoc": "mod_adhoc", "http_openmetrics": None,
+    "s2s_bidi": "mod_s2s_bidi", "dialback": None, "lab_measure": None, "adhoc": "mod_adhoc", "http_openmetrics": None, "groups": None,
     "smacks": "mod_stream_mgmt", "csi": "mod_client_state", "mam": "mod_mam",
 }
 _BASE = {
