@@ -14,6 +14,8 @@
     offer = [] :: [s2s_partners_nif:offered()],
     plan = undefined :: undefined | [starttls | sasl | dialback],
     certificate = none :: none | {Der :: binary() | none, s2s_partners_nif:verdict(), s2s_partners_nif:report()},
+    %% What the certificate is worth to other virtual hosts, with the policy that it was judged for.
+    verdicts = #{} :: #{binary() => {s2s_partners_nif:policy(), s2s_partners_nif:verdict()}},
     verify_only = false :: boolean(),
     awaits_features = false :: boolean(),  % outgoing: once for each header of the peer
     key_sent = false :: boolean(),         % outgoing: a dialback key of ours has gone out

@@ -263,11 +263,22 @@ is_stanza_name(<<"presence">>) -> true;
 is_stanza_name(<<"iq">>) -> true;
 is_stanza_name(_) -> false.
 
-%% A stanza that ejabberd cannot read goes no further: ejabberd would answer it over a stream that only the peer may send on, without a
-%% look at whom it is from. Nor does one in another namespace than the stream's.
-foreign_shape(_, {error, _}, #guarded{direction = Direction, remote = Remote, local = Local}, State) ->
-    s2s_partners_report:element_refused(Direction, Remote, Local, 'wrong-domain'),
-    swallow(State);
+%% A stanza that ejabberd cannot read, of the stream's own domain, goes no further: ejabberd would answer it over a stream that only the
+%% peer may send on. Nor does one in another namespace than the stream's.
+foreign_shape(#xmlel{attrs = Attrs}, {error, _}, Guarded, State) ->
+    #guarded{stream = Stream, policy = Policy, direction = Direction, remote = Remote, local = Local} = Guarded,
+    Domain = try jid:decode(attribute(<<"from">>, Attrs)) of
+                 #jid{lserver = Name} -> Name
+             catch
+                 _:_ -> <<>>
+             end,
+    case s2s_partners_nif:stream_stanza(Stream, Policy, Domain) of
+        {refuse, 'wrong-domain', Rule} ->
+            {stop, wrong_sender(Rule, State)};
+        _ ->
+            s2s_partners_report:element_refused(Direction, Remote, Local, 'wrong-domain'),
+            swallow(State)
+    end;
 foreign_shape(#xmlel{attrs = Attrs}, _, _, State) ->
     case lists:keyfind(<<"xmlns">>, 1, Attrs) of
         false -> {pass, stanza};
@@ -297,29 +308,52 @@ attribute(Key, Attrs) ->
 %% A stanza that the peer has sent. {pass, …}: for ejabberd to deliver.
 -spec stanza_in(stanza(), state()) -> {pass, stanza(), state()} | {stop, state()}.
 stanza_in(Packet, State) ->
-    #guarded{stream = Stream, vhost = VHost, established = Established} = Guarded = guarded(State),
+    #guarded{stream = Stream, established = Established} = Guarded = guarded(State),
     case {Established, xmpp:get_from(Packet), xmpp:get_to(Packet)} of
         {true, #jid{lserver = Remote} = From, #jid{lserver = Local} = To} ->
-            Policy = case s2s_partners_in_force:vhost_of(Local) of
-                         {ok, Host} -> policy(Host);
-                         none -> policy(VHost)       % no host of ours: ejabberd closes the stream for that
-                     end,
-            case s2s_partners_nif:stream_stanza(Stream, Policy, Remote) of
-                allow ->
-                    judged_in(Packet, From, To, Guarded, State);
-                {refuse, 'wrong-domain', Rule} ->
-                    {stop, refuse(s2s_partners_nif:stream_refuse(Stream, 'wrong-domain', Rule), <<"not-authorized">>, State)};
-                {refuse, Reason, Rule} ->
+            case judged(Local, Remote, Guarded, State) of
+                {allow, State1} ->
+                    judged_in(Packet, From, To, guarded(State1), State1);
+                {{refuse, 'wrong-domain', Rule}, State1} ->
+                    {stop, wrong_sender(Rule, State1)};
+                {{refuse, Reason, Rule}, State1} ->
                     s2s_partners_report:stanza_refused(in, label(Guarded), Remote, Local, Reason, Rule),
                     Kind = s2s_partners_nif:stanza_kind(element(1, Packet), xmpp:get_type(Packet)),
                     s2s_partners_answers:give(s2s_partners_nif:reply_to(incoming, Kind), Packet),
-                    {stop, State}
+                    {stop, State1}
             end;
         {false, _, _} ->
             {stop, refuse(s2s_partners_nif:stream_premature(Stream), <<"not-authorized">>, State)};
         _ ->
             {stop, refuse_for('wrong-domain', <<"a stanza without addresses">>, State)}
     end.
+
+%% By the policy of the host that it is for. That may have other anchors and pins than the stream's own: what the certificate is worth
+%% there is found out once.
+judged(Local, Remote, #guarded{stream = Stream, vhost = VHost} = Guarded, State) ->
+    case s2s_partners_in_force:vhost_of(Local) of
+        {ok, Other} when Other =/= VHost ->
+            Policy = policy(Other),
+            {Verdict, State1} = verdict(Other, Policy, Guarded, State),
+            {s2s_partners_nif:stream_stanza(Stream, Policy, Remote, Verdict), State1};
+        _ ->                               % its own host; or none of ours, for which ejabberd closes the stream
+            {s2s_partners_nif:stream_stanza(Stream, policy(VHost), Remote), State}
+    end.
+
+verdict(Host, Policy, #guarded{certificate = {Der, _, _}, stream = Stream, verdicts = Verdicts} = Guarded, State) when Policy =/= none ->
+    case Verdicts of
+        #{Host := {Policy, Known}} ->
+            {Known, State};
+        _ ->
+            {Verdict, _} = s2s_partners_certificate:judge(Der, Host, Policy, s2s_partners_nif:stream_domain(Stream)),
+            {Verdict, keep(Guarded#guarded{verdicts = Verdicts#{Host => {Policy, Verdict}}}, State)}
+    end;
+verdict(_, _, _, State) ->
+    {unknown, State}.
+
+%% The condition is that of RFC 6120 4.9.3.12 for both.
+wrong_sender(Rule, State) ->
+    refuse({refuse, 'wrong-domain', Rule}, <<"not-authorized">>, State).
 
 judged_in(Packet, From, To, #guarded{vhost = VHost} = Guarded, State) ->
     case is_keepalive(Packet, From, To) of
@@ -469,7 +503,8 @@ with_protocol(About, _) ->
 -spec publish(state()) -> ok.
 publish(State) ->
     #guarded{since = Since} = Guarded = guarded(State),
-    s2s_partners_live:publish((with_protocol(about(Guarded, State), State))#{since => Since}).
+    s2s_partners_live:publish((with_protocol(about(Guarded, State), State))#{since => Since,
+                                                                             bidi => is_map_key(bidi_enabled, State)}).
 
 %% The last words of a stream.
 -spec publish_end(term(), state()) -> ok.
@@ -589,7 +624,7 @@ rejudge(State) ->
                   _ -> s2s_partners_nif:policy_find(Policy, Domain)
               end,
     #{counted := Counted} = s2s_partners_nif:stream_view(Stream),
-    State1 = keep(Guarded#guarded{policy = Policy, certificate = Certificate1, partner = Partner}, State),
+    State1 = keep(Guarded#guarded{policy = Policy, certificate = Certificate1, partner = Partner, verdicts = #{}}, State),
     case s2s_partners_nif:stream_rejudge(Stream, Policy) of
         allow ->
             case s2s_partners_nif:stream_place(Stream) of
