@@ -99,7 +99,7 @@ errors_of_candidate() ->
             end
     end.
 
--spec mod_doc() -> map().
+-spec mod_doc() -> #{desc := binary(), opts := [{atom(), #{value := string(), desc := binary()}}], example := [string()]}.
 mod_doc() ->
     #{desc =>
           <<"Says which other servers may federate with this one, how each must authenticate (TLS, SASL EXTERNAL, dialback), and what "

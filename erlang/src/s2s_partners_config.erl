@@ -6,7 +6,7 @@
 %%% and told once.
 -module(s2s_partners_config).
 
--export([compile/0, compile/2, options/0, absent/0, options_of/2, failed/1, unread/1, routes/0]).
+-export([compile/0, options/0, absent/0, unread/1, routes/0]).
 
 -export_type([outcome/0, issue/0]).
 
@@ -36,7 +36,6 @@ compile() ->
     compile(fun(Option, Host) -> ejabberd_config:get_option({Option, Host}) end, ejabberd_option:hosts()).
 
 %% Never raises: whatever goes wrong is an error among the issues.
--spec compile(get_option(), [binary()]) -> outcome().
 compile(Get, Hosts) ->
     try
         case s2s_partners_nif:loaded() of
@@ -63,12 +62,7 @@ failure(Hosts, Message) ->
       issues => [#{severity => error, code => <<"internal-error">>, path => <<>>, got => <<>>, expected => <<>>, nearest => <<>>,
                    message => Message}]}.
 
--spec failed(outcome()) -> boolean().
-failed(#{term := Term}) ->
-    Term =:= none.
-
 %% What the configuration says of one host: none when its `modules` lacks the module.
--spec options_of(get_option(), binary() | global) -> none | #{atom() => s2s_partners_config_values:yaml()}.
 options_of(Get, Host) ->
     case lists:keyfind(mod_s2s_partners, 1, Get(modules, Host)) of
         false -> none;

@@ -2,7 +2,7 @@
 %%% the folder of ejabberd.yml. What cannot be read is an issue, and says why; nothing here waits for a writer at a pipe.
 -module(s2s_partners_config_files).
 
--export([base/0, join/1, expand/1, has_wildcard/1, read/2, partner_lists/2, kind/1]).
+-export([join/1, expand/1, has_wildcard/1, read/2, partner_lists/2, kind/1]).
 
 -include_lib("kernel/include/file.hrl").
 
@@ -15,7 +15,6 @@
 -define(FILES_MAX, 10000).
 
 %% The folder of ejabberd.yml.
--spec base() -> binary().
 base() ->
     filename:dirname(filename:absname(ejabberd_config:path())).
 

@@ -7,9 +7,9 @@
 
 -export([policy/1, store/2, crls/2, intermediates/1, limits/1]).
 -export([vhost_of/1, is_local/1, vhosts/0]).
--export([current/0, is_applied/0]).
+-export([current/0]).
 %% For s2s_partners_guard alone.
--export([init/0, put/1, erase/0, route_changed/1]).
+-export([init/0, put/1, route_changed/1]).
 
 -export_type([term_in_force/0, policy/0, store/0, crl/0, partner/0]).
 
@@ -157,14 +157,6 @@ vhosts() ->
 current() ->
     persistent_term:get(?KEY, none).
 
-%% Whether any policy is in force.
--spec is_applied() -> boolean().
-is_applied() ->
-    case persistent_term:get(?KEY, none) of
-        #{policies := Policies} -> map_size(Policies) > 0;
-        none -> false
-    end.
-
 %% Makes the table; the caller owns it.
 -spec init() -> ok.
 init() ->
@@ -180,11 +172,6 @@ init() ->
 put(#{policies := _, vhosts := _, limits := _, stores := _, crls := _, patterns := _, host_crls := _, intermediates := _,
       issues := _, locals := _, applied := _} = Term) ->
     persistent_term:put(?KEY, Term).
-
--spec erase() -> ok.
-erase() ->
-    _ = persistent_term:erase(?KEY),
-    ok.
 
 %% Hooks route_registered and route_unregistered.
 -spec route_changed(Domain :: binary()) -> ok.

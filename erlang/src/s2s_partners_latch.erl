@@ -138,8 +138,8 @@ s2s_out_init(Acc, _Opts) ->
 
 %% An outgoing stream that connects to nobody, returns what it is handed, and ends soon: {ok, _} is all that may be said here.
 dead_end(State) ->
-    xmpp_stream_out:set_timeout(State#{stream_state => s2s_partners_refused, on_route => bounce,
-                                       stop_reason => internal_failure}, 100).
+    Bounded = xmpp_stream_out:set_timeout(State, 100),
+    Bounded#{stream_state => s2s_partners_refused, on_route => bounce, stop_reason => internal_failure}.
 
 %% After s2s_access: for each stream that is opened, and each key that comes in.
 -spec s2s_allow_host(allow | deny, binary(), binary()) -> allow | {stop, deny}.
