@@ -50,6 +50,8 @@ REASONS = {
     "types_facts/shared_group": "shared groups of mod_groups are a file of Prosody's",
     "trust/another_module_says_valid": "no module of ejabberd's can change the verdict",
     "slots/*": "it is about the place that Prosody's core keeps for a stream; ejabberd has a back-off instead (s2s_max_retry_delay)",
+    "languages/*": "xml:lang is ejabberd's own: its stream library gives it to stanzas, and refuses what is no language",
+    "farewells/*": "it is about lines of Prosody's core for what a peer says at the end",
     "odd_elements/*": "it has a plugin of Prosody's as witness",
     "sizes_streams/stranded_route": _LUA,
     "sizes_streams/stream_management_both_ways": "XEP-0198 between servers is Prosody's alone",

@@ -467,11 +467,19 @@ class EdgeEjabberd(Ejabberd):
         return said
 
     def _measure(self):
-        counted = self.evaluate("""
-            In = [P || {_, P, _, _} <- supervisor:which_children(ejabberd_s2s_in_sup), is_pid(P)],
-            Out = [P || {_, P, _, _} <- supervisor:which_children(ejabberd_s2s_out_sup), is_pid(P)],
-            iolist_to_binary(io_lib:format("s2sin=~b s2sout=~b", [length(In), length(Out)]))""")
-        return counted
+        """As mod_lab_measure.lua: name=number. "lua_kb" is what Erlang's processes and tables have once garbage is collected."""
+        return self.evaluate("""
+            Of = fun(Supervisor) -> length([P || {_, P, _, _} <- supervisor:which_children(Supervisor), is_pid(P)]) end,
+            [erlang:garbage_collect(P) || P <- processes()],
+            Ours = fun(Start) -> lists:sum([ets:info(T, size) || T <- ets:all(), is_atom(ets:info(T, name)),
+                lists:prefix(Start, atom_to_list(ets:info(T, name)))]) end,
+            {Waiting, _} = try s2s_partners_places:waiting() catch _:_ -> {0, 0} end,
+            Places = try maps:fold(fun(_, {OfPartner, _}, Sum) -> Sum + OfPartner; (_, N, Sum) when is_integer(N) -> Sum + N; (_, _, Sum) -> Sum end,
+                0, s2s_partners_places:counts()) catch _:_ -> 0 end,
+            iolist_to_binary(io_lib:format("s2sin=~b s2sout=~b c2s=~b waiting=~b places=~b directed=~b entries=~b lua_kb=~b",
+                [Of(ejabberd_s2s_in_sup), Of(ejabberd_s2s_out_sup), length(ejabberd_sm:connected_users()), Waiting, Places,
+                 Ours("s2s_partners_directed"), Ours("s2s_partners"),
+                 (erlang:memory(processes) + erlang:memory(ets) + erlang:memory(binary)) div 1024]))""", 60)
 
     def _module(self, action, host):
         stop = f"gen_mod:stop_module({_binary(host)}, {MODULE})"
