@@ -1,10 +1,12 @@
-%%% The certificate that a peer has shown, as the connection gives it out, and what the NIF says of it. ejabberd's own verification is
-%%% not asked: it takes the common name, knows no SRVName, and keeps the last fault instead of the worst.
+%%% The certificate that a peer has shown, as the connection gives it out, and what the NIF says of it.
+%%% ejabberd's own verification is not asked: it takes the common name, knows no SRVName, and keeps the last
+%%% fault instead of the worst.
 -module(s2s_partners_certificate).
 
 -export([shown/1, judge/4, protocol/1]).
 
-%% What the peer has shown, the leaf alone: the TLS library gives out no more. The NIF adds the intermediates that it has learned.
+%% What the peer has shown, the leaf alone: the TLS library gives out no more. The NIF adds the intermediates
+%% that it has learned.
 -spec shown(xmpp_socket:socket_state()) -> binary() | none.
 shown(Socket) ->
     case xmpp_socket:get_peer_certificate(Socket, der) of

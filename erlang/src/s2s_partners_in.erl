@@ -1,6 +1,7 @@
-%%% The callback module of every incoming stream, in the place of ejabberd_s2s_in. Each callback asks the record, then calls ejabberd's
-%%% own. What a peer was offered binds nobody, so each rule stands where it takes effect: every element is looked at before the
-%%% library acts on it (handle_recv/3), and no stanza moves before the audit (handle_stream_established/1).
+%%% The callback module of every incoming stream, in the place of ejabberd_s2s_in. Each callback asks the
+%%% record, then calls ejabberd's own. What a peer was offered binds nobody, so each rule stands where it
+%%% takes effect: every element is looked at before the library acts on it (handle_recv/3), and no stanza
+%%% moves before the audit (handle_stream_established/1).
 -module(s2s_partners_in).
 
 %% Hooks
@@ -31,7 +32,8 @@ init({ok, #{server_host := VHost} = State}, _Opts) ->
     Guarded = #guarded{direction = incoming, vhost = VHost, created = s2s_partners_stream:now_ms()},
     {ok, s2s_partners_stream:start_clock(State#{mod => ?MODULE, s2s_partners => Guarded})}.
 
-%% Hook s2s_in_auth_result: ejabberd takes the stream for authenticated. Dialback comes this way only, after its `valid` has gone out.
+%% Hook s2s_in_auth_result: ejabberd takes the stream for authenticated. Dialback comes this way only, after
+%% its `valid` has gone out.
 -spec auth_result(state(), boolean(), binary()) -> state() | {stop, state()}.
 auth_result(#{s2s_partners := #guarded{refused = {_, _}}} = State, true, _) ->
     {stop, State};
@@ -250,8 +252,8 @@ handshake(Element, Packet, State) ->
         {stop, State1} -> State1
     end.
 
-%% What the record lets pass, the library must not refuse because it still waits for STARTTLS: a stream that named no domain was offered
-%% nothing else, and its partner may have dialback without TLS.
+%% What the record lets pass, the library must not refuse because it still waits for STARTTLS: a stream that
+%% named no domain was offered nothing else, and its partner may have dialback without TLS.
 in_turn(Packet, #{stream_state := wait_for_starttls} = State) when is_record(Packet, db_result); is_record(Packet, db_verify) ->
     State#{stream_state := wait_for_sasl_request};
 in_turn(_, State) ->
@@ -293,7 +295,8 @@ conclude(allow, State) -> {pass, State};
 conclude({wait, _, _}, State) -> s2s_partners_stream:swallow(State);
 conclude(Refusal, State) -> {stop, s2s_partners_stream:refuse(Refusal, State)}.
 
-%%% SASL EXTERNAL, all of it: ejabberd's own check takes the common name, knows no SRVName, and looks at the extended key usage.
+%%% SASL EXTERNAL, all of it: ejabberd's own check takes the common name, knows no SRVName, and looks at the
+%%% extended key usage.
 
 authenticate(Mechanism, Identity, State) ->
     #guarded{stream = Stream, remote = Remote} = s2s_partners_stream:guarded(State),
@@ -359,7 +362,8 @@ success(Remote, #{socket := Socket} = State) ->
 
 %%% Dialback (XEP-0220)
 
-%% The domain that an element says it is from, against the stream's own. A stream that has not named one takes it.
+%% The domain that an element says it is from, against the stream's own. A stream that has not named one takes
+%% it.
 pair(From, State) ->
     #guarded{stream = Stream, policy = Policy} = s2s_partners_stream:guarded(State),
     case s2s_partners_nif:stream_domain(Stream) of

@@ -1,5 +1,5 @@
-%%% The streams that live on this node. Each stream's process publishes what there is to see of it, since its record belongs to it alone;
-%%% the console reads it here. A reload goes through all of them.
+%%% The streams that live on this node. Each stream's process publishes what there is to see of it, since its
+%%% record belongs to it alone; the console reads it here. A reload goes through all of them.
 -module(s2s_partners_live).
 
 -behaviour(gen_server).
@@ -22,14 +22,16 @@
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
-%% The calling process is a stream's, and guarded. Fails where nobody keeps the list: the stream is refused then.
+%% The calling process is a stream's, and guarded. Fails where nobody keeps the list: the stream is refused
+%% then.
 -spec enter(incoming | outgoing) -> ok.
 enter(Direction) ->
     true = ets:insert(?STREAMS, {self(), #{pid => self(), direction => Direction}}),
     gen_server:call(?MODULE, {watch, self()}).
 
-%% What there is to see of the calling process's stream: stream_view/1 of the NIF, with vhost, local, remote, address, report,
-%% protocol, since (system time in seconds, 0 until it is established), ended (why, of one that is over).
+%% What there is to see of the calling process's stream: stream_view/1 of the NIF, with vhost, local, remote,
+%% address, report, protocol, since (system time in seconds, 0 until it is established), ended (why, of one
+%% that is over).
 -spec publish(map()) -> ok.
 publish(View) ->
     true = ets:insert(?STREAMS, {self(), View#{pid => self()}}),
@@ -47,8 +49,8 @@ view(Pid) ->
         [] -> none
     end.
 
-%% Every live stream is judged again under what is in force now, in its own process. Those that were opened while nobody was guarding have
-%% no record and are closed.
+%% Every live stream is judged again under what is in force now, in its own process. Those that were opened
+%% while nobody was guarding have no record and are closed.
 -spec rejudge() -> non_neg_integer().
 rejudge() ->
     Policies = case s2s_partners_in_force:current() of
@@ -71,7 +73,8 @@ close_unguarded(Module, Known) ->
                  end,
     Pids = [Pid || whereis(Supervisor) =/= undefined, {_, Pid, _, _} <- supervisor:which_children(Supervisor), is_pid(Pid)],
     lists:foreach(fun(Pid) when not is_map_key(Pid, Known) ->
-                          %% One that has just come enters before it does anything else: the cast finds it guarded.
+                          %% One that has just come enters before it does anything else: the cast finds it
+                          %% guarded.
                           Module:update_state(Pid, fun(State) -> close_if_unguarded(Module, State) end);
                      (_) ->
                           ok
@@ -92,8 +95,8 @@ keepalive(Local, Domain) ->
     true = ets:insert(?KEEPALIVES, {Id, self(), Local, Domain}),
     Id.
 
-%% An answer has come, over any stream of that pair. Whether it is one to a ping of ours: it goes no further then, also where another
-%% node has sent the ping.
+%% An answer has come, over any stream of that pair. Whether it is one to a ping of ours: it goes no further
+%% then, also where another node has sent the ping.
 -spec keepalive_answered(Id :: binary(), Local :: binary(), Domain :: binary()) -> boolean().
 keepalive_answered(<<?PREFIX, _/binary>> = Id, Local, Domain) ->
     case answered_here(Id, Local, Domain) of

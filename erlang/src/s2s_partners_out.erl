@@ -1,11 +1,13 @@
-%%% The callback module of every outgoing stream, in the place of ejabberd_s2s_out. Each callback asks the record, then calls ejabberd's
-%%% own. A peer's answer counts for nothing unless we have asked; nothing goes out before the audit, and what waits for a stream that
-%%% is refused goes back to its senders with the reason. A refusal leaves nothing behind: the next stanza is judged anew.
+%%% The callback module of every outgoing stream, in the place of ejabberd_s2s_out. Each callback asks the
+%%% record, then calls ejabberd's own. A peer's answer counts for nothing unless we have asked; nothing goes
+%%% out before the audit, and what waits for a stream that is refused goes back to its senders with the
+%%% reason. A refusal leaves nothing behind: the next stanza is judged anew.
 -module(s2s_partners_out).
 
 %% Hooks
 -export([init/2, auth_result/2, rejudge/1]).
-%% Callbacks of xmpp_stream_out: all that ejabberd_s2s_out exports, and those through which it can be told where to connect.
+%% Callbacks of xmpp_stream_out: all that ejabberd_s2s_out exports, and those through which it can be told
+%% where to connect.
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3]).
 -export([tls_options/1, tls_required/1, tls_verify/1, tls_enabled/1, sasl_mechanisms/1]).
 -export([resolve/2, connect_options/3, connect_timeout/1, address_families/1, default_port/1, dns_retries/1, dns_timeout/1]).
@@ -78,8 +80,8 @@ stillborn({refuse, Reason, Rule}, State) ->
     erlang:send_after(if VerifyOnly -> 0; true -> ?LINGER end, self(), {s2s_partners, over}),
     State#{stream_state => s2s_partners_refused, on_route => bounce, s2s_partners := Guarded#guarded{refused = {Reason, Rule}}}.
 
-%% Hook s2s_out_auth_result: nothing is decided here, the audit comes with handle_stream_established/1. A stream that nobody guards
-%% ends.
+%% Hook s2s_out_auth_result: nothing is decided here, the audit comes with handle_stream_established/1. A
+%% stream that nobody guards ends.
 -spec auth_result(state(), true | {false, term()}) -> state() | {stop, state()}.
 auth_result(#{s2s_partners := #guarded{refused = {_, _}}} = State, true) ->
     {stop, State};
@@ -94,7 +96,8 @@ auth_result(State, _) ->
 rejudge(#{s2s_partners := #guarded{refused = {_, _}}} = State) ->
     State;
 rejudge(#{on_route := bounce} = State) ->
-    %% It could not connect, and would return stanzas for as long as ejabberd says. What holds now is for a new one to find out.
+    %% It could not connect, and would return stanzas for as long as ejabberd says. What holds now is for a
+    %% new one to find out.
     ejabberd_s2s_out:stop_async(self()),
     State;
 rejudge(State) ->
@@ -272,7 +275,8 @@ sub(Features, Element) ->
     catch _:{xmpp_codec, _} -> false
     end.
 
-%% mod_s2s_dialback sends a key where `db_enabled` says so, whatever the features were. So the plan says it each time.
+%% mod_s2s_dialback sends a key where `db_enabled` says so, whatever the features were. So the plan says it
+%% each time.
 planned(Advertised, State) ->
     #guarded{stream = Stream, vhost = VHost, verify_only = VerifyOnly} = Guarded = s2s_partners_stream:guarded(State),
     case s2s_partners_nif:stream_plan(Stream, Advertised) of

@@ -1,6 +1,7 @@
-%%% Who has which place: the places of partners' streams, the waiting room of connections that have not authenticated, and the keys that
-%%% partners are being asked about. One process, so that two streams that ask at the same moment cannot get one place. It counts;
-%%% the NIF decides. What a process holds it gives back by ending, however it ends.
+%%% Who has which place: the places of partners' streams, the waiting room of connections that have not
+%%% authenticated, and the keys that partners are being asked about. One process, so that two streams that ask
+%%% at the same moment cannot get one place. It counts; the NIF decides. What a process holds it gives back by
+%%% ending, however it ends.
 -module(s2s_partners_places).
 
 -behaviour(gen_server).
@@ -40,8 +41,9 @@ start_link() ->
 
 %%% The waiting room
 
-%% The calling process serves a connection that has been accepted and has not authenticated. Where that is one too many, the oldest is
-%% told {s2s_partners, crowded}: it has had the most time, and the one that comes may be a partner.
+%% The calling process serves a connection that has been accepted and has not authenticated. Where that is one
+%% too many, the oldest is told {s2s_partners, crowded}: it has had the most time, and the one that comes may
+%% be a partner.
 -spec enter(inet:ip_address() | term()) -> ok.
 enter(Address) ->
     ok = gen_server:call(?MODULE, {enter, self(), address(Address)}).
@@ -79,13 +81,14 @@ address(Other) -> Other.
 
 %%% Places of partners
 
-%% The calling process wants a place, or only to know that there is one (asks: it will take it once it is proven).
+%% The calling process wants a place, or only to know that there is one (asks: it will take it once it is
+%% proven).
 -spec ask(s2s_partners_nif:policy(), Domain :: binary(), key(), asks | takes, Created :: integer()) -> s2s_partners_nif:decision().
 ask(Policy, Domain, Key, Takes, Created) ->
     gen_server:call(?MODULE, {ask, self(), Policy, Domain, Key, Takes, {1, Created}}).
 
-%% After a reload: whether the calling process keeps its place, under another name perhaps. Established streams come before others,
-%% older ones before younger.
+%% After a reload: whether the calling process keeps its place, under another name perhaps. Established
+%% streams come before others, older ones before younger.
 -spec renew(s2s_partners_nif:policy(), Domain :: binary(), key(), Has :: boolean(), Established :: boolean(), Created :: integer()) ->
           s2s_partners_nif:decision().
 renew(Policy, Domain, Key, Has, Established, Created) ->

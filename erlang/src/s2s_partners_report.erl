@@ -1,5 +1,6 @@
-%%% What the administrator reads in the log, and what the metrics count. One line for each refused and each established stream; refused
-%%% stanzas at debug, summed up once a minute. Never a body, never a status text, and never more lines than strangers may cause.
+%%% What the administrator reads in the log, and what the metrics count. One line for each refused and each
+%%% established stream; refused stanzas at debug, summed up once a minute. Never a body, never a status text,
+%%% and never more lines than strangers may cause.
 -module(s2s_partners_report).
 
 -export([init/0, minute/0]).
@@ -38,7 +39,8 @@ init() ->
 
 %%% Streams
 
-%% Whether a refused connection that has not authenticated gets a line of its own; if not, it is counted and summed up.
+%% Whether a refused connection that has not authenticated gets a line of its own; if not, it is counted and
+%% summed up.
 -spec may_log(Address :: binary(), s2s_partners_nif:reason()) -> boolean().
 may_log(Address, Reason) ->
     case add({address, Address}) =< ?LINES_PER_ADDRESS andalso add(lines) =< ?LINES of
@@ -174,7 +176,8 @@ way(out) -> <<"to">>.
 
 %%% Errors of our own
 
-%% Says where it happened and what kind of error it was. Arguments and values stay out of it: they may hold what a user wrote.
+%% Says where it happened and what kind of error it was. Arguments and values stay out of it: they may hold
+%% what a user wrote.
 -spec internal_error(Where :: atom(), Class :: atom(), Reason :: term(), Stack :: list()) -> ok.
 internal_error(Where, Class, Reason, Stack) ->
     ?LOG_ERROR("Error while handling ~ts, refused: ~ts:~ts in ~ts", [Where, Class, kind(Reason), places(Stack)]).

@@ -1,6 +1,7 @@
-%%% What streams of both directions have in common: their record, what is observed of the connection, how an element, a stanza, a
-%%% refusal, time and a reload are dealt with. `State` is the state of the stream's process, ejabberd's own map; what we keep of the
-%%% stream is in it as #guarded{}. Nothing is decided here: the NIF is asked, and its answer carried out.
+%%% What streams of both directions have in common: their record, what is observed of the connection, how an
+%%% element, a stanza, a refusal, time and a reload are dealt with. `State` is the state of the stream's
+%%% process, ejabberd's own map; what we keep of the stream is in it as #guarded{}. Nothing is decided here:
+%%% the NIF is asked, and its answer carried out.
 -module(s2s_partners_stream).
 
 -export([guarded/1, keep/2, policy/1, now_ms/0]).
@@ -43,8 +44,9 @@ now_ms() ->
 
 %%% Callbacks
 
-%% A step of a stream. What fails refuses the stream. The library takes what is thrown for what the step returns, see swallow/1. The
-%% error must not get any further: the process would be logged with its state, and queued stanzas in it.
+%% A step of a stream. What fails refuses the stream. The library takes what is thrown for what the step
+%% returns, see swallow/1. The error must not get any further: the process would be logged with its state, and
+%% queued stanzas in it.
 -spec run(atom(), fun((state()) -> state()), state()) -> state().
 run(Where, Step, State) ->
     try Step(State)
@@ -115,7 +117,8 @@ refuse_for(Reason, Rule, State) ->
     end.
 
 send(#{s2s_partners := #guarded{direction = incoming}, stream_header_sent := false, socket := Socket} = State, Packet) ->
-    %% A peer that has not said anything is told why all the same, unless that would be in the middle of a TLS handshake.
+    %% A peer that has not said anything is told why all the same, unless that would be in the middle of a TLS
+    %% handshake.
     State1 = case xmpp_socket:get_transport(Socket) of
                  tcp -> with_header(State);
                  _ -> State
@@ -198,8 +201,8 @@ cut(Data) ->
 
 %%% The connection
 
-%% What the connection reports now. The certificate is judged as soon as the domain is known, and once; the caller then asks for the
-%% decision (stream_certificate/1).
+%% What the connection reports now. The certificate is judged as soon as the domain is known, and once; the
+%% caller then asks for the decision (stream_certificate/1).
 -spec observe(state()) -> state().
 observe(#{socket := Socket} = State) ->
     #guarded{stream = Stream, vhost = VHost, policy = Policy, certificate = Certificate} = Guarded = guarded(State),
@@ -263,8 +266,8 @@ is_stanza_name(<<"presence">>) -> true;
 is_stanza_name(<<"iq">>) -> true;
 is_stanza_name(_) -> false.
 
-%% A stanza that ejabberd cannot read, of the stream's own domain, goes no further: ejabberd would answer it over a stream that only the
-%% peer may send on. Nor does one in another namespace than the stream's.
+%% A stanza that ejabberd cannot read, of the stream's own domain, goes no further: ejabberd would answer it
+%% over a stream that only the peer may send on. Nor does one in another namespace than the stream's.
 foreign_shape(#xmlel{attrs = Attrs}, {error, _}, Guarded, State) ->
     #guarded{stream = Stream, policy = Policy, direction = Direction, remote = Remote, local = Local} = Guarded,
     Domain = try jid:decode(attribute(<<"from">>, Attrs)) of
@@ -328,8 +331,8 @@ stanza_in(Packet, State) ->
             {stop, refuse_for('wrong-domain', <<"a stanza without addresses">>, State)}
     end.
 
-%% By the policy of the host that it is for. That may have other anchors and pins than the stream's own: what the certificate is worth
-%% there is found out once.
+%% By the policy of the host that it is for. That may have other anchors and pins than the stream's own: what
+%% the certificate is worth there is found out once.
 judged(Local, Remote, #guarded{stream = Stream, vhost = VHost} = Guarded, State) ->
     case s2s_partners_in_force:vhost_of(Local) of
         {ok, Other} when Other =/= VHost ->
@@ -375,7 +378,8 @@ pass_in(Packet, VHost, State) ->
         drop -> {stop, State}
     end.
 
-%% A ping from server to server (XEP-0199 4.2), or what can be the answer to one. Nobody is behind either, so neither counts as activity.
+%% A ping from server to server (XEP-0199 4.2), or what can be the answer to one. Nobody is behind either, so
+%% neither counts as activity.
 is_keepalive(#iq{id = Id, type = Type, sub_els = Elements}, #jid{luser = <<>>, lresource = <<>>}, #jid{luser = <<>>, lresource = <<>>}) ->
     case {Type, Elements} of
         {error, _} -> {answer, Id};
@@ -603,8 +607,8 @@ keepalive_answered(State) ->
 
 %%% Reload
 
-%% The record moves over to what is in force now, its certificate included, which may have become invalid. The caller closes what is
-%% refused.
+%% The record moves over to what is in force now, its certificate included, which may have become invalid. The
+%% caller closes what is refused.
 -spec rejudge(state()) -> {allow | s2s_partners_nif:refusal(), state()}.
 rejudge(State) ->
     #guarded{stream = Stream, vhost = VHost, certificate = Certificate, created = Created, established = Established} = Guarded =
