@@ -1,7 +1,7 @@
 %%% The module's own answers to stanzas. They are marked, and not judged a second time.
 -module(s2s_partners_answers).
 
--export([is_own/1, give/2, refuse/2, alike/2, plain_error/2, bare_error/1, send/1]).
+-export([is_own/1, give/2, refusal/2, alike/2, plain_error/2, bare_error/1, send/1]).
 
 -include_lib("xmpp/include/xmpp.hrl").
 
@@ -24,13 +24,12 @@ give(error, Packet) ->
 give(_, _) ->
     ok.
 
-%% The error for a local sender, by the row of the reason.
--spec refuse(s2s_partners_nif:reason(), stanza()) -> ok.
-refuse(Reason, Packet) ->
+%% The error for a local sender, by the row of the reason. Errors and results get none.
+-spec refusal(s2s_partners_nif:reason(), stanza()) -> stanza().
+refusal(Reason, Packet) ->
     #{stanza_type := Type, stanza_condition := Condition, user := Text} = s2s_partners_nif:reason(Reason),
-    ejabberd_router:route_error(Packet, #stanza_error{type = binary_to_existing_atom(Type),
-                                                      reason = binary_to_existing_atom(Condition),
-                                                      text = xmpp:mk_text(Text, <<"en">>)}).
+    xmpp:make_error(Packet, #stanza_error{type = binary_to_existing_atom(Type), reason = binary_to_existing_atom(Condition),
+                                          text = xmpp:mk_text(Text, <<"en">>)}).
 
 %% In the place of what ejabberd says in a user's name.
 -spec alike(stanza(), 'service-unavailable' | 'item-not-found') -> stanza().

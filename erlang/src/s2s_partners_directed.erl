@@ -1,5 +1,6 @@
 %%% Whom a session has sent directed presence to, of partners for whom that counts (public_unverified with group chat): a room is
-%%% nobody's contact. An entry ends with that session's unavailable to the contact, and with the session.
+%%% nobody's contact. An entry ends with that session's unavailable to the contact, and with the session. Each node of a cluster has
+%%% all entries (s2s_partners_everywhere), since the contact's stream may be another's.
 -module(s2s_partners_directed).
 
 -export([init/0, sent/3, passed/3, directed/2, taken_back/3, session_ended/1, user_removed/1, count/0]).
@@ -73,15 +74,16 @@ directed(User, Contact) ->
         _ -> false
     end.
 
-%% The session's unavailable has gone to the contact.
--spec taken_back(user(), Resource :: binary(), Contact :: binary()) -> ok.
+%% The session's unavailable has gone to the contact. Whether there was anything to take back.
+-spec taken_back(user(), Resource :: binary(), Contact :: binary()) -> boolean().
 taken_back(User, Resource, Contact) ->
     case ets:take(?TABLE, {contact, User, Contact, Resource}) of
         [] ->
-            ok;
+            false;
         [_] ->
             ets:delete(?TABLE, {session, User, Resource, Contact}),
-            release({User, Resource})
+            release({User, Resource}),
+            true
     end.
 
 release(Session) ->
@@ -93,14 +95,18 @@ release(Session) ->
             ok
     end.
 
--spec session_ended({user(), Resource :: binary()}) -> ok.
-session_ended({User, Resource} = Session) ->
+%% Whether there was anything to forget.
+-spec session_ended({user(), Resource :: binary()}) -> boolean().
+session_ended(Session) ->
+    session_ended(Session, false).
+
+session_ended({User, Resource} = Session, Found) ->
     case ets:next(?TABLE, {session, User, Resource, 0}) of
         {session, User, Resource, Contact} ->
-            taken_back(User, Resource, Contact),
-            session_ended(Session);
+            _ = taken_back(User, Resource, Contact),
+            session_ended(Session, true);
         _ ->
-            ok
+            Found
     end.
 
 %% The account is gone: whoever gets its name later has sent nothing.
@@ -108,7 +114,7 @@ session_ended({User, Resource} = Session) ->
 user_removed(User) ->
     case ets:next(?TABLE, {session, User, 0, 0}) of
         {session, User, Resource, _} ->
-            session_ended({User, Resource}),
+            _ = session_ended({User, Resource}),
             user_removed(User);
         _ ->
             ok

@@ -38,7 +38,8 @@ look_up(listed, #{own := Own, contact := Contact}) ->
 look_up(directed, #{own := Own, contact := Contact}) ->
     word(s2s_partners_directed:directed(user(Own), canonical(Contact)), yes, no);
 look_up(requested, #{own := Own, contact := Contact, packet := Packet}) ->
-    word(s2s_partners_requests:answered(asker(Own), request(Own, Contact, xmpp:get_id(Packet))), yes, no);
+    Asked = [asker(Own), request(Own, Contact, xmpp:get_id(Packet))],
+    word(s2s_partners_everywhere:apply(s2s_partners_requests, answered, Asked), yes, no);
 look_up(standing, #{own := Own, contact := Contact, packet := Packet}) ->
     standing(user(Own), Own, Contact, Packet);
 look_up(blocked, #{direction := Direction, own := Own, contact := Contact, packet := Packet}) ->
@@ -80,7 +81,8 @@ request(Own, Contact, Id) ->
 %% Something was asked of a partner's bare domain; the answer may come back.
 -spec asked(jid(), jid(), binary()) -> ok.
 asked(Own, Contact, Id) ->
-    s2s_partners_requests:remember(asker(Own), request(Own, Contact, Id)).
+    _ = s2s_partners_everywhere:apply(s2s_partners_requests, remember, [asker(Own), request(Own, Contact, Id)]),
+    ok.
 
 %% The contact's bare address as everything of ours is keyed by it.
 -spec canonical(jid()) -> binary().

@@ -1,5 +1,6 @@
 %%% What was asked of a partner's bare domain, so that the answer comes back. Each asker has a share: one who asks without end loses
-%%% the own answers and nobody else's. Processes of many sessions write here, so a row is only replaced as it was read.
+%%% the own answers and nobody else's. Processes of many sessions write here, so a row is only replaced as it was read. Each node of a
+%%% cluster has all of them (s2s_partners_everywhere), since the answer may come to another.
 -module(s2s_partners_requests).
 
 -export([init/0, remember/2, remember/3, answered/2, answered/3, count/0]).

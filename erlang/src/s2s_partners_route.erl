@@ -197,16 +197,20 @@ remember(service, _, Packet, #{own := Own, contact := #jid{lserver = Domain} = C
     end;
 remember(unavailable, user, _, #{own := Own, contact := Contact}) ->
     %% Whatever the partner is by now: what was sent before its type has changed is taken back as well.
-    s2s_partners_directed:taken_back(bare(Own), Own#jid.lresource, s2s_partners_facts:canonical(Contact));
+    everywhere(s2s_partners_directed, taken_back, [bare(Own), Own#jid.lresource, s2s_partners_facts:canonical(Contact)]);
 remember(Kind, user, Packet, #{own := Own, contact := #jid{lserver = Domain} = Contact, policy := Policy})
   when Kind =:= presence; Kind =:= join ->
     case is_directed(Packet) andalso s2s_partners_nif:policy_find(Policy, Domain) of
         #{type := public_unverified} ->
-            s2s_partners_directed:sent(bare(Own), Own#jid.lresource, s2s_partners_facts:canonical(Contact));
+            everywhere(s2s_partners_directed, sent, [bare(Own), Own#jid.lresource, s2s_partners_facts:canonical(Contact)]);
         _ ->
             ok
     end;
 remember(_, _, _, _) ->
+    ok.
+
+everywhere(Module, Function, Arguments) ->
+    _ = s2s_partners_everywhere:apply(Module, Function, Arguments),
     ok.
 
 is_directed(Packet) ->
@@ -217,12 +221,18 @@ bare(#jid{luser = LUser, lserver = LServer}) ->
 
 %%% Refusals of what goes out
 
-refuse_outgoing(Kind, Reason, Rule, Packet, #jid{lserver = LServer} = From, #jid{lserver = Domain} = To) ->
+refuse_outgoing(Kind, Reason, Rule, Packet, From, To) ->
+    case refused_outgoing(Kind, Reason, Rule, Packet, From, To) of
+        error -> ejabberd_router:route(s2s_partners_answers:refusal(Reason, Packet));
+        none -> ok
+    end.
+
+%% What its sender gets.
+refused_outgoing(Kind, Reason, Rule, Packet, #jid{lserver = LServer} = From, #jid{lserver = Domain} = To) ->
     {VHost, Policy} = policy_of(LServer),
     s2s_partners_report:stanza_refused(out, label(Policy, Domain), Domain, VHost, Reason, Rule),
     {Reply, _Forget} = what_follows(Kind, Reason, Packet, From, To),
-    Reply =:= error andalso s2s_partners_answers:refuse(Reason, Packet),
-    ok.
+    Reply.
 
 %% ejabberd's own note of directed presence is made behind this, and not at all where the client's presence goes no further
 %% (user_send_packet/1), so that there is nothing to strike out.
@@ -408,11 +418,7 @@ user_send_packet({#presence{type = available, to = #jid{lserver = Domain} = To, 
         true ->
             Acc;
         false ->
-            Marked = xmpp:put_meta(Packet, ?DIRECTED, true),
-            case may_go(Marked, From, To) of
-                true -> {Marked, C2S};
-                false -> {drop, C2S}
-            end
+            directed(xmpp:put_meta(Packet, ?DIRECTED, true), From, To, C2S)
     end;
 user_send_packet({#iq{type = error} = Packet, C2S}) ->
     {xmpp:put_meta(Packet, ?BY_CLIENT, true), C2S};
@@ -421,18 +427,21 @@ user_send_packet({#message{type = error} = Packet, C2S}) ->
 user_send_packet(Acc) ->
     Acc.
 
-%% Where it may not, the client has been told.
-may_go(Packet, #jid{luser = LUser, lserver = LServer} = From, #jid{lserver = Domain} = To) ->
+%% Where it may not go, the client is told here and now: an error that is routed to a session makes it forget whom it has sent presence
+%% to before, and that contact would see the user come and never go.
+directed(Packet, #jid{luser = LUser, lserver = LServer} = From, #jid{lserver = Domain} = To, C2S) ->
     {VHost, Policy} = policy_of(LServer),
     Kind = kind(Packet, To),
     Local = local_kind(VHost, From),
     About = #{direction => outgoing, own => From, contact => To, packet => Packet, policy => Policy},
     case authorise(Policy, Domain, user_of(Local, LUser), question(outgoing, Kind, Local, Domain), About) of
         {refuse, Reason, Rule, _} ->
-            refuse_outgoing(Kind, Reason, Rule, Packet, From, To),
-            false;
+            case refused_outgoing(Kind, Reason, Rule, Packet, From, To) of
+                error -> {drop, ejabberd_c2s:send(C2S, s2s_partners_answers:refusal(Reason, Packet))};
+                none -> {drop, C2S}
+            end;
         _ ->
-            true
+            {Packet, C2S}
     end.
 
 %% Hook roster_out_subscription: what the user says to a contact.
@@ -452,10 +461,10 @@ roster_process_item(Item, Host) ->
 session_ended(_SID, #jid{luser = LUser, lserver = LServer, lresource = LResource}, _Info) ->
     case ejabberd_sm:get_user_resources(LUser, LServer) of
         [] ->
-            s2s_partners_directed:session_ended({{LUser, LServer}, LResource}),
+            everywhere(s2s_partners_directed, session_ended, [{{LUser, LServer}, LResource}]),
             s2s_partners_interests:session_ended({LUser, LServer});
         Resources ->
-            lists:member(LResource, Resources) orelse s2s_partners_directed:session_ended({{LUser, LServer}, LResource}),
+            lists:member(LResource, Resources) orelse everywhere(s2s_partners_directed, session_ended, [{{LUser, LServer}, LResource}]),
             ok
     end.
 
@@ -463,5 +472,5 @@ session_ended(_SID, #jid{luser = LUser, lserver = LServer, lresource = LResource
 -spec remove_user(binary(), binary()) -> ok.
 remove_user(User, Server) ->
     {LUser, LServer} = {jid:nodeprep(User), jid:nameprep(Server)},
-    s2s_partners_directed:user_removed({LUser, LServer}),
+    everywhere(s2s_partners_directed, user_removed, [{LUser, LServer}]),
     s2s_partners_cancellations:user_removed(LUser, LServer).

@@ -19,23 +19,23 @@ one_contact() ->
     ?assert(s2s_partners_directed:passed(?ALICE, <<"phone">>, ?BOB)),
     ?assertNot(s2s_partners_directed:passed(?ALICE, <<"desk">>, ?BOB)),
     ?assertEqual(1, s2s_partners_directed:count()),
-    ok = s2s_partners_directed:taken_back(?ALICE, <<"phone">>, ?BOB),
+    true = s2s_partners_directed:taken_back(?ALICE, <<"phone">>, ?BOB),
     ?assertNot(s2s_partners_directed:directed(?ALICE, ?BOB)),
     ?assertEqual(0, s2s_partners_directed:count()).
 
 two_sessions() ->
     [s2s_partners_directed:sent(?ALICE, Resource, ?BOB) || Resource <- [<<"phone">>, <<"desk">>]],
-    ok = s2s_partners_directed:taken_back(?ALICE, <<"phone">>, ?BOB),
+    true = s2s_partners_directed:taken_back(?ALICE, <<"phone">>, ?BOB),
     ?assert(s2s_partners_directed:directed(?ALICE, ?BOB)),
-    ok = s2s_partners_directed:session_ended({?ALICE, <<"desk">>}),
+    true = s2s_partners_directed:session_ended({?ALICE, <<"desk">>}),
     ?assertNot(s2s_partners_directed:directed(?ALICE, ?BOB)).
 
 ends_with_the_session() ->
     [s2s_partners_directed:sent(?ALICE, <<"phone">>, integer_to_binary(N)) || N <- lists:seq(1, 50)],
     s2s_partners_directed:sent(?ALICE, <<"desk">>, ?BOB),
-    ok = s2s_partners_directed:session_ended({?ALICE, <<"phone">>}),
+    true = s2s_partners_directed:session_ended({?ALICE, <<"phone">>}),
     ?assertEqual(1, s2s_partners_directed:count()),
-    ok = s2s_partners_directed:session_ended({?ALICE, <<"desk">>}),
+    true = s2s_partners_directed:session_ended({?ALICE, <<"desk">>}),
     ?assertEqual([], ets:tab2list(s2s_partners_directed_counts)).
 
 bounded() ->
@@ -43,7 +43,8 @@ bounded() ->
     ?assertEqual(1000, length([ok || ok <- Results])),
     ?assertEqual([full, full], lists:nthtail(1000, Results)),
     ?assertEqual(ok, s2s_partners_directed:sent(?ALICE, <<"desk">>, <<"another@fabrikam.test">>)),
-    ok = s2s_partners_directed:taken_back(?ALICE, <<"phone">>, <<"1">>),
+    true = s2s_partners_directed:taken_back(?ALICE, <<"phone">>, <<"1">>),
+    false = s2s_partners_directed:taken_back(?ALICE, <<"phone">>, <<"1">>),
     ?assertEqual(ok, s2s_partners_directed:sent(?ALICE, <<"phone">>, <<"1001">>)).
 
 removed() ->
