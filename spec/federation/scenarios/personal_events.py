@@ -3,6 +3,7 @@
 fed.test is federated, ver.test public_verified, unv.test public_unverified; shows.test is public_verified and may have events, shut.test
 federated and may not. Everybody sees everybody's presence, and asks for everything with +notify."""
 
+import re
 import threading
 
 from lab.client import Client
@@ -234,8 +235,7 @@ def scenario_is_shown(lab):
     text = " ".join(lab.edge.shell(f'partners:show("{VER}")').split())
     assert "personal_events refuse default of public_verified" in text, text
     text = " ".join(lab.edge.shell(f'partners:show("{SHUT}")').split())
-    place = "s2s_partners[5]" if lab.host == "prosody" else "modules.mod_s2s_partners.partners[5]"
-    assert f"personal_events refuse {place}".replace(" ", "") in text.replace(" ", ""), text
+    assert re.search(r"personal_events refuse (s2s_)?partners\[5\]", text), text
     explained = {domain: lab.edge.shell(f'partners:explain("{ALICE}", "{bob(domain)}")') for domain in DOMAINS}
     for domain, text in explained.items():
         assert ("Personal events" in text) == (domain not in MAY) and "verdict: allow" in text, (domain, text)
