@@ -299,6 +299,7 @@ crl_facts(_Crl) ->
 crl_follows(_Next, _Before, _Now) ->
     erlang:nif_error(?NOT_LOADED).
 
+%% Dirty CPU: lists may be large.
 -spec crl_same(crl(), crl()) -> boolean().
 crl_same(_One, _Other) ->
     erlang:nif_error(?NOT_LOADED).

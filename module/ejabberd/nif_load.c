@@ -85,7 +85,7 @@ static ErlNifFunc functions[] = {
 	{ "crl_read", 1, s2sp_nif_crl_read, IO },
 	{ "crl_facts", 1, s2sp_nif_crl_facts, ORDINARY },
 	{ "crl_follows", 3, s2sp_nif_crl_follows, CPU },
-	{ "crl_same", 2, s2sp_nif_crl_same, ORDINARY },
+	{ "crl_same", 2, s2sp_nif_crl_same, CPU },
 	{ "crl_mentions", 2, s2sp_nif_crl_mentions, ORDINARY },
 	{ "crl_begins", 2, s2sp_nif_crl_begins, ORDINARY },
 	{ "judge", 1, s2sp_nif_judge, CPU },
