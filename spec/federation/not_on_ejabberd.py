@@ -4,6 +4,7 @@ import fnmatch
 
 _CONSOLE = "Prosody's shell and prosodyctl: the commands of ejabberdctl have a ring of their own (spec/ejabberd)"
 _BIDI = "XEP-0288 came with ejabberd 24.10"
+_OTHER_BIDI = "mod_s2s_bidi of 24.12 looks for another namespace in the features than that of XEP-0288, so it never takes up a partner's offer"
 _OBSERVE = "there is no mode observe on ejabberd"
 _LUA = "it breaks a file of the module in Lua, or looks into Prosody's Lua state"
 _COMMIT = "Prosody commits in several turns of its loop; ejabberd in one step of one process"
@@ -50,6 +51,10 @@ REASONS = {
     "types_facts/shared_group": "shared groups of mod_groups are a file of Prosody's",
     "trust/another_module_says_valid": "no module of ejabberd's can change the verdict",
     "slots/*": "it is about the place that Prosody's core keeps for a stream; ejabberd has a back-off instead (s2s_max_retry_delay)",
+    "certificates/missing-intermediate": "an intermediate that was learned from another stream takes the place of the missing one; it is verified as ever",
+    "certificates/long-chain": "ejabberd's TLS library gives out the leaf alone: what else a peer shows is not looked at",
+    "limits/keepalive_incoming": "it reads the log of Prosody's core",
+    "sizes_streams/keys_that_wait": "ejabberd opens a connection for each key",
     "languages/*": "xml:lang is ejabberd's own: its stream library gives it to stanzas, and refuses what is no language",
     "farewells/*": "it is about lines of Prosody's core for what a peer says at the end",
     "odd_elements/*": "it has a plugin of Prosody's as witness",
@@ -72,7 +77,11 @@ OF_VERSION = {
         "several_hosts/bidi_*": _BIDI,
         "sizes_streams/bidirectional_questions": _BIDI,
     },
-    "24.12": {},
+    "24.12": {
+        "bypass_outbound/bidi": _OTHER_BIDI,
+        "bypass_outbound/bidi_other_host": _OTHER_BIDI,
+        "several_hosts/bidi_answer": _OTHER_BIDI,
+    },
 }
 
 
