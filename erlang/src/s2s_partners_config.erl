@@ -91,6 +91,7 @@ own_options(_) ->
               failed = false :: boolean(),
               stores = #{} :: map(),
               crls = #{} :: map(),                       % by path
+              signatures = #{} :: map(),                 % of those files, from before they were read
               patterns = #{} :: map(),                   % pattern -> paths
               ders = #{} :: map()}).                     % intermediates by path as written
 
@@ -109,13 +110,15 @@ compile_all(Get, Hosts) ->
     #{term => Term, issues => lists:reverse(Issues), unguarded => Unguarded, hosts => Hosts,
       partners => lists:sum([length(Partners) || {_, _, Partners, _} <- Tables])}.
 
-term_of(Policies, Hosts, #run{locals = Locals, stores = Stores, crls = Crls, patterns = Patterns, ders = Ders, by_host = ByHost}) ->
+term_of(Policies, Hosts, #run{locals = Locals, stores = Stores, crls = Crls, signatures = Signatures, patterns = Patterns, ders = Ders,
+                               by_host = ByHost}) ->
     #{policies => maps:from_list([{Host, Policy} || {Host, Policy, _, _} <- Policies]),
       vhosts => maps:from_list([{Host, []} || Host <- Hosts]),
       limits => maps:from_list([{Host, s2s_partners_nif:policy_limits(Policy)} || {Host, Policy, _, _} <- Policies]),
       stores => maps:filter(fun({Kind, _}, _) -> Kind =/= read end, Stores),
       issues => maps:map(fun(_, Issues) -> lists:reverse(Issues) end, ByHost),
       crls => Crls,
+      crl_signatures => Signatures,
       patterns => Patterns,
       host_crls => maps:from_list([{Host, Names} || {Host, _, Names, _} <- Policies]),
       intermediates => maps:from_list([{Host, lists:append([maps:get(Name, Ders, []) || Name <- Names])}
@@ -325,11 +328,12 @@ why_no_list(Pattern) ->
         _ -> <<"there is no such file; fetch the revocation list into it, or remove its name">>
     end.
 
-crl_file(Prefix, Place, Pattern, Path, #run{crls = Crls} = Run) when not is_map_key(Path, Crls) ->
+crl_file(Prefix, Place, Pattern, Path, #run{crls = Crls, signatures = Signatures} = Run) when not is_map_key(Path, Crls) ->
+    Signature = s2s_partners_crl_watch:signature(Path),
     case s2s_partners_nif:crl_read(Path) of
         {ok, Crl, Warnings} ->
             tell(Prefix, [issue(warning, <<"crls">>, Place, quote(Pattern), Line) || Line <- Warnings],
-                 Run#run{crls = Crls#{Path => Crl}});
+                 Run#run{crls = Crls#{Path => Crl}, signatures = Signatures#{Path => Signature}});
         {error, Message} ->
             tell(Prefix, [issue(error, <<"crls">>, Place, quote(Pattern), Line) || Line <- lines(Message)], Run)
     end;

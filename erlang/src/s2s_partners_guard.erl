@@ -7,7 +7,7 @@
 
 -behaviour(gen_server).
 
--export([start_link/0, started/2, stopped/1, last_reload/0, reloads/0, last_outcome/0]).
+-export([start_link/0, started/2, stopped/1, last_reload/0, reloads/0]).
 %% Global hooks.
 -export([reload_begins/0, reload_ends/0, host_up/1, host_down/1, all_started/0, stopping/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_continue/2, handle_info/2]).
@@ -15,6 +15,8 @@
 -include_lib("kernel/include/logger.hrl").
 
 -define(TICK, 60000).
+%% Between two looks at the files of revocation lists.
+-define(LOOK, 5000).
 %% Longer than ejabberd takes from judging a file to the end of the reload.
 -define(RELOAD_MS, 120000).
 -define(LINES_MAX, 1100).
@@ -24,6 +26,9 @@
     told = none :: none | map(),                                % last_reload/0
     stopped = #{} :: #{binary() => []},                         % hosts whose module was stopped while ejabberd runs
     databases = #{} :: #{binary() => atom()},
+    watch = none :: none | {pid(), reference()},                % looks at files
+    crls_told = #{} :: s2s_partners_crl_watch:told(),
+    looked = 0 :: integer(),                                    % system time in seconds
     reloading = none :: none | reference(),                     % timer
     stopping = false :: boolean()
 }).
@@ -43,7 +48,8 @@ stopped(Host) ->
     call({stopped, Host}).
 
 %% The outcome of the last attempt to read the configuration: what is on disk may not be what is in force. time: system time in seconds.
--spec last_reload() -> none | #{result := applied | rejected, time := integer(), partners := non_neg_integer(),
+%% applied, rejected: how many attempts came out so.
+-spec last_reload() -> none | #{result := applied | rejected, time := integer(), partners := non_neg_integer(), errors := [binary()],
                                 applied := non_neg_integer(), rejected := non_neg_integer()}.
 last_reload() ->
     case call(last_reload) of
@@ -57,14 +63,6 @@ reloads() ->
     case last_reload() of
         #{applied := Applied, rejected := Rejected} -> [{applied, Applied}, {rejected, Rejected}];
         none -> [{applied, 0}, {rejected, 0}]
-    end.
-
-%% The same with all that was told.
--spec last_outcome() -> none | s2s_partners_config:outcome().
-last_outcome() ->
-    case call(last_outcome) of
-        {error, _} -> none;
-        Outcome -> Outcome
     end.
 
 %% Before ejabberd's modules hear of a reload, and after.
@@ -121,7 +119,8 @@ init([]) ->
                    {ejabberd_started, all_started, 50},
                    {ejabberd_stopping, stopping, 1}]),
     erlang:send_after(?TICK, self(), tick),
-    {ok, #guard{}, {continue, start}}.
+    erlang:send_after(?LOOK, self(), look),
+    {ok, #guard{looked = os:system_time(second)}, {continue, start}}.
 
 %% The module that started us waits in started/2; and one that has been restarted reads anew what is in force anyway.
 -spec handle_continue(start, #guard{}) -> {noreply, #guard{}}.
@@ -141,7 +140,7 @@ handle_call({started, Host, DbType}, _From, #guard{stopped = Stopped, reloading 
         false -> {reply, ok, Now}
     end;
 handle_call({stopped, Host}, _From, #guard{stopped = Stopped, stopping = Stopping} = Guard) ->
-    Now = Guard#guard{stopped = Stopped#{Host => []}},
+    Now = (unwatched(Guard))#guard{stopped = Stopped#{Host => []}},
     case Stopping of
         true ->
             ok;
@@ -158,20 +157,19 @@ handle_call(reload_begins, _From, #guard{reloading = Reloading} = Guard) ->
 handle_call(reload_ends, _From, Guard) ->
     {reply, ok, commit(reload_over(Guard))};
 handle_call({host_up, Host}, _From, #guard{reloading = Reloading} = Guard) ->
+    Now = unwatched(Guard),
     add_host(Host),
     Reloading =:= none orelse erlang:cancel_timer(Reloading),
-    {reply, ok, Guard#guard{reloading = erlang:start_timer(?RELOAD_MS, self(), reload)}};
+    {reply, ok, Now#guard{reloading = erlang:start_timer(?RELOAD_MS, self(), reload)}};
 handle_call({host_down, Host}, _From, #guard{stopped = Stopped, databases = Databases} = Guard) ->
-    Now = Guard#guard{stopped = Stopped#{Host => []}, databases = maps:remove(Host, Databases)},
+    Now = (unwatched(Guard))#guard{stopped = Stopped#{Host => []}, databases = maps:remove(Host, Databases)},
     withdraw(Now),
     remove_host(Host),
     {reply, ok, Now#guard{stopped = maps:remove(Host, Stopped)}};
 handle_call(stopping, _From, Guard) ->
     {reply, ok, Guard#guard{stopping = true}};
 handle_call(last_reload, _From, #guard{told = Told} = Guard) ->
-    {reply, Told, Guard};
-handle_call(last_outcome, _From, #guard{outcome = Outcome} = Guard) ->
-    {reply, Outcome, Guard}.
+    {reply, Told, Guard}.
 
 -spec handle_cast(term(), #guard{}) -> {noreply, #guard{}}.
 handle_cast(all_started, #guard{outcome = Outcome} = Guard) ->
@@ -195,6 +193,31 @@ handle_info(tick, #guard{stopping = Stopping} = Guard) ->
     Stopping orelse latch(),
     Stopping orelse protect(expiry, fun() -> s2s_partners_expiry:tick() end),
     {noreply, Guard};
+handle_info(look, #guard{watch = none, stopping = false, crls_told = Told, looked = Before} = Guard) ->
+    case s2s_partners_in_force:current() of
+        #{patterns := Patterns} = Term when map_size(Patterns) > 0 ->
+            Now = os:system_time(second),
+            Watch = spawn_monitor(fun() -> exit({looked, s2s_partners_crl_watch:look(Term, Told, Before)}) end),
+            {noreply, Guard#guard{watch = Watch, looked = Now}};
+        _ ->
+            erlang:send_after(?LOOK, self(), look),
+            {noreply, Guard}
+    end;
+handle_info({'DOWN', Monitor, process, Pid, Result}, #guard{watch = {Pid, Monitor}} = Guard) ->
+    erlang:send_after(?LOOK, self(), look),
+    Now = Guard#guard{watch = none},
+    case Result of
+        {looked, {same, Term, Told}} ->
+            s2s_partners_in_force:current() =:= Term orelse s2s_partners_in_force:put(Term),
+            {noreply, Now#guard{crls_told = Told}};
+        {looked, {changed, Term, Told}} ->
+            s2s_partners_in_force:put(Term),
+            {Count, Milliseconds} = rejudge(),
+            ?LOG_INFO("Revocation lists read anew; ~ts judged again in ~b ms", [number(Count, "live stream"), Milliseconds]),
+            {noreply, Now#guard{crls_told = Told}};
+        _ ->
+            {noreply, Now}
+    end;
 handle_info({timeout, Timer, reload}, #guard{reloading = Timer} = Guard) ->
     %% The reload that was announced never ended.
     {noreply, commit(Guard#guard{reloading = none})};
@@ -229,7 +252,8 @@ covers(_Host, _) ->
 
 %%% Commit
 
-commit(#guard{told = Told, stopped = Stopped} = Guard) ->
+commit(Guard0) ->
+    #guard{told = Told, stopped = Stopped} = Guard = unwatched(Guard0),
     Before = s2s_partners_in_force:current(),
     Outcome = read(),
     #{issues := Issues, hosts := Hosts} = Outcome,
@@ -248,12 +272,22 @@ commit(#guard{told = Told, stopped = Stopped} = Guard) ->
     Result =:= applied andalso protect(expiry, fun() -> s2s_partners_expiry:committed() end),
     Guard#guard{outcome = Outcome#{issues := lists:sublist(Issues, ?LINES_MAX)}, told = count(Result, Outcome, Told)}.
 
-count(Result, #{partners := Partners}, Told) ->
+count(Result, #{partners := Partners, issues := Issues}, Told) ->
     Counts = case Told of
                  none -> #{applied => 0, rejected => 0};
                  _ -> Told
              end,
-    Counts#{Result := maps:get(Result, Counts) + 1, result => Result, time => erlang:system_time(second), partners => Partners}.
+    Counts#{Result := maps:get(Result, Counts) + 1, result => Result, time => erlang:system_time(second), partners => Partners,
+            errors => lists:sublist([Message || #{severity := error, message := Message} <- Issues], ?LINES_MAX)}.
+
+%% What it finds is of a configuration that is being replaced.
+unwatched(#guard{watch = none} = Guard) ->
+    Guard;
+unwatched(#guard{watch = {Pid, Monitor}} = Guard) ->
+    erlang:demonitor(Monitor, [flush]),
+    exit(Pid, kill),
+    erlang:send_after(?LOOK, self(), look),
+    Guard#guard{watch = none}.
 
 %% In a process of its own. One that does not come back with anything has found out nothing.
 read() ->
@@ -268,7 +302,7 @@ read() ->
 remaining(none, #{policies := Policies} = Before, Hosts) ->
     Before#{policies := maps:with(Hosts, Policies), vhosts := maps:from_list([{Host, []} || Host <- Hosts])};
 remaining(_, _, Hosts) ->
-    #{policies => #{}, vhosts => maps:from_list([{Host, []} || Host <- Hosts]), limits => #{}, stores => #{}, crls => #{},
+    #{policies => #{}, vhosts => maps:from_list([{Host, []} || Host <- Hosts]), limits => #{}, stores => #{}, crls => #{}, crl_signatures => #{},
       patterns => #{}, host_crls => #{}, intermediates => #{}, issues => #{}, locals => Hosts,
       applied => erlang:system_time(second)}.
 

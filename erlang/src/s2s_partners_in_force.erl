@@ -24,6 +24,7 @@
     limits := #{binary() => map()},
     stores := #{{anchors, Written :: binary()} | {host, VHost :: binary()} => store()},
     crls := #{binary() => crl()},             % by path
+    crl_signatures := #{binary() => s2s_partners_crl_watch:signature()},
     patterns := #{binary() => [binary()]},    % as written -> the paths of `crls` that it means
     host_crls := #{binary() => [binary()]},   % patterns, by virtual host
     intermediates := #{binary() => [binary()]},     % DER, by virtual host
@@ -169,7 +170,7 @@ init() ->
     end.
 
 -spec put(term_in_force()) -> ok.
-put(#{policies := _, vhosts := _, limits := _, stores := _, crls := _, patterns := _, host_crls := _, intermediates := _,
+put(#{policies := _, vhosts := _, limits := _, stores := _, crls := _, crl_signatures := _, patterns := _, host_crls := _, intermediates := _,
       issues := _, locals := _, applied := _} = Term) ->
     persistent_term:put(?KEY, Term).
 
