@@ -109,7 +109,7 @@ session_ended({User, Resource} = Session, Found) ->
             Found
     end.
 
-%% The account is gone: whoever gets its name later has sent nothing.
+%% The account is gone: the user who gets its name later has sent nothing.
 -spec user_removed(user()) -> ok.
 user_removed(User) ->
     case ets:next(?TABLE, {session, User, 0, 0}) of

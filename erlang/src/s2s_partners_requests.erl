@@ -111,7 +111,7 @@ make_room(Now) ->
             ok
     end.
 
-%% At most once a minute, by whoever comes first.
+%% At most once a minute, by the process that comes first.
 sweep(Now) ->
     Swept = ets:lookup_element(?COUNTERS, swept, 2),
     case Now - Swept >= ?MS div 10 andalso

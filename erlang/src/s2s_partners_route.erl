@@ -1,4 +1,4 @@
-%%% Every stanza that crosses the border between this server and others, in either direction, whoever its author is. This module
+%%% Every stanza that crosses the border between this server and others, in either direction, by any author. This module
 %%% finds out what a stanza is and what is known about the two sides, asks the NIF, and does what the answer says. It
 %%% decides nothing. What fails refuses; s2s_partners_latch refuses where this module fails altogether.
 -module(s2s_partners_route).
