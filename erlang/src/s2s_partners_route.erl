@@ -52,7 +52,7 @@ outgoing(Packet, From, To) ->
     catch
         Class:Error:Stack ->
             s2s_partners_report:internal_error(?FUNCTION_NAME, Class, Error, Stack),
-            refuse_outgoing(kind(Packet, To), 'internal-error', <<"an error in the handler">>, Packet, From, To),
+            refuse_outgoing(s2s_partners_question:kind(Packet, To), 'internal-error', <<"an error in the handler">>, Packet, From, To),
             drop
     end.
 
@@ -63,17 +63,16 @@ is_ours(#jid{lserver = LServer}) ->
         none -> s2s_partners_nif:own_way(true, false, false, true)
     end.
 
-judge_outgoing(Packet, #jid{luser = LUser, lserver = LServer} = From, #jid{lserver = Domain} = To) ->
-    {VHost, Policy} = policy_of(LServer),
-    Local = local_kind(VHost, From),
-    Kind = kind(Packet, To),
-    case Kind =/= unknown andalso is_well_formed(Kind, Packet) of
+judge_outgoing(Packet, #jid{lserver = LServer} = From, #jid{lserver = Domain} = To) ->
+    {VHost, Policy} = s2s_partners_question:policy_of(LServer),
+    Local = s2s_partners_question:local_kind(VHost, From),
+    Kind = s2s_partners_question:kind(Packet, To),
+    case Kind =/= unknown andalso s2s_partners_question:is_well_formed(Kind, Packet) of
         false ->
             drop;   % no stanza at all: it goes nowhere
         true ->
-            Question = question(outgoing, Kind, Local, Domain),
             About = #{direction => outgoing, own => From, contact => To, packet => Packet, policy => Policy},
-            case authorise(Policy, Domain, user_of(Local, LUser), Question, About) of
+            case s2s_partners_question:decide(outgoing, Kind, Local, Domain, About) of
                 allow ->
                     passes(Packet, Kind, Local, none, true, About, VHost);
                 allow_without_events ->
@@ -88,7 +87,7 @@ judge_outgoing(Packet, #jid{luser = LUser, lserver = LServer} = From, #jid{lserv
 
 %% Change: of the notes; Events: personal events may be in it.
 passes(Packet, Kind, Local, Change, Events, About, VHost) ->
-    Bare = is_bare(maps:get(own, About)),
+    Bare = s2s_partners_question:is_bare(maps:get(own, About)),
     case Events orelse s2s_partners_notes:without_events(Packet, Bare) of
         true -> answers(Packet, false, Kind, Local, Change, About, VHost);
         none -> answers(Packet, false, Kind, Local, Change, About, VHost);
@@ -139,7 +138,7 @@ done(Packet, Changed, #{contact := #jid{lserver = Domain}, policy := Policy}, VH
                              false -> {allow, none}
                          end,
     Changed andalso s2s_partners_report:stanza_changed(out, Domain, VHost, Reason),
-    s2s_partners_report:count(VHost, label(Policy, Domain), out, Decision, Reason),
+    s2s_partners_report:count(VHost, s2s_partners_question:label(Policy, Domain), out, Decision, Reason),
     Packet.
 
 %%% Answers in a user's name
@@ -148,10 +147,10 @@ done(Packet, Changed, #{contact := #jid{lserver = Domain}, policy := Policy}, VH
 %% session. What a client has written is the user's own.
 speaks_for_user(Packet, Kind, Own) ->
     case Kind of
-        'iq-result' -> is_bare(Own);
+        'iq-result' -> s2s_partners_question:is_bare(Own);
         'iq-error' -> not is_by_client(Packet);
         'message-error' -> not is_by_client(Packet);
-        'presence-error' -> is_bare(Own);
+        'presence-error' -> s2s_partners_question:is_bare(Own);
         %% What mod_roster answers to the `unsubscribe` of a contact whose request waits: only a user who exists has one waiting.
         unsubscribed -> is_withdrawal(Packet);
         _ -> false
@@ -229,8 +228,8 @@ refuse_outgoing(Kind, Reason, Rule, Packet, From, To) ->
 
 %% What its sender gets.
 refused_outgoing(Kind, Reason, Rule, Packet, #jid{lserver = LServer} = From, #jid{lserver = Domain} = To) ->
-    {VHost, Policy} = policy_of(LServer),
-    s2s_partners_report:stanza_refused(out, label(Policy, Domain), Domain, VHost, Reason, Rule),
+    {VHost, Policy} = s2s_partners_question:policy_of(LServer),
+    s2s_partners_report:stanza_refused(out, s2s_partners_question:label(Policy, Domain), Domain, VHost, Reason, Rule),
     {Reply, _Forget} = what_follows(Kind, Reason, Packet, From, To),
     Reply.
 
@@ -265,40 +264,44 @@ incoming(Packet, VHost) ->
             drop
     end.
 
-judge_incoming(Packet, #jid{lserver = Domain} = From, #jid{luser = LUser, lserver = LServer} = To) ->
+judge_incoming(Packet, #jid{lserver = Domain} = From, #jid{lserver = LServer} = To) ->
     erase(?WITHDRAWN),
-    {VHost, Policy} = policy_of(LServer),
-    Local = local_kind(VHost, To),
-    Kind = kind(Packet, To),
-    case Kind =/= unknown andalso is_well_formed(Kind, Packet) of
+    {VHost, Policy} = s2s_partners_question:policy_of(LServer),
+    Local = s2s_partners_question:local_kind(VHost, To),
+    Kind = s2s_partners_question:kind(Packet, To),
+    case Kind =/= unknown andalso s2s_partners_question:is_well_formed(Kind, Packet) of
         false ->
             malformed(Packet);
         true ->
-            Question = question(incoming, Kind, Local, Domain),
             About = #{direction => incoming, own => To, contact => From, packet => Packet, policy => Policy},
-            case authorise(Policy, Domain, user_of(Local, LUser), Question, About) of
+            case s2s_partners_question:decide(incoming, Kind, Local, Domain, About) of
                 {allow, 'subscription-authorised', _} ->
                     authorise_subscription(Packet, Policy, VHost, Domain);
                 {refuse, Reason, Rule, Reply} ->
                     refuse_incoming(Reason, Rule, Reply, Local, About, VHost);
                 _ ->
-                    s2s_partners_report:count(VHost, label(Policy, Domain), in, allow, none),
+                    s2s_partners_report:count(VHost, s2s_partners_question:label(Policy, Domain), in, allow, none),
                     {pass, passed_in(Packet, Kind, Local, About)}
             end
     end.
 
 refuse_incoming(Reason, Rule, Reply, Local, #{contact := #jid{lserver = Domain}, policy := Policy, packet := Packet} = About, VHost) ->
-    Local =:= user andalso Reason =:= 'no-such-user' andalso take_as_long(About),
-    s2s_partners_report:stanza_refused(in, label(Policy, Domain), Domain, VHost, Reason, Rule),
+    Local =:= user andalso take_as_long(Reason, About),
+    s2s_partners_report:stanza_refused(in, s2s_partners_question:label(Policy, Domain), Domain, VHost, Reason, Rule),
     s2s_partners_answers:give(Reply, Packet),
     drop.
 
-%% For a user who exists, the roster would have been looked at by now. What is found does not matter.
-take_as_long(#{contact := #jid{lserver = Domain}, policy := Policy} = About) ->
+%% For a user who exists and may federate, account and roster have been looked at by now. What is found does not matter.
+take_as_long('no-such-user', #{contact := #jid{lserver = Domain}, policy := Policy} = About) ->
     case s2s_partners_nif:policy_find(Policy, Domain) of
         #{type := public_unverified} -> s2s_partners_facts:look_up(listed, About);
         _ -> sees(About)
-    end.
+    end;
+take_as_long('external-access-denied', About) ->
+    _ = s2s_partners_facts:look_up(account, About),
+    take_as_long('no-such-user', About);
+take_as_long(_, _) ->
+    none.
 
 %% What ejabberd makes of it depends on the user.
 malformed(Packet) ->
@@ -308,7 +311,7 @@ malformed(Packet) ->
     drop.
 
 authorise_subscription(Packet, Policy, VHost, Domain) ->
-    Label = label(Policy, Domain),
+    Label = s2s_partners_question:label(Policy, Domain),
     case s2s_partners_subscriptions:authorise(Packet) of
         true ->
             s2s_partners_report:subscription_authorised(Domain, VHost),
@@ -329,83 +332,6 @@ withdraws(#{own := Own, contact := Contact} = About) ->
     case sees(About) of
         yes -> ok;
         no -> put(?WITHDRAWN, {jid:tolower(jid:remove_resource(Own)), jid:tolower(jid:remove_resource(Contact))})
-    end.
-
-%% RFC 6120 8.2.3: an iq has an id, and a request exactly one payload.
-is_well_formed(Kind, #iq{id = Id, sub_els = Els}) when Kind =:= 'iq-get'; Kind =:= 'iq-set'; Kind =:= service ->
-    Id =/= <<>> andalso length(Els) =:= 1;
-is_well_formed(_, #iq{id = Id}) ->
-    Id =/= <<>>;
-is_well_formed(_, _) ->
-    true.
-
-%%% The question
-
-policy_of(LServer) ->
-    case s2s_partners_in_force:vhost_of(LServer) of
-        {ok, VHost} ->
-            case s2s_partners_in_force:policy(VHost) of
-                {ok, Policy} -> {VHost, Policy};
-                none -> {VHost, none}
-            end;
-        none ->
-            {LServer, none}
-    end.
-
-label(none, _) ->
-    <<"unlisted">>;
-label(Policy, Domain) ->
-    case s2s_partners_nif:policy_partner(Policy, Domain) of
-        none -> <<"unlisted">>;
-        Name -> Name
-    end.
-
-kind(#message{type = Type}, _) ->
-    s2s_partners_nif:stanza_kind(message, Type);
-kind(#presence{type = available, sub_els = Els}, _) ->
-    case Els =/= [] andalso lists:any(fun joins/1, Els) of
-        true -> join;
-        false -> presence
-    end;
-kind(#presence{type = Type}, _) ->
-    s2s_partners_nif:stanza_kind(presence, Type);
-kind(#iq{type = get, sub_els = [El]}, #jid{luser = <<>>, lresource = <<>>}) ->
-    case s2s_partners_nif:is_service(xmpp:get_ns(El), xmpp:get_name(El)) of
-        true -> service;
-        false -> 'iq-get'
-    end;
-kind(#iq{type = Type}, _) ->
-    s2s_partners_nif:stanza_kind(iq, Type).
-
-%% XEP-0045 7.2
-joins(#muc{}) -> true;
-joins(#xmlel{name = <<"x">>} = El) -> xmpp:get_ns(El) =:= ?NS_MUC;
-joins(_) -> false.
-
-%% A host with accounts is its own virtual host. All else (rooms, components) has none.
-local_kind(LServer, #jid{luser = <<>>, lserver = LServer}) -> host;
-local_kind(LServer, #jid{lserver = LServer}) -> user;
-local_kind(_, #jid{luser = <<>>, lresource = <<>>}) -> component;
-local_kind(_, #jid{}) -> room.
-
-user_of(user, LUser) -> LUser;
-user_of(_, _) -> <<>>.
-
-is_bare(#jid{lresource = Resource}) -> Resource =:= <<>>.
-
-question(Direction, Kind, user, Domain) ->
-    s2s_partners_nif:question(Direction, Kind, user, s2s_partners_nif:has_spellings(Domain));
-question(Direction, Kind, Local, _) ->
-    s2s_partners_nif:question(Direction, Kind, Local, false).
-
-%% Asks until it is decided. Each answer that names a fact is one look-up.
-authorise(Policy, Domain, User, Question, About) ->
-    case s2s_partners_nif:authorise(Policy, Domain, User, Question) of
-        Fact when is_atom(Fact), Fact =/= allow, Fact =/= allow_without_events ->
-            Value = s2s_partners_facts:look_up(Fact, About),
-            authorise(Policy, Domain, User, s2s_partners_nif:fact(Question, Fact, Value), About);
-        Decision ->
-            Decision
     end.
 
 %%% Hooks of virtual hosts
@@ -429,12 +355,12 @@ user_send_packet(Acc) ->
 
 %% Where it may not go, the client is told here and now: an error that is routed to a session makes it forget whom it has sent presence
 %% to before, and that contact would see the user come and never go.
-directed(Packet, #jid{luser = LUser, lserver = LServer} = From, #jid{lserver = Domain} = To, C2S) ->
-    {VHost, Policy} = policy_of(LServer),
-    Kind = kind(Packet, To),
-    Local = local_kind(VHost, From),
+directed(Packet, #jid{lserver = LServer} = From, #jid{lserver = Domain} = To, C2S) ->
+    {VHost, Policy} = s2s_partners_question:policy_of(LServer),
+    Kind = s2s_partners_question:kind(Packet, To),
+    Local = s2s_partners_question:local_kind(VHost, From),
     About = #{direction => outgoing, own => From, contact => To, packet => Packet, policy => Policy},
-    case authorise(Policy, Domain, user_of(Local, LUser), question(outgoing, Kind, Local, Domain), About) of
+    case s2s_partners_question:decide(outgoing, Kind, Local, Domain, About) of
         {refuse, Reason, Rule, _} ->
             case refused_outgoing(Kind, Reason, Rule, Packet, From, To) of
                 error -> {drop, ejabberd_c2s:send(C2S, s2s_partners_answers:refusal(Reason, Packet))};
