@@ -206,7 +206,7 @@ policy(Prefix, Host, Options, Table, Partners, HasCrls, Found, #run{get = Get, p
             {Policy, tell(Prefix, Known, Run)};
         false ->
             {Policy, Issues} = case s2s_partners_nif:compile_policy(Table, Spec) of
-                                   {ok, Sealed, Warnings} -> {Sealed, Warnings};
+                                   {ok, Sealed, Warnings} -> {Sealed, Warnings ++ without_lists(Sealed, HasCrls)};
                                    {error, Errors} -> {none, Errors}
                                end,
             Failed = Run#run.failed orelse Policy =:= none,
@@ -289,6 +289,16 @@ lines(Text) ->
     [Line || Line <- binary:split(Text, <<"\n">>, [global]), Line =/= <<>>].
 
 %%% Revocation lists
+
+%% Partners whose certificates are all refused, as nothing says that one of them has not been revoked.
+without_lists(Policy, HasCrls) ->
+    Remedy = case HasCrls of
+                 true -> <<" (those of the host do not count beside trust_anchors)">>;
+                 false -> <<" or " ?MODULE_PATH "crls">>
+             end,
+    [issue(warning, <<"no-crls">>, <<(place(Partner))/binary, ".revocation">>, <<"required">>,
+           <<"no revocation list counts for this partner, so every certificate is refused; name its lists in crls", Remedy/binary>>)
+     || #{revocation := required, crls := [], host_crls := false} = Partner <- s2s_partners_nif:policy_partners(Policy)].
 
 revocation(Prefix, HostPatterns, Partners, Run0) ->
     Run1 = lists:foldl(fun({Index, Pattern}, Run) ->

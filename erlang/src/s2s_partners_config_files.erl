@@ -2,7 +2,7 @@
 %%% the folder of ejabberd.yml. What cannot be read is an issue, and says why; nothing here waits for a writer at a pipe.
 -module(s2s_partners_config_files).
 
--export([join/1, expand/1, has_wildcard/1, read/2, partner_lists/2, kind/1]).
+-export([join/1, shown/1, expand/1, has_wildcard/1, read/2, partner_lists/2, kind/1]).
 
 -include_lib("kernel/include/file.hrl").
 
@@ -21,6 +21,16 @@ base() ->
 -spec join(binary()) -> binary().
 join(Path) ->
     filename:join(base(), Path).
+
+%% A path as people know it: what lies in that folder by its name there.
+-spec shown(Path :: binary()) -> binary().
+shown(Path) ->
+    Base = base(),
+    Size = byte_size(Base),
+    case Path of
+        <<Base:Size/binary, "/", Name/binary>> -> Name;
+        _ -> Path
+    end.
 
 -spec has_wildcard(binary()) -> boolean().
 has_wildcard(Pattern) ->

@@ -51,7 +51,7 @@ pattern({Pattern, Paths}, {#{patterns := Patterns} = Term, New}) ->
 file(Path, Now, {Result, #{crls := Crls, crl_signatures := Signatures} = Term, Told}) ->
     case {signature(Path), Told} of
         {none, _} ->
-            {Result, Term, complain(Path, none, 0, <<"there is no such file any more">>, Told)};
+            {Result, Term, complain(Path, none, 0, <<"is gone or no file any more; put a revocation list there">>, Told)};
         {{_, _, Changed, Status}, _} when Now - Changed =< ?SETTLED; Now - Status =< ?SETTLED ->
             {Result, Term, Told};
         {Signature, #{Path := {Signature, Again}}} when Again =:= 0; Again > Now ->
@@ -59,6 +59,9 @@ file(Path, Now, {Result, #{crls := Crls, crl_signatures := Signatures} = Term, T
         {Signature, _} ->
             case take(Path, Crls, Now) of
                 {ok, Crl} ->
+                    #{lists := Lists, entries := Entries} = s2s_partners_nif:crl_facts(Crl),
+                    ?LOG_INFO("Revocation lists in ~ts have changed and are in force: ~b ~ts, ~b revoked",
+                              [Path, Lists, case Lists of 1 -> "list"; _ -> "lists" end, Entries]),
                     {changed, Term#{crls := Crls#{Path => Crl}, crl_signatures := Signatures#{Path => Signature}}, maps:remove(Path, Told)};
                 {error, Message, Again} ->
                     {Result, Term, complain(Path, Signature, Again, Message, Told)}
@@ -70,7 +73,8 @@ take(Path, Crls, Now) ->
         {{ok, Crl, _}, #{Path := Before}} ->
             case s2s_partners_nif:crl_follows(Crl, Before, Now) of
                 ok -> {ok, Crl};
-                {error, Message, Again} -> {error, Message, Again}
+                {error, Message, Again} ->
+                    {error, <<Message/binary, "; fetch it from its authority, or reload if this is known to be right">>, Again}
             end;
         {{ok, Crl, _}, _} ->
             {ok, Crl};

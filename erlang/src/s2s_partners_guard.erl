@@ -16,7 +16,9 @@
 
 -define(TICK, 60000).
 %% Between two looks at the files of revocation lists.
--define(LOOK, 5000).
+-define(LOOK, 2000).
+%% For all streams to have judged themselves.
+-define(JUDGED, 5000).
 %% Longer than ejabberd takes from judging a file to the end of the reload.
 -define(RELOAD_MS, 120000).
 -define(LINES_MAX, 1100).
@@ -208,12 +210,16 @@ handle_info({'DOWN', Monitor, process, Pid, Result}, #guard{watch = {Pid, Monito
     Now = Guard#guard{watch = none},
     case Result of
         {looked, {same, Term, Told}} ->
+            protect(expiry, fun() -> s2s_partners_expiry:lists() end),
             s2s_partners_in_force:current() =:= Term orelse s2s_partners_in_force:put(Term),
             {noreply, Now#guard{crls_told = Told}};
         {looked, {changed, Term, Told}} ->
             s2s_partners_in_force:put(Term),
-            {Count, Milliseconds} = rejudge(),
-            ?LOG_INFO("Revocation lists read anew; ~ts judged again in ~b ms", [number(Count, "live stream"), Milliseconds]),
+            judged(rejudge(), fun(_, 0, _) -> ok;
+                                 (_, Closed, _) -> ?LOG_INFO("~ts closed for what the new revocation lists say",
+                                                             [number(Closed, "live stream is", "live streams are")])
+                              end),
+            protect(expiry, fun() -> s2s_partners_expiry:lists() end),
             {noreply, Now#guard{crls_told = Told}};
         _ ->
             {noreply, Now}
@@ -327,11 +333,41 @@ remove_host(Host) ->
         none -> ok
     end.
 
-%% Milliseconds are those that the streams were asked in: each judges itself, in its own time.
+%% Each stream judges itself, in its own process and time: those that were there, and when it began.
 rejudge() ->
     Begin = erlang:monotonic_time(millisecond),
-    Count = protect(rejudge, fun() -> s2s_partners_live:rejudge() end),
-    {Count, erlang:monotonic_time(millisecond) - Begin}.
+    Streams = protect(rejudge, fun() -> [{Pid, Direction} || #{pid := Pid, direction := Direction} <- s2s_partners_live:streams()] end),
+    _ = protect(rejudge, fun() -> s2s_partners_live:rejudge() end),
+    {case is_list(Streams) of true -> Streams; false -> [] end, Begin}.
+
+%% Calls Tell(Streams, Closed, Milliseconds) when they have. What a stream is asked now comes after its judgement.
+judged({Streams, Begin}, Tell) ->
+    _ = spawn(fun() ->
+                      Self = self(),
+                      Reply = fun(State) ->
+                                      Self ! {judged, self(), s2s_partners_stream:is_over(State)},
+                                      State
+                              end,
+                      Waiting = maps:from_list([{erlang:monitor(process, Pid), Pid} || {Pid, _} <- Streams]),
+                      lists:foreach(fun({Pid, incoming}) -> ejabberd_s2s_in:update_state(Pid, Reply);
+                                       ({Pid, outgoing}) -> ejabberd_s2s_out:update_state(Pid, Reply)
+                                    end, Streams),
+                      Timer = erlang:start_timer(?JUDGED, Self, over),
+                      Closed = closed(maps:fold(fun(Monitor, Pid, Sofar) -> Sofar#{Pid => Monitor} end, #{}, Waiting), Timer, 0),
+                      Tell(length(Streams), Closed, erlang:monotonic_time(millisecond) - Begin)
+              end),
+    ok.
+
+closed(Waiting, _Timer, Closed) when map_size(Waiting) =:= 0 ->
+    Closed;
+closed(Waiting, Timer, Closed) ->
+    receive
+        {judged, Pid, true} when is_map_key(Pid, Waiting) -> closed(maps:remove(Pid, Waiting), Timer, Closed + 1);
+        {judged, Pid, false} -> closed(maps:remove(Pid, Waiting), Timer, Closed);
+        {'DOWN', _, process, Pid, _} when is_map_key(Pid, Waiting) -> closed(maps:remove(Pid, Waiting), Timer, Closed + 1);
+        {timeout, Timer, over} -> Closed
+    after 2 * ?JUDGED -> Closed
+    end.
 
 %% Nothing that goes wrong here may keep a policy from coming into force, or take it back.
 protect(Where, Function) ->
@@ -348,12 +384,15 @@ tell(Issues) ->
                      (#{message := Message}) -> ?LOG_WARNING("~ts", [Message])
                   end, lists:sublist(Issues, ?LINES_MAX)).
 
-told(applied, _, #{partners := Partners}, _, {Count, Milliseconds}) ->
-    Live = case Count of
-               0 -> <<>>;
-               _ -> io_lib:format("; ~ts judged again in ~b ms", [number(Count, "live stream"), Milliseconds])
-           end,
-    ?LOG_INFO("Partner configuration applied: ~ts~ts", [number(Partners, "partner"), Live]);
+told(applied, _, #{partners := Partners}, _, Judged) ->
+    judged(Judged, fun(Count, Closed, Milliseconds) ->
+                           Live = case Count of
+                                      0 -> <<>>;
+                                      _ -> io_lib:format("; ~ts judged again in ~b ms, ~b of them closed",
+                                                         [number(Count, "live stream", "live streams"), Milliseconds, Closed])
+                                  end,
+                           ?LOG_INFO("Partner configuration applied: ~ts~ts", [number(Partners, "partner", "partners"), Live])
+                   end);
 told(rejected, {error, Why}, _, _, _) ->
     ?LOG_CRITICAL("mod_s2s_partners cannot guard this server, so every stream with another server is refused (config-invalid): ~ts; "
                   "reinstall mod_s2s_partners in a version for this ejabberd, and restart", [Why]);
@@ -363,5 +402,5 @@ told(rejected, none, _, _, _) ->
     ?LOG_ERROR("The partner configuration has errors and none was in force before: every stream with another server is refused until "
                "they are corrected (config-invalid)", []).
 
-number(1, Thing) -> ["1 ", Thing];
-number(Count, Thing) -> [integer_to_list(Count), " ", Thing, "s"].
+number(1, One, _) -> ["1 ", One];
+number(Count, _, Several) -> [integer_to_list(Count), " ", Several].
