@@ -1,14 +1,15 @@
 %%% Who has which place: the places of partners' streams, the waiting room of connections that have not
 %%% authenticated, and the keys that partners are being asked about. One process, so that two streams that ask
 %%% at the same moment cannot get one place. It counts; the NIF decides. What a process holds it gives back by
-%%% ending, however it ends.
+%%% ending, however it ends. Places are counted over all nodes of a cluster, which tell one another; the waiting
+%%% room and the questions are each node's own.
 -module(s2s_partners_places).
 
 -behaviour(gen_server).
 
 -export([start_link/0]).
 -export([enter/1, leave/0, settled/0, waiting/0, rooms/1]).
--export([ask/5, renew/6, give_back/0, counts/0]).
+-export([ask/5, renew/6, give_back/0, counts/0, others/0]).
 -export([question/3, question_moved/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
@@ -32,6 +33,7 @@
     addresses = #{} :: #{term() => gb_trees:tree()},
     total = 0 :: non_neg_integer(),
     partners = #{} :: #{key() => pos_integer()},
+    elsewhere :: s2s_partners_elsewhere:elsewhere(), % what other nodes hold
     questions = #{} :: #{term() => pos_integer()}
 }).
 
@@ -100,9 +102,15 @@ renew(Policy, Domain, Key, Has, Established, Created) ->
 give_back() ->
     gen_server:cast(?MODULE, {give_back, self()}).
 
+%% Of this node.
 -spec counts() -> #{total := non_neg_integer(), partners := #{key() => pos_integer()}}.
 counts() ->
     gen_server:call(?MODULE, counts).
+
+%% The other nodes whose counts are added.
+-spec others() -> [node()].
+others() ->
+    gen_server:call(?MODULE, others).
 
 %%% Keys that partners are being asked about
 
@@ -122,7 +130,9 @@ question_moved(For) ->
 
 -spec init([]) -> {ok, #state{}}.
 init([]) ->
-    {ok, #state{}}.
+    Elsewhere = s2s_partners_elsewhere:new(?MODULE),
+    s2s_partners_elsewhere:meet(all, {#{}, Elsewhere}),
+    {ok, #state{elsewhere = Elsewhere}}.
 
 %% What fails refuses the one who asked. The process goes on: with it, all would lose what they hold.
 -spec handle_call(term(), {pid(), term()}, #state{}) -> {reply, term(), #state{}}.
@@ -154,7 +164,8 @@ answer({ask, Pid, Policy, Domain, Key, Takes, Rank}, State) ->
     {Holder, State1} = holder(Pid, State),
     case Holder of
         #holder{place = none} ->
-            case s2s_partners_nif:place(Policy, Domain, held(Key, State1), State1#state.total) of
+            {OfPartner, InAll} = beside(Key, s2s_partners_elsewhere:count(Key, State1#state.elsewhere), State1),
+            case s2s_partners_nif:place(Policy, Domain, OfPartner, InAll) of
                 allow when Takes =:= takes -> {reply, allow, take(Pid, Key, Rank, State1)};
                 Decision -> {reply, Decision, State1}
             end;
@@ -164,11 +175,13 @@ answer({ask, Pid, Policy, Domain, Key, Takes, Rank}, State) ->
 answer({renew, Pid, Policy, Domain, Key, Has, Rank}, State) ->
     {_, State1} = holder(Pid, State),
     State2 = untake(Pid, State1),
-    Decision = case s2s_partners_nif:place(Policy, Domain, held(Key, State2), State2#state.total) of
+    {OfAll, All} = beside(Key, s2s_partners_elsewhere:count(Key, State2#state.elsewhere), State2),
+    Decision = case s2s_partners_nif:place(Policy, Domain, OfAll, All) of
                    {refuse, _, _} when Has ->
                        %% Not beside all of them, but perhaps beside those that come before it.
                        {OfPartner, InAll} = before(Key, Rank, State2),
-                       s2s_partners_nif:place(Policy, Domain, OfPartner, InAll);
+                       {OfOthers, Others} = s2s_partners_elsewhere:count_before(Key, State2#state.elsewhere),
+                       s2s_partners_nif:place(Policy, Domain, OfPartner + OfOthers, InAll + Others);
                    Other ->
                        Other
                end,
@@ -178,6 +191,8 @@ answer({renew, Pid, Policy, Domain, Key, Has, Rank}, State) ->
     end;
 answer(counts, #state{total = Total, partners = Partners} = State) ->
     {reply, #{total => Total, partners => Partners}, State};
+answer(others, #state{elsewhere = Elsewhere} = State) ->
+    {reply, s2s_partners_elsewhere:nodes_known(Elsewhere), State};
 answer({question, Pid, Route, Partner}, #state{questions = Questions} = State) ->
     case s2s_partners_nif:key_question(maps:get(Route, Questions, 0), maps:get(Partner, Questions, 0)) of
         allow ->
@@ -208,16 +223,22 @@ handle_cast({rooms, Room}, State) ->
     {noreply, State#state{room = Room}}.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
-handle_info({'DOWN', Monitor, process, Pid, _}, #state{holders = Holders} = State) ->
+handle_info({'DOWN', Monitor, process, Pid, _} = Message, #state{holders = Holders} = State) ->
     case Holders of
         #{Pid := #holder{monitor = Monitor}} ->
             State1 = unask(Pid, untake(Pid, leave_room(Pid, State))),
             {noreply, State1#state{holders = maps:remove(Pid, State1#state.holders)}};
         _ ->
-            {noreply, State}
+            {noreply, from_elsewhere(Message, State)}
     end;
-handle_info(_, State) ->
-    {noreply, State}.
+handle_info(Message, State) ->
+    {noreply, from_elsewhere(Message, State)}.
+
+from_elsewhere(Message, #state{partners = Partners, elsewhere = Elsewhere} = State) ->
+    case s2s_partners_elsewhere:received(Message, Partners, Elsewhere) of
+        {ok, Elsewhere1} -> State#state{elsewhere = Elsewhere1};
+        not_ours -> State
+    end.
 
 holder(Pid, #state{holders = Holders} = State) ->
     case Holders of
@@ -265,14 +286,24 @@ leave_room(Pid, #state{holders = Holders, everybody = Everybody, addresses = Add
 held(Key, #state{partners = Partners}) ->
     maps:get(Key, Partners, 0).
 
+%% This node's counts, and those of other nodes.
+beside(Key, {OfOthers, Others}, #state{total = Total} = State) ->
+    {held(Key, State) + OfOthers, Total + Others}.
+
+told(Key, #state{elsewhere = Elsewhere} = State) ->
+    s2s_partners_elsewhere:tell(Key, held(Key, State), Elsewhere),
+    State.
+
 take(Pid, Key, Rank, #state{holders = Holders, total = Total, partners = Partners} = State) ->
     Holder = maps:get(Pid, Holders),
-    State#state{holders = Holders#{Pid => Holder#holder{place = {Key, Rank}}}, total = Total + 1, partners = more(Key, Partners)}.
+    told(Key, State#state{holders = Holders#{Pid => Holder#holder{place = {Key, Rank}}}, total = Total + 1,
+                          partners = more(Key, Partners)}).
 
 untake(Pid, #state{holders = Holders, total = Total, partners = Partners} = State) ->
     case Holders of
         #{Pid := #holder{place = {Key, _}} = Holder} ->
-            State#state{holders = Holders#{Pid => Holder#holder{place = none}}, total = Total - 1, partners = fewer(Key, Partners)};
+            told(Key, State#state{holders = Holders#{Pid => Holder#holder{place = none}}, total = Total - 1,
+                                  partners = fewer(Key, Partners)});
         _ ->
             State
     end.
