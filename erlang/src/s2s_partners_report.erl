@@ -4,6 +4,7 @@
 -module(s2s_partners_report).
 
 -export([init/0, minute/0]).
+-export([uncovered/1]).
 -export([may_log/2, muted/2, stream_refused/3, stream_established/1, element_refused/4]).
 -export([stanza_refused/6, stanza_changed/4, subscription_authorised/2, internal_error/4]).
 -export([count/5, counters/0]).
@@ -14,6 +15,9 @@
 
 -define(COUNTERS, s2s_partners_counters).
 -define(MINUTE, s2s_partners_minute).      % what has happened since the last summary
+-define(UNCOVERED, s2s_partners_uncovered).
+-define(UNCOVERED_MAX, 10000).
+-define(DAY, 86400).
 
 -define(LINES_PER_ADDRESS, 200).           % refused connections that get a line of their own in a minute
 -define(LINES, 1000).
@@ -34,7 +38,7 @@ init() ->
                           undefined -> ets:new(Table, [named_table, public, {write_concurrency, true}]);
                           _ -> Table
                       end
-                  end, [?COUNTERS, ?MINUTE]),
+                  end, [?COUNTERS, ?MINUTE, ?UNCOVERED]),
     s2s_partners_recent:init().
 
 %%% Streams
@@ -74,6 +78,31 @@ stream_established(#{method := Method, tls := Tls} = About) ->
               [Word, Remote, Host, maps:get(partner, About, <<"?">>), method(Method),
                case Tls of true -> maps:get(protocol, About, <<"TLS">>); false -> <<"no TLS">> end,
                case Tls of true -> maps:get(certificate, About, unknown); false -> <<"not asked for">> end]).
+
+%% A valid certificate that no current revocation list covers goes on where revocation is "if_known". That is
+%% said, once a day for each issuer of a partner's.
+-spec uncovered(about()) -> ok.
+uncovered(#{certificate := valid, remote := Remote, report := #{uncovered := Why} = Report} = About) ->
+    Partner = maps:get(partner, About, <<"?">>),
+    Issuer = maps:get(uncovered_issuer, Report, <<"?">>),
+    Key = {Partner, Issuer},
+    Now = erlang:monotonic_time(second),
+    case ets:lookup(?UNCOVERED, Key) of
+        [{_, Said}] when Now - Said < ?DAY ->
+            ok;
+        Before ->
+            case Before =/= [] orelse ets:info(?UNCOVERED, size) < ?UNCOVERED_MAX of
+                true ->
+                    ets:insert(?UNCOVERED, {Key, Now}),
+                    ?LOG_WARNING("The certificate of ~ts (partner ~ts) goes on without an answer about its revocation: ~ts "
+                                 "(certificate ~b of the chain, issued by ~ts)",
+                                 [printable(Remote), Partner, Why, maps:get(uncovered_depth, Report, 1), cut(Issuer)]);
+                false ->
+                    ok
+            end
+    end;
+uncovered(_) ->
+    ok.
 
 -spec element_refused(incoming | outgoing, Remote :: binary(), Host :: binary(), s2s_partners_nif:reason()) -> ok.
 element_refused(Direction, Remote, Host, Reason) ->

@@ -495,7 +495,9 @@ refusal({wait, Reason, Rule}, Stream) -> s2s_partners_nif:stream_refuse(Stream, 
 announce(State) ->
     Guarded = guarded(State),
     count(Guarded, allow, none),
-    s2s_partners_report:stream_established(with_protocol(about(Guarded, State), State)),
+    About = with_protocol(about(Guarded, State), State),
+    s2s_partners_report:stream_established(About),
+    s2s_partners_report:uncovered(About),
     publish(State).
 
 with_protocol(#{tls := true} = About, #{socket := Socket}) ->

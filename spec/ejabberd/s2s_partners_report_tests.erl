@@ -23,9 +23,9 @@ report_test_() ->
              ok = logger:remove_handler(?MODULE),
              ok = logger:update_handler_config(default, level, all),
              ok = logger:set_primary_config(level, Level),
-             [ets:delete(Table) || Table <- [?MODULE, s2s_partners_counters, s2s_partners_minute]]
+             [ets:delete(Table) || Table <- [?MODULE, s2s_partners_counters, s2s_partners_minute, s2s_partners_uncovered]]
      end,
-     [fun established/0, fun refused/0, fun names_of_strangers/0, fun certificate_causes/0, fun lines_of_an_address/0,
+     [fun established/0, fun refused/0, fun names_of_strangers/0, fun certificate_causes/0, fun lines_of_an_address/0, fun not_covered/0,
       fun lines_in_all/0, fun addresses_are_bounded/0, fun refused_stanzas/0, fun nothing_to_sum_up/0, fun an_error_without_its_values/0,
       fun counts/0]}.
 
@@ -76,6 +76,18 @@ certificate_causes() ->
                   <<"why; it has no names (the common name does not count)">>,
                   <<"why (certificate 1 of the chain); issued by CN=Somebody">>, <<"why; on 1970-01-01">>,
                   <<"why; its own is sha256//a">>, <<"why">>], Ends).
+
+%% Once a day for each issuer.
+not_covered() ->
+    Say = fun(Issuer) ->
+              ?REPORT:uncovered(?ABOUT#{partner => <<"fabrikam.test">>, certificate => valid,
+                                        report => #{uncovered => <<"there is no list">>, uncovered_issuer => Issuer, uncovered_depth => 2}})
+          end,
+    [Say(Issuer) || Issuer <- [<<"CN=One">>, <<"CN=One">>, <<"CN=Two">>]],
+    ?REPORT:uncovered(?ABOUT#{certificate => valid, report => #{}}),
+    ?assertEqual([{warning, <<"The certificate of fabrikam.test (partner fabrikam.test) goes on without an answer about its revocation: "
+                              "there is no list (certificate 2 of the chain, issued by ", Issuer/binary, ")">>}
+                  || Issuer <- [<<"CN=One">>, <<"CN=Two">>]], logged()).
 
 may_log(Address, Times) ->
     length([yes || _ <- lists:seq(1, Times), ?REPORT:may_log(Address, 'unlisted-domain')]).
