@@ -1,14 +1,17 @@
-%%% The border between Erlang and C. Every verdict, reply, change and text for administrators comes from here; Erlang finds out
-%%% what the host is doing, asks, and acts on the answer.
+%%% The border between Erlang and C. Every verdict, reply, change and text for administrators comes from here;
+%%% Erlang finds out what the host is doing, asks, and acts on the answer.
 %%%
-%%% * No function fails because of what a stranger sent: what is no domain is simply not listed. badarg is an error in our own
-%%%   code. Where the library is not there, or memory runs out, a function raises: the caller refuses with internal-error.
-%%% * Domains and addresses are taken as they come, in any spelling: C makes each of them canonical before it compares.
-%%% * A reason is an atom with the words of the contract: 'unlisted-domain'. Its texts: reason/1. A rule is a text for the log, ready
-%%%   to be shown.
-%%% * The record of a stream belongs to the process that made it: in any other one every stream_… function is badarg. Policies,
-%%%   tables, stores and lists may be used by all processes at the same time.
-%%% * Times: Ms is erlang:monotonic_time(millisecond), as it is (it may be negative); Seconds are since the epoch.
+%%% * No function fails because of what a stranger sent: what is no domain is simply not listed. badarg is an
+%%%   error in our own code. Where the library is not there, or memory runs out, a function raises: the caller
+%%%   refuses with internal-error.
+%%% * Domains and addresses are taken as they come, in any spelling: C makes each of them canonical before it
+%%%   compares.
+%%% * A reason is an atom with the words of the contract: 'unlisted-domain'. Its texts: reason/1. A rule is a
+%%%   text for the log, ready to be shown.
+%%% * The record of a stream belongs to the process that made it: in any other one every stream_… function is
+%%%   badarg. Policies, tables, stores and lists may be used by all processes at the same time.
+%%% * Times: Ms is erlang:monotonic_time(millisecond), as it is (it may be negative); Seconds are since the
+%%%   epoch.
 -module(s2s_partners_nif).
 
 -on_load(load/0).
@@ -49,7 +52,8 @@
 -export_type([direction/0, kind/0, local_kind/0, fact/0, fact_value/0, question/0, change/0, reply/0]).
 -export_type([verdict/0, offered/0, peer_feature/0, constraint/0, xmlel/0]).
 
-%% The opaque things are NIF resources: a reference to Erlang. They are freed when no process refers to them any more.
+%% The opaque things are NIF resources: a reference to Erlang. They are freed when no process refers to them
+%% any more.
 -type table() :: reference().
 -type policy() :: reference().
 -type store() :: reference().
@@ -63,15 +67,17 @@
 -type reason() :: atom().
 -type rule() :: binary().
 -type refusal() :: {refuse, reason(), rule()}.
-%% wait: this step is not taken (the element is ignored, or answered with an error of its own protocol); the stream goes on.
+%% wait: this step is not taken (the element is ignored, or answered with an error of its own protocol); the
+%% stream goes on.
 -type decision() :: allow | {wait, reason(), rule()} | refusal().
 
-%% What the administrator wrote. A list or mapping may hold anything; keys of a mapping may come twice. `absent` and `other`
-%% name what stands there in the administrator's words ("nothing", "a date").
+%% What the administrator wrote. A list or mapping may hold anything; keys of a mapping may come twice.
+%% `absent` and `other` name what stands there in the administrator's words ("nothing", "a date").
 -type value() :: boolean() | number() | binary() | {list, [value()]} | {mapping, [{binary(), value()}]}
                | absent | {absent, binary()} | {other, binary()}.
 
-%% An issue as it is told, and one that Erlang has found: severity, code, path, what was written, what is allowed and the remedy.
+%% An issue as it is told, and one that Erlang has found: severity, code, path, what was written, what is
+%% allowed and the remedy.
 -type issue() :: #{severity := error | warning, code := binary(), path := binary(), got := binary(), expected := binary(),
                    nearest := binary(), message := binary()}.
 -type issue_parts() :: {error | warning, Code :: binary(), Path :: binary(), Got :: binary(), Expected :: binary()}.
@@ -114,7 +120,8 @@
 -type local_kind() :: user | host | component | room.
 -type fact() :: access | account | listed | directed | requested | standing | blocked | contacts | waiting.
 -type fact_value() :: atom().
-%% A stanza's facts in one small integer: no garbage when they are asked about again. Only question/4 and fact/3 make one.
+%% A stanza's facts in one small integer: no garbage when they are asked about again. Only question/4 and
+%% fact/3 make one.
 -type question() :: non_neg_integer().
 -type change() :: none | 'status-note-removed' | 'subscription-authorised'.
 %% unavailable: what the host itself says for a user whose answer is outstanding.
@@ -127,8 +134,9 @@
 -endif.
 -define(NOT_LOADED, {?MODULE, not_loaded, loaded()}).
 
-%% A library that does not load leaves the module with functions that raise, and says why in loaded/0; were on_load to fail, every
-%% call would look for the module again. One that must not take the place of a running one is refused: the running one stays.
+%% A library that does not load leaves the module with functions that raise, and says why in loaded/0; were
+%% on_load to fail, every call would look for the module again. One that must not take the place of a running
+%% one is refused: the running one stays.
 load() ->
     File = filename:join(directory(), "s2s_partners"),
     try erlang:load_nif(File, list_to_binary(?S2SP_VERSION)) of
@@ -184,7 +192,8 @@ counts() ->
 domain(_Name) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% Whether the name may be one of several that mean the same domain although ejabberd takes them for different ones.
+%% Whether the name may be one of several that mean the same domain although ejabberd takes them for different
+%% ones.
 -spec has_spellings(binary()) -> boolean().
 has_spellings(_Name) ->
     erlang:nif_error(?NOT_LOADED).
@@ -197,8 +206,8 @@ same_domain(_One, _Other) ->
 %%% Configuration and policies
 
 %% A table of partners. locals: the domains of this server. lists: place as the administrator knows it
-%% (<<"modules.mod_s2s_partners.partners">>, a file) and the value there. issues: what Erlang has found itself, told first.
-%% Dirty CPU.
+%% (<<"modules.mod_s2s_partners.partners">>, a file) and the value there. issues: what Erlang has found
+%% itself, told first. Dirty CPU.
 -spec compile(#{locals => [binary()], lists => [{Place :: binary(), value()}], issues => [issue_parts()]}) ->
           {ok, table(), [issue()]} | {error, [issue()]}.
 compile(Spec) ->
@@ -207,11 +216,12 @@ compile(Spec) ->
 compile_nif(_Spec, _Seed) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% The policy of one host over a table. default, limits, external_access: the values, absent where nothing was written.
-%% constraints: all that the host can have, at most 32, in the order in which they are told; holding: which of them (by their
-%% number, from 1) hold, for all domains or for those named; <<>> among them stands for wildcards and unlisted domains.
-%% crls: the host has revocation lists for the authorities it trusts. out_of_reach: it takes part in no stream.
-%% Table none: no table could be made; only the issues are of interest then ({error, Issues}, perhaps none). Dirty CPU.
+%% The policy of one host over a table. default, limits, external_access: the values, absent where nothing was
+%% written. constraints: all that the host can have, at most 32, in the order in which they are told; holding:
+%% which of them (by their number, from 1) hold, for all domains or for those named; <<>> among them stands
+%% for wildcards and unlisted domains. crls: the host has revocation lists for the authorities it trusts.
+%% out_of_reach: it takes part in no stream. Table none: no table could be made; only the issues are of
+%% interest then ({error, Issues}, perhaps none). Dirty CPU.
 -spec compile_policy(table() | none, #{default => value(), limits => value(), external_access => value(),
                                        constraints => [constraint()], holding => [{pos_integer(), all | [binary()]}],
                                        issues => [issue_parts()], crls => boolean(), out_of_reach => boolean()}) ->
@@ -258,21 +268,22 @@ policy_limits(_Policy) ->
 policy_facts(_Policy) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% Whether the local user (its prepared localpart) may exchange stanzas with the domain's partner; domain none: with any at all.
+%% Whether the local user (its prepared localpart) may exchange stanzas with the domain's partner; domain
+%% none: with any at all.
 -spec external_access(policy(), binary() | none, User :: binary()) -> allowed | denied.
 external_access(_Policy, _Domain, _User) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% A domain that nobody has opened a stream with yet: may we route to it, or (DialbackVerify) ask it about a key?
-%% Policy none: the host has none.
+%% A domain that nobody has opened a stream with yet: may we route to it, or (DialbackVerify) ask it about a
+%% key? Policy none: the host has none.
 -spec route(policy() | none, binary(), DialbackVerify :: boolean()) -> decision().
 route(_Policy, _Domain, _DialbackVerify) ->
     erlang:nif_error(?NOT_LOADED).
 
 %%% Certificates
 
-%% anchors: a partner's file, nothing else is trusted; or file and path, the host's own bundle and directory of hashed names.
-%% Warnings and the message name the file, one line each. Dirty I/O.
+%% anchors: a partner's file, nothing else is trusted; or file and path, the host's own bundle and directory
+%% of hashed names. Warnings and the message name the file, one line each. Dirty I/O.
 -spec trust_store(#{anchors => binary(), file => binary(), path => binary(), now := seconds()}) ->
           {ok, store(), Warnings :: [binary()]} | {error, Message :: binary()}.
 trust_store(_Source) ->
@@ -314,10 +325,10 @@ crl_mentions(_Crl, _Links) ->
 crl_begins(_Crl, _Now) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% The peer's certificate: chain is what it showed, DER, the leaf first; [] when it showed none. Intermediates that were learned
-%% from other handshakes are added behind it as hints. policy: of the stream's host; pins and the weight of revocation are those
-%% of the domain's partner, and a domain that is nobody's is `unknown`, never valid. policy none: no pins, no revocation.
-%% Dirty CPU.
+%% The peer's certificate: chain is what it showed, DER, the leaf first; [] when it showed none. Intermediates
+%% that were learned from other handshakes are added behind it as hints. policy: of the stream's host; pins
+%% and the weight of revocation are those of the domain's partner, and a domain that is nobody's is `unknown`,
+%% never valid. policy none: no pins, no revocation. Dirty CPU.
 -spec judge(#{chain := [binary()], store := store() | none, domain := binary(), policy := policy() | none, crls => [crl()],
               now := seconds()}) -> {verdict(), Cause :: binary(), report()}.
 judge(_Question) ->
@@ -355,20 +366,20 @@ learned() ->
 
 %%% Streams
 
-%% A record: one for each stream, made in its process before anything else. Policy none: everything is refused.
-%% VerifyOnly: an outgoing stream that is opened only to have a dialback key verified.
+%% A record: one for each stream, made in its process before anything else. Policy none: everything is
+%% refused. VerifyOnly: an outgoing stream that is opened only to have a dialback key verified.
 -spec stream_new(direction(), policy() | none, ms(), VerifyOnly :: boolean()) -> stream().
 stream_new(_Direction, _Policy, _Now, _VerifyOnly) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% The host that an incoming stream is for has become known, and with it the policy. Once: a record made with a policy, or bound,
-%% keeps its own until it is judged anew; another one then is wrong-domain.
+%% The host that an incoming stream is for has become known, and with it the policy. Once: a record made with
+%% a policy, or bound, keeps its own until it is judged anew; another one then is wrong-domain.
 -spec stream_bind(stream(), policy() | none) -> allow | refusal().
 stream_bind(_Stream, _Policy) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% The peer's domain has become known (the `from` of its header, or whom we connect to), or is repeated. Another one is
-%% wrong-domain. <<>>: a header without from; nothing changes.
+%% The peer's domain has become known (the `from` of its header, or whom we connect to), or is repeated.
+%% Another one is wrong-domain. <<>>: a header without from; nothing changes.
 -spec stream_identify(stream(), binary()) -> decision().
 stream_identify(_Stream, _Domain) ->
     erlang:nif_error(?NOT_LOADED).
@@ -415,7 +426,8 @@ stream_dialback(_Stream) ->
 stream_verify(_Stream) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% We were asked about a key (stream_verify said allow) that is not ours. wait: answer without another word in the log.
+%% We were asked about a key (stream_verify said allow) that is not ours. wait: answer without another word in
+%% the log.
 -spec stream_wrong_key(stream()) -> decision().
 stream_wrong_key(_Stream) ->
     erlang:nif_error(?NOT_LOADED).
@@ -425,10 +437,11 @@ stream_wrong_key(_Stream) ->
 stream_premature(_Stream) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% An element as it was parsed, before anything looks into it. Local: the host of ours that the stream is for, <<>> while that is
-%% not known. stanza: a message, presence or iq, for stream_premature/1 or stream_stanza/3. allow: an element of a handshake, in
-%% its place and shape. idle: meant well and without effect; goes no further. {wait, …}: goes no further, and is answered with the
-%% dialback error of the reason (dialback_error/1) where it can be.
+%% An element as it was parsed, before anything looks into it. Local: the host of ours that the stream is for,
+%% <<>> while that is not known. stanza: a message, presence or iq, for stream_premature/1 or stream_stanza/3.
+%% allow: an element of a handshake, in its place and shape. idle: meant well and without effect; goes no
+%% further. {wait, …}: goes no further, and is answered with the dialback error of the reason
+%% (dialback_error/1) where it can be.
 -spec stream_handshake(stream(), Local :: binary(), xmlel()) -> stanza | idle | decision().
 stream_handshake(_Stream, _Local, _Element) ->
     erlang:nif_error(?NOT_LOADED).
@@ -448,7 +461,8 @@ stream_sasl_failed(_Stream) ->
 stream_dialback_answer(_Stream, _KeySent, _SaslPending) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% The host is about to take the stream for authenticated, as Domain: another one than the stream's is wrong-domain.
+%% The host is about to take the stream for authenticated, as Domain: another one than the stream's is
+%% wrong-domain.
 -spec stream_authenticated(stream(), sasl | dialback, binary()) -> decision().
 stream_authenticated(_Stream, _By, _Domain) ->
     erlang:nif_error(?NOT_LOADED).
@@ -458,14 +472,15 @@ stream_authenticated(_Stream, _By, _Domain) ->
 stream_established(_Stream) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% A stanza in or out over an established stream. Policy: of the stream's own host, as it is in force; Domain: of the remote
-%% address; another one than the stream's is wrong-domain and ends the record.
+%% A stanza in or out over an established stream. Policy: of the stream's own host, as it is in force; Domain:
+%% of the remote address; another one than the stream's is wrong-domain and ends the record.
 -spec stream_stanza(stream(), policy() | none, binary()) -> decision().
 stream_stanza(_Stream, _Policy, _Domain) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% The same for a stanza for or from another host of ours than the stream's: Policy is that host's, and Verdict what the peer's
-%% certificate is worth there (judge/1 with that host's policy and store), unknown when that has not been found out.
+%% The same for a stanza for or from another host of ours than the stream's: Policy is that host's, and
+%% Verdict what the peer's certificate is worth there (judge/1 with that host's policy and store), unknown
+%% when that has not been found out.
 -spec stream_stanza(stream(), policy() | none, binary(), verdict()) -> decision().
 stream_stanza(_Stream, _Policy, _Domain, _Verdict) ->
     erlang:nif_error(?NOT_LOADED).
@@ -475,12 +490,14 @@ stream_stanza(_Stream, _Policy, _Domain, _Verdict) ->
 stream_rejudge(_Stream, _Policy) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% A final refusal from outside: no place, an error in a callback. Says what it refused for: the first reason stays.
+%% A final refusal from outside: no place, an error in a callback. Says what it refused for: the first reason
+%% stays.
 -spec stream_refuse(stream(), reason(), rule()) -> refusal().
 stream_refuse(_Stream, _Reason, _Rule) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% A stanza wants to use a stream that was opened to verify a key only: from here on it takes a place like any other.
+%% A stanza wants to use a stream that was opened to verify a key only: from here on it takes a place like any
+%% other.
 -spec stream_used(stream()) -> ok.
 stream_used(_Stream) ->
     erlang:nif_error(?NOT_LOADED).
@@ -495,7 +512,8 @@ stream_view(_Stream) ->
 
 %%% Places and times
 
-%% Whether the stream takes one of its partner's places now, will have to (and is refused where there is none), or is not in the way.
+%% Whether the stream takes one of its partner's places now, will have to (and is refused where there is
+%% none), or is not in the way.
 -spec stream_place(stream()) -> none | asks | takes.
 stream_place(_Stream) ->
     erlang:nif_error(?NOT_LOADED).
@@ -505,7 +523,8 @@ stream_place(_Stream) ->
 stream_counted(_Stream, _Counted) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% One more stanza is to wait for an outgoing stream to be established. A refusal is for the stanza; the stream goes on.
+%% One more stanza is to wait for an outgoing stream to be established. A refusal is for the stanza; the
+%% stream goes on.
 -spec stream_queue(stream()) -> decision().
 stream_queue(_Stream) ->
     erlang:nif_error(?NOT_LOADED).
@@ -527,13 +546,14 @@ stream_keepalive_sent(_Stream, _Now, _Answer) ->
 stream_keepalive_answered(_Stream) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% What time demands: a refusal, or a keepalive. Policy: of the stream's host, or for one that has not named its host the one
-%% with the least patience; none: the limits that hold without a policy.
+%% What time demands: a refusal, or a keepalive. Policy: of the stream's host, or for one that has not named
+%% its host the one with the least patience; none: the limits that hold without a policy.
 -spec stream_due(stream(), policy() | none, ms()) -> {decision(), Keepalive :: boolean()}.
 stream_due(_Stream, _Policy, _Now) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% Whether one more stream with the domain can have a place, beside so many of its partner's and so many in all.
+%% Whether one more stream with the domain can have a place, beside so many of its partner's and so many in
+%% all.
 -spec place(policy(), binary(), OfPartner :: non_neg_integer(), InAll :: non_neg_integer()) -> decision().
 place(_Policy, _Domain, _OfPartner, _InAll) ->
     erlang:nif_error(?NOT_LOADED).
@@ -543,8 +563,8 @@ place(_Policy, _Domain, _OfPartner, _InAll) ->
 limits_suffice(_Policy, _OfPartner, _InAll) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% Whether one more key may be asked about, beside so many that wait: for this pair of domains, and for our domain and all of the
-%% partner's. A refusal is for the element; the stream goes on.
+%% Whether one more key may be asked about, beside so many that wait: for this pair of domains, and for our
+%% domain and all of the partner's. A refusal is for the element; the stream goes on.
 -spec key_question(OfRoute :: non_neg_integer(), OfPartner :: non_neg_integer()) -> decision().
 key_question(_OfRoute, _OfPartner) ->
     erlang:nif_error(?NOT_LOADED).
@@ -554,7 +574,8 @@ key_question(_OfRoute, _OfPartner) ->
 waiting_room(_Policy) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% Who has to make room for the connection that came last, which is counted in: the oldest of its address, or of all.
+%% Who has to make room for the connection that came last, which is counted in: the oldest of its address, or
+%% of all.
 -spec waiting_crowded(Room :: {non_neg_integer(), non_neg_integer()}, Waiting :: {non_neg_integer(), non_neg_integer()}) ->
           no | address | everybody.
 waiting_crowded(_Room, _Waiting) ->
@@ -567,29 +588,32 @@ waiting_due(_Policy, _Waited) ->
 
 %%% Stanzas
 
-%% By name and type as ejabberd has them, atoms or binaries; no type is <<>>, undefined or ejabberd's own word for it (available,
-%% normal). join and service are for the caller to tell, who has the payload: is_service/2; any <x/> of MUC in available presence.
+%% By name and type as ejabberd has them, atoms or binaries; no type is <<>>, undefined or ejabberd's own word
+%% for it (available, normal). join and service are for the caller to tell, who has the payload: is_service/2;
+%% any <x/> of MUC in available presence.
 -spec stanza_kind(atom() | binary(), atom() | binary()) -> kind().
 stanza_kind(_Name, _Type) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% What is always known of a stanza. Spellings: has_spellings/1 of the contact's domain, where the local address is a user's.
+%% What is always known of a stanza. Spellings: has_spellings/1 of the contact's domain, where the local
+%% address is a user's.
 -spec question(direction(), kind(), local_kind(), Spellings :: boolean()) -> question().
 question(_Direction, _Kind, _Local, _Spellings) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% The same with a fact looked up: access: denied, allowed; account: missing, exists; listed: unavailable, no, yes; directed,
-%% requested, blocked: no, yes; standing: unavailable, blocked, cancelled, none, authorised; contacts: few, many;
-%% waiting: room, full. Another word is badarg.
+%% The same with a fact looked up: access: denied, allowed; account: missing, exists; listed: unavailable, no,
+%% yes; directed, requested, blocked: no, yes; standing: unavailable, blocked, cancelled, none, authorised;
+%% contacts: few, many; waiting: room, full. Another word is badarg.
 -spec fact(question(), fact(), fact_value()) -> question().
 fact(_Question, _Fact, _Value) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% The decision. Domain: the partner's; User: the prepared localpart of the local user, <<>> where the address is none. Access by
-%% configuration is found here, unless the question says it.
-%% allow: it passes as it is. allow_without_events: it passes; personal events are to be taken out of it (a message that is nothing
-%% else is not sent, an answer about such a node becomes item-not-found). {allow, Change, PersonalEvents}: it passes changed.
-%% A fact: look that up and ask again. {refuse, Reason, Rule, Reply}: it does not pass, Reply is what its sender gets.
+%% The decision. Domain: the partner's; User: the prepared localpart of the local user, <<>> where the address
+%% is none. Access by configuration is found here, unless the question says it. allow: it passes as it is.
+%% allow_without_events: it passes; personal events are to be taken out of it (a message that is nothing else
+%% is not sent, an answer about such a node becomes item-not-found). {allow, Change, PersonalEvents}: it
+%% passes changed. A fact: look that up and ask again. {refuse, Reason, Rule, Reply}: it does not pass, Reply
+%% is what its sender gets.
 -spec authorise(policy() | none, binary(), User :: binary(), question()) ->
           allow | allow_without_events | {allow, change(), PersonalEvents :: boolean()} | fact()
         | {refuse, reason(), rule(), reply()}.
@@ -616,9 +640,10 @@ reply_to(_Direction, _Kind) ->
 reply_to_malformed(_Name, _Type, _HasId) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% Of a stanza that may not go out. noted, passed: look that up ("the session is noted to have sent presence to just this address",
-%% "such presence of the session's has gone to the contact and has not been taken back") and ask again. Else what its sender gets,
-%% and whether the host is to strike out its note of directed presence.
+%% Of a stanza that may not go out. noted, passed: look that up ("the session is noted to have sent presence
+%% to just this address", "such presence of the session's has gone to the contact and has not been taken
+%% back") and ask again. Else what its sender gets, and whether the host is to strike out its note of directed
+%% presence.
 -spec refused_route(kind(), reason(), Noted :: unknown | no | yes, Passed :: unknown | no | yes) ->
           noted | passed | {none | error, Forget :: boolean()}.
 refused_route(_Kind, _Reason, _Noted, _Passed) ->
@@ -629,13 +654,14 @@ refused_route(_Kind, _Reason, _Noted, _Passed) ->
 dialback_error(_Reason) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% A stanza whose own addresses are not those it is routed by. allow: it has to take its own way; else it goes nowhere.
+%% A stanza whose own addresses are not those it is routed by. allow: it has to take its own way; else it goes
+%% nowhere.
 -spec own_way(Known :: boolean(), FromOurs :: boolean(), ToOurs :: boolean(), Same :: boolean()) -> decision().
 own_way(_Known, _FromOurs, _ToOurs, _Same) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% An answer that the host gives in a user's name: what of its payload (kind, and namespace and name of the first element) counts as
-%% the user's own.
+%% An answer that the host gives in a user's name: what of its payload (kind, and namespace and name of the
+%% first element) counts as the user's own.
 -spec own_words(kind(), Xmlns :: binary(), Name :: binary()) -> none | published | any.
 own_words(_Kind, _Xmlns, _Name) ->
     erlang:nif_error(?NOT_LOADED).
@@ -649,14 +675,16 @@ is_published(_Name, _HasChildren) ->
 is_echo(_Attribute) ->
     erlang:nif_error(?NOT_LOADED).
 
-%% Whether service-unavailable takes the answer's place; not_known: find out whether the contact sees the user's presence.
+%% Whether service-unavailable takes the answer's place; not_known: find out whether the contact sees the
+%% user's presence.
 -spec answer_is_replaced(SaysSomething :: boolean(), Sees :: unknown | no | yes) -> yes | no | not_known.
 answer_is_replaced(_SaysSomething, _Sees) ->
     erlang:nif_error(?NOT_LOADED).
 
 %%% Texts, tables and suppositions
 
-%% What stands behind a reason. An atom that is not a reason gets the texts of internal-error. Keep it: it never changes.
+%% What stands behind a reason. An atom that is not a reason gets the texts of internal-error. Keep it: it
+%% never changes.
 -spec reason(reason()) -> #{token := binary(), grade := refusal | change | none, stream_condition := binary(),
                             stanza_type := binary(), stanza_condition := binary(), operator := binary(), peer := binary(),
                             user := binary()}.
@@ -684,8 +712,9 @@ vocabulary() ->
 rows() ->
     erlang:nif_error(?NOT_LOADED).
 
-%% The functions above that judge real streams, in the order in which they are asked, with facts that the caller supposes:
-%% anonymous (a header without from), starttls, sasl, dialback (what the peer can do), starttls_required, certificate.
+%% The functions above that judge real streams, in the order in which they are asked, with facts that the
+%% caller supposes: anonymous (a header without from), starttls, sasl, dialback (what the peer can do),
+%% starttls_required, certificate.
 -spec explain_stream(policy() | none, #{direction := direction(), domain := binary(), anonymous => boolean(),
                                         starttls => boolean(), starttls_required => boolean(), sasl => boolean(),
                                         dialback => boolean(), certificate => verdict()}) ->
