@@ -85,11 +85,8 @@ denied(all, _Host, _Get, _Domains) -> [];
 denied(none, _Host, _Get, _Domains) -> all;
 denied(Access, Host, Get, Domains) ->
     Rules = rules(Access, access_rules, Host, Get),
-    case [Domain || Domain <- Domains, match(Rules, Host, Get, probe(Domain), deny) =/= allow] of
-        [] when Rules =:= [] -> all;
-        Denied ->
-            [<<>> || match(Rules, Host, Get, ?NOBODY, deny) =/= allow] ++ Denied
-    end.
+    [<<>> || match(Rules, Host, Get, ?NOBODY, deny) =/= allow]
+        ++ [Domain || Domain <- Domains, match(Rules, Host, Get, probe(Domain), deny) =/= allow].
 
 %% Of a wildcard any name will do.
 probe(<<"*.", Parent/binary>>) -> <<"s2s-partners.", Parent/binary>>;
