@@ -104,7 +104,7 @@ class Stream:
 
     def __init__(self, lab, edge, domain, leaf=None):
         self.domain = domain
-        self.remote, self.seen = None, 0
+        self.remote, self.seen = None, {}
         certificate = lab.certificates.leaf(leaf or domain)
         if not getattr(edge, "bidi", True):
             name = domain.encode("idna").decode()       # in DNS there are A-labels only
@@ -151,10 +151,17 @@ class Stream:
     def _over_its_own(self, end):
         heard = []
         while True:
-            new = wait_until(lambda: self.remote.elements()[self.seen:], 20, f"answer of the edge's to {self.domain}", interval=0.002)
-            for element in new:
-                self.seen += 1
+            for element in wait_until(self._next, 20, f"answer of the edge's to {self.domain}", interval=0.002):
                 if element.get("id") == end:
                     return heard
                 if element.name in ("message", "presence", "iq") and not (element.get("id") or "").startswith("first"):
                     heard.append(element)
+
+    def _next(self):
+        """What has come and has not been looked at, one at a time; each connection is one stream of the edge's."""
+        for connection in list(self.remote.connections):
+            seen = self.seen.get(connection, 0)
+            if len(connection.elements) > seen:
+                self.seen[connection] = seen + 1
+                return [connection.elements[seen]]
+        return None
