@@ -368,9 +368,10 @@ policy(Host) ->
 %% Said first: that the last attempt to read the configuration failed, so what is on disk is not what is shown.
 not_applied() ->
     case s2s_partners_guard:last_reload() of
-        #{result := rejected, time := Time} ->
-            paragraph(<<>>, ["The configuration on disk has errors and is not in force: it was rejected at ",
-                             s2s_partners_layout:date(Time), ". ", s2s_partners_nif:words(<<"Run \"{check}\".">>)]) ++ [<<>>];
+        #{result := rejected, time := Time, errors := Errors} ->
+            paragraph(<<>>, ["The configuration on disk is NOT in force: ", count(length(Errors), <<"error">>), ", rejected at ",
+                             s2s_partners_layout:date(Time), "; what was in force before stays. ",
+                             s2s_partners_nif:words(<<"Run \"{check}\".">>)]) ++ [<<>>];
         _ ->
             []
     end.
