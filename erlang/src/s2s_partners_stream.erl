@@ -437,7 +437,11 @@ bounce_stanza(Packet, Reason, Rule, #guarded{remote = Remote, local = Local} = G
 %% Sends the stanza back with the stanza error of the reason.
 -spec bounce(term(), s2s_partners_nif:reason()) -> ok.
 bounce(Packet, Reason) when ?is_stanza(Packet) ->
-    s2s_partners_answers:refuse(Reason, Packet);
+    case xmpp:get_type(Packet) of
+        error -> ok;
+        result -> ok;
+        _ -> ejabberd_router:route(s2s_partners_answers:refusal(Reason, Packet))
+    end;
 bounce(_, _) ->
     ok.
 
