@@ -130,8 +130,15 @@ handle_continue(start, Guard) ->
     latch(),
     case s2s_partners_in_force:current() of
         none -> {noreply, Guard};
-        _ -> {noreply, commit(Guard)}
+        _ -> {noreply, commit(restarted(Guard))}
     end.
+
+%% What the process before knew: where the module runs, with which database, and where it has been stopped.
+restarted(Guard) ->
+    Hosts = ejabberd_option:hosts(),
+    {Running, Stopped} = lists:partition(fun(Host) -> gen_mod:is_loaded(Host, mod_s2s_partners) end, Hosts),
+    lists:foldl(fun(Host, Sofar) -> database(Host, gen_mod:get_module_opt(Host, mod_s2s_partners, db_type), Sofar) end,
+                Guard#guard{stopped = maps:from_list([{Host, []} || Host <- Stopped])}, Running).
 
 -spec handle_call(term(), {pid(), term()}, #guard{}) -> {reply, term(), #guard{}}.
 handle_call({started, Host, DbType}, _From, #guard{stopped = Stopped, reloading = Reloading} = Guard) ->

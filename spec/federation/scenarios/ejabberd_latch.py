@@ -184,3 +184,12 @@ def scenario_killed_guard(lab):
             served(alice, carol)
             open_again(edge, alice)
         assert edge.evaluate("is_pid(whereis(ejabberd_gen_mod_sup))") == "true"
+        # The new one knows where the module has been stopped.
+        edge._module("unload", HOST)
+        before = edge.evaluate("whereis(s2s_partners_guard)")
+        edge.evaluate("exit(whereis(s2s_partners_guard), kill)")
+        wait_until(lambda: edge.evaluate("whereis(s2s_partners_guard)") not in (before, "undefined"), 5, "another guard")
+        assert edge.evaluate("is_tuple(s2s_partners_guard:reloads())") == "false"
+        assert outbound_error(alice, f"bob@{PARTNER}")[0] == "internal-server-error"
+        edge._module("load", HOST)
+        open_again(edge, alice)
