@@ -95,6 +95,7 @@ errors_of_candidate() ->
                     #{issues := Issues} = s2s_partners_config:compile(),
                     Lines = [Message || #{severity := error, message := Message} <- Issues],
                     put(?CHECKED, {Table, Lines}),
+                    Lines =/= [] andalso s2s_partners_guard:rejected(Lines),
                     Lines
             end
     end.

@@ -296,7 +296,7 @@ without_lists(Policy, HasCrls) ->
                  true -> <<" (those of the host do not count beside trust_anchors)">>;
                  false -> <<" or " ?MODULE_PATH "crls">>
              end,
-    [issue(warning, <<"no-crls">>, <<(place(Partner))/binary, ".revocation">>, <<"required">>,
+    [issue(warning, <<"no-crls">>, <<(place(Partner))/binary, ".revocation">>, quote(<<"required">>),
            <<"no revocation list counts for this partner, so every certificate is refused; name its lists in crls", Remedy/binary>>)
      || #{revocation := required, crls := [], host_crls := false} = Partner <- s2s_partners_nif:policy_partners(Policy)].
 

@@ -27,28 +27,25 @@ signature(Path) ->
 %% Looks at all files of what is in force. Before: when that was done last. changed: the streams are to be judged again.
 -spec look(s2s_partners_in_force:term_in_force(), told(), Before :: integer()) ->
           {changed | same, s2s_partners_in_force:term_in_force(), told()}.
-look(#{patterns := Patterns} = Term, Told, Before) ->
+look(#{patterns := Patterns, crl_signatures := Signatures} = Term, Told, Before) ->
     Now = os:system_time(second),
-    {Whole, New} = lists:foldl(fun pattern/2, {Term, []}, maps:to_list(Patterns)),
-    #{crl_signatures := Signatures} = Whole,
+    New = lists:append([pattern(Pattern, Paths) || {Pattern, Paths} <- maps:to_list(Patterns)]),
     Changed = [Path || {Path, Known} <- maps:to_list(Signatures), signature(Path) =/= Known],
-    {Result, Next, NowTold} = lists:foldl(fun(Path, Sofar) -> file(Path, Now, Sofar) end, {same, Whole, Told}, lists:usort(New ++ Changed)),
+    {Result, Next, NowTold} = lists:foldl(fun(Path, Sofar) -> file(Path, New, Now, Sofar) end, {same, Term, Told},
+                                          lists:usort([Path || {_, Path} <- New] ++ Changed)),
     {case Result =:= same andalso has_begun(Next, Before, Now) of true -> changed; false -> Result end, Next, NowTold}.
 
-%% Files that a pattern means since.
-pattern({Pattern, Paths}, {#{patterns := Patterns} = Term, New}) ->
+%% Files that a pattern means since. They count once they have been read.
+pattern(Pattern, Paths) ->
     case s2s_partners_config_files:has_wildcard(Pattern) of
         true ->
             {Names, _} = s2s_partners_config_files:expand(Pattern),
-            case [s2s_partners_config_files:join(Name) || Name <- Names] -- Paths of
-                [] -> {Term, New};
-                More -> {Term#{patterns := Patterns#{Pattern := Paths ++ More}}, More ++ New}
-            end;
+            [{Pattern, Path} || Path <- [s2s_partners_config_files:join(Name) || Name <- Names] -- Paths];
         false ->
-            {Term, New}
+            []
     end.
 
-file(Path, Now, {Result, #{crls := Crls, crl_signatures := Signatures} = Term, Told}) ->
+file(Path, New, Now, {Result, #{crls := Crls, crl_signatures := Signatures, patterns := Patterns} = Term, Told}) ->
     case {signature(Path), Told} of
         {none, _} ->
             {Result, Term, complain(Path, none, 0, <<"is gone or no file any more; put a revocation list there">>, Told)};
@@ -62,7 +59,13 @@ file(Path, Now, {Result, #{crls := Crls, crl_signatures := Signatures} = Term, T
                     #{lists := Lists, entries := Entries} = s2s_partners_nif:crl_facts(Crl),
                     ?LOG_INFO("Revocation lists in ~ts have changed and are in force: ~b ~ts, ~b revoked",
                               [Path, Lists, case Lists of 1 -> "list"; _ -> "lists" end, Entries]),
-                    {changed, Term#{crls := Crls#{Path => Crl}, crl_signatures := Signatures#{Path => Signature}}, maps:remove(Path, Told)};
+                    Means = lists:foldl(fun({Pattern, Of}, Sofar) when Of =:= Path ->
+                                                maps:update_with(Pattern, fun(Paths) -> Paths ++ [Path] end, Sofar);
+                                           (_, Sofar) ->
+                                                Sofar
+                                        end, Patterns, New),
+                    {changed, Term#{crls := Crls#{Path => Crl}, crl_signatures := Signatures#{Path => Signature}, patterns := Means},
+                     maps:remove(Path, Told)};
                 {error, Message, Again} ->
                     {Result, Term, complain(Path, Signature, Again, Message, Told)}
             end

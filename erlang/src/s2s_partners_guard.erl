@@ -7,7 +7,7 @@
 
 -behaviour(gen_server).
 
--export([start_link/0, started/2, stopped/1, last_reload/0, reloads/0]).
+-export([start_link/0, started/2, stopped/1, rejected/1, last_reload/0, reloads/0]).
 %% Global hooks.
 -export([reload_begins/0, reload_ends/0, host_up/1, host_down/1, all_started/0, stopping/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_continue/2, handle_info/2]).
@@ -48,6 +48,11 @@ started(Host, DbType) ->
 -spec stopped(binary()) -> ok | {error, term()}.
 stopped(Host) ->
     call({stopped, Host}).
+
+%% A reload is ending before it has changed anything, for these errors; ejabberd logs them.
+-spec rejected([binary()]) -> ok.
+rejected(Errors) ->
+    gen_server:cast(?MODULE, {rejected, Errors}).
 
 %% The outcome of the last attempt to read the configuration: what is on disk may not be what is in force. time: system time in seconds.
 %% applied, rejected: how many attempts came out so.
@@ -192,6 +197,10 @@ handle_cast(all_started, #guard{outcome = Outcome} = Guard) ->
         _ ->
             {noreply, Guard}
     end;
+handle_cast({rejected, Errors}, #guard{told = Told} = Guard) ->
+    Outcome = #{partners => 0, issues => [#{severity => error, message => Error} || Error <- Errors]},
+    told(rejected, s2s_partners_latch:why_closed(), Outcome, s2s_partners_in_force:current(), {[], 0}),
+    {noreply, Guard#guard{told = count(rejected, Outcome, Told)}};
 handle_cast(_, Guard) ->
     {noreply, Guard}.
 
