@@ -14,6 +14,8 @@
 -define(BY_CLIENT, s2s_partners_by_client).
 %% In the dictionary of a stream's process: whose `unsubscribe` is being delivered to whom.
 -define(WITHDRAWN, s2s_partners_withdrawn).
+%% The same of any process: when it has written of an error.
+-define(COMPLAINED, s2s_partners_complained).
 
 %% Makes the tables. Called once a node, by a process that lives as long as the node serves (s2s_partners_guard).
 -spec init() -> ok.
@@ -51,7 +53,7 @@ outgoing(Packet, From, To) ->
             drop
     catch
         Class:Error:Stack ->
-            s2s_partners_report:internal_error(?FUNCTION_NAME, Class, Error, Stack),
+            complain(?FUNCTION_NAME, Class, Error, Stack),
             refuse_outgoing(s2s_partners_question:kind(Packet, To), 'internal-error', <<"an error in the handler">>, Packet, From, To),
             drop
     end.
@@ -258,7 +260,7 @@ incoming(Packet, VHost) ->
         judge_incoming(Packet, xmpp:get_from(Packet), xmpp:get_to(Packet))
     catch
         Class:Reason:Stack ->
-            s2s_partners_report:internal_error(?FUNCTION_NAME, Class, Reason, Stack),
+            complain(?FUNCTION_NAME, Class, Reason, Stack),
             #jid{lserver = Domain} = xmpp:get_from(Packet),
             s2s_partners_report:stanza_refused(in, <<"unlisted">>, Domain, VHost, 'internal-error', <<"an error in the handler">>),
             drop
@@ -332,6 +334,14 @@ withdraws(#{own := Own, contact := Contact} = About) ->
     case sees(About) of
         yes -> ok;
         no -> put(?WITHDRAWN, {jid:tolower(jid:remove_resource(Own)), jid:tolower(jid:remove_resource(Contact))})
+    end.
+
+%% A line a second of one process, however often somebody can provoke it.
+complain(Where, Class, Reason, Stack) ->
+    Now = erlang:monotonic_time(second),
+    case put(?COMPLAINED, Now) of
+        Now -> ok;
+        _ -> s2s_partners_report:internal_error(Where, Class, Reason, Stack)
     end.
 
 %%% Hooks of virtual hosts
