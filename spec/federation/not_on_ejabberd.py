@@ -55,6 +55,8 @@ REASONS = {
     "certificates/long-chain": "ejabberd's TLS library gives out the leaf alone: what else a peer shows is not looked at",
     "limits/keepalive_incoming": "it reads the log of Prosody's core",
     "sizes_streams/keys_that_wait": "ejabberd opens a connection for each key",
+    "crowd/keys_for_a_partner": "ejabberd looks a domain up, and opens a connection, for each key",
+    "log_of_strangers/lines_in_a_name": "a header with such a name is refused by ejabberd's stream library, and no name gets into the log",
     "languages/*": "xml:lang is ejabberd's own: its stream library gives it to stanzas, and refuses what is no language",
     "farewells/*": "it is about lines of Prosody's core for what a peer says at the end",
     "odd_elements/*": "it has a plugin of Prosody's as witness",

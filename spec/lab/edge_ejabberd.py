@@ -233,12 +233,13 @@ class EdgeEjabberd(Ejabberd):
         """Files of partners are YAML here: what a scenario has written in Lua is put into the same place anew."""
         for path in self.directory.glob("**/*.cfg.lua"):
             text = path.read_text(errors="replace") if path.is_file() and path.stat().st_size < 1 << 20 else ""
+            mark, text = ("\ufeff" if text.startswith("\ufeff") else ""), text.removeprefix("\ufeff")
             if text.startswith("return "):
                 try:
                     value = options_in(f"value = (function () {text} end)()")["value"]
                 except NoOptions:       # broken, as the scenario wants it
                     continue
-                path.write_text(json.dumps(value))
+                path.write_text(mark + json.dumps(value))
 
     def config(self):
         files, modules_of, own_of = [], {}, {}
