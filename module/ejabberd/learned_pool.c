@@ -130,17 +130,50 @@ static void try_parent(struct learned_entry *entry, X509 *issuer, uint32_t name,
 	entry->parents[entry->parent_count++] = *digest;
 }
 
-/* Looks for those who have signed it among the anchors and what is kept. */
-static void find_parents(struct learned_entry *entry, int *budget) {
-	for (const struct s2sp_learned_anchors *anchors = learned_all_anchors; anchors != NULL; anchors = anchors->next) {
+/* What one handshake has shown, and how many signatures may still be verified for it. */
+struct handshake {
+	int budget;
+	size_t count;
+	X509 *shown[LEARNED_LOOKED_AT];
+	struct learned_digest digests[LEARNED_LOOKED_AT];
+};
+
+static bool was_shown(const struct handshake *handshake, const struct learned_digest *digest) {
+	for (size_t i = 0; i < handshake->count; i++) {
+		if (learned_same(&handshake->digests[i], digest))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Where those who have signed it are looked for, one after the other. An authority may issue any number of certificates in the name of
+ * another one; they come last, when the budget may be used up.
+ */
+enum place { ANCHORS, SHOWN, KEPT, PLACES };
+
+static void find_parents(struct learned_entry *entry, struct handshake *handshake, enum place place) {
+	const struct s2sp_learned_anchors *anchors = place == ANCHORS ? learned_all_anchors : NULL;
+	for (; anchors != NULL; anchors = anchors->next) {
 		for (size_t i = 0; i < anchors->count; i++) {
 			const struct learned_anchor *anchor = &anchors->list[i];
-			try_parent(entry, anchor->certificate, anchor->name, &anchor->digest, &anchor->digest, budget);
+			try_parent(entry, anchor->certificate, anchor->name, &anchor->digest, &anchor->digest, &handshake->budget);
 		}
 	}
-	for (size_t i = 0; i < entry_count; i++)
-		try_parent(entry, entries[i].certificate, entries[i].subject, &entries[i].digest, &entries[i].authority, budget);
+	for (size_t i = 0; place != ANCHORS && i < entry_count; i++) {
+		const struct learned_entry *other = &entries[i];
+		if (other->subject == entry->issuer && was_shown(handshake, &other->digest) == (place == SHOWN))
+			try_parent(entry, other->certificate, other->subject, &other->digest, &other->authority, &handshake->budget);
+	}
 	entry->anchors = learned_generation;
+}
+
+/* One that is kept already: there may be anchors that it has not been compared with. */
+static void find_again(struct learned_entry *entry, struct handshake *handshake) {
+	if (entry->anchors == learned_generation)
+		return;
+	for (unsigned place = ANCHORS; place < PLACES; place++)
+		find_parents(entry, handshake, (enum place)place);
 }
 
 /* Whether it could be of use: an authority between others, not past its time, of a common size. */
@@ -166,24 +199,50 @@ static void admit(struct learned_entry *entry) {
 }
 
 /* One certificate of a handshake; true when it has got in. */
-static bool consider(X509 *certificate, int *budget) {
-	struct learned_entry entry = { .certificate = certificate };
-	int size = i2d_X509(certificate, NULL);
-	if (size <= 0 || size > LEARNED_SIZE_MAX || !is_intermediate(certificate) || !learned_digest_of(certificate, &entry.digest))
-		return false;
+static bool consider(struct handshake *handshake, size_t at, enum place place) {
+	struct learned_entry entry = { .certificate = handshake->shown[at], .digest = handshake->digests[at] };
 	struct learned_entry *known = find(&entry.digest);
 	if (known != NULL) {
-		if (known->anchors != learned_generation)
-			find_parents(known, budget);
+		find_again(known, handshake);
 		return false;
 	}
-	entry.subject = learned_name_hash(X509_get_subject_name(certificate));
-	entry.issuer = learned_name_hash(X509_get_issuer_name(certificate));
-	find_parents(&entry, budget);
+	entry.subject = learned_name_hash(X509_get_subject_name(entry.certificate));
+	entry.issuer = learned_name_hash(X509_get_issuer_name(entry.certificate));
+	find_parents(&entry, handshake, place);
 	if (entry.parent_count == 0)
 		return false;
 	admit(&entry);
 	return true;
+}
+
+static bool consider_all(struct handshake *handshake, enum place place) {
+	bool more = false;
+	for (size_t i = 0; i < handshake->count && handshake->budget > 0; i++)
+		more = consider(handshake, i, place) || more;
+	return more;
+}
+
+/* Certificates come in any order: those are gone over anew as long as one more gets in. */
+static void consider_handshake(struct handshake *handshake) {
+	consider_all(handshake, ANCHORS);
+	while (consider_all(handshake, SHOWN))
+		continue;
+	consider_all(handshake, KEPT);
+	while (consider_all(handshake, SHOWN))
+		continue;
+}
+
+/* Those that could get in. */
+static void read_shown(STACK_OF(X509) * shown, struct handshake *handshake) {
+	int count = sk_X509_num(shown) < LEARNED_LOOKED_AT ? sk_X509_num(shown) : LEARNED_LOOKED_AT;
+	for (int i = 0; i < count; i++) {
+		X509 *certificate = sk_X509_value(shown, i);
+		int size = i2d_X509(certificate, NULL);
+		if (size <= 0 || size > LEARNED_SIZE_MAX || !is_intermediate(certificate) ||
+			!learned_digest_of(certificate, &handshake->digests[handshake->count]))
+			continue;
+		handshake->shown[handshake->count++] = certificate;
+	}
 }
 
 /*
@@ -193,26 +252,23 @@ static bool consider(X509 *certificate, int *budget) {
 static void on_end(void *parent, void *data, CRYPTO_EX_DATA *all, int index, long number, void *pointer) {
 	X509_STORE_CTX *context = parent;
 	STACK_OF(X509) *shown = X509_STORE_CTX_get0_untrusted(context);
-	int count = shown == NULL ? 0 : sk_X509_num(shown), budget = LEARNED_SIGNATURES_MAX;
+	struct handshake handshake = { .budget = LEARNED_SIGNATURES_MAX, .count = 0 };
 	(void)data;
 	(void)all;
 	(void)index;
 	(void)number;
 	(void)pointer;
-	if (count <= 0 || paused)
+	if (shown == NULL || paused)
 		return;
-	if (count > LEARNED_LOOKED_AT)
-		count = LEARNED_LOOKED_AT;
 	ERR_set_mark(); /* the handshake that this is part of reads the queue of errors */
-	learned_lock();
-	counts.seen++;
-	bool more = learned_all_anchors != NULL;
-	while (more && budget > 0) {
-		more = false;
-		for (int i = 0; i < count; i++)
-			more = consider(sk_X509_value(shown, i), &budget) || more;
+	read_shown(shown, &handshake);
+	if (handshake.count > 0) {
+		learned_lock();
+		counts.seen++;
+		if (learned_all_anchors != NULL)
+			consider_handshake(&handshake);
+		learned_unlock();
 	}
-	learned_unlock();
 	ERR_pop_to_mark();
 }
 
@@ -264,14 +320,14 @@ static bool is_on(const struct path *path, size_t at) {
 /* How deep a path of parents is looked at; the judge takes no longer ones. */
 enum { DEPTH = 10, ALL_SIGNATURES = 64 };
 
-static void gather(const struct s2sp_learned_anchors *anchors, const X509_NAME *issuer, struct path *path, int *budget) {
+static void gather(const struct s2sp_learned_anchors *anchors, const X509_NAME *issuer, struct path *path,
+				   struct handshake *none) {
 	uint32_t name = learned_name_hash(issuer);
 	for (size_t i = 0; i < entry_count && path->count < path->room; i++) {
 		struct learned_entry *entry = &entries[i];
 		if (entry->subject != name || is_on(path, i) || X509_NAME_cmp(X509_get_subject_name(entry->certificate), issuer) != 0)
 			continue;
-		if (entry->anchors != learned_generation)
-			find_parents(entry, budget);
+		find_again(entry, none);
 		if (!leads_to(anchors, entry, DEPTH))
 			continue;
 		path->at[path->count++] = i;
@@ -295,7 +351,7 @@ void *s2sp_learned_take(const struct s2sp_learned_anchors *anchors, struct s2sp_
 						size_t *added) {
 	struct path path = { .room = capacity > count ? capacity - count : 0 };
 	void *hints = NULL;
-	int budget = ALL_SIGNATURES;
+	struct handshake none = { .budget = ALL_SIGNATURES, .count = 0 };
 	*added = 0;
 	if (path.room > LEARNED_PATH_MAX)
 		path.room = LEARNED_PATH_MAX;
@@ -306,9 +362,9 @@ void *s2sp_learned_take(const struct s2sp_learned_anchors *anchors, struct s2sp_
 	X509 *leaf = d2i_X509(NULL, &at, (long)chain[0].length);
 	if (leaf != NULL) {
 		learned_lock();
-		gather(anchors, X509_get_issuer_name(leaf), &path, &budget);
+		gather(anchors, X509_get_issuer_name(leaf), &path, &none);
 		for (size_t i = 0; i < path.count; i++)
-			gather(anchors, X509_get_issuer_name(entries[path.at[i]].certificate), &path, &budget);
+			gather(anchors, X509_get_issuer_name(entries[path.at[i]].certificate), &path, &none);
 		if (path.count > 0)
 			hints = copy_out(&path, chain, count);
 		learned_unlock();

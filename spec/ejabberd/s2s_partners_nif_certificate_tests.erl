@@ -32,7 +32,8 @@ learned_test_() ->
              {inorder, [{Words, {timeout, 60, fun() -> Test(Directory) end}}
                         || {Words, Test} <- [{"a leaf alone, after its handshake", fun learned/1},
                                              {"nobody else gets in", fun strangers/1},
-                                             {"forgotten with its anchors", fun forgotten/1}]]}
+                                             {"forgotten with its anchors", fun forgotten/1},
+                                             {"nobody takes the room of another", fun flooded/1}]]}
      end}.
 
 judged(Directory, Kind, Verdict, Store) ->
@@ -178,6 +179,33 @@ forgotten(_Directory) ->
     timer:sleep(50),
     ?assertMatch(#{kept := 0, bytes := 0}, ?NIF:learned()),
     ?assertMatch(#{stores := 0}, ?NIF:counts()).
+
+%% An authority that issues without end takes its own share and no more. Three certificates a handshake.
+flooded(Directory) ->
+    Store = store(Directory),
+    {ok, valid} = shown(Directory, "intermediate", client, Store),
+    Root = public_key:pkix_test_root_cert("An authority that issues without end", [{key, {namedCurve, secp256r1}}, {digest, sha256}]),
+    Path = filename:join(Directory, "endless.pem"),
+    ok = file:write_file(Path, public_key:pem_encode([{'Certificate', maps:get(cert, Root), not_encrypted}])),
+    {ok, Endless, _} = ?NIF:trust_store(#{anchors => list_to_binary(Path), now => now_seconds()}),
+    [endless(Directory, Root, N, Store) || N <- lists:seq(1, 30)],
+    #{kept := Kept, evicted := Evicted, bytes := Bytes} = ?NIF:learned(),
+    ?assertEqual(65, Kept),
+    ?assert(Evicted >= 20),
+    ?assert(Bytes < 65 * 2048),
+    ?assertEqual(valid, verdict([hd(chain(Directory, "intermediate"))], Store)),
+    true = is_reference(Endless).
+
+endless(Directory, Root, N, Store) ->
+    Key = [{key, {namedCurve, secp256r1}}, {digest, sha256}],
+    Data = public_key:pkix_test_data(#{root => Root, intermediates => [Key, Key, Key], peer => Key}),
+    {KeyType, KeyDer} = proplists:get_value(key, Data),
+    Chain = [proplists:get_value(cert, Data) | proplists:get_value(cacerts, Data)],
+    Name = "fabrikam.test.endless-" ++ integer_to_list(N),
+    Pem = public_key:pem_encode([{'Certificate', Der, not_encrypted} || Der <- Chain]),
+    ok = file:write_file(filename:join(Directory, Name ++ ".crt"), Pem),
+    ok = file:write_file(filename:join(Directory, Name ++ ".key"), public_key:pem_encode([{KeyType, KeyDer, not_encrypted}])),
+    shown(Directory, "endless-" ++ integer_to_list(N), client, Store).
 
 %% A handshake of fast_tls with itself over a socket, in which `Side` shows the certificate; what becomes of its leaf.
 shown(Directory, Kind, Side, Store) ->
