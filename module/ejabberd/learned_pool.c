@@ -320,18 +320,39 @@ static bool is_on(const struct path *path, size_t at) {
 /* How deep a path of parents is looked at; the judge takes no longer ones. */
 enum { DEPTH = 10, ALL_SIGNATURES = 64 };
 
-static void gather(const struct s2sp_learned_anchors *anchors, const X509_NAME *issuer, struct path *path,
-				   struct handshake *none) {
+static void add_to(const struct s2sp_learned_anchors *anchors, struct learned_entry *entry, struct path *path) {
+	size_t at = (size_t)(entry - entries);
+	if (path->count == path->room || is_on(path, at) || !leads_to(anchors, entry, DEPTH))
+		return;
+	path->at[path->count++] = at;
+	path->bytes += (size_t)entry->size;
+}
+
+/* Those that have signed the leaf, not all of the name that it says: there may be many of that name. */
+static void gather_issuers(const struct s2sp_learned_anchors *anchors, X509 *leaf, struct path *path, struct handshake *none) {
+	const X509_NAME *issuer = X509_get_issuer_name(leaf);
 	uint32_t name = learned_name_hash(issuer);
-	for (size_t i = 0; i < entry_count && path->count < path->room; i++) {
+	for (size_t i = 0; i < entry_count && none->budget > 0; i++) {
 		struct learned_entry *entry = &entries[i];
-		if (entry->subject != name || is_on(path, i) || X509_NAME_cmp(X509_get_subject_name(entry->certificate), issuer) != 0)
+		if (entry->subject != name || X509_NAME_cmp(X509_get_subject_name(entry->certificate), issuer) != 0)
+			continue;
+		none->budget--;
+		EVP_PKEY *key = X509_get0_pubkey(entry->certificate);
+		if (key == NULL || X509_verify(leaf, key) != 1)
 			continue;
 		find_again(entry, none);
-		if (!leads_to(anchors, entry, DEPTH))
+		add_to(anchors, entry, path);
+	}
+}
+
+/* And those above them, whose signatures were verified when they got in. */
+static void gather_parents(const struct s2sp_learned_anchors *anchors, size_t at, struct path *path, struct handshake *none) {
+	for (size_t i = 0; i < entries[at].parent_count; i++) {
+		struct learned_entry *parent = find(&entries[at].parents[i]);
+		if (parent == NULL)
 			continue;
-		path->at[path->count++] = i;
-		path->bytes += (size_t)entry->size;
+		find_again(parent, none);
+		add_to(anchors, parent, path);
 	}
 }
 
@@ -362,9 +383,9 @@ void *s2sp_learned_take(const struct s2sp_learned_anchors *anchors, struct s2sp_
 	X509 *leaf = d2i_X509(NULL, &at, (long)chain[0].length);
 	if (leaf != NULL) {
 		learned_lock();
-		gather(anchors, X509_get_issuer_name(leaf), &path, &none);
+		gather_issuers(anchors, leaf, &path, &none);
 		for (size_t i = 0; i < path.count; i++)
-			gather(anchors, X509_get_issuer_name(entries[path.at[i]].certificate), &path, &none);
+			gather_parents(anchors, path.at[i], &path, &none);
 		if (path.count > 0)
 			hints = copy_out(&path, chain, count);
 		learned_unlock();
