@@ -57,6 +57,7 @@ REASONS = {
     "sizes_streams/keys_that_wait": "ejabberd opens a connection for each key",
     "crowd/keys_for_a_partner": "ejabberd looks a domain up, and opens a connection, for each key",
     "log_of_strangers/lines_in_a_name": "a header with such a name is refused by ejabberd's stream library, and no name gets into the log",
+    "faults_kill/*": "it compares what is lost with a bare Prosody, and asks both in Prosody's shell",
     "languages/*": "xml:lang is ejabberd's own: its stream library gives it to stanzas, and refuses what is no language",
     "farewells/*": "it is about lines of Prosody's core for what a peer says at the end",
     "odd_elements/*": "it has a plugin of Prosody's as witness",

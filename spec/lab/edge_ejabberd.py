@@ -488,11 +488,15 @@ class EdgeEjabberd(Ejabberd):
         return self.evaluate({"load": start, "unload": stop, "reload": f"{stop}, {start}"}[action])
 
     def _close(self, names):
+        """As an administrator has them ended."""
         return self.evaluate(f"""
             Names = [{', '.join(map(_binary, names))}],
-            Pids = [P || {{_, P, _, _}} <- supervisor:which_children(ejabberd_s2s_in_sup) ++ supervisor:which_children(ejabberd_s2s_out_sup), is_pid(P)],
-            [exit(P, kill) || P <- Pids, begin State = sys:get_state(P), Text = lists:flatten(io_lib:format("~0p", [State])),
-                lists:all(fun(N) -> string:find(Text, binary_to_list(N)) =/= nomatch end, Names) end]""")
+            Of = fun(Supervisor, Module) -> [{{P, Module}} || {{_, P, _, _}} <- supervisor:which_children(Supervisor), is_pid(P)] end,
+            Chosen = [{{P, M}} || {{P, M}} <- Of(ejabberd_s2s_in_sup, ejabberd_s2s_in) ++ Of(ejabberd_s2s_out_sup, ejabberd_s2s_out),
+                begin Text = lists:flatten(io_lib:format("~0p", [sys:get_state(P)])),
+                    lists:all(fun(N) -> string:find(Text, binary_to_list(N)) =/= nomatch end, Names) end],
+            Monitors = [begin Monitor = monitor(process, P), M:stop_async(P), Monitor end || {{P, M}} <- Chosen],
+            [receive {{'DOWN', Monitor, process, _, _}} -> ended after 5000 -> still end || Monitor <- Monitors]""")
 
     def ctl(self, *words, timeout=30):
         raise Skipped(f"no counterpart of prosodyctl {' '.join(map(str, words))[:60]}")
