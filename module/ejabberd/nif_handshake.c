@@ -107,7 +107,15 @@ static void measure_inside(ErlNifEnv *env, ERL_NIF_TERM children, int level, str
 	}
 }
 
+/* Of the namespace of stanzas, or none. */
+static bool is_of_streams(const struct head *head) {
+	return head->xmlns.length == 0 || s2sp_text_equal(head->xmlns, S2SP_TEXT("jabber:server")) ||
+		   s2sp_text_equal(head->xmlns, S2SP_TEXT("jabber:client"));
+}
+
 static bool is_stanza(const struct head *head) {
+	if (s2sp_text_equal(head->xmlns, S2SP_TEXT("jabber:client")))
+		return false;
 	return s2sp_text_equal(head->name, S2SP_TEXT("message")) || s2sp_text_equal(head->name, S2SP_TEXT("presence")) ||
 		   s2sp_text_equal(head->name, S2SP_TEXT("iq"));
 }
@@ -147,13 +155,15 @@ NIF(s2sp_nif_stream_handshake) {
 		return enif_make_badarg(env);
 	struct s2sp_stream *record = &stream->record;
 	read_head(env, &element, &head);
-	bool own_namespace = head.xmlns.length == 0 || s2sp_text_equal(head.xmlns, S2SP_TEXT("jabber:server")) ||
-						 s2sp_text_equal(head.xmlns, S2SP_TEXT("jabber:client"));
-	if (own_namespace && is_stanza(&head))
-		return s2sp_atoms.stanza;
+	bool authenticated = record->stage >= S2SP_STAGE_AUTHENTICATED;
+	if (is_of_streams(&head)) {
+		if (is_stanza(&head))
+			return s2sp_atoms.stanza;
+		/* No stanza, or one between a client and its server: nobody is to look at who it says it is from. */
+		return authenticated ? s2sp_atoms.idle : s2sp_nif_make_decision(env, s2sp_stream_premature(record));
+	}
 	if (record->stage == S2SP_STAGE_REFUSED)
 		return s2sp_nif_make_decision(env, s2sp_stream_misplaced(record, NULL));
-	bool authenticated = record->stage >= S2SP_STAGE_AUTHENTICATED;
 	const struct s2sp_handshake_row *row = s2sp_handshake_find(head.xmlns, head.name, head.type);
 	if (row == NULL)
 		return s2sp_nif_make_decision(env, s2sp_stream_misplaced(record, NULL));

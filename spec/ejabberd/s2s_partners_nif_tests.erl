@@ -193,6 +193,13 @@ elements_test() ->
     [?assertMatch({refuse, _, _}, handshake(Element))
      || Element <- [el(<<"starttls">>, [], []), el(<<"letter">>, [], []), el(<<>>, [], []), el(<<"message">>, [{<<"xmlns">>, <<"urn:x">>}], []),
                     el(<<"proceed">>, Starttls, []), el(<<"stream:features">>, [], []), el(<<":">>, [], [])]],
+    %% Of the stream's own namespace and no stanza: the end before authentication, of no effect after it.
+    Client = el(<<"message">>, [{<<"xmlns">>, <<"jabber:client">>}], []),
+    ?assertMatch({refuse, _, _}, handshake(Client)),
+    Stream = established(policy([])),
+    [?assertEqual({Element, idle}, {Element, ?NIF:stream_handshake(Stream, <<"contoso.test">>, Element)})
+     || Element <- [Client, el(<<"letter">>, [], []), el(<<"pre-message">>, [{<<"xmlns">>, <<"jabber:server">>}], [])]],
+    ?assertEqual(stanza, ?NIF:stream_handshake(Stream, <<"contoso.test">>, el(<<"iq">>, [{<<"xmlns">>, <<"jabber:server">>}], []))),
     %% Out of shape: an answer of its own protocol, or the end.
     Deep = lists:foldl(fun(_, Inside) -> [el(<<"a">>, [], Inside)] end, [], lists:seq(1, 5000)),
     [?assertMatch({Verdict, _, _} when Verdict =:= wait; Verdict =:= refuse, handshake(el(<<"db:result">>, Attributes, Children)))
