@@ -78,6 +78,8 @@ OF_VERSION = {
         "default_policy/bidi_*": _BIDI,
         "limits/bidi_*": _BIDI,
         "several_hosts/bidi_*": _BIDI,
+        "sizes_stanzas/deep_and_wide_presence": _BIDI,
+        "sizes_stanzas/answers_of_others_come_back": _BIDI,
         "sizes_streams/bidirectional_questions": _BIDI,
     },
     "24.12": {
