@@ -17,9 +17,6 @@ RESOURCES = 1000        # docs/threat-model.md
 CONTACTS, REQUESTS = 500, 200       # docs/partner-types.md
 CROWD = 8
 
-# What a request gets that waits for the user: Prosody says that the user is not there, ejabberd nothing.
-UNANSWERED = (["unavailable"], [])
-
 def setup(lab):
     many = {f"c{number}@{FED if number % 2 else 'sub.' + FED}": "from" for number in range(CONTACTS - 2)}
     fixture = start(lab, users=[FULL, WAITING, CAROL, DAVE, ERIN, INTERESTED, CURIOUS],
