@@ -179,11 +179,11 @@ unreadable(LUser, LServer, Why) ->
 readable({ok, Items}) -> Items.
 
 item_of(#jid{luser = LUser, lserver = LServer}, Items) ->
-    [Item || #roster{jid = {U, S, _}} = Item <- Items, U =:= LUser, S =:= LServer].
+    [Item || #roster{jid = {U, S, <<>>}} = Item <- Items, U =:= LUser, S =:= LServer].
 
 %% In whatever spelling the user has written the domain.
 items_of(#jid{luser = LUser, lserver = LServer}, Items) ->
-    [Item || #roster{jid = {U, S, _}} = Item <- Items, U =:= LUser, s2s_partners_nif:same_domain(S, LServer)].
+    [Item || #roster{jid = {U, S, <<>>}} = Item <- Items, U =:= LUser, s2s_partners_nif:same_domain(S, LServer)].
 
 %%% The contact's standing with the user
 

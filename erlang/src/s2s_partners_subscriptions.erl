@@ -43,12 +43,14 @@ roster_out(#presence{}) ->
 
 %% What the user does to an item of the roster, inside the roster's transaction, which may run twice.
 -spec roster_item(#roster{}, Host :: binary()) -> ok.
-roster_item(#roster{us = {LUser, LServer}, jid = {U, S, _}, subscription = Subscription}, _Host) ->
+roster_item(#roster{us = {LUser, LServer}, jid = {U, S, <<>>}, subscription = Subscription}, _Host) ->
     What = case Subscription of
                remove -> cancel;
                _ -> add
            end,
-    change(What, LUser, LServer, jid:make(U, S)).
+    change(What, LUser, LServer, jid:make(U, S));
+roster_item(#roster{}, _Host) ->
+    ok.     % of one resource: no contact's item
 
 change(What, LUser, LServer, #jid{lserver = Domain} = Contact) ->
     case LUser =:= <<>> orelse s2s_partners_in_force:is_local(Domain) of
