@@ -9,7 +9,7 @@ from lab.remote import Remote
 from lab.xmlstream import SASL, Closed, Stream
 from lab.prosody import PASSWORD
 from servers import CONTACTS
-from variants import ALICE, BOB, LOCAL, REMOTE, STRANGER
+from variants import ALICE, BOB, GUARDED, LOCAL, REMOTE, STRANGER
 
 BODY = "<body>The quick brown fox jumps over the lazy dog</body>"
 
@@ -216,10 +216,10 @@ class DirectStranger(Stranger):
 # name: (class, variants beside bare, runs under callgrind, runs by CPU time)
 LOADS = {
     "inbound": (Inbound, ["timers", "partners-10", "partners-10000", "table-10000", "unverified", "firewall", "strangers", "ejabberd",
-                          "ejabberd-access"], 600, 5000),
-    "outbound": (Outbound, ["timers", "partners-10", "partners-10000", "unverified", "firewall", "ejabberd", "ejabberd-access"], 600, 5000),
-    "broadcast": (Broadcast, ["partners-10", "verified"], 12, 100),
-    "setup": (SetUp, ["partners-10", "crl-100000", "partners-10000"], 25, 200),
+                          "ejabberd-access", *GUARDED], 600, 5000),
+    "outbound": (Outbound, ["timers", "partners-10", "partners-10000", "unverified", "firewall", "ejabberd", "ejabberd-access", *GUARDED], 600, 5000),
+    "broadcast": (Broadcast, ["partners-10", "verified", *GUARDED], 12, 100),
+    "setup": (SetUp, ["partners-10", "crl-100000", "partners-10000", *GUARDED], 25, 200),
     "newcomer": (Newcomer, ["partners-10", "crl-100000"], 25, 100),
     "stranger": (Stranger, ["partners-10", "partners-10000", "ejabberd", "ejabberd-access"], 40, 500),
     "stranger-tls": (DirectStranger, ["partners-10"], 20, 200),

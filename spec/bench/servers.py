@@ -5,9 +5,10 @@ import pathlib
 import re
 import subprocess
 
+from lab.edge_ejabberd import EdgeEjabberd
 from lab.ejabberd import Ejabberd
 from lab.prosody import GATEKEEPER_OPTIONS, Prosody
-from variants import ALICE, BOB, EJABBERD, LOCAL, REMOTE, VARIANTS
+from variants import ALICE, BOB, EJABBERD, GUARDED, LOCAL, REMOTE, VARIANTS, partner_list
 
 CONTACTS = 100
 EXTRA = os.environ.get("BENCH_OPTIONS", "")     # more of every server's configuration, for experiments
@@ -42,6 +43,19 @@ class TimedEjabberd(Timed, Ejabberd):
     def __init__(self, lab, variant):
         super().__init__(lab, variant, {LOCAL: "none"}, users=[ALICE], s2s_timeout=120, register=False,
                          options={"loglevel": "warning", **EJABBERD[variant][1]})
+
+
+class GuardedEjabberd(Timed, EdgeEjabberd):
+
+    def __init__(self, lab, variant, version):
+        count = GUARDED[variant][1]
+        super().__init__(lab, variant, [LOCAL], users=[ALICE], version=version, s2s_timeout=120, log_level="warning", register=False,
+                         partners=count and f"s2s_partners = {partner_list(count)}")
+        contacts = {f"contact{number}@{REMOTE}": "both" for number in range(CONTACTS)}
+        self.set_roster(ALICE, {BOB: "both", **contacts})
+
+    def config(self):
+        return {**super().config(), "s2s_use_starttls": "optional"}
 
 
 class Counted(Timed, Prosody):

@@ -97,9 +97,15 @@ EJABBERD = {
         "s2s_access": "partners_only",
     }),
 }
-TITLES = {variant: title for variant, (title, _) in {**VARIANTS, **EJABBERD}.items()}
+# The same module in ejabberd, beside the same ejabberd without it; by CPU time as well.
+GUARDED = {
+    "ejabberd-bare": ("bare ejabberd, TLS optional", None),
+    "ejabberd-10": ("ejabberd with s2s_partners, 10 partners", 10),
+    "ejabberd-10000": ("ejabberd with s2s_partners, 10 000 partners", 10000),
+}
+TITLES = {variant: title for variant, (title, _) in {**VARIANTS, **EJABBERD, **GUARDED}.items()}
 
 
 def base_of(variant):
     """What a variant is compared with."""
-    return "ejabberd" if variant in EJABBERD else "partners-10" if variant.startswith("crl-") else "bare"
+    return "ejabberd-bare" if variant in GUARDED else "ejabberd" if variant in EJABBERD else "partners-10" if variant.startswith("crl-") else "bare"

@@ -11,6 +11,7 @@ what is not there to test it with: it counts as skipped."""
 import importlib
 import os
 import pathlib
+import re
 import signal
 import sys
 import threading
@@ -22,11 +23,16 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 pytest.register_assert_rewrite("scenarios")
 
-from lab.lab import Lab, Skipped, enter_network  # noqa: E402 (needs the path above)
+import not_on_ejabberd  # noqa: E402 (needs the path above)
+from lab import machine  # noqa: E402
+from lab.lab import Lab, Skipped, enter_network  # noqa: E402
 
+BUILT = {"prosody": ("S2S_PARTNERS_PLUGINS", "mod_s2s_partners"), "ejabberd": ("S2S_PARTNERS_ERLANG", "s2s_partners-VERSION")}
 TAIL = 25
 FRAMES = 14    # of a traceback
 REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Sanitizer: ")
+# What an Erlang node writes when one of its processes dies of a fault, or ejabberd when a hook does.
+CRASHES = re.compile(r"CRASH REPORT|^\*\* Generic server .* terminating|^\*\* State machine .* terminating|Hook \S+ crashed|Error in process <")
 
 
 class Overdue(BaseException):
@@ -70,7 +76,7 @@ class Logs:
             for number, line in enumerate(lines):
                 if any(report in line for report in REPORTS):
                     yield f"{path.name}: {line.strip()}"
-                if not tracebacks and ("Traceback" in line or "traceback:" in line):
+                if not tracebacks and ("Traceback" in line or "traceback:" in line or (self.lab.host == "ejabberd" and CRASHES.search(line))):
                     around = [line.rstrip() for line in lines[max(0, number - 4):number + FRAMES]]
                     yield "\n    ".join([f"{path.parent.name}: {line.strip()}", *around])
         for process in self.lab.processes:
@@ -83,7 +89,8 @@ class Logs:
 
     def tails(self):
         for path, text in self.since():
-            lines = text.splitlines()[-TAIL:]
+            # At debug ejabberd writes several lines for each hook.
+            lines = [line for line in text.splitlines() if self.lab.host != "ejabberd" or "[debug]" not in line][-TAIL:]
             if lines:
                 yield str(path.relative_to(self.lab.directory)), "\n".join(line[:400] for line in lines)
 
@@ -102,7 +109,8 @@ class ScenarioFile(pytest.File):
 
     def setup(self):
         enter_network()
-        self.lab = Lab(keep=self.config.option.keep, version=self.config.option.prosody).__enter__()
+        option = self.config.option
+        self.lab = Lab(keep=option.keep, version=option.prosody, host=option.host, ejabberd=option.ejabberd).__enter__()
         self.addfinalizer(self.lab.close)
         self.logs = Logs(self.lab)
         made = self.bounded(self.module.setup, self.lab) if hasattr(self.module, "setup") else None
@@ -142,6 +150,8 @@ def pytest_runtest_makereport(item, call):
 
 def pytest_addoption(parser):
     parser.addoption("--prosody", metavar="VERSION", help="a number or series; the installed one if absent, others through PROSODY_DIRS")
+    parser.addoption("--host", choices=["prosody", "ejabberd"], default="prosody", help="what the edge is")
+    parser.addoption("--ejabberd", metavar="VERSION", help="a number; the installed one if absent, another through EJABBERD_DIR")
     parser.addoption("--module", metavar="NAME", help="only this module")
     parser.addoption("--only", metavar="SUBSTRING", default="", help="of MODULE/SCENARIO")
     parser.addoption("--keep", action="store_true", help="leave the labs' directories")
@@ -149,12 +159,25 @@ def pytest_addoption(parser):
 
 def pytest_collect_file(file_path, parent):
     wanted = parent.config.option.module or file_path.stem
-    if file_path.suffix == ".py" and not file_path.name.startswith("_") and file_path.stem == wanted:
+    # What is about ejabberd alone is left out where the edge is a Prosody, unless it is named.
+    apart = parent.config.option.host == "prosody" and not parent.config.option.module and file_path.name.startswith("ejabberd_")
+    if file_path.suffix == ".py" and not file_path.name.startswith("_") and file_path.stem == wanted and not apart:
         return ScenarioFile.from_parent(parent, path=file_path)
 
 
 def pytest_collection_modifyitems(config, items):
-    items[:] = [item for item in items if config.option.only in f"{item.path.stem}/{item.name}"]
+    names = {item: f"{item.path.stem}/{item.name}" for item in items}
+    if config.option.host == "ejabberd":
+        if not config.option.module:
+            stale = not_on_ejabberd.stale(list(names.values()))
+            if stale:
+                raise pytest.UsageError(f"not_on_ejabberd.py names what no scenario is called: {', '.join(stale)}")
+        number = machine.choose_ejabberd(config.option.ejabberd).number
+        for item, name in names.items():
+            reason = not_on_ejabberd.reason(name, number)
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+    items[:] = [item for item in items if config.option.only in names[item]]
 
 
 def pytest_report_teststatus(report):
@@ -177,8 +200,9 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def pytest_configure(config):
-    if not config.option.collectonly and not os.path.isdir(os.environ.get("S2S_PARTNERS_PLUGINS", "")):
-        raise pytest.UsageError("S2S_PARTNERS_PLUGINS must name the directory that contains mod_s2s_partners/")
+    variable, content = BUILT[config.option.host]
+    if not config.option.collectonly and not os.path.isdir(os.environ.get(variable, "")):
+        raise pytest.UsageError(f"{variable} must name the directory that contains {content}/")
     # COMPAT execnet 1.9 (Debian 12): a worker's main thread answers the first question alone, and with --verbose xdist asks one before the tests.
     if threading.current_thread() is not threading.main_thread():
         raise pytest.UsageError("leave out --verbose with -n: time-outs are signals, which reach a main thread alone")

@@ -3,8 +3,8 @@
 
     fence.py --source ROOT --core LIBRARY --ident LIBRARY
 
-Knowledge points inward only: prosody -> ident -> core, and core knows nobody. A second host will use core and ident
-unchanged; what this script lets through is what that host has to live with. Output is TAP.
+Knowledge points inward only: prosody -> ident -> core, ejabberd -> ident -> core, and core knows nobody. Both hosts use core and
+ident unchanged; what this script lets through is what they have to live with. Output is TAP.
 """
 
 import argparse
@@ -21,12 +21,13 @@ CORE_SYSTEM = {"string.h", "stdint.h", "stdbool.h", "stddef.h", "limits.h"}
 # A header's beginning, and the files that may know it, in words and as an expression. The public header of either noun
 # is not among them: who includes it must not need the library.
 LIBRARY = [
-    ("openssl/", "module/ident/certificate.c and its private parts",
-     re.compile(r"^module/ident/(certificate(_\w+)?\.c|certificate_\w+\.h)$")),
+    ("openssl/", "module/ident/certificate.c and its private parts, and module/ejabberd/learned_*",
+     re.compile(r"^module/(ident/(certificate(_\w+)?\.c|certificate_\w+\.h)|ejabberd/learned_\w+\.[ch])$")),
     ("libpsl.h", "module/ident/public_suffix.c", re.compile(r"^module/ident/public_suffix\.c$")),
     ("idn2.h", "module/ident/idna.c", re.compile(r"^module/ident/idna\.c$")),
 ]
 LUA_HEADERS = {"lua.h", "lauxlib.h", "lualib.h", "luaconf.h", "lua.hpp"}
+EMULATOR_HEADERS = {"erl_nif.h", "erl_driver.h", "ei.h", "ei_connect.h"}
 FORBIDDEN_IN_IDENT = {"syslog.h", "sys/socket.h", "netdb.h", "pthread.h", "signal.h"}
 
 # What a core object may leave to others: its own functions, what a freestanding compiler may call, what instruments it.
@@ -73,7 +74,8 @@ def basename(header):
 def include_faults(path, text, own):
     """What is wrong with the includes of `path` (relative to the root); `own` is what own_headers() gives."""
     room = path.split("/")[1]
-    may_use = {"core": ["core"], "ident": ["ident", "core"], "prosody": ["prosody", "ident", "core"]}[room]
+    may_use = {"core": ["core"], "ident": ["ident", "core"], "prosody": ["prosody", "ident", "core"],
+               "ejabberd": ["ejabberd", "ident", "core"]}[room]
     for header, system in includes(text):
         name = basename(header)
         for beginning, words, owner in LIBRARY:
@@ -82,6 +84,8 @@ def include_faults(path, text, own):
                 yield "<%s> belongs to %s alone" % (header, words)
         if name in LUA_HEADERS and room != "prosody":
             yield "<%s> belongs to module/prosody alone" % header
+        if name in EMULATOR_HEADERS and room != "ejabberd":
+            yield "<%s> belongs to module/ejabberd alone" % header
         if not system:
             if not any(name in own[other] for other in may_use):
                 yield '"%s" is not a header of %s' % (header, " or ".join(may_use))
@@ -172,6 +176,30 @@ def lua_faults(path, text, tokens):
                 yield "line %d names %s: what follows from it is decided in module/core" % (number, word)
     for word in sorted(set(may) - met):
         yield "%s is allowed here and does not occur" % word
+
+
+# Erlang carries decisions out as well. These name reasons, and say why; no other module does.
+ERLANG_MAY = {
+    "s2s_partners_explain": "tells changes apart for people",
+    "s2s_partners_in": "what only the wire shows is told the record: another host, too many waiting, nothing said in time",
+    "s2s_partners_nif": "the words of the border, in comments and types",
+    "s2s_partners_out": "the same of answers that nobody asked for",
+    "s2s_partners_places": "a handler has failed: there is no decision",
+    "s2s_partners_report": "labels of counters, and of lines in the log",
+    "s2s_partners_route": "carries changes out; a handler has failed, an authorisation could not be written",
+    "s2s_partners_stream": "the same as of both directions; a new policy's refusal is told the record",
+}
+ERLANG_COMMENT = re.compile(r"%[^\n]*")
+
+
+def erlang_faults(path, text, tokens):
+    """What a module of erlang/ would decide by: reasons."""
+    if pathlib.PurePath(path).stem in ERLANG_MAY:
+        return
+    for number, line in enumerate(ERLANG_COMMENT.sub("", text).splitlines(), 1):
+        for token in re.findall(r"'([a-z-]+)'", line):
+            if token in tokens:
+                yield "line %d names %s: what follows from it is decided in module/core" % (number, token)
 
 
 def vocabulary_slots(text):
@@ -267,6 +295,8 @@ def forgotten(root):
         ("module/prosody", "**/*.c", "module/prosody", "", ""), ("lua", "**/*.lua", "lua", "", ""),
         ("spec/core", "*_test.c", "spec/core", "_test.c", ""), ("spec/ident", "*_test.c", "spec/ident", "_test.c", ""),
         ("spec/prosody", "*_test.c", "spec/prosody", "_test.c", ""), ("spec/fuzz", "*_fuzz.c", "spec/fuzz", "_fuzz.c", ""),
+        ("module/ejabberd", "*.c", "module/ejabberd", "", ""), ("erlang/src", "*.erl", "erlang", ".erl", ""),
+        ("spec/ejabberd", "*_tests.erl", "spec/ejabberd", ".erl", ""),
         ("spec/prosody", "*_spec.lua", "spec/prosody", "_spec.lua", "prosody/"), ("spec/docs", "*_spec.lua", "spec/docs", "", ""),
     ]
     for folder, pattern, inventory, suffix, prefix in kinds:
@@ -344,14 +374,14 @@ def prose(root):
 
 
 def sources(root):
-    for room in ("core", "ident", "prosody"):
+    for room in ("core", "ident", "prosody", "ejabberd"):
         for path in sorted((root / "module" / room).rglob("*.[ch]")):
             yield str(path.relative_to(root)), path.read_text(encoding="utf-8")
 
 
 def own_headers(root):
     """Each room's headers by name, and under "libraries" what foreign headers each of them brings along."""
-    rooms = ("core", "ident", "prosody")
+    rooms = ("core", "ident", "prosody", "ejabberd")
     own = {room: {path.name for path in (root / "module" / room).rglob("*.h")} for room in rooms}
     own["libraries"] = {basename(path): {header for header, system in includes(text) if system}
                         for path, text in sources(root) if path.endswith(".h")}
@@ -403,6 +433,11 @@ def main():
     for path in sorted((arguments.source / "lua").rglob("*.lua")):
         name = str(path.relative_to(arguments.source))
         tap.case("decisions of " + name, lua_faults(name, path.read_text(encoding="utf-8"), tokens))
+    modules = sorted((arguments.source / "erlang/src").glob("*.erl"))
+    for path in modules:
+        name = str(path.relative_to(arguments.source))
+        tap.case("decisions of " + name, erlang_faults(name, path.read_text(encoding="utf-8"), tokens))
+    tap.case("modules that name reasons exist", sorted(set(ERLANG_MAY) - {path.stem for path in modules}))
     tap.case("symbols of the core", core_symbol_faults(symbols(arguments.core)))
     tap.case("circles of the core", circle_faults(calls(arguments.core)))
     tap.case("symbols of ident", ident_symbol_faults(symbols(arguments.ident)))

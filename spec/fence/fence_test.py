@@ -16,8 +16,8 @@ fence = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(fence)
 compiler = sys.argv[2:]
 
-OWN = {"core": {"domain.h", "text.h"}, "ident": {"idna.h", "certificate.h", "certificate_private.h"}, "prosody": {"aux.h"},
-       "libraries": {"certificate_private.h": {"openssl/x509.h"}, "aux.h": {"lua.h"}}}
+OWN = {"core": {"domain.h", "text.h"}, "ident": {"idna.h", "certificate.h", "certificate_private.h"}, "prosody": {"aux.h"}, "ejabberd": {"nif.h", "learned_pool.h"},
+       "libraries": {"certificate_private.h": {"openssl/x509.h"}, "aux.h": {"lua.h"}, "nif.h": {"erl_nif.h"}, "learned_pool.h": {"openssl/x509.h"}}}
 
 # file, its text, whether the fence must object
 INCLUDES = [
@@ -55,6 +55,23 @@ INCLUDES = [
     ("module/prosody/bridge/values.c", "#include <openssl/ssl.h>\n", True),
     ("module/prosody/bridge/values.c", "#include <idn2.h>\n", True),
     ("module/prosody/bridge/values.c", "#include <domain.h>\n", True),
+    ("module/ejabberd/a.c", '#include <erl_nif.h>\n#include "nif.h"\n#include "certificate.h"\n#include "domain.h"\n#include <stdlib.h>\n', False),
+    ("module/ejabberd/a.c", '#include "aux.h"\n', True),
+    ("module/ejabberd/a.c", "#include <lua.h>\n", True),
+    ("module/ejabberd/a.c", "#include <openssl/x509.h>\n", True),
+    ("module/ejabberd/a.c", '#include "learned_pool.h"\n', True),
+    ("module/ejabberd/learned_pool.c", '#include "learned_pool.h"\n#include <openssl/err.h>\n', False),
+    ("module/core/a.c", "#include <erl_nif.h>\n", True),
+    ("module/ident/certificate.c", "#include <erl_nif.h>\n", True),
+    ("module/ident/certificate.c", '#include "nif.h"\n', True),
+    ("module/prosody/bridge/values.c", "#include <erl_nif.h>\n", True),
+]
+
+MODULES = [
+    ("erlang/src/s2s_partners_guard.erl", "f('not-listed') -> drop.\n", True),
+    ("erlang/src/s2s_partners_guard.erl", "f() -> ok. % 'not-listed'\n", False),
+    ("erlang/src/s2s_partners_guard.erl", "f('other-word') -> drop.\n", False),
+    ("erlang/src/s2s_partners_report.erl", "f('not-listed') -> drop.\n", False),
 ]
 
 SWITCHES = [
@@ -187,6 +204,8 @@ def tree(folder):
             "spec/core/meson.build": "core_tests = [\n  'domain',\n]\n",
             "spec/core/domain_test.c": "", "spec/core/forgotten_test.c": "",
             "module/prosody/meson.build": "", "module/prosody/forgotten.c": "",
+            "module/ejabberd/meson.build": "", "module/ejabberd/unlisted.c": "", "erlang/meson.build": "  'shown',\n", "erlang/src/shown.erl": "",
+            "erlang/src/forgotten.erl": "", "spec/ejabberd/meson.build": "", "spec/ejabberd/forgotten_tests.erl": "",
             "spec/ident/meson.build": "", "spec/ident/forgotten_test.c": "",
             "spec/prosody/meson.build": "specs = [\n  'prosody/shown',\n  'forgotten',\n  'program',\n]\n",
             "spec/prosody/shown_spec.lua": "", "spec/prosody/forgotten_spec.lua": "", "spec/prosody/program_test.c": "",
@@ -217,6 +236,8 @@ def main():
         tap.case("strings: " + text.replace("#", ""), outcome(fence.string_faults(text, {"check"}), must_object))
     for path, text, must_object in DECISIONS:
         tap.case("decisions of %s: %s" % (path, text.replace("#", "")), outcome(fence.lua_faults(path, text, {"not-listed", "internal-error"}), must_object))
+    for path, text, must_object in MODULES:
+        tap.case("decisions of %s: %s" % (path, text.strip().replace("#", "")), outcome(fence.erlang_faults(path, text, {"not-listed", "internal-error"}), must_object))
     tap.case("reasons are read from the table", [] if fence.reasons('	[S2SP_REASON_A] = { "a-b", REFUSAL, X,\n	[S2SP_REASON_N] = { "none", Y,') == {"a-b"} else ["others"])
     for text, must_object in (("Correct the file.", False), ("amend it; a commendation; somebody", False), ("Mend the file.", True), ("it is mended", True),
                               ("whoever comes", True), ("fails for want of memory", True), ("a name that is none", True)):
@@ -239,8 +260,9 @@ def main():
         subprocess.run(["ar", "rcs", str(folder / "ab.a"), str(folder / "a.o"), str(folder / "b.o")], check=True)
         tap.case("a library with a circle", outcome(fence.circle_faults(fence.calls(str(folder / "ab.a"))), True))
         found = sorted(fault.split()[0] for fault in fence.forgotten(tree(folder)))
-        expected = ["lua/forgotten.lib.lua", "lua/room/forgotten.lib.lua", "module/core/commented.c", "module/ident/forgotten.c", "module/prosody/forgotten.c",
-                    "spec/core/forgotten_test.c", "spec/docs/forgotten_spec.lua", "spec/fuzz/forgotten_fuzz.c",
+        expected = ["erlang/src/forgotten.erl", "lua/forgotten.lib.lua", "lua/room/forgotten.lib.lua", "module/core/commented.c",
+                    "module/ejabberd/unlisted.c", "module/ident/forgotten.c", "module/prosody/forgotten.c",
+                    "spec/core/forgotten_test.c", "spec/docs/forgotten_spec.lua", "spec/ejabberd/forgotten_tests.erl", "spec/fuzz/forgotten_fuzz.c",
                     "spec/ident/forgotten_test.c", "spec/prosody/forgotten_spec.lua"]
         tap.case("files in no inventory", [] if found == expected else ["found " + " ".join(found)])
         (folder / "spec/prosody/shown_spec.lua").write_text('package.path = "/usr/lib/prosody/?.lua";\n', encoding="utf-8")

@@ -39,6 +39,8 @@ class Client:
         if presence:
             self.roster()           # or the server would not push its changes
             self.presence()
+            # It comes back once the server has seen it: before, some servers take the user for away.
+            self.wait_presence(self.full_jid)
 
     def __enter__(self):
         return self

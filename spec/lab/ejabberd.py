@@ -1,6 +1,5 @@
 """ejabberd as a partner: one Erlang process, its hosts federating each in its own way."""
 
-import glob
 import json
 import os
 import re
@@ -9,6 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 
+from . import machine
 from .prosody import PASSWORD
 from .waiting import port_open, wait_until
 
@@ -27,14 +27,7 @@ PRESETS = {
 
 
 def installed():
-    return bool(_libraries())
-
-
-def _libraries():
-    """For ERL_LIBS, which comes before Erlang's own: the directory above ejabberd's, and of an unpacked one those of what it needs."""
-    root = os.environ.get("EJABBERD_DIR", "")
-    above = [os.path.dirname(os.path.dirname(path)) for path in glob.glob(f"{root}/usr/lib/*/ejabberd-*/ebin")]
-    return [*above, f"{root}/usr/lib/erlang/lib"] if above and root else above
+    return bool(machine.ejabberds())
 
 
 class Ejabberd:
@@ -99,24 +92,39 @@ class Ejabberd:
 
     # Process
 
-    def start(self, timeout=60):
-        config, inetrc = self.directory / "ejabberd.yml", self.directory / "inetrc"
-        config.write_text(json.dumps(self.config(), indent=1))
-        # It looks SRV records up by Erlang's resolver and the hosts they name by the system's, whatever `lookup` says.
-        # The latter cannot be told a port, and knows one file: a private one is put over it.
-        address = self.lab.dns.address.replace(".", ",")
+    def libraries(self):
+        """For ERL_LIBS, which comes before Erlang's own. EJABBERD_DIR: an unpacked one comes first."""
+        return machine.ejabberds()[-1].libraries
+
+    def arguments(self):
+        """More for erl, before ejabberd is started."""
+        return []
+
+    def _environment(self, libraries):
+        inetrc, address = self.directory / "inetrc", self.lab.dns.address.replace(".", ",")
         inetrc.write_text('{resolv_conf,"/dev/null"}.\n{hosts_file,"/dev/null"}.\n'
                           f"{{nameserver,{{{address}}},{self.lab.dns.port}}}.\n")
+        return {**os.environ, "EJABBERD_CONFIG_PATH": str(self.directory / "ejabberd.yml"), "EJABBERD_LOG_PATH": str(self.log_file),
+                "ERL_INETRC": str(inetrc), "ERL_LIBS": ":".join(map(str, libraries)), "HOME": str(self.directory),
+                "ERL_CRASH_DUMP_SECONDS": "0", "ERL_EPMD_ADDRESS": "127.0.0.1"}
+
+    def launch(self):
+        """The process; nothing is waited for."""
+        # It looks SRV records up by Erlang's resolver and the hosts they name by the system's, whatever `lookup` says.
+        # The latter cannot be told a port, and knows one file: a private one is put over it.
         resolv_conf = self.directory / "resolv.conf"
-        resolv_conf.write_text(f"nameserver {self._name_server()}\noptions timeout:2 attempts:2\n")
-        env = {**os.environ, "EJABBERD_CONFIG_PATH": str(config), "EJABBERD_LOG_PATH": str(self.log_file),
-               "ERL_INETRC": str(inetrc), "ERL_LIBS": ":".join(_libraries()), "HOME": str(self.directory),
-               "ERL_CRASH_DUMP_SECONDS": "0", "ERL_EPMD_ADDRESS": "127.0.0.1"}
+        if not resolv_conf.exists():
+            resolv_conf.write_text(f"nameserver {self._name_server()}\noptions timeout:2 attempts:2\n")
         # Few schedulers that do not spin: it shares the machine.
         self.process = self.lab.spawn(
             ["unshare", "-m", "sh", "-c", 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"', "sh", resolv_conf,
-             "erl", "-noinput", "+S", "2", "+sbwt", "none", "-mnesia", "dir", f'"{self.directory}/mnesia"', "-s", "ejabberd"],
-            self.name, env=env, cwd=self.directory)
+             "erl", "-noinput", "+S", "2", "+sbwt", "none", *self.arguments(), "-mnesia", "dir", f'"{self.directory}/mnesia"',
+             "-s", "ejabberd"],
+            self.name, env=self._environment(self.libraries()), cwd=self.directory)
+
+    def start(self, timeout=60):
+        (self.directory / "ejabberd.yml").write_text(json.dumps(self.config(), indent=1))
+        self.launch()
         try:
             for port in (5222, 5269, HTTP_PORT):
                 wait_until(lambda port=port: not self.process.running or port_open(self.address, port), timeout,

@@ -63,6 +63,36 @@ def other(than):
     return next((prosody for prosody in others if prosody.series != than.series), others[0] if others else None)
 
 
+class Ejabberd(NamedTuple):
+    """One ejabberd: its number, "23.01", and for ERL_LIBS the directory above its own, and of an unpacked one those of what it needs."""
+
+    number: str
+    libraries: list
+
+
+@functools.cache
+def ejabberds():
+    """[Ejabberd], the installed one first, then that unpacked in EJABBERD_DIR.
+
+    .ci/install --ejabberd makes such a directory."""
+    found = {}
+    for root in [INSTALLED, *map(pathlib.Path, filter(None, [os.environ.get("EJABBERD_DIR")]))]:
+        for beams in sorted(root.glob("usr/lib/*/ejabberd-*/ebin")):
+            number = re.match(r"ejabberd-(\d+\.\d+)", beams.parent.name)[1]
+            more = [] if root == INSTALLED else [str(root / "usr/lib/erlang/lib")]
+            found.setdefault((root, number), Ejabberd(number, [str(beams.parent.parent), *more]))
+    return list(found.values())
+
+
+def choose_ejabberd(wanted=None):
+    """The ejabberd of this number ("24.12"); None: the first of all."""
+    for ejabberd in ejabberds():
+        if wanted in (None, ejabberd.number):
+            return ejabberd
+    have = ", ".join(ejabberd.number for ejabberd in ejabberds()) or "none"
+    raise RuntimeError(f"there is no ejabberd {wanted or ''} here but {have}; EJABBERD_DIR names another (.ci/install --ejabberd DIR)")
+
+
 def _output(*words):
     try:
         return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20).stdout
@@ -105,7 +135,7 @@ def line():
     lua, clang = _number(_output("lua5.4", "-v"), r"Lua (\S+)"), _number(_output("clang", "--version"), r"version (\d[\d.]*)")
     found = ", ".join(prosody.number + (" installed" if prosody.root == INSTALLED else "") for prosody in prosodies())
     return "; ".join([
-        release(), f"Prosody {found or 'none'}",
+        release(), f"Prosody {found or 'none'}", f"ejabberd {', '.join(ejabberd.number for ejabberd in ejabberds()) or 'none'}",
         f"OpenSSL {_number(_output('openssl', 'version'))}", f"Lua {lua}",
         f"libexpat {_package('libexpat1')}{', which waits for more' if parser_waits() else ''}",
         f"GCC {_number(_output('gcc', '-dumpfullversion'))}", f"Clang {clang}"])

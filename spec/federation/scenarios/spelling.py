@@ -102,7 +102,9 @@ def scenario_cancelled_in_one_spelling_is_cancelled_in_all(lab):
             erin.roster()
             with Stream(lab, domain) as stream:
                 heard = stream.ask(f"<presence from='{contact}@{domain}' to='{ERIN}' type='subscribe'/>")
-                assert [stanza.get("type") for stanza in heard] == ["unavailable"], (domain, written, heard)
+                # What the host itself says while a request waits for the user; ejabberd says nothing.
+                said = ["unavailable"] if lab.host == "prosody" else []
+                assert [stanza.get("type") for stanza in heard] == said, (domain, written, heard)
         assert "c0" not in erin.roster()
 
 

@@ -15,7 +15,7 @@ from scenarios._scene import Scene
 TIMEOUT = 60
 FABRIKAM, NORTHWIND, WINGTIP = "fabrikam.test", "northwind.test", "wingtip.test"
 OTHER_PIN = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
-NOT_APPLIED = r"partner configuration has errors and was not applied"
+NOT_APPLIED = r"partner configuration has errors and was not applied|Configuration reload aborted"
 
 
 def closed_by_reload(remote):

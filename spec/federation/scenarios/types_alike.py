@@ -116,6 +116,8 @@ def setup(lab):
         lab.dns.server(domain, "127.0.200.1")
     for jid in (ALICE, DORA):
         fixture.client(jid)
+    if lab.host == "ejabberd":      # which writes every stanza into its log, several times
+        fixture.edge.evaluate("ejabberd_logger:set(info)")
     return fixture
 
 
@@ -164,7 +166,8 @@ def scenario_unverified(fixture):
             compare(stranger, name, addresses((ALICE, OFFLINE, MISSING), f"/{resource}"))
     for jid, seen in mark.items():
         assert from_strangers(fixture.clients[jid], seen) == []
-    fixture.edge.wait_log("roster of bruno@contoso.test cannot be read", 1)
+    if fixture.edge.host == "prosody":      # Mnesia has no damaged roster of one user
+        fixture.edge.wait_log("roster of bruno@contoso.test cannot be read", 1)
 
 
 def trusted(domain, subscribe):

@@ -163,7 +163,10 @@ def scenario_adding_makes_the_next_message_pass(fixture):
     # A removal takes effect on the next stanza.
     seen = other.mark()
     carol.roster_set(bob(UNV), remove=True)
-    other.wait_presence(CAROL, "unsubscribe", since=seen)
+    if fixture.lab.host == "prosody":       # ejabberd takes back what was granted, and no mere request
+        other.wait_presence(CAROL, "unsubscribe", since=seen)
+    else:
+        carol.roster()
     refused(other, carol, CAROL, "service-unavailable")
     refused(carol, other, bob(UNV), "subscription-required")
     # A roster item is enough, whatever its subscription.
@@ -238,9 +241,13 @@ def scenario_roster_removed_at_the_store(fixture):
     """No verdict is kept: the roster as it is at the moment of the stanza."""
     alice = fixture.client(ALICE)
     other = fixture.client(bob(UNV))
+    # Without the request that has come before: ejabberd keeps it in the place of the item (docs/ejabberd.md).
+    alice.roster_set(bob(UNV), remove=True)
+    alice.roster_set(bob(UNV), name="before")
     delivered(other, alice, ALICE)
     alice.roster_set(bob(UNV), remove=True)
     refused(other, alice, ALICE, "service-unavailable")
     alice.roster_set(bob(UNV), name="again")
     delivered(other, alice, ALICE)
-    wait_until(lambda: "again" in fixture.edge.roster(ALICE), 5, "the item in the store")
+    item = "again" if fixture.lab.host == "prosody" else bob(UNV)
+    wait_until(lambda: item in fixture.edge.roster(ALICE), 5, "the item in the store")

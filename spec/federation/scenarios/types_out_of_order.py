@@ -3,6 +3,7 @@ partner whose type changes in between, and explain against what really happens."
 
 import concurrent.futures
 import re
+import time
 
 from scenarios._edge import ALICE, HOST
 from scenarios._types import DOMAINS, FED, OPEN, PARTNERS, QUIET, UNV, VER, bob, start
@@ -82,8 +83,14 @@ def happened(fixture, sender, text, domain, direction, number):
     # Behind it, over the same streams.
     sender.iq(HOST if direction == "in" else domain, "<ping xmlns='urn:xmpp:ping'/>")
     word = "from" if direction == "in" else "to"
-    found = re.findall(rf"Refused a stanza {word} {re.escape(domain)} \(host {re.escape(HOST)}\): ([a-z-]+):", fixture.edge.log_since(mark))
-    changed = re.findall(rf"Changed a stanza {word} {re.escape(domain)} \(host {re.escape(HOST)}\): ([a-z-]+)", fixture.edge.log_since(mark))
+    written = rf"(Refused|Changed) a stanza {word} {re.escape(domain)} \(host {re.escape(HOST)}\): ([a-z-]+)"
+    for _ in range(1 if fixture.lab.host == "prosody" else 10):     # ejabberd's log is written by another process
+        lines = re.findall(written, fixture.edge.log_since(mark))
+        if lines:
+            break
+        time.sleep(0.03)
+    found = [reason for what, reason in lines if what == "Refused"]
+    changed = [reason for what, reason in lines if what == "Changed"]
     if found:
         return f"verdict: refuse {found[0]}"
     return "verdict: allow" + (f", changed: {changed[0]}" if changed else "")

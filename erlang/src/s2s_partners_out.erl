@@ -1,0 +1,650 @@
+%%% The callback module of every outgoing stream, in the place of ejabberd_s2s_out. Each callback asks the
+%%% record, then calls ejabberd's own. A peer's answer counts for nothing unless we have asked; nothing goes
+%%% out before the audit, and what waits for a stream that is refused goes back to its senders with the
+%%% reason. A refusal leaves nothing behind: the next stanza is judged anew.
+-module(s2s_partners_out).
+
+%% Hooks
+-export([init/2, auth_result/2, rejudge/1]).
+%% Callbacks of xmpp_stream_out: all that ejabberd_s2s_out exports, and those through which it can be told
+%% where to connect.
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3]).
+-export([tls_options/1, tls_required/1, tls_verify/1, tls_enabled/1, sasl_mechanisms/1]).
+-export([resolve/2, connect_options/3, connect_timeout/1, address_families/1, default_port/1, dns_retries/1, dns_timeout/1]).
+-export([handle_stream_start/2, handle_unauthenticated_features/2, handle_stream_downgraded/2]).
+-export([handle_auth_success/2, handle_auth_failure/3, handle_stream_established/1, handle_stream_end/2]).
+-export([handle_recv/3, handle_send/3, handle_cdata/2, handle_packet/2, handle_timeout/1]).
+
+-include_lib("xmpp/include/xmpp.hrl").
+-include("s2s_partners_stream.hrl").
+
+%% Came with ejabberd 24.10, and is asked for before it is called.
+-dialyzer({no_missing_calls, handle_unauthenticated_features/2}).
+-ignore_xref([{ejabberd_s2s_out, handle_unauthenticated_features, 2}]).
+
+-type state() :: s2s_partners_stream:state().
+
+%% How long a stream that is refused before it has begun still takes, and returns, what is on its way to it.
+-define(LINGER, 1000).
+
+%%% Hooks
+
+%% Hook s2s_out_init: before any look-up. Refused here, the stream never begins.
+-spec init({ok, state()}, Opts :: list()) -> {ok, state()}.
+init({ok, #{server := Local, remote_server := Remote, server_host := VHost} = State}, Opts) ->
+    Verify = proplists:get_value(db_verify, Opts),
+    Guarded = #guarded{direction = outgoing, vhost = VHost, local = Local, remote = Remote,
+                       created = s2s_partners_stream:now_ms(), verify_only = Verify =/= undefined},
+    State1 = State#{mod => ?MODULE, s2s_partners => Guarded},
+    {ok, try
+             begun(Verify, State1)
+         catch
+             Class:Reason:Stack ->
+                 s2s_partners_report:internal_error(?FUNCTION_NAME, Class, Reason, Stack),
+                 stillborn({refuse, 'internal-error', <<"an error in the handler">>}, State1)
+         end}.
+
+begun(Verify, #{remote_server := Remote, server_host := VHost} = State) ->
+    s2s_partners_live:enter(outgoing),
+    case Verify of
+        {_, _, Asking} when is_pid(Asking) -> s2s_partners_places:question_moved(Asking);
+        _ -> ok
+    end,
+    #guarded{created = Created, verify_only = VerifyOnly} = Guarded = s2s_partners_stream:guarded(State),
+    Policy = s2s_partners_stream:policy(VHost),
+    Stream = s2s_partners_nif:stream_new(outgoing, Policy, Created, VerifyOnly),
+    State1 = s2s_partners_stream:keep(Guarded#guarded{stream = Stream, policy = Policy}, State),
+    case first([fun() -> s2s_partners_nif:route(Policy, Remote, VerifyOnly) end,
+                fun() -> s2s_partners_nif:stream_identify(Stream, Remote) end,
+                fun() -> s2s_partners_stream:hold_place(State1) end]) of
+        allow ->
+            Partner = s2s_partners_nif:policy_find(Policy, Remote),
+            s2s_partners_stream:start_clock(
+              s2s_partners_stream:keep((s2s_partners_stream:guarded(State1))#guarded{partner = Partner}, State1));
+        {refuse, Reason, Rule} ->
+            stillborn(s2s_partners_nif:stream_refuse(Stream, Reason, Rule), State1)
+    end.
+
+first([]) ->
+    allow;
+first([Question | Questions]) ->
+    case Question() of
+        allow -> first(Questions);
+        Refusal -> Refusal
+    end.
+
+%% The library ignores the command to connect in a state that it does not know.
+stillborn({refuse, Reason, Rule}, State) ->
+    #guarded{verify_only = VerifyOnly, local = Local, remote = Remote} = Guarded = s2s_partners_stream:guarded(State),
+    s2s_partners_report:stream_refused(#{direction => outgoing, remote => Remote, host => Local}, Reason, Rule),
+    erlang:send_after(if VerifyOnly -> 0; true -> ?LINGER end, self(), {s2s_partners, over}),
+    State#{stream_state => s2s_partners_refused, on_route => bounce, s2s_partners := Guarded#guarded{refused = {Reason, Rule}}}.
+
+%% Hook s2s_out_auth_result: nothing is decided here, the audit comes with handle_stream_established/1. A
+%% stream that nobody guards ends.
+-spec auth_result(state(), true | {false, term()}) -> state() | {stop, state()}.
+auth_result(#{s2s_partners := #guarded{refused = {_, _}}} = State, true) ->
+    {stop, State};
+auth_result(#{s2s_partners := _} = State, _) ->
+    State;
+auth_result(State, _) ->
+    ejabberd_s2s_out:stop_async(self()),
+    {stop, State#{stream_state => disconnected}}.
+
+%% A reload. To be called in the stream's process, by ejabberd_s2s_out:update_state/2.
+-spec rejudge(state()) -> state().
+rejudge(#{s2s_partners := #guarded{refused = {_, _}}} = State) ->
+    State;
+rejudge(#{on_route := bounce} = State) ->
+    %% It could not connect, and would return stanzas for as long as ejabberd says. What holds now is for a
+    %% new one to find out.
+    ejabberd_s2s_out:stop_async(self()),
+    State;
+rejudge(State) ->
+    case s2s_partners_stream:rejudge(State) of
+        {allow, #{s2s_partners := #guarded{established = true}} = State1} ->
+            s2s_partners_stream:publish(State1),
+            State1;
+        {allow, State1} ->
+            again(State1);
+        {Refusal, #{stream_state := connecting} = State1} ->
+            closed(refused(Refusal, State1));
+        {Refusal, State1} ->
+            s2s_partners_stream:refuse(Refusal, State1)
+    end.
+
+%% What waits was let pass by rules that may have changed: it is routed once more.
+again(State) ->
+    {Packets, State1} = taken(State),
+    lists:foreach(fun ejabberd_router:route/1, Packets),
+    State1.
+
+taken(#{queue := Queue} = State) ->
+    case p1_queue:out(Queue) of
+        {{value, Packet}, Queue1} ->
+            {Packets, State1} = taken(State#{queue => Queue1}),
+            {[Packet | Packets], State1};
+        {empty, Queue1} ->
+            #guarded{stream = Stream} = s2s_partners_stream:guarded(State),
+            Stream =:= none orelse s2s_partners_nif:stream_queue_emptied(Stream),
+            {[], State#{queue => Queue1}}
+    end.
+
+refused({refuse, Reason, Rule}, State) ->
+    #guarded{local = Local, remote = Remote} = Guarded = s2s_partners_stream:guarded(State),
+    s2s_partners_report:stream_refused(#{direction => outgoing, remote => Remote, host => Local}, Reason, Rule),
+    s2s_partners_stream:keep(Guarded#guarded{refused = {Reason, Rule}}, State).
+
+%% A refused stream is over: its queue goes back, and nobody finds it any more.
+closed(State) ->
+    #guarded{refused = {Reason, _}, local = Local, remote = Remote} = s2s_partners_stream:guarded(State),
+    mnesia:dirty_delete_object(s2s, {s2s, {Local, Remote}, self()}),
+    s2s_partners_places:give_back(),
+    {Packets, State1} = taken(State),
+    lists:foreach(fun(Packet) -> s2s_partners_stream:bounce(Packet, Reason) end, Packets),
+    ejabberd_s2s_out:stop_async(self()),
+    State1.
+
+%%% Connecting
+
+-spec resolve(string(), state()) -> [{string(), inet:port_number(), boolean()}].
+resolve(_Host, #{s2s_partners := #guarded{partner = #{proxy := {Host, Port}}}}) ->
+    [{binary_to_list(Host), Port, false}];
+resolve(_Host, _State) ->
+    [].                                    % DNS
+
+-spec connect_options(inet:ip_address(), list(), state()) -> list().
+connect_options(Address, Options, State) ->
+    s2s_partners_stream:value(?FUNCTION_NAME, fun(State1) -> ejabberd_s2s_out:connect_options(Address, Options, State1) end, State).
+
+-spec connect_timeout(state()) -> timeout().
+connect_timeout(State) ->
+    s2s_partners_stream:value(?FUNCTION_NAME, fun(State1) -> in_time(ejabberd_s2s_out:connect_timeout(State1), State1) end, State).
+
+%% The process hears nothing while it connects, so that it must not take longer than it may.
+in_time(Timeout, State) ->
+    min(Timeout, s2s_partners_stream:time_left(State)).
+
+-spec address_families(state()) -> [inet | inet6].
+address_families(State) ->
+    s2s_partners_stream:value(?FUNCTION_NAME, fun ejabberd_s2s_out:address_families/1, State).
+
+-spec default_port(state()) -> inet:port_number().
+default_port(State) ->
+    s2s_partners_stream:value(?FUNCTION_NAME, fun ejabberd_s2s_out:default_port/1, State).
+
+-spec dns_retries(state()) -> non_neg_integer().
+dns_retries(State) ->
+    s2s_partners_stream:value(?FUNCTION_NAME, fun ejabberd_s2s_out:dns_retries/1, State).
+
+-spec dns_timeout(state()) -> timeout().
+dns_timeout(State) ->
+    s2s_partners_stream:value(?FUNCTION_NAME, fun(State1) -> in_time(ejabberd_s2s_out:dns_timeout(State1), State1) end, State).
+
+%%% TLS
+
+-spec tls_options(state()) -> list().
+tls_options(State) ->
+    s2s_partners_stream:value(?FUNCTION_NAME, fun(State1) ->
+        Options = ejabberd_s2s_out:tls_options(State1),
+        case s2s_partners_stream:guarded(State1) of
+            #guarded{partner = #{trust_anchors := Path}} when is_binary(Path) ->
+                lists:keystore(cafile, 1, Options, {cafile, Path});
+            _ ->
+                Options
+        end
+    end, State).
+
+%% Whether STARTTLS is to be taken up; before anything is known of the peer, whether direct TLS is looked for.
+-spec tls_enabled(state()) -> boolean().
+tls_enabled(#{s2s_partners := #guarded{plan = undefined, partner = #{methods := Methods}}}) ->
+    lists:member(sasl, Methods) orelse lists:member(tls_dialback, Methods);
+tls_enabled(#{s2s_partners := #guarded{plan = Plan}}) when is_list(Plan) ->
+    lists:member(starttls, Plan);
+tls_enabled(_) ->
+    false.
+
+%% The plan says it, in each case with a reason of its own; the library would close without one.
+-spec tls_required(state()) -> boolean().
+tls_required(_) ->
+    false.
+
+%% The judge is ours.
+-spec tls_verify(state()) -> boolean().
+tls_verify(_) ->
+    false.
+
+-spec sasl_mechanisms(state()) -> [binary()].
+sasl_mechanisms(#{s2s_partners := #guarded{plan = Plan, verify_only = false}}) when is_list(Plan) ->
+    [<<"EXTERNAL">> || lists:member(sasl, Plan)];
+sasl_mechanisms(_) ->
+    [].
+
+%%% What the peer says of itself
+
+-spec handle_stream_start(#stream_start{}, state()) -> state().
+handle_stream_start(_Start, State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
+        Guarded = s2s_partners_stream:guarded(State1),
+        State2 = s2s_partners_stream:observe(s2s_partners_stream:keep(Guarded#guarded{awaits_features = true}, State1)),
+        s2s_partners_stream:publish(State2),
+        case s2s_partners_stream:guarded(State2) of
+            #guarded{stream = Stream, certificate = {_, _, _}} ->
+                case s2s_partners_nif:stream_certificate(Stream) of
+                    allow -> State2;
+                    Refusal -> s2s_partners_stream:refuse(Refusal, State2)
+                end;
+            _ ->
+                State2
+        end
+    end, State).
+
+-spec handle_unauthenticated_features(#stream_features{}, state()) -> state().
+handle_unauthenticated_features(Features, State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
+        case planned(advertised(Features), State1) of
+            {allow, State2} ->
+                case erlang:function_exported(ejabberd_s2s_out, handle_unauthenticated_features, 2) of
+                    true -> ejabberd_s2s_out:handle_unauthenticated_features(without_bidi(Features, State2), State2);
+                    false -> State2
+                end;
+            {Refusal, State2} ->
+                s2s_partners_stream:refuse(Refusal, State2)
+        end
+    end, State).
+
+advertised(Features) ->
+    Starttls = case sub(Features, #starttls{}) of
+                   #starttls{required = true} -> [starttls, starttls_required];
+                   #starttls{} -> [starttls];
+                   false -> []
+               end,
+    Sasl = case sub(Features, #sasl_mechanisms{}) of
+               #sasl_mechanisms{list = Mechanisms} -> [sasl_external || lists:member(<<"EXTERNAL">>, Mechanisms)];
+               false -> []
+           end,
+    Dialback = case sub(Features, #db_feature{}) of
+                   #db_feature{} -> [dialback];
+                   false -> []
+               end,
+    Starttls ++ Sasl ++ Dialback.
+
+%% What cannot be read is not offered.
+sub(Features, Element) ->
+    try xmpp:try_subtag(Features, Element)
+    catch _:{xmpp_codec, _} -> false
+    end.
+
+%% mod_s2s_dialback sends a key where `db_enabled` says so, whatever the features were. So the plan says it
+%% each time.
+planned(Advertised, State) ->
+    #guarded{stream = Stream, vhost = VHost, verify_only = VerifyOnly} = Guarded = s2s_partners_stream:guarded(State),
+    case s2s_partners_nif:stream_plan(Stream, Advertised) of
+        {allow, Plan} ->
+            State1 = s2s_partners_stream:keep(Guarded#guarded{plan = Plan}, maps:remove(db_enabled, State)),
+            Starttls = lists:member(starttls, Plan),
+            Dialback = lists:member(dialback, Plan),
+            if
+                Starttls -> {allow, State1};
+                VerifyOnly -> {may_ask(Stream), State1};
+                true ->
+                    case Dialback andalso gen_mod:is_loaded(VHost, mod_s2s_dialback) of
+                        true ->
+                            {allow, State1#{db_enabled => true}};
+                        false when Dialback, Plan =:= [dialback] ->
+                            {s2s_partners_nif:stream_refuse(Stream, 'dialback-not-allowed',
+                                                            <<"mod_s2s_dialback is not loaded on the host">>), State1};
+                        false ->
+                            {allow, State1}
+                    end
+            end;
+        {Refusal, _} ->
+            {Refusal, State}
+    end.
+
+%% Whether the stream may be used to ask about a key.
+may_ask(Stream) ->
+    case s2s_partners_nif:stream_verify(Stream) of
+        {wait, Reason, Rule} -> s2s_partners_nif:stream_refuse(Stream, Reason, Rule);
+        Decision -> Decision
+    end.
+
+%% Before TLS nothing is said of XEP-0288.
+without_bidi(#stream_features{sub_els = Elements} = Features, State) ->
+    case s2s_partners_stream:guarded(State) of
+        #guarded{plan = Plan, verify_only = VerifyOnly} ->
+            case VerifyOnly orelse lists:member(starttls, Plan) of
+                true -> Features#stream_features{sub_els = [Element || Element <- Elements, not is_bidi(Element)]};
+                false -> Features
+            end
+    end.
+
+is_bidi(#xmlel{name = <<"bidi">>}) -> true;
+is_bidi(Element) when is_tuple(Element), element(1, Element) =:= s2s_bidi -> true;
+is_bidi(_) -> false.
+
+%% A peer from before XMPP 1.0 sends no features.
+-spec handle_stream_downgraded(#stream_start{}, state()) -> state().
+handle_stream_downgraded(Start, State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
+        case planned(none, State1) of
+            {allow, State2} -> ejabberd_s2s_out:handle_stream_downgraded(Start, State2);
+            {Refusal, State2} -> s2s_partners_stream:refuse(Refusal, State2)
+        end
+    end, State).
+
+%%% Elements
+
+-spec handle_recv(#xmlel{}, term(), state()) -> state().
+handle_recv(Element, Packet, State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
+        case s2s_partners_stream:is_over(State1) of
+            true ->
+                State1;
+            false ->
+                case s2s_partners_stream:element(Element, Packet, State1) of
+                    {pass, stanza} -> ejabberd_s2s_out:handle_recv(Element, Packet, State1);
+                    {pass, handshake} -> answered(Element, Packet, State1);
+                    {stop, State2} -> State2
+                end
+        end
+    end, State).
+
+%% An answer for which nobody has asked. The library would pass it over, or wait for ever.
+answered(Element, Packet, #{stream_state := Stage} = State) ->
+    #guarded{plan = Plan, awaits_features = Features} = Guarded = s2s_partners_stream:guarded(State),
+    %% The library still says that it waits after a failure of SASL, and for features while dialback goes on.
+    Waits = case Stage of
+                wait_for_sasl_response when is_list(Plan) ->
+                    case lists:member(sasl, Plan) of true -> Stage; false -> wait_for_dialback end;
+                wait_for_features when not Features ->
+                    wait_for_dialback;
+                _ ->
+                    Stage
+            end,
+    case expected(Packet, Waits) of
+        true when is_record(Packet, stream_features) ->
+            ejabberd_s2s_out:handle_recv(Element, Packet,
+                                         s2s_partners_stream:keep(Guarded#guarded{awaits_features = false}, State));
+        true ->
+            ejabberd_s2s_out:handle_recv(Element, Packet, State);
+        {false, Reason, Rule} ->
+            s2s_partners_stream:refuse_for(Reason, Rule, State)
+    end.
+
+expected(#stream_features{}, Stage) when Stage =/= wait_for_features ->
+    {false, 'no-method-left', <<"features that nobody waits for">>};
+expected(#starttls_proceed{}, Stage) when Stage =/= wait_for_starttls_response ->
+    {false, 'tls-not-supported', <<"an answer to STARTTLS that nobody asked for">>};
+expected(#starttls_failure{}, wait_for_starttls_response) ->
+    {false, 'tls-required', <<"the peer offers STARTTLS and fails to start it">>};
+expected(#starttls_failure{}, _) ->
+    {false, 'tls-not-supported', <<"an answer to STARTTLS that nobody asked for">>};
+expected(#sasl_success{}, Stage) when Stage =/= wait_for_sasl_response ->
+    {false, 'sasl-not-supported', <<"an answer to SASL that nobody asked for">>};
+expected(#sasl_failure{}, Stage) when Stage =/= wait_for_sasl_response ->
+    {false, 'sasl-not-supported', <<"an answer to SASL that nobody asked for">>};
+expected(#stream_error{}, _) ->
+    true;
+expected(_, wait_for_stream) ->
+    {false, 'no-method-left', <<"an element before the header of the stream">>};
+expected(_, _) ->
+    true.
+
+-spec handle_send(term(), term(), state()) -> state().
+handle_send(Packet, Result, State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
+        State2 = case Packet of
+                     #db_result{type = undefined} ->
+                         s2s_partners_stream:keep((s2s_partners_stream:guarded(State1))#guarded{key_sent = true}, State1);
+                     _ ->
+                         State1
+                 end,
+        ejabberd_s2s_out:handle_send(Packet, Result, State2)
+    end, State).
+
+-spec handle_cdata(binary(), state()) -> state().
+handle_cdata(Data, State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) -> ejabberd_s2s_out:handle_cdata(Data, State1) end, State).
+
+-spec handle_packet(term(), state()) -> state().
+handle_packet(Packet, State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
+        case s2s_partners_stream:is_over(State1) of
+            true -> State1;
+            false -> packet(Packet, State1)
+        end
+    end, State).
+
+packet(#db_result{type = Type, from = From} = Result, #{stream_state := Stage} = State) when Type =/= undefined ->
+    #guarded{stream = Stream, key_sent = KeySent, plan = Plan} = s2s_partners_stream:guarded(State),
+    SaslPending = Stage =:= wait_for_sasl_response andalso is_list(Plan) andalso lists:member(sasl, Plan),
+    case first([fun() -> own_pair(From, State) end,
+                fun() -> s2s_partners_nif:stream_dialback_answer(Stream, KeySent, SaslPending) end]) of
+        allow when Type =:= valid ->
+            case first([fun() -> s2s_partners_nif:stream_authenticated(Stream, dialback, From) end,
+                        fun() -> s2s_partners_stream:hold_place(State) end]) of
+                allow -> ejabberd_s2s_out:handle_packet(Result, State);
+                Decision -> ended(Decision, Stream, State)
+            end;
+        allow ->
+            ejabberd_s2s_out:handle_packet(Result, State);
+        Decision ->
+            ended(Decision, Stream, State)
+    end;
+%% The answer to the one question that this stream was opened for. Any other one is passed over.
+packet(#db_verify{type = Type, from = From, id = Id} = Answer, #{db_verify := {Id, _, _}} = State) when Type =/= undefined ->
+    #guarded{stream = Stream} = s2s_partners_stream:guarded(State),
+    case first([fun() -> own_pair(From, State) end, fun() -> may_ask(Stream) end]) of
+        allow -> ejabberd_s2s_out:handle_packet(Answer, State);
+        Decision -> ended(Decision, Stream, State)
+    end;
+%% XEP-0288: nothing else in the server asks whether the stream is established.
+packet(Packet, State) when ?is_stanza(Packet), not is_map_key(bidi_enabled, State) ->
+    Refusal = case s2s_partners_stream:guarded(State) of
+                  #guarded{stream = Stream, established = true} ->
+                      s2s_partners_nif:stream_refuse(Stream, 'wrong-domain', <<"a stanza over a stream that only we may send on">>);
+                  #guarded{stream = Stream} ->
+                      s2s_partners_nif:stream_premature(Stream)
+              end,
+    s2s_partners_stream:refuse(Refusal, <<"not-authorized">>, State);
+packet(Packet, State) when ?is_stanza(Packet) ->
+    case s2s_partners_stream:stanza_in(Packet, State) of
+        {pass, Packet1, State1} -> ejabberd_s2s_out:handle_packet(Packet1, State1);
+        {stop, State1} -> State1
+    end;
+packet(_, State) ->
+    State.
+
+own_pair(From, State) ->
+    #guarded{stream = Stream, policy = Policy} = s2s_partners_stream:guarded(State),
+    case s2s_partners_nif:same_domain(From, s2s_partners_nif:stream_domain(Stream)) of
+        true ->
+            allow;
+        false ->
+            case s2s_partners_nif:route(Policy, From, false) of
+                allow ->
+                    foreign;
+                {_, Reason, _} ->
+                    s2s_partners_nif:stream_refuse(Stream, Reason, <<"a dialback element for a domain that is not listed">>)
+            end
+    end.
+
+%% An answer for another partner: one stream carries one domain pair.
+ended(foreign, _, State) ->
+    #guarded{remote = Remote, local = Local} = s2s_partners_stream:guarded(State),
+    s2s_partners_report:element_refused(outgoing, Remote, Local, 'wrong-domain'),
+    State;
+ended({refuse, _, _} = Refusal, _, State) ->
+    s2s_partners_stream:refuse(Refusal, State);
+ended({wait, Reason, Rule}, Stream, State) ->
+    s2s_partners_stream:refuse(s2s_partners_nif:stream_refuse(Stream, Reason, Rule), State).
+
+%%% Authenticated, established, and the end
+
+-spec handle_auth_success(binary(), state()) -> state().
+handle_auth_success(Mechanism, #{remote_server := Remote} = State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
+        #guarded{stream = Stream} = s2s_partners_stream:guarded(State1),
+        case first([fun() -> s2s_partners_nif:stream_authenticated(Stream, sasl, Remote) end,
+                    fun() -> s2s_partners_stream:hold_place(State1) end]) of
+            allow -> ejabberd_s2s_out:handle_auth_success(Mechanism, State1);
+            Decision -> ended(Decision, Stream, State1)
+        end
+    end, State).
+
+%% Comes also where EXTERNAL was not tried: that is how dialback begins.
+-spec handle_auth_failure(binary(), term(), state()) -> state().
+handle_auth_failure(Mechanism, Reason, State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
+        #guarded{stream = Stream, plan = Plan, verify_only = VerifyOnly} = s2s_partners_stream:guarded(State1),
+        Tried = not VerifyOnly andalso is_list(Plan) andalso lists:member(sasl, Plan),
+        Decision = if
+                       VerifyOnly -> may_ask(Stream);
+                       Tried -> s2s_partners_nif:stream_sasl_failed(Stream);
+                       true -> allow
+                   end,
+        case Decision of
+            allow -> ejabberd_s2s_out:handle_auth_failure(Mechanism, Reason, without_sasl(State1));
+            Refusal when Tried -> s2s_partners_stream:refuse(Refusal, <<"not-authorized">>, State1);
+            Refusal -> s2s_partners_stream:refuse(Refusal, State1)
+        end
+    end, State).
+
+without_sasl(State) ->
+    case s2s_partners_stream:guarded(State) of
+        #guarded{plan = Plan} = Guarded when is_list(Plan) ->
+            s2s_partners_stream:keep(Guarded#guarded{plan = lists:delete(sasl, Plan)}, State);
+        _ ->
+            State
+    end.
+
+-spec handle_stream_established(state()) -> state().
+handle_stream_established(State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
+        case s2s_partners_stream:is_over(State1) of
+            true ->
+                State1;
+            false ->
+                case s2s_partners_stream:established(State1) of
+                    {allow, State2} ->
+                        #guarded{stream = Stream} = s2s_partners_stream:guarded(State2),
+                        ok = s2s_partners_nif:stream_queue_emptied(Stream),
+                        ejabberd_s2s_out:handle_stream_established(State2);
+                    {Refusal, State2} ->
+                        s2s_partners_stream:refuse(Refusal, State2)
+                end
+        end
+    end, State).
+
+%% ejabberd would return the queue with an error of its own, and everything else for up to five minutes.
+-spec handle_stream_end(term(), state()) -> state().
+handle_stream_end(Said, State) ->
+    Reason = s2s_partners_stream:farewell(Said),
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
+        s2s_partners_places:give_back(),
+        s2s_partners_stream:publish_end(Reason, State1),
+        case s2s_partners_stream:guarded(State1) of
+            #guarded{refused = none} ->
+                case s2s_partners_stream:overdue(State1) of
+                    none -> ejabberd_s2s_out:handle_stream_end(Reason, State1);
+                    Refusal -> finished(Reason, refused(Refusal, State1))
+                end;
+            #guarded{} ->
+                finished(Reason, State1)
+        end
+    end, State).
+
+finished(Reason, State) ->
+    ejabberd_s2s_out:handle_stream_end(Reason, (closed(State))#{on_route => send}).
+
+-spec handle_timeout(state()) -> state().
+handle_timeout(State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun ejabberd_s2s_out:handle_timeout/1, State).
+
+%%% The process
+
+-spec init(list()) -> {ok, state()} | {error, term()} | ignore.
+init(Arguments) ->
+    ejabberd_s2s_out:init(Arguments).
+
+-spec handle_call(term(), term(), state()) -> state().
+handle_call(Request, From, State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) -> ejabberd_s2s_out:handle_call(Request, From, State1) end, State).
+
+-spec handle_cast(term(), state()) -> state().
+handle_cast(Message, State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) -> ejabberd_s2s_out:handle_cast(Message, State1) end, State).
+
+-spec handle_info(term(), state()) -> state().
+handle_info(Message, State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) -> info(Message, State1) end, State).
+
+info({route, Packet}, State) ->
+    case s2s_partners_stream:guarded(State) of
+        #guarded{refused = {Reason, _}, local = Local, remote = Remote} ->
+            %% The next stanza finds another stream.
+            mnesia:dirty_delete_object(s2s, {s2s, {Local, Remote}, self()}),
+            s2s_partners_stream:bounce(Packet, Reason),
+            State;
+        #guarded{established = true} ->
+            case s2s_partners_stream:stanza_out(Packet, State) of
+                {pass, State1} -> ejabberd_s2s_out:handle_info({route, Packet}, State1);
+                {stop, State1} -> State1
+            end;
+        #guarded{stream = Stream} ->
+            case s2s_partners_nif:stream_queue(Stream) of
+                allow ->
+                    ejabberd_s2s_out:handle_info({route, Packet}, State);
+                Refusal ->
+                    s2s_partners_stream:bounce_stanza(Packet, Refusal, State),
+                    State
+            end
+    end;
+info({s2s_partners, tick}, State) ->
+    case s2s_partners_stream:tick(State) of
+        {keepalive, State1} -> keep_alive(State1);
+        {_, State1} -> State1
+    end;
+info({s2s_partners, keepalive_answered}, State) ->
+    s2s_partners_stream:keepalive_answered(State);
+info({s2s_partners, over}, #{s2s_partners := #guarded{refused = {Reason, _}, verify_only = true}} = State) ->
+    %% mod_s2s_dialback tells the stream for which the key was to be verified.
+    ejabberd_s2s_out:stop_async(self()),
+    ejabberd_s2s_out:handle_stream_end({auth, atom_to_binary(Reason)}, State#{on_route => send});
+info({s2s_partners, over}, State) ->
+    ejabberd_s2s_out:stop_async(self()),
+    State;
+info(Message, State) ->
+    ejabberd_s2s_out:handle_info(Message, State).
+
+%% XEP-0199. The answer comes over a stream of the partner's, and goes no further.
+keep_alive(#{server := Local, remote_server := Remote} = State) ->
+    #guarded{stream = Stream} = s2s_partners_stream:guarded(State),
+    Id = s2s_partners_live:keepalive(Local, s2s_partners_nif:stream_domain(Stream)),
+    ok = s2s_partners_nif:stream_keepalive_sent(Stream, s2s_partners_stream:now_ms(), true),
+    ejabberd_s2s_out:send(State, #iq{type = get, id = Id, from = jid:make(Local), to = jid:make(Remote), sub_els = [#ping{}]}).
+
+-spec terminate(term(), state()) -> term().
+terminate(Reason, State) ->
+    try
+        case s2s_partners_stream:guarded(State) of
+            #guarded{refused = {Refused, _}} -> bounce_mailbox(Refused);
+            _ -> ok
+        end,
+        ejabberd_s2s_out:terminate(Reason, State)
+    catch
+        Class:Error:Stack -> s2s_partners_report:internal_error(?FUNCTION_NAME, Class, Error, Stack)
+    end.
+
+bounce_mailbox(Reason) ->
+    receive {route, Packet} ->
+        s2s_partners_stream:bounce(Packet, Reason),
+        bounce_mailbox(Reason)
+    after 0 ->
+        ok
+    end.
+
+-spec code_change(term(), state(), term()) -> {ok, state()} | {error, term()}.
+code_change(Before, State, Extra) ->
+    ejabberd_s2s_out:code_change(Before, State, Extra).

@@ -1,0 +1,131 @@
+%%% Cancelled contacts: in Mnesia, over a restart of it, with its bounds, and while it cannot be written.
+-module(s2s_partners_cancellations_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-define(HOST, <<"contoso.test">>).
+-define(BOB, <<"bob@fabrikam.test">>).
+-define(TABLES, [s2s_partners_cancellations_unsaved, s2s_partners_cancellations_backends]).
+
+cancelled(User, Contact) ->
+    s2s_partners_cancellations:is_cancelled(User, ?HOST, Contact, false).
+
+mnesia_test_() ->
+    {setup, fun start/0, fun stop/1,
+     fun(Directory) ->
+             [{timeout, 60, Test} || Test <-
+                 [{"kept and taken back", fun kept/0}, {"of one user alone", fun alone/0},
+                  {"over a restart", fun() -> restart(Directory) end}, {"of a removed user", fun removed/0},
+                  {"more than are kept", fun too_many/0}, {"longer than is kept", fun too_long/0},
+                  {"as the roster's transaction goes", fun in_a_transaction/0}, {"kept while it cannot be written", fun unwritable/0}]]
+     end}.
+
+start() ->
+    Directory = filename:join("/tmp", "s2s_partners_mnesia_" ++ os:getpid()),
+    application:load(mnesia),
+    application:set_env(mnesia, dir, Directory),
+    ok = filelib:ensure_dir(filename:join(Directory, "x")),
+    {ok, _} = start_mnesia(),
+    use(),
+    Directory.
+
+%% ejabberd's own server for tables, which makes the schema on disk.
+start_mnesia() ->
+    Before = process_flag(trap_exit, true),
+    Started = ejabberd_mnesia:start(),
+    process_flag(trap_exit, Before),
+    case Started of
+        {ok, Pid} -> unlink(Pid), {ok, Pid};
+        Error -> Error
+    end.
+
+use() ->
+    ok = s2s_partners_cancellations:init(),
+    ok = s2s_partners_cancellations:init(?HOST, mnesia).
+
+stop(Directory) ->
+    stop_mnesia(),
+    [ets:delete(Table) || Table <- ?TABLES, ets:whereis(Table) =/= undefined],
+    file:del_dir_r(Directory).
+
+stop_mnesia() ->
+    exit(whereis(ejabberd_mnesia), kill),
+    application:stop(mnesia).
+
+kept() ->
+    ?assertNot(cancelled(<<"alice">>, ?BOB)),
+    ok = s2s_partners_cancellations:cancel(<<"alice">>, ?HOST, ?BOB),
+    ok = s2s_partners_cancellations:cancel(<<"alice">>, ?HOST, ?BOB),
+    ?assert(cancelled(<<"alice">>, ?BOB)),
+    ok = s2s_partners_cancellations:add(<<"alice">>, ?HOST, ?BOB),
+    ?assertNot(cancelled(<<"alice">>, ?BOB)).
+
+alone() ->
+    ok = s2s_partners_cancellations:cancel(<<"alice">>, ?HOST, ?BOB),
+    ?assertNot(cancelled(<<"carol">>, ?BOB)),
+    ?assertNot(cancelled(<<"alice">>, <<"dave@fabrikam.test">>)).
+
+restart(_) ->
+    ok = s2s_partners_cancellations:cancel(<<"alice">>, ?HOST, ?BOB),
+    stop_mnesia(),
+    {ok, _} = start_mnesia(),
+    use(),
+    ?assert(cancelled(<<"alice">>, ?BOB)).
+
+removed() ->
+    ok = s2s_partners_cancellations:cancel(<<"alice">>, ?HOST, ?BOB),
+    ok = s2s_partners_cancellations:cancel(<<"carol">>, ?HOST, ?BOB),
+    ok = s2s_partners_cancellations:user_removed(<<"alice">>, ?HOST),
+    ?assertNot(cancelled(<<"alice">>, ?BOB)),
+    ?assert(cancelled(<<"carol">>, ?BOB)).
+
+too_many() ->
+    Contact = fun(N) -> <<(integer_to_binary(N))/binary, "@fabrikam.test">> end,
+    [s2s_partners_cancellations:cancel(<<"many">>, ?HOST, Contact(N)) || N <- lists:seq(1, 1000)],
+    ?assertNot(cancelled(<<"many">>, Contact(1001))),
+    [s2s_partners_cancellations:cancel(<<"many">>, ?HOST, Contact(N)) || N <- lists:seq(1001, 1010)],
+    ?assert(cancelled(<<"many">>, Contact(1))),
+    ?assert(cancelled(<<"many">>, <<"stranger@fabrikam.test">>)),
+    ?assertNot(s2s_partners_cancellations:is_cancelled(<<"many">>, ?HOST, <<"listed@fabrikam.test">>, true)),
+    {ok, Kept} = s2s_partners_cancellations_mnesia:contacts(<<"many">>, ?HOST),
+    ?assertEqual(1001, length(Kept)).
+
+too_long() ->
+    Contact = fun(N) -> <<(binary:copy(<<"x">>, 1000))/binary, (integer_to_binary(N))/binary, "@fabrikam.test">> end,
+    [s2s_partners_cancellations:cancel(<<"long">>, ?HOST, Contact(N)) || N <- lists:seq(1, 200)],
+    {ok, Kept} = s2s_partners_cancellations_mnesia:contacts(<<"long">>, ?HOST),
+    ?assert(iolist_size(Kept) =< 100000),
+    ?assert(cancelled(<<"long">>, <<"stranger@fabrikam.test">>)).
+
+%% What the roster takes back is taken back here.
+in_a_transaction() ->
+    {aborted, full} = mnesia:transaction(fun() ->
+                                                 s2s_partners_cancellations:cancel(<<"erin">>, ?HOST, ?BOB),
+                                                 true = cancelled(<<"erin">>, ?BOB),
+                                                 mnesia:abort(full)
+                                         end),
+    ?assertNot(cancelled(<<"erin">>, ?BOB)),
+    {atomic, ok} = mnesia:transaction(fun() -> s2s_partners_cancellations:cancel(<<"erin">>, ?HOST, ?BOB) end),
+    ?assert(cancelled(<<"erin">>, ?BOB)).
+
+unwritable() ->
+    ok = s2s_partners_cancellations:cancel(<<"frank">>, ?HOST, <<"before@fabrikam.test">>),
+    {atomic, ok} = mnesia:change_table_access_mode(s2s_partners_cancelled, read_only),
+    ok = s2s_partners_cancellations:cancel(<<"frank">>, ?HOST, ?BOB),
+    ok = s2s_partners_cancellations:add(<<"frank">>, ?HOST, <<"before@fabrikam.test">>),
+    ?assert(cancelled(<<"frank">>, ?BOB)),
+    ?assertNot(cancelled(<<"frank">>, <<"before@fabrikam.test">>)),
+    {ok, Stored} = s2s_partners_cancellations_mnesia:contacts(<<"frank">>, ?HOST),
+    ?assertEqual([<<"before@fabrikam.test">>], Stored),
+    {atomic, ok} = mnesia:change_table_access_mode(s2s_partners_cancelled, read_write),
+    ok = s2s_partners_cancellations:cancel(<<"frank">>, ?HOST, <<"third@fabrikam.test">>),
+    ?assertEqual([], ets:tab2list(s2s_partners_cancellations_unsaved)),
+    {ok, Now} = s2s_partners_cancellations_mnesia:contacts(<<"frank">>, ?HOST),
+    ?assertEqual([?BOB, <<"third@fabrikam.test">>], lists:sort(Now)).
+
+no_database_test() ->
+    ok = s2s_partners_cancellations:init(),
+    ?assertEqual(error, s2s_partners_cancellations:is_cancelled(<<"alice">>, <<"nowhere.test">>, ?BOB, false)),
+    ok = s2s_partners_cancellations:cancel(<<"alice">>, <<"nowhere.test">>, ?BOB),
+    ?assert(s2s_partners_cancellations:is_cancelled(<<"alice">>, <<"nowhere.test">>, ?BOB, false)),
+    [ets:delete(Table) || Table <- ?TABLES].

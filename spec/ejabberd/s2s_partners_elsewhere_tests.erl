@@ -1,0 +1,213 @@
+%%% Places over several nodes, each an emulator of its own: limits over all of them, nodes that end, that lose one another, and that
+%%% run something else.
+-module(s2s_partners_elsewhere_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-export([begin_node/0, restart/0, take/2, renew/2, release/1, others/0, counts/0]).
+
+-define(PLACES, s2s_partners_places).
+-define(FABRIKAM, <<"fabrikam.test">>).
+-define(LIMIT, 2).
+
+nodes_test_() ->
+    {setup, fun start/0, fun stop/1,
+     fun(Cluster) ->
+             {inorder, [{Words, {timeout, 60, fun() -> Test(Cluster) end}}
+                        || {Words, Test} <- [{"they meet", fun meet/1}, {"one limit for all", fun one_limit/1},
+                                             {"the process starts anew", fun starts_anew/1}, {"they lose one another", fun apart/1},
+                                             {"a smaller limit", fun fewer_places/1}, {"another version", fun another_version/1},
+                                             {"a node is killed", fun killed/1}]]}
+     end}.
+
+%% A port mapper of our own, so that nobody else's nodes are met.
+start() ->
+    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Number} = inet:port(Socket),
+    gen_tcp:close(Socket),
+    os:putenv("ERL_EPMD_PORT", integer_to_list(Number)),
+    os:putenv("ERL_EPMD_ADDRESS", "127.0.0.1"),
+    Mapper = open_port({spawn_executable, os:find_executable("epmd")}, []),
+    {os_pid, Pid} = erlang:port_info(Mapper, os_pid),
+    timer:sleep(500),
+    {Pid, [node_named(Name) || Name <- ["a", "b", "c"]]}.
+
+node_named(Name) ->
+    Paths = lists:append([["-pa", Path] || Path <- lists:reverse(code:get_path()), string:find(Path, "build") =/= nomatch]),
+    {ok, Peer, Node} = peer:start_link(#{name => Name, host => "127.0.0.1", longnames => true, connection => standard_io,
+                                         wait_boot => 30000,
+                                         %% Cut off one by one: the emulator would take a part of the cluster further apart.
+                                         args => ["-setcookie", "s2sp", "-kernel", "inet_dist_use_interface", "{127,0,0,1}",
+                                                  "prevent_overlapping_partitions", "false" | Paths]}),
+    peer:call(Peer, ?MODULE, begin_node, []),
+    {Peer, Node}.
+
+stop({Mapper, Peers}) ->
+    [catch peer:stop(Peer) || {Peer, _} <- Peers],
+    os:cmd("kill " ++ integer_to_list(Mapper)).
+
+call({Peer, _}, Function, Arguments) ->
+    peer:call(Peer, ?MODULE, Function, Arguments, 20000).
+
+connect({Peer, _}, {_, Node}) ->
+    pong = peer:call(Peer, net_adm, ping, [Node]).
+
+%% Within a second, the documentation says; a machine that is busy with other things may take longer.
+soon(Check) ->
+    soon(Check, erlang:monotonic_time(millisecond) + 5000).
+
+soon(Check, Until) ->
+    case Check() of
+        true -> ok;
+        Other ->
+            ?assertMatch({true, _}, {erlang:monotonic_time(millisecond) < Until, Other}),
+            timer:sleep(20),
+            soon(Check, Until)
+    end.
+
+%% Whether nobody gets a place there any more; who got one gives it back.
+is_full(Node, Limit) ->
+    case call(Node, take, [probe, Limit]) of
+        'connection-limit' -> true;
+        allow -> call(Node, release, [probe]), timer:sleep(50), false
+    end.
+
+%%% On a node
+
+begin_node() ->
+    Self = self(),
+    spawn(fun() ->
+                  {ok, _} = ?PLACES:start_link(),
+                  register(keeper, self()),
+                  Self ! ready,
+                  receive stop -> ok end
+          end),
+    receive ready -> ok end.
+
+restart() ->
+    Pid = whereis(?PLACES),
+    unlink(Pid),
+    keeper ! stop,
+    exit(Pid, kill),
+    timer:sleep(50),
+    begin_node().
+
+policy(Limit) ->
+    Entry = {mapping, [{<<"domain">>, ?FABRIKAM}, {<<"partner_type">>, <<"federated">>}, {<<"connection_limit">>, Limit}]},
+    {ok, Table, _} = s2s_partners_nif:compile(#{lists => [{<<"partners">>, {list, [Entry]}}]}),
+    {ok, Policy, _} = s2s_partners_nif:compile_policy(Table, #{}),
+    Policy.
+
+%% A process of that name takes a place; allow, or the reason.
+take(Name, Limit) ->
+    Self = self(),
+    Pid = spawn(fun() ->
+                        Answer = ?PLACES:ask(policy(Limit), ?FABRIKAM, ?FABRIKAM, takes, erlang:unique_integer([monotonic])),
+                        Self ! {self(), Answer},
+                        case Answer of
+                            allow -> register(Name, self()), holding();
+                            _ -> ok
+                        end
+                end),
+    receive
+        {Pid, allow} -> allow;
+        {Pid, {refuse, Reason, _}} -> Reason
+    after 5000 -> late
+    end.
+
+holding() ->
+    receive
+        {renew, From, Limit} ->
+            From ! {self(), ?PLACES:renew(policy(Limit), ?FABRIKAM, ?FABRIKAM, true, true, 1)},
+            holding();
+        stop -> ok
+    end.
+
+renew(Name, Limit) ->
+    Pid = whereis(Name),
+    Pid ! {renew, self(), Limit},
+    receive
+        {Pid, allow} -> allow;
+        {Pid, {refuse, Reason, _}} -> Reason
+    after 5000 -> late
+    end.
+
+release(Name) ->
+    Name ! stop,
+    ok.
+
+others() ->
+    ?PLACES:others().
+
+counts() ->
+    maps:get(total, ?PLACES:counts()).
+
+%%% The tests
+
+meet({_, [{_, NodeA} = A, {_, NodeB} = B, {_, NodeC} = C]}) ->
+    connect(A, B),
+    connect(A, C),
+    connect(B, C),
+    soon(fun() -> call(A, others, []) =:= [NodeB, NodeC] andalso call(B, others, []) =:= [NodeA, NodeC]
+                      andalso call(C, others, []) =:= [NodeA, NodeB] end).
+
+one_limit({_, [A, B, C]}) ->
+    ?assertEqual(allow, call(A, take, [one, ?LIMIT])),
+    ?assertEqual(allow, call(B, take, [two, ?LIMIT])),
+    soon(fun() -> is_full(C, ?LIMIT) end),
+    soon(fun() -> is_full(A, ?LIMIT) end),
+    call(A, release, [one]),
+    soon(fun() -> call(C, take, [three, ?LIMIT]) =:= allow end),
+    soon(fun() -> is_full(A, ?LIMIT) end).
+
+%% What it held is held by processes that live on, but not known any more: the node holds nothing.
+starts_anew({_, [{_, NodeA} = A, {_, NodeB} = B, {_, NodeC} = C]}) ->
+    call(B, restart, []),
+    soon(fun() -> call(B, others, []) =:= [NodeA, NodeC] andalso call(A, others, []) =:= [NodeB, NodeC] end),
+    soon(fun() -> call(A, take, [four, ?LIMIT]) =:= allow end),
+    soon(fun() -> is_full(B, ?LIMIT) end),
+    call(A, release, [four]),
+    call(B, release, [two]),
+    soon(fun() -> call(A, counts, []) =:= 0 end),
+    call(C, release, [three]),
+    soon(fun() -> call(C, counts, []) =:= 0 end).
+
+apart({_, [{PeerA, NodeA} = A, {_, NodeB} = B, {PeerC, NodeC} = C]}) ->
+    ?assertEqual(allow, call(B, take, [one, ?LIMIT])),
+    ?assertEqual(allow, call(C, take, [two, ?LIMIT])),
+    soon(fun() -> is_full(A, ?LIMIT) end),
+    %% C on one side, A and B on the other.
+    [begin
+         peer:call(Peer, erlang, set_cookie, [Node, other]),
+         peer:call(Peer, erlang, disconnect_node, [Node])
+     end || {Peer, Node} <- [{PeerC, NodeA}, {PeerC, NodeB}, {PeerA, NodeC}]],
+    soon(fun() -> call(C, others, []) =:= [] andalso call(A, others, []) =:= [NodeB] end),
+    soon(fun() -> call(A, take, [three, ?LIMIT]) =:= allow end),
+    ?assertEqual(allow, call(C, take, [four, ?LIMIT])),
+    ?assertEqual('connection-limit', call(B, take, [five, ?LIMIT])),
+    [peer:call(Peer, erlang, set_cookie, [Node, s2sp]) || {Peer, Node} <- [{PeerC, NodeA}, {PeerC, NodeB}, {PeerA, NodeC}]],
+    connect(C, A),
+    connect(C, B),
+    soon(fun() -> call(C, others, []) =:= [NodeA, NodeB] andalso call(B, others, []) =:= [NodeA, NodeC] end),
+    ?assertEqual(['connection-limit', 'connection-limit'], [call(Node, take, [five, 4]) || Node <- [A, C]]),
+    soon(fun() -> call(B, take, [five, 5]) =:= allow end),
+    call(B, release, [five]).
+
+%% A holds one, B one, C two. The node that comes first by its name keeps its own, and nobody gives way to all.
+fewer_places({_, [A, B, C]}) ->
+    soon(fun() -> call(B, counts, []) =:= 1 end),
+    ?assertEqual([allow, allow, 'connection-limit'],
+                 [call(A, renew, [three, 2]), call(B, renew, [one, 2]), call(C, renew, [two, 2])]),
+    ?assertEqual(allow, call(A, renew, [three, 2])).
+
+another_version({_, [{PeerA, NodeA} = A, {_, NodeB}, {_, NodeC}]}) ->
+    [peer:call(PeerA, erlang, send, [?PLACES, Message])
+     || Message <- [{s2s_partners_elsewhere, 2, meet, self(), #{}}, {s2s_partners_elsewhere, x}, {s2s_partners_elsewhere, 1, count, self(), x, 1},
+                    {nodeup, 'nobody@127.0.0.1'}, {nodedown, NodeA}, something]],
+    ?assertEqual([NodeB, NodeC], call(A, others, [])).
+
+killed({_, [A, {_, NodeB} = B, {PeerC, _}]}) ->
+    Before = call(B, counts, []),
+    peer:cast(PeerC, erlang, halt, [137, [{flush, false}]]),
+    soon(fun() -> call(A, others, []) =:= [NodeB] end),
+    soon(fun() -> call(A, take, [last, 2 + Before]) =:= allow end).
