@@ -33,7 +33,7 @@ look(#{patterns := Patterns, crl_signatures := Signatures} = Term, Told, Before)
     Changed = [Path || {Path, Known} <- maps:to_list(Signatures), signature(Path) =/= Known],
     {Result, Next, NowTold} = lists:foldl(fun(Path, Sofar) -> file(Path, New, Now, Sofar) end, {same, Term, Told},
                                           lists:usort([Path || {_, Path} <- New] ++ Changed)),
-    {case Result =:= same andalso has_begun(Next, Before, Now) of true -> changed; false -> Result end, Next, NowTold}.
+    {case has_begun(Next, Before, Now) of true -> changed; false -> Result end, Next, NowTold}.
 
 %% Files that a pattern means since. They count once they have been read.
 pattern(Pattern, Paths) ->
@@ -66,6 +66,9 @@ file(Path, New, Now, {Result, #{crls := Crls, crl_signatures := Signatures, patt
                                         end, Patterns, New),
                     {changed, Term#{crls := Crls#{Path => Crl}, crl_signatures := Signatures#{Path => Signature}, patterns := Means},
                      maps:remove(Path, Told)};
+                same ->
+                    is_map_key(Path, Told) andalso ?LOG_INFO("~ts holds again what is in force", [s2s_partners_config_files:shown(Path)]),
+                    {Result, Term#{crl_signatures := Signatures#{Path => Signature}}, maps:remove(Path, Told)};
                 {error, Message, Again} ->
                     {Result, Term, complain(Path, Signature, Again, Message, Told)}
             end
@@ -74,7 +77,8 @@ file(Path, New, Now, {Result, #{crls := Crls, crl_signatures := Signatures, patt
 take(Path, Crls, Now) ->
     case {s2s_partners_nif:crl_read(Path), Crls} of
         {{ok, Crl, _}, #{Path := Before}} ->
-            case s2s_partners_nif:crl_follows(Crl, Before, Now) of
+            case s2s_partners_nif:crl_same(Crl, Before) orelse s2s_partners_nif:crl_follows(Crl, Before, Now) of
+                true -> same;
                 ok -> {ok, Crl};
                 {error, Message, Again} ->
                     {error, <<Message/binary, "; fetch it from its authority, or reload if this is known to be right">>, Again}
@@ -94,7 +98,6 @@ complain(Path, Signature, Again, Message, Told) ->
 
 %% A list that was not valid yet has become so.
 has_begun(#{crls := Crls}, Before, Now) ->
-    lists:any(fun(Crl) ->
-                      Begins = s2s_partners_nif:crl_begins(Crl, Before),
-                      Begins > Before andalso Begins =< Now
-              end, maps:values(Crls)).
+    Begun = [Path || {Path, Crl} <- maps:to_list(Crls), Begins <- [s2s_partners_nif:crl_begins(Crl, Before)], Begins > Before, Begins =< Now],
+    lists:foreach(fun(Path) -> ?LOG_INFO("A revocation list in ~ts is valid from now on", [s2s_partners_config_files:shown(Path)]) end, Begun),
+    Begun =/= [].
