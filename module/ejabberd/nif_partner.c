@@ -59,10 +59,23 @@ static ERL_NIF_TERM make_given(ErlNifEnv *env, const struct s2sp_partner *partne
 	return list;
 }
 
+/* Where it stands: its place, and "[3]" in a list. */
+static ERL_NIF_TERM make_place(ErlNifEnv *env, const struct s2sp_partner *partner) {
+	struct s2sp_line line;
+	s2sp_line_begin(&line);
+	s2sp_line_add_text(&line, partner->place);
+	if (partner->entry > 0) {
+		s2sp_line_add(&line, "[");
+		s2sp_line_add_number(&line, partner->entry);
+		s2sp_line_add(&line, "]");
+	}
+	return s2sp_nif_make_text(env, s2sp_line_text(&line));
+}
+
 /* What a table knows of it, before any host's constraints. */
 static void put_own(ErlNifEnv *env, struct s2sp_nif_map *map, const struct s2sp_partner *partner) {
 	s2sp_nif_put(map, s2sp_atoms.name, s2sp_nif_make_text(env, partner->name));
-	s2sp_nif_put(map, s2sp_atoms.place, s2sp_nif_make_text(env, partner->place));
+	s2sp_nif_put(map, s2sp_atoms.place, make_place(env, partner));
 	s2sp_nif_put(map, s2sp_atoms.dialback, s2sp_nif_make_boolean(partner->row->dialback));
 	s2sp_nif_put(map, s2sp_atoms.row_methods, s2sp_nif_make_methods(env, partner->row->methods));
 	s2sp_nif_put(map, s2sp_atoms.additional_domains,
