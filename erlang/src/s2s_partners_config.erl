@@ -342,13 +342,26 @@ crl_file(Prefix, Place, Pattern, Path, #run{crls = Crls, signatures = Signatures
     Signature = s2s_partners_crl_watch:signature(Path),
     case s2s_partners_nif:crl_read(Path) of
         {ok, Crl, Warnings} ->
-            tell(Prefix, [issue(warning, <<"crls">>, Place, quote(Pattern), Line) || Line <- Warnings],
+            tell(Prefix, [issue(warning, <<"crls">>, Place, quote(Pattern), Line) || Line <- Warnings ++ gives_up(Path, Crl)],
                  Run#run{crls = Crls#{Path => Crl}, signatures = Signatures#{Path => Signature}});
         {error, Message} ->
             tell(Prefix, [issue(error, <<"crls">>, Place, quote(Pattern), Line) || Line <- lines(Message)], Run)
     end;
 crl_file(_Prefix, _Place, _Pattern, _Path, Run) ->
     Run.
+
+%% A reload takes what the watch does not: the administrator may know better.
+gives_up(Path, Crl) ->
+    case s2s_partners_in_force:current() of
+        #{crls := #{Path := Before}} ->
+            case s2s_partners_nif:crl_follows(Crl, Before, os:system_time(second)) of
+                ok -> [];
+                {error, Why, _} -> [<<Why/binary, "; what it has revoked may pass again. Fetch it from its authority, unless this is known to "
+                                                  "be right">>]
+            end;
+        _ ->
+            []
+    end.
 
 %%% Intermediates: certificates that partners do not show, or whose chain the TLS library does not give out. They make nothing valid.
 
