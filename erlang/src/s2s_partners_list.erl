@@ -25,7 +25,7 @@ list(Host) ->
             Live = all_streams(),
             Lines = lists:append([group(Group, Live) || Group <- Groups]),
             Number = lists:sum([length(s2s_partners_nif:policy_partners(Policy)) || {Policy, _} <- Groups, Policy =/= none]),
-            {ok, not_applied() ++ Lines ++ [<<>>, count(Number, <<"partner">>)]}
+            {ok, not_applied() ++ Lines ++ [count(Number, <<"partner">>)]}
     end.
 
 %% Hosts that run the same policy are shown together.

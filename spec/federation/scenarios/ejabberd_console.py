@@ -17,6 +17,7 @@ from lab.waiting import wait_until
 from scenarios._edge import ALICE, HOST, any_method, configuration, edge_server, established, partner, tls_dialback
 
 TIMEOUT = 90
+PICTURES = os.environ.get("S2S_PARTNERS_PICTURES")      # a directory: what docs show is made on the way
 FABRIKAM = "fabrikam.test"
 BOB = f"bob@{FABRIKAM}"
 PARTNERS = configuration(
@@ -49,6 +50,10 @@ def words(text):
 def run(lab, name, *arguments, status=0):
     output = lab.edge.command(f"s2s_partners_{name}", *arguments)
     assert lab.edge.status == status, (lab.edge.status, output)
+    if PICTURES:
+        with open(f"{PICTURES}/console.txt", "a", encoding="utf-8") as transcript:
+            given = " ".join(argument or '""' for argument in arguments)
+            transcript.write(f"$ ejabberdctl s2s_partners_{name} {given}\n{output}\n")
     return narrow(output)
 
 
@@ -184,7 +189,7 @@ def browse(lab, path, *arguments):
     """What a browser makes of a page of WebAdmin."""
     user, host = ALICE.split("@")
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-               "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--window-size=1280,1500", "--virtual-time-budget=3000",
+               "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--window-size=1280,1000", "--virtual-time-budget=3000",
                f"--user-data-dir={lab.edge.directory}/browser", *arguments,
                f"http://{user}%40{host}:{PASSWORD}@{lab.edge.address}:{HTTP_PORT}{path}"]
     return subprocess.run(command, capture_output=True, timeout=60, check=True, env={"HOME": str(lab.edge.directory), "PATH": "/usr/bin:/bin"}).stdout.decode()
@@ -197,12 +202,8 @@ def scenario_web_admin_in_a_browser(lab):
         established(lab.edge, "from", FABRIKAM, mark)
         for path, parts in ((f"/admin/server/{HOST}/s2s-partners/", (r">fabrikam\.test</a>", "Streams in / out", "public_unverified")),
                             (f"/admin/server/{HOST}/s2s-partners/{FABRIKAM}/", ("connection_limit", "Live streams", r"<td>SASL</td>", r"sha256//"))):
-            # Where pictures are wanted (for docs), they are made on the way.
-            name = "webadmin-partner.png" if FABRIKAM in path else "webadmin-partners.png"
-            pictures = os.environ.get("S2S_PARTNERS_PICTURES")
-            picture = [f"--screenshot={pictures}/{name}"] if pictures else []
             page = browse(lab, path, "--dump-dom")
             for part in parts:
                 assert re.search(part, page), (part, page)
-            if picture:
-                browse(lab, path, *picture)
+            if PICTURES:
+                browse(lab, path, f"--screenshot={PICTURES}/webadmin-{'partner' if FABRIKAM in path else 'partners'}.png")
