@@ -62,8 +62,10 @@ void learned_purge(void) {
 	}
 }
 
-/* Whether `one` goes before `other`: what never helped anybody first, then by age. */
+/* Whether `one` goes before `other`: what is past its time first, then what never helped anybody, then by age. */
 static bool goes_before(const struct learned_entry *one, const struct learned_entry *other) {
+	if (one->past != other->past)
+		return one->past;
 	return one->used != other->used ? one->used < other->used : one->admitted < other->admitted;
 }
 
@@ -86,10 +88,23 @@ static void make_room(const struct learned_digest *authority) {
 		evict_from(authority);
 	if (entry_count < LEARNED_KEPT_MAX)
 		return;
+	for (size_t i = 0; i < entry_count; i++) {
+		if (entries[i].past) {
+			counts.evicted++;
+			forget(&entries[i]);
+			return;
+		}
+	}
 	for (size_t i = 1; i < share_count; i++)
 		largest = shares[i].count > shares[largest].count ? i : largest;
 	const struct learned_digest from = shares[largest].authority;
 	evict_from(&from);
+}
+
+/* What is past its time takes nobody's room. */
+static bool is_room_for_past(const struct learned_digest *authority) {
+	size_t at = share_at(authority);
+	return entry_count < LEARNED_KEPT_MAX && (at == share_count || shares[at].count < LEARNED_SHARE_MAX);
 }
 
 static void count_in(const struct learned_digest *authority) {
@@ -133,6 +148,7 @@ static void try_parent(struct learned_entry *entry, X509 *issuer, uint32_t name,
 /* What one handshake has shown, and how many signatures may still be verified for it. */
 struct handshake {
 	int budget;
+	bool past; /* those are considered that have expired; last, with what is left of the budget */
 	size_t count;
 	X509 *shown[LEARNED_LOOKED_AT];
 	struct learned_digest digests[LEARNED_LOOKED_AT];
@@ -162,7 +178,7 @@ static void find_parents(struct learned_entry *entry, struct handshake *handshak
 	}
 	for (size_t i = 0; place != ANCHORS && i < entry_count; i++) {
 		const struct learned_entry *other = &entries[i];
-		if (other->subject == entry->issuer && was_shown(handshake, &other->digest) == (place == SHOWN))
+		if (!other->past && other->subject == entry->issuer && was_shown(handshake, &other->digest) == (place == SHOWN))
 			try_parent(entry, other->certificate, other->subject, &other->digest, &other->authority, &handshake->budget);
 	}
 	entry->anchors = learned_generation;
@@ -176,14 +192,19 @@ static void find_again(struct learned_entry *entry, struct handshake *handshake)
 		find_parents(entry, handshake, (enum place)place);
 }
 
-/* Whether it could be of use: an authority between others, not past its time, of a common size. */
+/* Whether it could be of use: an authority between others. */
 static bool is_intermediate(X509 *certificate) {
-	return X509_check_ca(certificate) == 1 && (X509_get_extension_flags(certificate) & EXFLAG_SI) == 0 &&
-		   X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
+	return X509_check_ca(certificate) == 1 && (X509_get_extension_flags(certificate) & EXFLAG_SI) == 0;
+}
+
+static bool is_past(const X509 *certificate) {
+	return X509_cmp_current_time(X509_get0_notAfter(certificate)) <= 0;
 }
 
 /* Keeps a copy of `entry`, whose parents have been found. */
 static void admit(struct learned_entry *entry) {
+	if (entry->past && !is_room_for_past(&entry->authority))
+		return;
 	entry->der = NULL;
 	entry->size = i2d_X509(entry->certificate, &entry->der);
 	if (entry->size <= 0 || !X509_up_ref(entry->certificate)) {
@@ -206,6 +227,9 @@ static bool consider(struct handshake *handshake, size_t at, enum place place) {
 		find_again(known, handshake);
 		return false;
 	}
+	entry.past = is_past(entry.certificate);
+	if (entry.past != handshake->past)
+		return false;
 	entry.subject = learned_name_hash(X509_get_subject_name(entry.certificate));
 	entry.issuer = learned_name_hash(X509_get_issuer_name(entry.certificate));
 	find_parents(&entry, handshake, place);
@@ -230,6 +254,9 @@ static void consider_handshake(struct handshake *handshake) {
 	consider_all(handshake, KEPT);
 	while (consider_all(handshake, SHOWN))
 		continue;
+	handshake->past = true;
+	for (unsigned place = ANCHORS; place < PLACES; place++)
+		consider_all(handshake, (enum place)place);
 }
 
 /* Those that could get in. */
@@ -328,13 +355,17 @@ static void add_to(const struct s2sp_learned_anchors *anchors, struct learned_en
 	path->bytes += (size_t)entry->size;
 }
 
-/* Those that have signed the leaf, not all of the name that it says: there may be many of that name. */
+/*
+ * Those that have signed the leaf, not all of the name that it says: there may be many of that name. none->past: those that have expired,
+ * which say no more than that.
+ */
 static void gather_issuers(const struct s2sp_learned_anchors *anchors, X509 *leaf, struct path *path, struct handshake *none) {
 	const X509_NAME *issuer = X509_get_issuer_name(leaf);
 	uint32_t name = learned_name_hash(issuer);
 	for (size_t i = 0; i < entry_count && none->budget > 0; i++) {
 		struct learned_entry *entry = &entries[i];
-		if (entry->subject != name || X509_NAME_cmp(X509_get_subject_name(entry->certificate), issuer) != 0)
+		if (entry->past != none->past || entry->subject != name ||
+			X509_NAME_cmp(X509_get_subject_name(entry->certificate), issuer) != 0)
 			continue;
 		none->budget--;
 		EVP_PKEY *key = X509_get0_pubkey(entry->certificate);
@@ -384,6 +415,9 @@ void *s2sp_learned_take(const struct s2sp_learned_anchors *anchors, struct s2sp_
 	if (leaf != NULL) {
 		learned_lock();
 		gather_issuers(anchors, leaf, &path, &none);
+		none.past = path.count == 0;
+		if (none.past)
+			gather_issuers(anchors, leaf, &path, &none);
 		for (size_t i = 0; i < path.count; i++)
 			gather_parents(anchors, path.at[i], &path, &none);
 		if (path.count > 0)

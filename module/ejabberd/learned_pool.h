@@ -41,6 +41,7 @@ struct learned_entry {
 	unsigned char *der;
 	int size;
 	uint32_t subject, issuer; /* hashes of the names */
+	bool past;                /* it had expired when it got in: it is kept for the verdict's word alone, and nobody's parent */
 	struct learned_digest digest;
 	struct learned_digest authority; /* the anchor that it was first found to lead to: whose share it takes */
 	size_t parent_count;

@@ -114,8 +114,6 @@ static bool is_of_streams(const struct head *head) {
 }
 
 static bool is_stanza(const struct head *head) {
-	if (s2sp_text_equal(head->xmlns, S2SP_TEXT("jabber:client")))
-		return false;
 	return s2sp_text_equal(head->name, S2SP_TEXT("message")) || s2sp_text_equal(head->name, S2SP_TEXT("presence")) ||
 		   s2sp_text_equal(head->name, S2SP_TEXT("iq"));
 }
@@ -157,9 +155,11 @@ NIF(s2sp_nif_stream_handshake) {
 	read_head(env, &element, &head);
 	bool authenticated = record->stage >= S2SP_STAGE_AUTHENTICATED;
 	if (is_of_streams(&head)) {
-		if (is_stanza(&head))
+		/* Before authentication a stanza between a client and its server is one like any other, and the end. After it nobody is to
+		 * look at who it says it is from. */
+		bool between_servers = !s2sp_text_equal(head.xmlns, S2SP_TEXT("jabber:client"));
+		if (is_stanza(&head) && (between_servers || !authenticated))
 			return s2sp_atoms.stanza;
-		/* No stanza, or one between a client and its server: nobody is to look at who it says it is from. */
 		return authenticated ? s2sp_atoms.idle : s2sp_nif_make_decision(env, s2sp_stream_premature(record));
 	}
 	if (record->stage == S2SP_STAGE_REFUSED)

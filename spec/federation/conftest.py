@@ -152,16 +152,16 @@ def pytest_addoption(parser):
     parser.addoption("--prosody", metavar="VERSION", help="a number or series; the installed one if absent, others through PROSODY_DIRS")
     parser.addoption("--host", choices=["prosody", "ejabberd"], default="prosody", help="what the edge is")
     parser.addoption("--ejabberd", metavar="VERSION", help="a number; the installed one if absent, another through EJABBERD_DIR")
-    parser.addoption("--module", metavar="NAME", help="only this module")
+    parser.addoption("--module", metavar="NAME", help="only this module, or several with commas between")
     parser.addoption("--only", metavar="SUBSTRING", default="", help="of MODULE/SCENARIO")
     parser.addoption("--keep", action="store_true", help="leave the labs' directories")
 
 
 def pytest_collect_file(file_path, parent):
-    wanted = parent.config.option.module or file_path.stem
+    wanted = (parent.config.option.module or file_path.stem).split(",")
     # What is about ejabberd alone is left out where the edge is a Prosody, unless it is named.
     apart = parent.config.option.host == "prosody" and not parent.config.option.module and file_path.name.startswith("ejabberd_")
-    if file_path.suffix == ".py" and not file_path.name.startswith("_") and file_path.stem == wanted and not apart:
+    if file_path.suffix == ".py" and not file_path.name.startswith("_") and file_path.stem in wanted and not apart:
         return ScenarioFile.from_parent(parent, path=file_path)
 
 
