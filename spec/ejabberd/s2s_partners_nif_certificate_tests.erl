@@ -31,6 +31,7 @@ learned_test_() ->
      fun(Directory) ->
              {inorder, [{Words, {timeout, 60, fun() -> Test(Directory) end}}
                         || {Words, Test} <- [{"a leaf alone, after its handshake", fun learned/1},
+                                             {"what has expired is called so", fun past/1},
                                              {"nobody else gets in", fun strangers/1},
                                              {"forgotten with its anchors", fun forgotten/1},
                                              {"nobody takes the room of another", fun flooded/1}]]}
@@ -162,12 +163,20 @@ kept() ->
     #{kept := Kept, admitted := Admitted} = ?NIF:learned(),
     {Kept, Admitted}.
 
+%% An intermediate that has expired is learned for the verdict's word.
+past(Directory) ->
+    Store = store(Directory),
+    Leaf = hd(chain(Directory, "expired-issuer")),
+    ?assertEqual(untrusted, verdict([Leaf], Store)),
+    [?assertEqual({ok, expired}, shown(Directory, "expired-issuer", Side, Store)) || Side <- [client, server]],
+    ?assertEqual(expired, verdict([Leaf], Store)),
+    true = is_reference(Store).
+
 strangers(Directory) ->
     Store = store(Directory),
     {ok, valid} = shown(Directory, "intermediate", client, Store),
     #{kept := Kept, admitted := Admitted} = ?NIF:learned(),
-    [shown(Directory, Kind, Side, Store) || Kind <- ["untrusted-ca", "third-ca", "namesake-ca", "self-signed", "strangers-in-chain", "expired-issuer",
-                                                     "doubled-chain"], Side <- [client, server]],
+    [shown(Directory, Kind, Side, Store) || Kind <- ["untrusted-ca", "third-ca", "namesake-ca", "self-signed", "strangers-in-chain", "doubled-chain"], Side <- [client, server]],
     ?assertMatch(#{kept := Kept, admitted := Admitted}, ?NIF:learned()),
     %% Junk of the same name, over and over.
     [shown(Directory, "namesake-ca", client, Store) || _ <- lists:seq(1, 30)],
@@ -188,17 +197,23 @@ flooded(Directory) ->
     Path = filename:join(Directory, "endless.pem"),
     ok = file:write_file(Path, public_key:pem_encode([{'Certificate', maps:get(cert, Root), not_encrypted}])),
     {ok, Endless, _} = ?NIF:trust_store(#{anchors => list_to_binary(Path), now => now_seconds()}),
-    [endless(Directory, Root, N, Store) || N <- lists:seq(1, 30)],
-    #{kept := Kept, evicted := Evicted, bytes := Bytes} = ?NIF:learned(),
+    %% Those that have expired leave first, and do not come back where there is no room.
+    Times = {validity, {{1500, 0, 0}, {1600, 0, 0}}},
+    [endless(Directory, Root, N, [[Times]], Store) || N <- [101, 102]],
+    ?assertMatch(#{kept := 3}, ?NIF:learned()),
+    [endless(Directory, Root, N, [[], [], []], Store) || N <- lists:seq(1, 30)],
+    #{kept := Kept, evicted := Evicted, bytes := Bytes, admitted := Admitted} = ?NIF:learned(),
+    [endless(Directory, Root, N, [[Times]], Store) || N <- [103, 104]],
+    ?assertMatch(#{kept := Kept, evicted := Evicted, admitted := Admitted}, ?NIF:learned()),
     ?assertEqual(65, Kept),
     ?assert(Evicted >= 20),
     ?assert(Bytes < 65 * 2048),
     ?assertEqual(valid, verdict([hd(chain(Directory, "intermediate"))], Store)),
     true = is_reference(Endless).
 
-endless(Directory, Root, N, Store) ->
+endless(Directory, Root, N, Intermediates, Store) ->
     Key = [{key, {namedCurve, secp256r1}}, {digest, sha256}],
-    Data = public_key:pkix_test_data(#{root => Root, intermediates => [Key, Key, Key], peer => Key}),
+    Data = public_key:pkix_test_data(#{root => Root, intermediates => [Key ++ More || More <- Intermediates], peer => Key}),
     {KeyType, KeyDer} = proplists:get_value(key, Data),
     Chain = [proplists:get_value(cert, Data) | proplists:get_value(cacerts, Data)],
     Name = "fabrikam.test.endless-" ++ integer_to_list(N),
