@@ -272,7 +272,6 @@ class EdgeEjabberd(Ejabberd):
             listen.append({"ip": self.address, "port": 5270, "module": "ejabberd_s2s_in", "tls": True})
         return {
             "hosts": list(self.texts), "loglevel": self.log_level,
-            "log_burst_limit_count": 1000000,       # or it drops what is logged fast, as everything is at debug
             "certfiles": files, "ca_file": str(self.trust),
             "negotiation_timeout": self.s2s_timeout, "s2s_dns_retries": 1,
             "s2s_max_retry_delay": 1,       # after a failure it bounces everything for up to that long
@@ -336,8 +335,12 @@ class EdgeEjabberd(Ejabberd):
                 timeout, f"sign of life from {self.name}")
             if not self.process.running:
                 raise RuntimeError(f"{self.name} ended at once")
-            # Its log drops lines when it cannot follow; here those who log wait.
-            self.evaluate("logger:update_handler_config(ejabberd_log, config, #{sync_mode_qlen => 0, drop_mode_qlen => 1000000, flush_qlen => 1000000})")
+            # Its log drops lines when it cannot follow; here those who log wait. It also drops all after the 500th in a second,
+            # and log_burst_limit_count in its configuration does not change that.
+            said = self.evaluate("""logger:update_handler_config(ejabberd_log, config,
+                #{burst_limit_enable => false, sync_mode_qlen => 0, drop_mode_qlen => 1000000, flush_qlen => 1000000, burst_limit_enable => false})""")
+            if said != "ok":
+                raise RuntimeError(f"its log can lose lines: {said}")
             self._accounts()
         except (TimeoutError, RuntimeError, OSError) as problem:
             raise RuntimeError(f"{problem}\n{self.log_tail(15)}") from None
