@@ -338,7 +338,7 @@ class EdgeEjabberd(Ejabberd):
             # Its log drops lines when it cannot follow; here those who log wait. It also drops all after the 500th in a second,
             # and log_burst_limit_count in its configuration does not change that.
             said = self.evaluate("""logger:update_handler_config(ejabberd_log, config,
-                #{burst_limit_enable => false, sync_mode_qlen => 0, drop_mode_qlen => 1000000, flush_qlen => 1000000, burst_limit_enable => false})""")
+                #{burst_limit_enable => false, sync_mode_qlen => 0, drop_mode_qlen => 1000000, flush_qlen => 1000000})""")
             if said != "ok":
                 raise RuntimeError(f"its log can lose lines: {said}")
             self._accounts()
