@@ -176,7 +176,8 @@ strangers(Directory) ->
     Store = store(Directory),
     {ok, valid} = shown(Directory, "intermediate", client, Store),
     #{kept := Kept, admitted := Admitted} = ?NIF:learned(),
-    [shown(Directory, Kind, Side, Store) || Kind <- ["untrusted-ca", "third-ca", "namesake-ca", "self-signed", "strangers-in-chain", "doubled-chain"], Side <- [client, server]],
+    Kinds = ["untrusted-ca", "third-ca", "namesake-ca", "self-signed", "strangers-in-chain", "doubled-chain"],
+    [shown(Directory, Kind, Side, Store) || Kind <- Kinds, Side <- [client, server]],
     ?assertMatch(#{kept := Kept, admitted := Admitted}, ?NIF:learned()),
     %% Junk of the same name, over and over.
     [shown(Directory, "namesake-ca", client, Store) || _ <- lists:seq(1, 30)],
