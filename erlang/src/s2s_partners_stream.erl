@@ -119,8 +119,9 @@ refuse_for(Reason, Rule, State) ->
 send(#{s2s_partners := #guarded{direction = incoming}, stream_header_sent := false, socket := Socket} = State, Packet) ->
     %% A peer that has not said anything is told why all the same, unless that would be in the middle of a TLS
     %% handshake.
-    State1 = case xmpp_socket:get_transport(Socket) of
-                 tcp -> with_header(State);
+    State1 = case {State, xmpp_socket:get_transport(Socket)} of
+                 {_, tcp} -> with_header(State);
+                 {#{stream_authenticated := true}, _} -> with_header(State);
                  _ -> State
              end,
     ejabberd_s2s_in:send(State1, Packet);
