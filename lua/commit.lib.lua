@@ -53,7 +53,7 @@ local function new_commit(native, options, trust)
 		end
 		local function feed(list)
 			local content = list.list;
-			if list.path then
+			if list.read then
 				local issues;
 				content, issues = list.read();
 				native.feed_issues(draft, issues);

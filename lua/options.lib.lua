@@ -307,8 +307,8 @@ end
 What the configuration says for `host`:
 	table_key   the same string for hosts that share one partner table (within one run)
 	table       function that returns the spec for native.compile_table; it reads the files, so call it once a key and let
-	            go of the spec when it is compiled. With true it leaves the files to native.feed_files: each is { place, path, read } in `lists`, and
-	            read() returns its list (or nil) and issues
+	            go of the spec when it is compiled. With true it leaves the files to native.feed_files: each is { place, path, read } in
+	            `lists` (no path: not for C), and read() returns its list (or nil) and issues
 	policy_key  the same string for hosts that share the whole policy (within one run)
 	policy      the spec for native.compile_policy, but for its `table`
 	crls        the files and patterns of revocation lists for the authorities that the host trusts, as written
@@ -347,7 +347,8 @@ local function collect(host, run)
 			if not found[1] then return nil, own; end
 			return run.users.prepare_entries(own, found[1].list, name), own;
 		end
-		table.insert(files_found, { place = name; path = join(base, name); read = read });
+		-- C reads what is on disk. Who looks at a file that is not there yet has an `io` of his own (offline/overlay), and so reads it himself.
+		table.insert(files_found, { place = name; path = io == _G.io and join(base, name) or nil; read = read });
 	end
 
 	local function table_spec(without_files)
@@ -359,7 +360,7 @@ local function collect(host, run)
 		end
 		read_files(spec.issues, spec.lists, prosody.paths.config or ".", files, without_files and read_later);
 		for _, item in ipairs(spec.lists) do
-			if not item.path then item.list = run.users.prepare_entries(spec.issues, item.list, item.place); end
+			if not item.read then item.list = run.users.prepare_entries(spec.issues, item.list, item.place); end
 		end
 		return spec;
 	end

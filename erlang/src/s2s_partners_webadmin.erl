@@ -35,18 +35,26 @@ page(_, Host, #request{path = [?PATH, Domain]}) ->
 page(Page, _, _) ->
     Page.
 
+%% ejabberd logs the arguments of a hook that fails, and the request has the administrator's password in it.
 guarded(Make) ->
     case s2s_partners_nif:loaded() of
-        ok -> Make();
+        ok ->
+            try Make()
+            catch Class:Reason:Stack ->
+                s2s_partners_report:internal_error(?MODULE, Class, Reason, Stack),
+                [?XC(<<"h1">>, ?TITLE), ?XC(<<"p">>, <<"An error in the module itself; the log has it. Nothing was changed.">>)]
+            end;
         {error, Why} -> [?XC(<<"h1">>, ?TITLE), ?XC(<<"p">>, s2s_partners_layout:join(<<>>,
                             [<<"Federation is refused in both directions: the library of mod_s2s_partners is not there: ">>, Why]))]
     end.
 
+no_policy() ->
+    [?XC(<<"h1">>, ?TITLE), rejected(), ?XC(<<"p">>, <<"No valid configuration is in force for this host: everything is refused.">>)].
+
 list(Host) ->
     case s2s_partners_list:partners(Host) of
         none ->
-            [?XC(<<"h1">>, ?TITLE),
-             ?XC(<<"p">>, <<"No valid configuration is in force for this host: everything is refused.">>)];
+            no_policy();
         Partners ->
             {_, Live} = live(Host),
             [?XC(<<"h1">>, ?TITLE), rejected(),
@@ -66,7 +74,12 @@ number(Name, Direction, Live) ->
     integer_to_binary(length([true || #{partner := Of, direction := Way, stage := established} <- Live, Of =:= Name, Way =:= Direction])).
 
 partner(Host, Domain) ->
-    {ok, Policy} = s2s_partners_in_force:policy(Host),
+    case s2s_partners_in_force:policy(Host) of
+        none -> no_policy();
+        {ok, Policy} -> partner(Host, Domain, Policy)
+    end.
+
+partner(Host, Domain, Policy) ->
     case s2s_partners_nif:policy_find(Policy, Domain) of
         none ->
             [?XC(<<"h1">>, ?TITLE), ?XC(<<"p">>, s2s_partners_layout:join(<<>>,

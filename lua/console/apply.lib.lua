@@ -16,9 +16,9 @@ local function new_commit(context)
 	local guard, native, latch, reload = context.guard, context.native, context.latch, context.reload;
 
 	-- The loop has other work between two steps of a long list.
-	local function pause()
+	local function pause(seconds)
 		local wait, go_on = async.waiter();
-		timer.add_task(0, go_on);
+		timer.add_task(seconds or 0, go_on);
 		wait();
 		if context.in_force.stopped then error("mod_s2s_partners is being unloaded", 0); end
 	end

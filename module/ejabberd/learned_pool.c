@@ -317,16 +317,23 @@ struct s2sp_learned_counts s2sp_learned_counts(void) {
 	return now;
 }
 
-/* Whether it leads to one of `anchors` over signatures that were verified. */
-static bool leads_to(const struct s2sp_learned_anchors *anchors, const struct learned_entry *entry, int depth) {
-	for (size_t i = 0; depth > 0 && i < entry->parent_count; i++) {
-		if (learned_find_anchor(anchors, &entry->parents[i]) != NULL)
-			return true;
-		const struct learned_entry *parent = find(&entry->parents[i]);
-		if (parent != NULL && leads_to(anchors, parent, depth - 1))
-			return true;
+/* The take that goes on: each is about one set of anchors. */
+static uint64_t taking;
+
+/*
+ * Whether it leads to one of `anchors` over signatures that were verified. An authority can issue many certificates of one name, level upon level:
+ * each entry is looked at once in a take, however many paths lead there.
+ */
+static bool leads_to(const struct s2sp_learned_anchors *anchors, struct learned_entry *entry) {
+	if (entry->asked == taking)
+		return entry->leads;
+	entry->asked = taking;
+	entry->leads = false;
+	for (size_t i = 0; i < entry->parent_count && !entry->leads; i++) {
+		struct learned_entry *parent = find(&entry->parents[i]);
+		entry->leads = learned_find_anchor(anchors, &entry->parents[i]) != NULL || (parent != NULL && leads_to(anchors, parent));
 	}
-	return false;
+	return entry->leads;
 }
 
 /* What is being gathered: places in `entries`, each once, in the order of their distance from the leaf. */
@@ -344,12 +351,11 @@ static bool is_on(const struct path *path, size_t at) {
 	return false;
 }
 
-/* How deep a path of parents is looked at; the judge takes no longer ones. */
-enum { DEPTH = 10, ALL_SIGNATURES = 64 };
+enum { ALL_SIGNATURES = 64 };
 
 static void add_to(const struct s2sp_learned_anchors *anchors, struct learned_entry *entry, struct path *path) {
 	size_t at = (size_t)(entry - entries);
-	if (path->count == path->room || is_on(path, at) || !leads_to(anchors, entry, DEPTH))
+	if (path->count == path->room || is_on(path, at) || !leads_to(anchors, entry))
 		return;
 	path->at[path->count++] = at;
 	path->bytes += (size_t)entry->size;
@@ -414,6 +420,7 @@ void *s2sp_learned_take(const struct s2sp_learned_anchors *anchors, struct s2sp_
 	X509 *leaf = d2i_X509(NULL, &at, (long)chain[0].length);
 	if (leaf != NULL) {
 		learned_lock();
+		taking++;
 		gather_issuers(anchors, leaf, &path, &none);
 		none.past = path.count == 0;
 		if (none.past)

@@ -49,6 +49,8 @@ struct learned_entry {
 	uint64_t anchors;                                   /* the generation of anchors that it was compared with */
 	uint64_t used;                                      /* when it last helped to a valid verdict; 0: never */
 	uint64_t admitted;
+	uint64_t asked; /* the take that has last found out whether it leads to that one's anchors, and what that was */
+	bool leads;
 };
 
 uint32_t learned_name_hash(const X509_NAME *name);

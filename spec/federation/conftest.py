@@ -167,9 +167,14 @@ def pytest_collect_file(file_path, parent):
 
 def pytest_collection_modifyitems(config, items):
     names = {item: f"{item.path.stem}/{item.name}" for item in items}
+    modules = {item.path.stem for item in items}
+    missing = set((config.option.module or "").split(",")) - modules - {""}
+    if missing and not config.option.only:
+        raise pytest.UsageError(f"no such module: {', '.join(sorted(missing))}")
     if config.option.host == "ejabberd":
-        if not config.option.module:
-            stale = not_on_ejabberd.stale(list(names.values()))
+        if not config.option.only:
+            stale = [pattern for pattern in not_on_ejabberd.stale(list(names.values()))
+                     if not config.option.module or pattern.partition("/")[0] in modules]
             if stale:
                 raise pytest.UsageError(f"not_on_ejabberd.py names what no scenario is called: {', '.join(stale)}")
         number = machine.choose_ejabberd(config.option.ejabberd).number

@@ -67,7 +67,8 @@ static void *work(void *of) {
 		for (; draft->at < draft->count && status == S2SP_STATUS_OK; draft->at += status == S2SP_STATUS_OK) {
 			const struct file *file = &draft->files[draft->at];
 			status = s2sp_partner_file_feed(draft->config, file->place, file->path, &draft->cancelled);
-			if (draft->at == 0 && status == S2SP_STATUS_OK)
+			/* Of what was fed before the files the first of them says nothing. */
+			if (draft->first == 1 && draft->at == 0 && status == S2SP_STATUS_OK)
 				s2sp_config_expect(draft->config, all_by_first(draft));
 		}
 		draft->status = status == S2SP_STATUS_INVALID ? S2SP_STATUS_OK : status; /* not plain: it is Lua's */
