@@ -18,8 +18,7 @@ each_allocation(Call) ->
     Before = ?NIF:counts(),
     Failures = each_allocation(Call, Whole, 0),
     ?assert(Failures > 0),
-    collect(),
-    ?assertEqual(Before, ?NIF:counts()),
+    ?assertEqual(Before, settled(Before, 200)),
     ?assertEqual(Whole, Call()).
 
 each_allocation(Call, Whole, Count) when Count < 2000 ->
@@ -35,6 +34,15 @@ each_allocation(Call, Whole, Count) when Count < 2000 ->
             %% It may do without what failed (memory given back, a smaller block), but never say anything else.
             ?assert(lists:member(Result, [Whole, no_memory, {raised, no_memory}, {unknown, refused}])),
             each_allocation(Call, Whole, Count + 1)
+    end.
+
+%% A resource that was last seen on a dirty scheduler is given back when that comes to it.
+settled(Wanted, Tries) ->
+    collect(),
+    case ?NIF:counts() of
+        Wanted -> Wanted;
+        Other when Tries =:= 0 -> Other;
+        _ -> settled(Wanted, Tries - 1)
     end.
 
 collect() ->
@@ -98,7 +106,7 @@ store() ->
 
 %% One authority of the system's bundle, so that there is something valid to read.
 own_anchor() ->
-    Path = filename:join(os:getenv("S2S_PARTNERS_PRIV"), "one-anchor.pem"),
+    Path = filename:join(os:getenv("S2S_PARTNERS_PRIV"), "one-anchor-" ++ os:getpid() ++ ".pem"),
     {ok, Bundle} = file:read_file(anchors()),
     [First | _] = public_key:pem_decode(Bundle),
     ok = file:write_file(Path, public_key:pem_encode([First])),

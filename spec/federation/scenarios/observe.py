@@ -208,7 +208,8 @@ def scenario_no_shared_object(lab):
             mark = edge.mark()
             edge.reload()
             edge.wait_log(r"error.*Federation is refused in both directions: .*shared object", 5, mark)
-            probe.read_close("policy-violation")
+            # With an error, unless something of the probe's is on its way: then the system drops what was written last.
+            closed_somehow(probe)
         assert_all_refused(lab, edge, alice, "internal-error")
         # To observe then, the module has to be loaded by hand: nobody else looks at the mode.
         edge.partners = observing(partner(FABRIKAM))
