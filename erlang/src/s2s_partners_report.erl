@@ -47,7 +47,9 @@ init() ->
 %% summed up.
 -spec may_log(Address :: binary(), s2s_partners_nif:reason()) -> boolean().
 may_log(Address, Reason) ->
-    case add({address, Address}) =< ?LINES_PER_ADDRESS andalso add(lines) =< ?LINES of
+    %% No more addresses than that: a stranger with a network of them must not fill the table.
+    Room = ets:info(?MINUTE, size) < 4 * ?LINES,
+    case Room andalso add({address, Address}) =< ?LINES_PER_ADDRESS andalso add(lines) =< ?LINES of
         true ->
             true;
         false ->
@@ -176,11 +178,17 @@ cut(Text) -> Text.
 
 %% A name as a peer gives it may hold line breaks and be as long as the peer likes.
 printable(Name) ->
-    Plain = << <<(case Byte =< $\s orelse Byte =:= 127 of true -> $?; false -> Byte end)>> || <<Byte>> <= Name >>,
-    case Plain of
-        <<Head:?NAME_MAX/binary, _, _/binary>> -> <<Head/binary, "...">>;
-        _ -> Plain
-    end.
+    {Head, More} = case Name of
+                       <<First:?NAME_MAX/binary, _, _/binary>> -> {First, <<"...">>};
+                       _ -> {Name, <<>>}
+                   end,
+    %% Whole characters alone: half of one would have the log take all of it for Latin-1, control characters included.
+    Whole = case unicode:characters_to_binary(Head) of
+                Good when is_binary(Good) -> Good;
+                {_, Good, _} -> Good
+            end,
+    Plain = << <<(case C =< $\s orelse (C >= 127 andalso C < 160) of true -> $?; false -> C end)/utf8>> || <<C/utf8>> <= Whole >>,
+    <<Plain/binary, More/binary>>.
 
 %%% Stanzas
 
