@@ -22,7 +22,7 @@ local module_environment = {
 	read_globals = {
 		module = { fields = written(read("add_item", "add_timer", "context", "event_handlers", "get_option_boolean", "get_option_number",
 			"get_option_period", "get_option_string", "handle_items", "hook", "hook_global", "log", "metric", "name", "path", "reload", "reloading",
-			"require", "saved_state", "send_iq", "set_global", "shared", "default_permission"), "command", "load", "save", "unload") };
+			"remove_item", "require", "saved_state", "send_iq", "set_global", "shared", "default_permission"), "command", "load", "save", "unload") };
 		prosody = { fields = written(read("bare_sessions", "config_file", "core", "core_route_stanza", "events", "full_sessions", "incoming_s2s", "net", "paths",
 			"process_type", "reload_config", "version"), "hosts", "s2s_partners_latch") };
 	};

@@ -15,10 +15,11 @@ local xmlns_stanzas = "urn:ietf:params:xml:ns:xmpp-stanzas";
 local ID_MAX = 256; -- bytes; a longer one is not sent back
 
 -- `with`: guard, native, limits, report, memory, subscriptions, expiry, answers, features, unparsed, detached, partner_label, watch_header,
--- connect_through. Returns a table of functions, for guard.act.
+-- connect_through; destroy_session where streams are not core's. Returns a table of functions, for guard.act.
 local function new_actions(with)
 	local native, limits, report, memory = with.native, with.limits, with.report, with.memory;
 	local answers, features, detached, partner_label = with.answers, with.features, with.detached, with.partner_label;
+	local destroy_session = with.destroy_session or s2smanager.destroy_session;
 	local refusals, changes = {}, {};
 
 	-- The one door of whatever refuses. `subject` is what is refused: a stream (its session), a stanza (where it came from) or
@@ -34,12 +35,12 @@ local function new_actions(with)
 		detached(function ()
 			if limits.in_handshake(session) then
 				-- Nothing that could be said would be protected. Its connection is cut in a moment, see limits.
-				s2smanager.destroy_session(session, text, bounce);
+				destroy_session(session, text, bounce);
 			elseif session.conn and session.close then
 				session:close({ condition = condition, text = text }, nil, bounce);
 			elseif session.direction == "outgoing" then
 				-- Not connected yet: core has nothing to close, but a queue to return.
-				s2smanager.destroy_session(session, text, bounce);
+				destroy_session(session, text, bounce);
 			end
 		end);
 	end

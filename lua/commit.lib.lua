@@ -2,8 +2,10 @@
 
 local WAIT = 0.01; -- seconds between looks at what a thread has done
 
-local function new_commit(native, options, trust)
+-- `observes`: whether the configuration wants nothing to be enforced, see mod_s2s_partners.lua.
+local function new_commit(native, options, trust, observes)
 	local hold_collector = module:require "collector".hold;
+	local inner_settings = module:require "inside/inner_settings" (native);
 	local function no_pause() end
 	local commit = {
 		superseded = {}; -- what `pause` throws when nobody wants the outcome any more
@@ -85,7 +87,7 @@ local function new_commit(native, options, trust)
 	end
 
 	-- What hosts share is compiled once, and its issues are told once.
-	local function compile(hosts, pause)
+	local function compile(hosts, pause, relays)
 		local run = options.begin();
 		local tables, by_key, policies, crls = {}, {}, {}, {};
 		local issues, failed, seen = {}, false, {};
@@ -135,15 +137,18 @@ local function new_commit(native, options, trust)
 		local stores = trust.load(policies, found, crls, pause);
 		add_issues(found);
 		pause();
+		found = {};
+		local inside = relays and inner_settings.compile(policies, found, observes and observes() == true) or false;
+		add_issues(found);
 		if failed then
 			return nil, issues, count, run.user_files;
 		end
-		return { policies = policies; trust = stores }, issues, count, run.user_files;
+		return { policies = policies; trust = stores; inside = inside }, issues, count, run.user_files;
 	end
 
 	-- Not even want of memory may end in anything but a refusal.
-	local function try_compile(hosts, pause)
-		local ok, result, issues, count, user_files = pcall(compile, hosts, pause or no_pause);
+	local function try_compile(hosts, pause, relays)
+		local ok, result, issues, count, user_files = pcall(compile, hosts, pause or no_pause, relays);
 		if ok then
 			return result, issues, count, user_files;
 		elseif result == commit.superseded then
@@ -153,15 +158,15 @@ local function new_commit(native, options, trust)
 			message = "the configuration could not be read: "..tostring(result) } }, 0;
 	end
 
-	-- { policies = { [host] = policy }, trust = stores } for all hosts, or nil when there is any error; commit.state tells which. `pause`
+	-- { policies = { [host] = policy }, trust = stores, inside = settings of relay hosts or false } for all hosts, or nil when there is any error; commit.state tells which. `pause`
 	-- (or nil) is called between steps that take long with a long list, with the seconds that there is nothing to do for (nil: none); it may throw
 	-- commit.superseded, which goes on.
 	function commit.compile_all(pause)
 		local hosts = all_hosts();
-		local result, issues, count, user_files = try_compile(hosts, pause);
+		local result, issues, count, user_files = try_compile(hosts, pause, true);
 		if pause and table.concat(all_hosts(), " ") ~= table.concat(hosts, " ") then
 			-- Hosts have come or gone meanwhile. Once more, in one go.
-			result, issues, count, user_files = try_compile(all_hosts());
+			result, issues, count, user_files = try_compile(all_hosts(), nil, true);
 		end
 		commit.state = { applied = result ~= nil; issues = issues; partner_count = count;
 			user_files = user_files and next(user_files) and user_files or nil };

@@ -69,4 +69,4 @@ local function read(global, context)
 	};
 end
 
-return { read = read; differ_in_modules = differ_in_modules };
+return { read = read; differ_in_modules = differ_in_modules; loads = loads };

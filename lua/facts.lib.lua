@@ -253,9 +253,12 @@ local function new_facts(guard, native, subscriptions, saved)
 	end
 
 	-- C takes a failure for one and refuses; the log is to say why.
+	-- Host -> facts of its own: those of a relay host, whose users and rosters are on another server. Filled in by inside/boundary.
+	memory.relays = {};
 	for name, fact in pairs(facts) do
-		facts[name] = function (...)
-			local ok, word = xpcall(fact, debug.traceback, ...);
+		facts[name] = function (host, ...)
+			local own = memory.relays[host];
+			local ok, word = xpcall(own and own[name] or fact, debug.traceback, host, ...);
 			if not ok then
 				module:log("error", "Could not find out about a local user (%s): %s", name, word);
 			end

@@ -18,7 +18,7 @@ local function new_guard(native, latch)
 	local farewell, contexts = module:require "farewell" (latch.in_handshake, guard), module:require "contexts";
 	local report = module:require "report" (native, guard);
 	local trust = module:require "trust" (native);
-	local commit = module:require "commit" (native, options, trust);
+	local commit = module:require "commit" (native, options, trust, latch.observes);
 	local limits = module:require "limits" (guard, native, latch);
 	local proxy = module:require "proxy" (guard);
 	limits.keepalive = module:require "keepalive" (guard, native);
@@ -61,8 +61,33 @@ local function new_guard(native, latch)
 		act = guard.act; drain = metrics.drain });
 	guard.would = observe.would;
 
+	--- Relay hosts: what there is of them is loaded when there is one
+
+	local boundary;
+
+	local function stop_boundary()
+		if not boundary then return; end
+		local ok, err = pcall(boundary.stop);
+		if not ok then module:log("error", "The inner side could not be closed: %s", err); end
+	end
+
+	-- The settings that are in force by now. What goes wrong leaves nothing that passes.
+	local function apply_inside()
+		if not boundary and not in_force.inside then return; end
+		local ok, err = xpcall(function ()
+			boundary = boundary or module:require "inside/boundary" ({ guard = guard; native = native; latch = latch; limits = limits;
+				detached = detached; features = features; unparsed = module:require "unparsed"; relays = memory.relays;
+				address = module:require "address" (native) });
+			boundary.apply(in_force.inside);
+		end, debug.traceback);
+		if not ok then
+			module:log("error", "Relay hosts pass nothing, because the inner side could not be set up: %s", err);
+			stop_boundary();
+		end
+	end
+
 	local reload = module:require "reload" (native, in_force, { commit = commit; limits = limits; rejudge = rejudge; expiry = expiry; report = report;
-		observe = observe });
+		observe = observe; apply_inside = apply_inside });
 
 	--- Hosts
 
@@ -94,13 +119,14 @@ local function new_guard(native, latch)
 
 	local function on_host_activated(host)
 		guard_host(host);
-		if guard.policies[host] ~= nil or not in_force.running then return; end
+		if guard.policies[host] ~= nil or not in_force.running then return apply_inside(); end
 		local new = commit.compile_host(host);
 		if new then
 			in_force.add(host, new);
 			limits.configure(guard.policies);
 			expiry.committed(guard.policies, guard.trust);
 		end
+		apply_inside();
 	end
 
 	--- Streams
@@ -153,6 +179,7 @@ local function new_guard(native, latch)
 			guard.keepalives = saved.keepalives or guard.keepalives;
 			limits.configure(guard.policies);
 			expiry.restore(saved.expiry);
+			apply_inside();
 		end
 		limits.start(saved and saved.waiting);
 		-- Streams that live on have their numbers, and their places, with the module before.
@@ -183,6 +210,7 @@ local function new_guard(native, latch)
 		expiry.stop();
 		crl_watch.stop();
 		in_force.stopped = true;
+		stop_boundary();
 		metrics.drain();
 		if console and console.stop then console.stop(); end
 		if remove_adhoc then remove_adhoc(); end

@@ -3,17 +3,18 @@
 local function new_in_force(guard)
 	local in_force = {
 		running = false; -- whether any configuration has come into force; written here and by lua/reload
+		inside = false; -- the settings of relay hosts, see inside/inner_settings; false: there are none
 		stopped = false; -- whether the module has been taken down, after which nothing comes into force any more; written by lua/guard
 	};
 
-	-- { policies, trust }
+	-- { policies, trust, inside }
 	function in_force.current()
-		return { policies = guard.policies; trust = guard.trust };
+		return { policies = guard.policies; trust = guard.trust; inside = in_force.inside };
 	end
 
 	-- As a whole, between two events. Takes what commit.compile_all gives, or in_force.current.
 	function in_force.put(what)
-		guard.policies, guard.trust = what.policies, what.trust;
+		guard.policies, guard.trust, in_force.inside = what.policies, what.trust, what.inside or false;
 	end
 
 	-- A host that was activated later, with what commit.compile_host gives. What other hosts run with changes only when all of them

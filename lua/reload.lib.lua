@@ -35,6 +35,7 @@ local function new_reload(native, in_force, rooms)
 			error(judged, 0);
 		end
 		rejudge.act(judged);
+		rooms.apply_inside();
 		return new ~= nil, judged;
 	end
 

@@ -13,7 +13,8 @@ local function cut(text)
 	return #text > NAME_SHOWN and text:sub(1, NAME_SHOWN).."..." or text;
 end
 
-local function new_report(native, guard)
+-- `side`: what stands before the word "stream", such as "inner "; nil for streams with other servers.
+local function new_report(native, guard, side)
 	local report = {};
 
 	-- What has been decided, in the words of what comes of it.
@@ -113,7 +114,7 @@ local function new_report(native, guard)
 		if session.destroyed or quiet then return; end
 		local preposition, remote, host = names_of(session);
 		local view = native.stream_view(session);
-		log_line(("%s stream %s %s (host %s%s%s): %s: %s%s"):format(verb("Refused", "refuse"), preposition, remote, host,
+		log_line(("%s %sstream %s %s (host %s%s%s): %s: %s%s"):format(verb("Refused", "refuse"), side or "", preposition, remote, host,
 			session.ip and (", address "..session.ip) or "",
 			view and view.certificate ~= "unknown" and (", certificate "..view.certificate) or "",
 			reason, rule, reason:find("^certificate%-") and certificate_cause(view) or ""));
@@ -122,7 +123,7 @@ local function new_report(native, guard)
 	-- `view`: see native.stream_view
 	announced("stream_established", function (session, view)
 		local preposition, remote, host = names_of(session);
-		log_line(("Established stream %s %s (host %s, partner %s): %s, %s, certificate %s"):format(preposition, remote, host,
+		log_line(("Established %sstream %s %s (host %s, partner %s): %s, %s, certificate %s"):format(side or "", preposition, remote, host,
 			view.partner or "?", method_names[view.method] or view.method, view.tls and (view.protocol or "TLS") or "no TLS",
 			view.tls and view.certificate or "not asked for"));
 	end);

@@ -15,14 +15,14 @@ _QUERY = re.compile(r"info: [0-9a-f.:]+ (\S+) (\S+) IN$")
 class Dns:
     """Holds records by owner name; changes take effect at once."""
 
-    def __init__(self, lab, address="127.0.53.53", port=5353):
+    def __init__(self, lab, address="127.0.53.53", port=5353, name="dns"):
         self.address, self.port = address, port
-        directory = lab.directory / "dns"
+        directory = lab.directory / name
         directory.mkdir()
         self._config = directory / "unbound.conf"
         self._config.write_text((FIXTURES / "dns" / "unbound.conf.in").read_text().format(
             address=address, port=port, directory=directory))
-        self._process = lab.spawn(["unbound", "-d", "-c", self._config], "unbound")
+        self._process = lab.spawn(["unbound", "-d", "-c", self._config], "unbound" if name == "dns" else f"unbound-{name}")
         wait_until((directory / "unbound.ctl").exists, 10, "unbound control socket")
         wait_until(lambda: self._control("status", check=False), 10, "answer from unbound")
 

@@ -1,0 +1,129 @@
+-- The boundary: this server stands in front of another one, whose users and rooms it has not. What its parts are; see docs/boundary.md. Nothing of
+-- it is loaded where there is no relay host.
+
+local jid = require "util.jid";
+local monotonic = require "util.time".monotonic;
+
+local SWEEP = 2; -- seconds
+local LINE_EVERY = 10; -- seconds between two lines about one relay host that cannot be reached
+
+-- `with`: guard, native, latch, limits, detached, features, unparsed, relays (host -> facts of its own, see facts), address
+local function new_boundary(with)
+	local guard, native = with.guard, with.native;
+	local boundary = { settings = false };
+
+	local function is_listed(host, domain)
+		local policy = guard.policies[host];
+		return policy and domain and policy:find(domain) ~= nil or false;
+	end
+
+	local contacts = module:require "inside/contacts" (with.address.canonical, is_listed);
+	boundary.contacts = contacts;
+
+	local told = {}; -- relay host -> when
+
+	local relay = module:require "inside/relay" ({ guard = guard; contacts = contacts;
+		log_failure = function (host, domain, why)
+			local now = monotonic();
+			if now - (told[host] or -LINE_EVERY) < LINE_EVERY then return; end
+			told[host] = now;
+			module:log("warn", "The server inside of %s cannot be reached for %s: %s", host, domain, why);
+		end });
+	boundary.relay = relay;
+
+	-- What C reads, as of the outer side; but here partners are the relay hosts, and no host of ours is local.
+	local inner = {};
+	local border = module:require "border" ({ read_features = with.features.read; opened_for_key = function (session)
+		return session.asks_about ~= nil;
+	end });
+	border.hosts, border.bare_sessions, border.full_sessions = {}, {}, {};
+	border.key_is_ours = function (_, stanza) return inner.handshake.key_is_ours(nil, stanza); end;
+	border.facts = {};
+
+	local report = module:require "report" (native, border, "inner ");
+	local function nothing() end
+	border.act = module:require "actions" ({ guard = border; native = native; report = report; detached = with.detached; features = with.features;
+		unparsed = with.unparsed; answers = module:require "answers" (border, with.detached); memory = {};
+		limits = { in_handshake = function () return false; end; may_log = with.limits.may_log; settled = nothing;
+			dismiss = function (session, condition, text) session:close({ condition = condition; text = text }); end };
+		expiry = { seen = nothing }; subscriptions = { authorise = function () return false; end };
+		partner_label = function (_, remote) return remote or "unlisted"; end;
+		watch_header = nothing; connect_through = nothing;
+		destroy_session = function (session, text) session:close(nil, text); end });
+	border.would = {};
+
+	inner.native, inner.border, inner.latch, inner.act = native, border, with.latch, border.act;
+	inner.deliver, inner.opened, inner.ended = relay.deliver, relay.opened, relay.ended;
+	local endpoint = module:require "inside/inner_endpoint" (inner);
+	inner.handshake = module:require "inside/inner_handshake" (endpoint);
+	boundary.endpoint = endpoint;
+	relay.use(endpoint);
+	endpoint.start();
+
+	--- The users of a relay host, for the guard: all there are, as far as anybody here knows
+
+	local facts = { listed = contacts.listed; sees = contacts.sees };
+	function facts.account(_, user) return user ~= "" and "exists" or "missing"; end
+	function facts.access() return "allowed"; end
+	function facts.directed() return "no"; end
+	function facts.passed() return "no"; end
+	function facts.standing() return "none"; end -- blocked and cancelled are the users' server's
+	function facts.blocked() return "no"; end
+	function facts.contacts() return "few"; end
+	function facts.waiting() return "room"; end -- nothing of a request waits here
+
+	local sweeper;
+
+	-- `settings`: what inner_settings.compile gave; false when there are no relay hosts (any more).
+	function boundary.apply(settings)
+		boundary.settings = settings;
+		for host in pairs(with.relays) do with.relays[host] = nil; end
+		for host in pairs(settings and settings.hosts or {}) do with.relays[host] = facts; end
+		relay.apply(settings and settings.hosts or {});
+		endpoint.apply(settings);
+		if settings and not sweeper then
+			sweeper = module:add_timer(SWEEP, function ()
+				if not boundary.settings then sweeper = nil; return; end
+				local ok, err = xpcall(endpoint.sweep, debug.traceback);
+				if not ok then module:log("error", "Error in the look at inner streams' times: %s", err); end
+				return SWEEP;
+			end);
+		end
+	end
+
+	-- Nothing passes from here on.
+	function boundary.stop()
+		boundary.settings = false;
+		for host in pairs(with.relays) do with.relays[host] = nil; end
+		relay.apply({});
+		endpoint.stop();
+		if sweeper then sweeper:stop(); end
+		sweeper = nil;
+	end
+
+	-- host -> { server, streams = { { session, view }... }, waiting, failure }, of the user's prepared address its host
+	function boundary.view()
+		local all = {};
+		for host, settings in pairs(boundary.settings and boundary.settings.hosts or {}) do
+			local count = relay.waiting(host);
+			all[host] = { server = settings.server; settings = settings.view; streams = {}; waiting = count; failure = relay.failures[host] };
+		end
+		for _, session in ipairs(endpoint.sessions()) do
+			local domain, host = endpoint.pair(session);
+			local entry = host and all[host];
+			if entry and not session.asks_about then
+				table.insert(entry.streams, { domain = domain; direction = session.direction; view = native.stream_view(session); established = session.established });
+			end
+		end
+		return all;
+	end
+
+	function boundary.host_of(address)
+		local host = jid.host(address);
+		return boundary.settings and boundary.settings.hosts[host] and host or nil;
+	end
+
+	return boundary;
+end
+
+return new_boundary;

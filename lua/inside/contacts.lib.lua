@@ -1,0 +1,258 @@
+-- The contact relation of relay hosts: whom their users have in their rosters, as far as it shows in what passes. The rosters are inside. For
+-- partners of the type public_unverified "listed" is asked here, and where this is not exact it has fewer contacts than the roster, not more; but
+-- for a contact that was removed without a word, which is forgotten when nothing has confirmed it for a while.
+
+local jid = require "util.jid";
+local new_cache = require "util.cache".new;
+
+local hosts = prosody.hosts;
+
+local STORE = "s2s_partners_contacts";
+local CONTACTS_MAX, CONTACT_BYTES = 1000, 1023; -- of a user; of an address
+local PENDING_MAX = 100; -- requests of contacts that wait for a user's answer
+local USERS_KEPT = 1000; -- in memory
+local DAY = 86400; -- seconds
+local FORGET_AFTER = 30 * DAY; -- since the last stanza that confirmed a contact
+local CONFIRM_EVERY = DAY; -- no more than one write a day for what only confirms
+
+-- `canonical`: of an address, see address. `listed_domain(host, domain)`: whether it is a partner's.
+local function new_contacts(canonical, listed_domain)
+	local contacts = {};
+	local stores = setmetatable({}, { __mode = "k" }); -- events of the host -> store
+	local kept = new_cache(USERS_KEPT); -- user's bare JID -> data
+	local unsaved = {}; -- the same, of those that could not be written: it counts all the same
+
+	local function store_of(host)
+		local events = hosts[host].events;
+		stores[events] = stores[events] or assert(module:context(host):open_store(STORE, "keyval"));
+		return stores[events];
+	end
+
+	-- { items = { [contact] = { to, from, ask, seen, since, by } }, pending = { [contact] = true } }. Raises an error when it cannot be read.
+	local function read(host, user)
+		local key = jid.join(user, host);
+		local data = unsaved[key] or kept:get(key);
+		if data then return data; end
+		local stored, err = store_of(host):get(user);
+		if stored == nil and err then error(err, 0); end
+		data = type(stored) == "table" and stored or {};
+		data.items, data.pending = type(data.items) == "table" and data.items or {}, type(data.pending) == "table" and data.pending or {};
+		kept:set(key, data);
+		return data;
+	end
+
+	local function save(host, user, data)
+		local key = jid.join(user, host);
+		local empty = next(data.items) == nil and next(data.pending) == nil;
+		local ok, stored, err = pcall(function () return store_of(host):set(user, not empty and data or nil); end);
+		if ok and stored then
+			unsaved[key] = nil;
+		else
+			if not unsaved[key] then
+				module:log("error", "The contacts of %s cannot be stored; what is known of them holds until the next restart: %s", key, tostring(ok and err or stored));
+			end
+			unsaved[key] = data;
+		end
+	end
+
+	local function count(list)
+		local number = 0;
+		for _ in pairs(list) do number = number + 1; end
+		return number;
+	end
+
+	local function is_old(item)
+		return os.time() - (tonumber(item.seen) or 0) > FORGET_AFTER;
+	end
+
+	-- What has not been confirmed for too long is no contact.
+	local function item_of(data, contact)
+		local item = data.items[contact];
+		if item and is_old(item) then
+			data.items[contact] = nil;
+			return nil, true;
+		end
+		return item;
+	end
+
+	local function new_item(data, contact, by)
+		if #contact > CONTACT_BYTES then return nil; end
+		if count(data.items) >= CONTACTS_MAX then
+			for other, item in pairs(data.items) do
+				if is_old(item) then data.items[other] = nil; end
+			end
+			if count(data.items) >= CONTACTS_MAX then return nil; end
+		end
+		local now = os.time();
+		local item = { since = now; seen = now; by = by };
+		data.items[contact] = item;
+		return item;
+	end
+
+	-- Each returns whether something is to be stored. `item` may be nil.
+	local out, incoming = {}, {};
+
+	local function confirm(item)
+		local now = os.time();
+		local due = now - (item.seen or 0) >= CONFIRM_EVERY;
+		if due then item.seen = now; end
+		return due;
+	end
+
+	-- RFC 6121 3.1: whom a user asks is in the roster from then on.
+	function out.subscribe(data, contact, item)
+		item = item or new_item(data, contact, "a request of the user's");
+		if not item then return false; end
+		if item.ask then return confirm(item); end
+		item.ask, item.seen = true, os.time();
+		return true;
+	end
+
+	-- RFC 6121 4.3.1: a server probes those whose presence the user has, each time the user comes online.
+	function out.probe(data, contact, item)
+		if item and item.to then return confirm(item); end
+		item = item or new_item(data, contact, "a probe of the users' server");
+		if not item then return false; end
+		item.to, item.ask, item.seen = true, nil, os.time();
+		return true;
+	end
+
+	-- RFC 6121 3.1.5, of a request that has come or of a contact there is. Otherwise it is approved in advance, if at all: not learned.
+	function out.subscribed(data, contact, item)
+		local asked = data.pending[contact];
+		data.pending[contact] = nil;
+		if not item and asked then item = new_item(data, contact, "a request of the contact's that the user has approved"); end
+		if not item then return asked == true; end
+		if item.from then return confirm(item) or asked == true; end
+		item.from, item.seen = true, os.time();
+		return true;
+	end
+
+	-- RFC 6121 2.5: who is removed gets one of these two, or both. A mere cancellation looks the same: then the contact stays inside and is forgotten here.
+	local function lowered(data, contact, item)
+		if item and not item.to and not item.from and not item.ask then data.items[contact] = nil; end
+	end
+
+	function out.unsubscribe(data, contact, item)
+		if not item then return false; end
+		item.to, item.ask = nil, nil;
+		lowered(data, contact, item);
+		return true;
+	end
+
+	function out.unsubscribed(data, contact, item)
+		local asked = data.pending[contact];
+		data.pending[contact] = nil;
+		if not item then return asked == true; end
+		item.from = nil;
+		lowered(data, contact, item);
+		return true;
+	end
+
+	-- Presence that goes to a contact's bare JID confirms one that there is. It teaches none: directed presence looks the same.
+	function out.available(_, _, item)
+		return item ~= nil and item.from == true and confirm(item);
+	end
+
+	function incoming.subscribe(data, contact, item)
+		if item or data.pending[contact] or #contact > CONTACT_BYTES or count(data.pending) >= PENDING_MAX then return false; end
+		data.pending[contact] = true;
+		return true;
+	end
+
+	-- An approval that nobody has asked for makes nobody a contact.
+	function incoming.subscribed(_, _, item)
+		if not item or not item.ask then return false; end
+		item.to, item.ask, item.seen = true, nil, os.time();
+		return true;
+	end
+
+	-- RFC 6121 3.2.3: the item stays in the roster.
+	function incoming.unsubscribed(_, _, item)
+		if not item or not (item.to or item.ask) then return false; end
+		item.to, item.ask = nil, nil;
+		return true;
+	end
+
+	function incoming.unsubscribe(data, contact, item)
+		local asked = data.pending[contact];
+		data.pending[contact] = nil;
+		if not item or not item.from then return asked == true; end
+		item.from = nil;
+		return true;
+	end
+
+	local function learn(steps, host, own, other, kind)
+		local user = jid.node(own);
+		local step = steps[kind or "available"];
+		if not step or not user or not jid.node(other) then return; end
+		local ok, data = pcall(read, host, user);
+		if not ok then
+			module:log("error", "The contacts of %s@%s cannot be read, and nothing is learned of them: %s", user, host, tostring(data));
+			return;
+		end
+		local contact = canonical(jid.bare(other));
+		local item, old = item_of(data, contact);
+		if step(data, contact, item) or old then save(host, user, data); end
+	end
+
+	-- A stanza that a user of the relay host sends, before the guard: it refuses what goes to somebody who is no contact yet, a probe too.
+	function contacts.sent(host, stanza)
+		if stanza.name ~= "presence" or hosts[host].type ~= "local" then return; end
+		local attr = stanza.attr;
+		if attr.type == "unavailable" or attr.type == "error" or not listed_domain(host, jid.host(attr.to)) then return; end
+		if attr.type == nil and jid.bare(attr.to) ~= attr.to then return; end
+		learn(out, host, attr.from, attr.to, attr.type);
+	end
+
+	-- One that the guard has let in.
+	function contacts.received(host, stanza)
+		if stanza.name ~= "presence" or hosts[host].type ~= "local" or not stanza.attr.type then return; end
+		learn(incoming, host, stanza.attr.to, stanza.attr.from, stanza.attr.type);
+	end
+
+	--- For the guard, see facts: raises an error when the relation cannot be read, which is a refusal
+
+	local function look_up(host, user, contact)
+		return (item_of(read(host, user), canonical(jid.bare(contact))));
+	end
+
+	function contacts.listed(host, user, _, contact)
+		local ok, item = pcall(look_up, host, user, contact);
+		if not ok then return "unavailable"; end
+		return item and "yes" or "no";
+	end
+
+	function contacts.sees(host, user, _, contact)
+		local item = look_up(host, user, contact);
+		return item and item.from and "yes" or "no";
+	end
+
+	--- For the console
+
+	-- { { contact, to, from, ask, since, seen, by, old }... }, sorted; nil and what is wrong.
+	function contacts.list(host, user)
+		local ok, data = pcall(read, host, user);
+		if not ok then return nil, tostring(data); end
+		local list = {};
+		for contact, item in pairs(data.items) do
+			list[#list + 1] = { contact = contact; to = item.to; from = item.from; ask = item.ask; since = item.since; seen = item.seen; by = item.by; old = is_old(item) };
+		end
+		table.sort(list, function (a, b) return a.contact < b.contact; end);
+		return list;
+	end
+
+	-- Whether there was such a contact.
+	function contacts.forget(host, user, contact)
+		local data = read(host, user);
+		contact = canonical(jid.bare(contact));
+		if not data.items[contact] then return false; end
+		data.items[contact] = nil;
+		save(host, user, data);
+		return true;
+	end
+
+	return contacts;
+end
+
+return new_contacts;

@@ -1,0 +1,527 @@
+-- The inner side's own S2S endpoint: streams of pairs (a partner's domain, a relay host), in which we speak for the partner. Core's endpoint cannot
+-- have them: prosody.hosts has one meaning for a domain, and here it is the other way round. Whether a stream may be, by which method, and
+-- for how long is decided by the guard's own C handlers, on a border of their own, whose partners are the relay hosts.
+
+local new_events = require "util.events".new;
+local new_xmpp_stream = require "util.xmppstream".new;
+local async = require "util.async";
+local st = require "util.stanza";
+local jid = require "util.jid";
+local nameprep = require "util.encodings".stringprep.nameprep;
+local random_id = require "util.uuid".generate;
+local short_id = require "util.id".short;
+local timer = require "util.timer";
+local monotonic = require "util.time".monotonic;
+
+local function first_of(...)
+	for i = 1, select("#", ...) do
+		local ok, library = pcall(require, (select(i, ...)));
+		if ok then return library; end
+	end
+end
+
+local connect = first_of("prosody.net.connect", "net.connect").connect;
+local basic = first_of("prosody.net.resolvers.basic", "net.resolvers.basic");
+
+local hosts = prosody.hosts;
+
+local STANZA_MAX = 512 * 1024; -- bytes, as core has it
+local WAITING_MAX = 200; -- incoming connections that have not authenticated
+local USED_EVERY = 30; -- seconds
+local OPENING_MAX = 20; -- seconds until an outgoing stream has to be established
+
+local xmlns_errors = "urn:ietf:params:xml:ns:xmpp-streams";
+
+-- `with`: native, border, latch (see mod_s2s_partners), act (functions of the guard's border), deliver(session, stanza): of an established stream,
+-- opened(session), ended(session, why). Filled in by others: handshake.
+local function new_endpoint(with)
+	local native, border = with.native, with.border;
+	local endpoint = {};
+	local sessions = {}; -- connection -> session
+	local live = {}; -- session -> true, connected or not
+	local waiting, first_waiting, last_waiting, waiting_count = {}, 1, 0, 0; -- sessions that have not authenticated, in order
+	local globals = new_events();
+	local known = {}; -- domain we speak as -> { events, count of its sessions }
+	local current = false; -- what inner_settings.compile gave
+	local filter;
+
+	-- What installs handlers through "module:hook" gets our events instead.
+	local function context_of(events)
+		return { hook = function (_, event, handler, priority) events.add_handler(event, handler, priority); end };
+	end
+
+	--- The domains that we speak as: known as long as they have streams
+
+	local function know(session, domain)
+		local entry = known[domain];
+		if not entry then
+			entry = { events = new_events(); count = 0 };
+			border.policies[domain] = current and current.policy or nil;
+			native.install_host(border, context_of(entry.events), domain);
+			with.handshake.install(entry.events);
+			known[domain] = entry;
+		end
+		entry.count = entry.count + 1;
+		session.known = domain;
+	end
+
+	local function let_go(session)
+		local domain = session.known;
+		local entry = domain and known[domain];
+		session.known = nil;
+		if not entry then return; end
+		entry.count = entry.count - 1;
+		if entry.count > 0 then return; end
+		known[domain], border.policies[domain], border.questions[domain] = nil, nil, nil;
+		-- What was counted for it is nobody's metric: the outer side counts each stanza.
+		border.counters = {};
+	end
+
+	-- The domain that we speak as, and the relay host.
+	function endpoint.pair(session)
+		if session.direction == "incoming" then return session.to_host, session.from_host; end
+		return session.from_host, session.to_host;
+	end
+
+	function endpoint.fire(domain, event, data)
+		local entry = known[domain];
+		if not entry then return false; end
+		return entry.events.fire_event(event, data);
+	end
+
+	function endpoint.fire_global(event, data)
+		return globals.fire_event(event, data);
+	end
+
+	function endpoint.context(relay, mode)
+		local host = current and current.hosts[relay];
+		return host and host.tls and host.tls[mode];
+	end
+
+	--- Sessions
+
+	local function not_waiting(session)
+		if session.waits and waiting[session.waits] == session then
+			waiting[session.waits] = nil;
+			waiting_count = waiting_count - 1;
+		end
+		session.waits = nil;
+	end
+
+	local function destroy(session, why)
+		if session.destroyed then return; end
+		session.destroyed, session.type = true, "s2s_destroyed";
+		not_waiting(session);
+		native.place_release(border, session);
+		live[session] = nil;
+		if session.opening then timer.stop(session.opening); end
+		local question = session.asks_about;
+		session.asks_about = nil;
+		if session.conn then sessions[session.conn] = nil; end
+		function session.sends2s() return false; end
+		with.ended(session, why or "the stream has ended");
+		if question and not question.session.destroyed then question.session:close("remote-connection-failed"); end
+		let_go(session);
+	end
+
+	local function header(session)
+		local ours, theirs = endpoint.pair(session);
+		local known_pair = session.known ~= nil;
+		return "<?xml version='1.0'?>"..st.stanza("stream:stream", { xmlns = "jabber:server"; ["xmlns:stream"] = "http://etherx.jabber.org/streams";
+			["xmlns:db"] = "jabber:server:dialback"; version = "1.0"; ["xml:lang"] = "en"; id = session.direction == "incoming" and session.streamid or nil;
+			from = known_pair and ours or nil; to = known_pair and theirs or nil }):top_tag();
+	end
+
+	local function in_handshake(session)
+		if not session.tls_pending then return false; end
+		local socket = session.conn and session.conn:socket();
+		return not (socket and socket.info and socket:info("protocol"));
+	end
+
+	-- reason: a stream error, as core's sessions take it: a condition or { condition, text }; nil: none. why: for the log and for what waits.
+	local function close(session, reason, why)
+		if session.destroyed then return; end
+		local conn = session.conn;
+		local condition = type(reason) == "table" and reason.condition or reason;
+		local text = type(reason) == "table" and reason.text or nil;
+		why = why or text or condition or "closed";
+		if not conn then return destroy(session, why); end
+		if in_handshake(session) then
+			-- Nothing that could be said would be protected.
+			destroy(session, why);
+			with.latch.kill(conn);
+			return;
+		end
+		local words = "";
+		if session.notopen then
+			if session.direction == "incoming" then session.streamid = session.streamid or random_id(); end
+			words = header(session);
+		end
+		if condition then
+			local stanza = st.stanza("stream:error"):tag(condition, { xmlns = xmlns_errors }):up();
+			if text then stanza:text_tag("text", text, { xmlns = xmlns_errors }); end
+			words = words..tostring(stanza);
+		end
+		session.sends2s(words.."</stream:stream>");
+		destroy(session, why);
+		conn:close();
+	end
+
+	-- Anything that goes wrong ends the stream.
+	local function failed(session, err)
+		module:log("error", "Error on an inner stream, closed: %s", err);
+		close(session, "internal-server-error");
+	end
+
+	local function too_many_waiting()
+		while first_waiting <= last_waiting do
+			local oldest = waiting[first_waiting];
+			first_waiting = first_waiting + 1;
+			if oldest then
+				first_waiting = first_waiting - 1;
+				module:log("debug", "More than %d inner connections wait to authenticate: the oldest is closed", WAITING_MAX);
+				return close(oldest, "resource-constraint");
+			end
+		end
+	end
+
+	local stream_callbacks = { default_ns = "jabber:server" };
+	local step = {};
+
+	local function new_session(direction)
+		local session = { type = direction == "incoming" and "s2sin_unauthed" or "s2sout_unauthed"; direction = direction; hosts = {}; notopen = true;
+			version = 1; id = "inside"..short_id(); inner = true; close = close };
+		function session.log(level, ...) module:log(level, ...); end
+		live[session] = true;
+		return session;
+	end
+
+	local function attach(session, conn)
+		session.conn, session.ip = conn, conn:ip();
+		sessions[conn] = session;
+		pcall(conn.setoption, conn, "tcp-nodelay", true);
+		local stream = new_xmpp_stream(session, stream_callbacks, STANZA_MAX);
+		session.stream = stream;
+		function session.open_stream(self) self.sends2s(header(self)); end
+		function session.reset_stream()
+			session.notopen = true;
+			stream:reset();
+		end
+		function session.sends2s(what)
+			return conn:write(tostring(what));
+		end
+		session.send = session.sends2s;
+		function session.data(data)
+			local ok, err = stream:feed(data);
+			if ok or session.destroyed then return; end
+			close(session, err == "stanza-too-large" and "policy-violation" or "not-well-formed");
+		end
+		session.thread = async.runner(function (item)
+			if session.destroyed then return; end
+			if st.is_stanza(item) then return step.element(session, item); end
+			return step[item.step](session, item.attr);
+		end, {
+			ready = function () if session.conn then conn:resume(); end end;
+			waiting = function () if session.conn then conn:pause(); end end;
+			error = function (_, err) failed(session, err); end;
+		});
+		globals.fire_event("s2s-created", { session = session });
+	end
+
+	--- What the parser says. In clear, behind <starttls/> or <proceed/>, it may say nothing more.
+
+	local function behind_starttls(session)
+		if not in_handshake(session) then return false; end
+		local conn = session.conn;
+		destroy(session, "something in clear after STARTTLS had begun");
+		with.latch.kill(conn);
+		return true;
+	end
+
+	function stream_callbacks.streamopened(session, attr)
+		if session.destroyed or behind_starttls(session) then return; end
+		session.thread:run({ step = "opened"; attr = attr });
+	end
+
+	function stream_callbacks.streamclosed(session)
+		if session.destroyed then return; end
+		session.thread:run({ step = "closed" });
+	end
+
+	function stream_callbacks.handlestanza(session, stanza)
+		if session.destroyed or behind_starttls(session) then return; end
+		stanza = filter(stanza, session);
+		if stanza and not session.destroyed then session.thread:run(stanza); end
+	end
+
+	function stream_callbacks.error(session, err, data)
+		if session.destroyed then return; end
+		if err == "stream-error" then
+			local said = data.tags[1] and data.tags[1].name or "no reason";
+			local text = data:get_child_text("text", xmlns_errors);
+			close(session, nil, ("the inside has closed the stream: %s"):format((said..(text and " ("..text..")" or "")):sub(1, 200):gsub("%c", " ")));
+		else
+			close(session, err == "no-stream" and "invalid-namespace" or "not-well-formed");
+		end
+	end
+
+	function step.closed(session)
+		close(session, nil, "the inside has closed the stream");
+	end
+
+	local function checked_tls(session)
+		if not session.tls_done or session.tls_checked then return true; end
+		session.tls_checked = true;
+		local _, theirs = endpoint.pair(session);
+		return globals.fire_event("s2s-check-certificate", { session = session; host = theirs }) ~= false and not session.destroyed;
+	end
+
+	-- The header of a stream that the inside opens: `to` a domain that is not ours, `from` one that is.
+	function step.opened(session, attr)
+		session.version = tonumber(attr.version) or 0;
+		if session.version < 1 then return close(session, "unsupported-version"); end
+		if session.direction == "outgoing" then return step.answered(session, attr); end
+		local ours, theirs = attr.to and nameprep(attr.to), attr.from and nameprep(attr.from);
+		session.streamid = random_id();
+		if not ours or not theirs or not native.canonical_domain(ours) or (session.to_host or ours) ~= ours or (session.from_host or theirs) ~= theirs then
+			return close(session, "improper-addressing");
+		end
+		if hosts[ours] then
+			module:log("info", "Refused inner stream from %s to %s, which is a host of this server (address %s)", theirs, ours, session.ip);
+			return close(session, { condition = "host-unknown"; text = "This is no domain of a partner" });
+		end
+		if not session.known then know(session, ours); end
+		session.to_host, session.from_host, session.host = ours, theirs, ours;
+		if not checked_tls(session) then return; end
+		session:open_stream();
+		session.notopen = nil;
+		local features = st.stanza("stream:features");
+		endpoint.fire(ours, "s2s-stream-features", { origin = session; features = features });
+		if not session.destroyed then session.sends2s(features); end
+	end
+
+	-- The header that answers ours.
+	function step.answered(session, attr)
+		session.notopen = nil;
+		if not attr.id or attr.id == "" or #attr.id > 256 then return close(session, "undefined-condition"); end
+		session.streamid = attr.id;
+		checked_tls(session);
+	end
+
+	function step.element(session, stanza)
+		local xmlns = stanza.attr.xmlns;
+		if xmlns then
+			local ours = endpoint.pair(session);
+			if not endpoint.fire(ours, ("stanza/%s:%s"):format(xmlns, stanza.name), { origin = session; stanza = stanza }) and not session.destroyed
+				and not (session.type == "s2sin" or session.type == "s2sout") then
+				module:log("debug", "Nobody takes <%s/> on an inner stream", stanza.name);
+			end
+			return;
+		end
+		if session.direction ~= "incoming" or not session.established then return close(session, "not-authorized"); end
+		return step.stanza(session, stanza);
+	end
+
+	-- A stanza of the inside: for the stream's own pair. Whose `from` it is has been judged with the element.
+	function step.stanza(session, stanza)
+		local attr = stanza.attr;
+		local to, from = attr.to and jid.prep(attr.to), attr.from and jid.prep(attr.from);
+		if not to or not from then
+			module:log("debug", "Dropped a stanza of the inside with an address that is none");
+			return;
+		end
+		if jid.host(to) ~= session.to_host or hosts[session.to_host] then
+			return close(session, { condition = "host-unknown"; text = "A stanza for another domain than the stream's" });
+		end
+		attr.to, attr.from = to, from;
+		local node, _, resource = jid.split(to);
+		local target = node and (resource and "/full" or "/bare") or "/host";
+		-- The guard: is the stream established, under the settings that are in force now, and is the stanza of its domain?
+		if endpoint.fire(session.to_host, stanza.name..target, { origin = session; stanza = stanza }) ~= nil or session.destroyed then return; end
+		with.deliver(session, stanza);
+	end
+
+	--- Streams that the inside opens
+
+	local listener = { default_mode = "*a"; default_port = 5269 };
+
+	function listener.onconnect(conn)
+		if not current then return conn:close(); end
+		local session = new_session("incoming");
+		attach(session, conn);
+		last_waiting = last_waiting + 1;
+		waiting[last_waiting], session.waits = session, last_waiting;
+		waiting_count = waiting_count + 1;
+		if waiting_count > WAITING_MAX then too_many_waiting(); end
+	end
+
+	local function on_data(conn, data)
+		local session = sessions[conn];
+		if session then session.data(data); end
+	end
+
+	local function on_disconnect(conn, err)
+		local session = sessions[conn];
+		if session then destroy(session, err or "the connection was closed"); end
+	end
+
+	local function on_status(conn, status)
+		local session = sessions[conn];
+		if not session or status ~= "ssl-handshake-complete" then return; end
+		session.tls_pending, session.tls_done = nil, true;
+		if session.direction == "outgoing" then session:open_stream(); end
+	end
+
+	listener.onincoming, listener.ondisconnect, listener.onstatus = on_data, on_disconnect, on_status;
+
+	--- Streams that we open
+
+	local dialled = { onincoming = on_data; ondisconnect = on_disconnect; onstatus = on_status };
+
+	function dialled.onattach(conn, data)
+		local session = data and data.session;
+		if session and session.destroyed then conn:close();
+		elseif session then attach(session, conn); end
+	end
+
+	function dialled.onconnect(conn)
+		local session = sessions[conn];
+		if session and not session.destroyed then session:open_stream(); end
+	end
+
+	function dialled.onfail(data, err)
+		destroy(data.session, err or "no connection");
+	end
+
+	-- A stream from `ours` (a partner's domain) to the relay host's server. question: { session, id, key } where it is only to verify a key. The
+	-- session, or nil and why not: it may be gone already when this returns.
+	function endpoint.open(ours, relay, question)
+		local host = current and current.hosts[relay];
+		if not host then return nil, "the host is no relay host"; end
+		if hosts[ours] or not native.canonical_domain(ours) then return nil, "not the domain of another server"; end
+		local session = new_session("outgoing");
+		session.from_host, session.to_host, session.host, session.asks_about = ours, relay, ours, question;
+		know(session, ours);
+		session.opening = timer.add_task(OPENING_MAX, function ()
+			session.opening = nil;
+			if not session.established then close(session, "connection-timeout", ("no stream after %d seconds"):format(OPENING_MAX)); end
+		end);
+		endpoint.fire(ours, "s2sout-created", { session = session });
+		local view = native.stream_view(session);
+		if session.destroyed or not view or view.stage == "refused" then
+			destroy(session, view and view.reason or "refused");
+			return nil, view and view.reason or "refused";
+		end
+		connect(basic.new(host.server_host, host.server_port, "tcp", { use_ipv4 = module:get_option_boolean("use_ipv4", true);
+			use_ipv6 = module:get_option_boolean("use_ipv6", true) }), dialled, {}, { session = session });
+		return session;
+	end
+
+	-- A key that a stream of the inside has shown: the configured server is asked whether it is its own.
+	function endpoint.ask(session, key)
+		local _, err = endpoint.open(session.to_host, session.from_host, { session = session; id = session.streamid; key = key });
+		if err and not session.destroyed then
+			close(session, "remote-connection-failed", err);
+		end
+	end
+
+	-- A stanza goes out over it. The record counts what comes in; of what goes out it is told now and then, or a stream in use would be idle.
+	function endpoint.used(session)
+		local now = monotonic();
+		if now - (session.used or 0) < USED_EVERY then return; end
+		session.used = now;
+		globals.fire_event("s2sout-established", { session = session });
+	end
+
+	-- For the handshake: stanzas may move.
+	function endpoint.established(session)
+		not_waiting(session);
+		if session.opening then timer.stop(session.opening); end
+		session.opening = nil;
+		with.opened(session);
+	end
+
+	--- Ports
+
+	local provided;
+
+	local function provide(places)
+		local interfaces = {};
+		for _, place in ipairs(places) do interfaces[#interfaces + 1] = ("%s|%d"):format(place.interface, place.port); end
+		local name = table.concat(interfaces, " ");
+		if provided and provided.places == name then return; end
+		if provided then module:remove_item("net-provider", provided); end
+		provided = nil;
+		if name ~= "" then
+			-- Options s2s_inside_interfaces and s2s_inside_ports, by the name.
+			provided = { name = "s2s_inside"; listener = listener; default_port = 5269; places = name };
+			module:add_item("net-provider", provided);
+		end
+	end
+
+	--- Life
+
+	local function list()
+		local all = {};
+		for session in pairs(live) do all[#all + 1] = session; end
+		return all;
+	end
+	endpoint.sessions = list;
+
+	local function act_on(found)
+		for _, entry in ipairs(found) do
+			local session, due, reason, condition, rule = table.unpack(entry, 1, 5);
+			if due == "refuse" and not session.destroyed then
+				with.act.close(session, reason, condition, rule);
+			elseif due == "keepalive" and not session.destroyed then
+				native.keepalive_sent(session, false);
+				session.sends2s(" ");
+			end
+		end
+	end
+
+	-- Settings come into force (false: there are none any more). Streams are judged again by them, as outer ones are.
+	function endpoint.apply(settings)
+		current = settings or false;
+		for domain in pairs(known) do
+			border.policies[domain] = current and current.policy or nil;
+		end
+		border.trust = { anchors = current and current.anchors or {}; hosts = {}; own = {} };
+		provide(current and current.places or {});
+		for session in pairs(live) do
+			local _, relay = endpoint.pair(session);
+			if relay and not (current and current.hosts[relay]) then
+				close(session, "host-unknown", "the host is no relay host any more");
+			end
+		end
+		if current then act_on((native.rejudge(border, list()))); end
+	end
+
+	function endpoint.sweep()
+		if not current then return; end
+		local streams = list();
+		local found, agree = native.sweep(border, streams, current.policy);
+		if not agree then
+			border.places = { total = 0; partners = {} };
+			native.count_held(border, streams);
+		end
+		act_on(found);
+	end
+
+	function endpoint.start()
+		native.install_global(border, context_of(globals));
+		filter = native.stanza_filter(border);
+	end
+
+	function endpoint.stop()
+		provide({});
+		current = false;
+		for _, session in ipairs(list()) do close(session, "system-shutdown", "mod_s2s_partners is being unloaded"); end
+	end
+
+	function endpoint.waiting() return waiting_count; end
+
+	return endpoint;
+end
+
+return new_endpoint;

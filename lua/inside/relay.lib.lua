@@ -1,0 +1,208 @@
+-- Relay hosts: what the guard has let in for their users goes on to the users' server, and what that server sends to partners goes to the guard as
+-- any local user's would. Nothing is stored, and nothing passes while the guard does not enforce.
+
+local st = require "util.stanza";
+local jid = require "util.jid";
+
+local hosts = prosody.hosts;
+
+local BEHIND_THE_GUARD = 900; -- the guard is at 1000, core's own modules at 500 and less
+local QUEUE_MAX, QUEUE_BYTES = 100, 1024 * 1024; -- of a pair, while its stream is being opened
+local UNLISTED_MAX = 100; -- streams in the names of domains that are nobody's: only to say that nothing may be sent there
+
+-- `with`: guard, endpoint, contacts, log_failure(relay, why)
+local function new_relay(with)
+	local guard, contacts = with.guard, with.contacts;
+	local relay = { bounces = 0; failures = {} };
+	local endpoint; -- given later, as each needs the other
+	local pairs_of = {}; -- relay host -> domain we speak as -> outgoing session
+	local unlisted = 0;
+	local relays = {}; -- host -> true
+
+	function relay.use(new_endpoint)
+		endpoint = new_endpoint;
+	end
+
+	local function is_request(name, kind)
+		return name == "message" and kind ~= "error" or name == "iq" and (kind == "get" or kind == "set");
+	end
+
+	-- What an answer needs of a stanza that is not kept.
+	local function stub_of(stanza)
+		local attr = stanza.attr;
+		return is_request(stanza.name, attr.type) and st.stanza(stanza.name, { from = attr.from; to = attr.to; id = attr.id; type = attr.type }) or false;
+	end
+
+	-- The sender outside hears that it may try again. The answer is a stanza as others: the guard judges it.
+	local function bounce(host, stub, condition, text)
+		if not stub then return; end
+		relay.bounces = relay.bounces + 1;
+		if hosts[host] then prosody.core_route_stanza(hosts[host], st.error_reply(stub, "wait", condition, text)); end
+	end
+
+	local UNREACHABLE = "The server of this user cannot be reached at the moment (inside-unreachable)";
+
+	local function bounce_all(host, session)
+		local queue = session.queue;
+		session.queue = nil;
+		for _, item in ipairs(queue or {}) do bounce(host, item.stub, "remote-server-timeout", UNREACHABLE); end
+	end
+
+	local function is_listed(host, domain)
+		local policy = guard.policies[host];
+		return policy and policy:find(domain) ~= nil;
+	end
+
+	-- The stream of a pair; nil and why there is none.
+	local function stream_for(host, domain)
+		local of_host = pairs_of[host];
+		if not of_host then
+			of_host = {};
+			pairs_of[host] = of_host;
+		end
+		local session = of_host[domain];
+		if session and not session.destroyed then return session; end
+		local stranger = not is_listed(host, domain);
+		if stranger and unlisted >= UNLISTED_MAX then return nil, "too many streams in the names of unlisted domains"; end
+		local err;
+		session, err = endpoint.open(domain, host);
+		if not session then return nil, err; end
+		-- It may be over already.
+		if session.destroyed then return nil, "no connection"; end
+		if stranger then
+			unlisted = unlisted + 1;
+			session.stranger = true;
+		end
+		session.queue, session.queued_bytes = {}, 0;
+		of_host[domain] = session;
+		return session;
+	end
+
+	local function hand_over(host, domain, stanza)
+		local session, err = stream_for(host, domain);
+		if not session then
+			with.log_failure(host, domain, err);
+			return bounce(host, stub_of(stanza), "remote-server-timeout", UNREACHABLE);
+		end
+		if session.established then
+			endpoint.used(session);
+			return session.sends2s(stanza);
+		end
+		local text, queue = tostring(stanza), session.queue;
+		if #queue >= QUEUE_MAX or session.queued_bytes + #text > QUEUE_BYTES then
+			return bounce(host, stub_of(stanza), "resource-constraint", "Too many stanzas wait for the server of this user");
+		end
+		session.queued_bytes = session.queued_bytes + #text;
+		queue[#queue + 1] = { text = text; stub = stub_of(stanza) };
+	end
+
+	--- For the endpoint
+
+	function relay.opened(session)
+		if session.direction ~= "outgoing" or not session.queue then return; end
+		local queue = session.queue;
+		session.queue = nil;
+		for _, item in ipairs(queue) do session.sends2s(item.text); end
+	end
+
+	function relay.ended(session, why)
+		if session.direction ~= "outgoing" then return; end
+		local host, domain = session.to_host, session.from_host;
+		if session.stranger then unlisted = unlisted - 1; end
+		session.stranger = nil;
+		local of_host = pairs_of[host];
+		if of_host and of_host[domain] == session then
+			of_host[domain] = nil;
+			if next(of_host) == nil then pairs_of[host] = nil; end
+		end
+		if not session.established then
+			relay.failures[host] = relays[host] and { when = os.time(); why = why } or nil;
+			if not session.stopped then with.log_failure(host, domain, why); end
+		end
+		bounce_all(host, session);
+	end
+
+	-- A stanza of the inside, from a user of a relay host to a partner: a local user's, for the guard. Its refusals come back as stanzas to that
+	-- user, and so go inside.
+	function relay.deliver(session, stanza)
+		local host = session.from_host;
+		if not relays[host] or guard.observing == true or not hosts[host] then
+			return; -- there is nobody who would judge it
+		end
+		contacts.sent(host, stanza);
+		prosody.core_route_stanza(hosts[host], stanza);
+	end
+
+	--- The host's events
+
+	-- What waits for an answer to a question of the host's own, as a console's ping, is asked first.
+	local function is_for_the_host(event, host)
+		local attr = event.stanza.attr;
+		if event.stanza.name ~= "iq" or attr.to ~= host or not attr.id or (attr.type ~= "result" and attr.type ~= "error") then return false; end
+		return hosts[host].events.fire_event(("iq-%s/host/%s"):format(attr.type, attr.id), event) ~= nil;
+	end
+
+	local function handler_for(host)
+		return function (event)
+			if not relays[host] then return; end
+			local stanza = event.stanza;
+			local domain = jid.host(stanza.attr.from);
+			if guard.observing == true or not guard.policies[host] or not domain or hosts[domain] then
+				-- Of a host of this server, which no guard judges.
+				local stub = stub_of(stanza);
+				if stub and event.origin.send and not event.origin.dummy then
+					event.origin.send(st.error_reply(stub, "cancel", "service-unavailable", "The users of this host are not reached from here"));
+				end
+				return true;
+			end
+			if is_for_the_host(event, host) then return true; end
+			contacts.received(host, stanza);
+			hand_over(host, domain, stanza);
+			return true;
+		end;
+	end
+
+	local hooked = {}; -- host -> its events
+
+	local function hook(host)
+		local events = hosts[host] and hosts[host].events;
+		if not events or hooked[host] == events then return; end
+		hooked[host] = events;
+		local handler, context = handler_for(host), module:context(host);
+		for _, name in ipairs({ "message"; "presence"; "iq" }) do
+			for _, target in ipairs({ "bare"; "full"; "host" }) do
+				context:hook(name.."/"..target, handler, BEHIND_THE_GUARD);
+			end
+		end
+	end
+
+	-- Which hosts are relay hosts now.
+	function relay.apply(names)
+		relays = {};
+		for name in pairs(names) do
+			relays[name] = true;
+			hook(name);
+		end
+		for name in pairs(relay.failures) do
+			if not relays[name] then relay.failures[name] = nil; end
+		end
+	end
+
+	function relay.is_relay(host)
+		return relays[host] == true;
+	end
+
+	-- host -> { stanzas that wait, streams out }
+	function relay.waiting(host)
+		local count, streams = 0, 0;
+		for _, session in pairs(pairs_of[host] or {}) do
+			streams = streams + 1;
+			count = count + #(session.queue or {});
+		end
+		return count, streams;
+	end
+
+	return relay;
+end
+
+return new_relay;
