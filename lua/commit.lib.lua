@@ -35,7 +35,7 @@ local function new_commit(native, options, trust, observes)
 	-- The hosts whose own section sets one of our options: their issues need the host's name to be found.
 	local function speaks_for_itself(host)
 		for name in pairs(rawget(configmanager.getconfig(), host) or {}) do
-			if type(name) == "string" and (name:match("^s2s_partner") or name:match("^s2s_")) then return true; end
+			if type(name) == "string" and name:match("^s2s_") and not name:match("^s2s_inside") then return true; end
 		end
 	end
 
@@ -158,7 +158,8 @@ local function new_commit(native, options, trust, observes)
 			message = "the configuration could not be read: "..tostring(result) } }, 0;
 	end
 
-	-- { policies = { [host] = policy }, trust = stores, inside = settings of relay hosts or false } for all hosts, or nil when there is any error; commit.state tells which. `pause`
+	-- { policies = { [host] = policy }, trust = stores, inside = settings of relay hosts or false } for all hosts, or nil when there is any
+	-- error; commit.state tells which. `pause`
 	-- (or nil) is called between steps that take long with a long list, with the seconds that there is nothing to do for (nil: none); it may throw
 	-- commit.superseded, which goes on.
 	function commit.compile_all(pause)

@@ -101,7 +101,7 @@ local function new_boundary(with)
 		sweeper = nil;
 	end
 
-	-- host -> { server, streams = { { session, view }... }, waiting, failure }, of the user's prepared address its host
+	-- Relay host -> { server, settings, streams = { { domain, direction, view, established }... }, waiting, failure = { when, why } or nil }
 	function boundary.view()
 		local all = {};
 		for host, settings in pairs(boundary.settings and boundary.settings.hosts or {}) do
@@ -111,7 +111,7 @@ local function new_boundary(with)
 		for _, session in ipairs(endpoint.sessions()) do
 			local domain, host = endpoint.pair(session);
 			local entry = host and all[host];
-			if entry and not session.asks_about then
+			if entry and not session.for_key then
 				table.insert(entry.streams, { domain = domain; direction = session.direction; view = native.stream_view(session); established = session.established });
 			end
 		end

@@ -49,7 +49,8 @@ local function new_contacts(canonical, listed_domain)
 			unsaved[key] = nil;
 		else
 			if not unsaved[key] then
-				module:log("error", "The contacts of %s cannot be stored; what is known of them holds until the next restart: %s", key, tostring(ok and err or stored));
+				module:log("error", "The contacts of %s cannot be stored; what is known of them holds until the next restart: %s", key,
+					tostring(ok and err or stored));
 			end
 			unsaved[key] = data;
 		end
@@ -128,7 +129,8 @@ local function new_contacts(canonical, listed_domain)
 		return true;
 	end
 
-	-- RFC 6121 2.5: who is removed gets one of these two, or both. A mere cancellation looks the same: then the contact stays inside and is forgotten here.
+	-- RFC 6121 2.5: who is removed gets one of these two, or both. A mere cancellation looks the same: then the contact stays inside and is
+	-- forgotten here.
 	local function lowered(data, contact, item)
 		if item and not item.to and not item.from and not item.ask then data.items[contact] = nil; end
 	end
@@ -236,7 +238,8 @@ local function new_contacts(canonical, listed_domain)
 		if not ok then return nil, tostring(data); end
 		local list = {};
 		for contact, item in pairs(data.items) do
-			list[#list + 1] = { contact = contact; to = item.to; from = item.from; ask = item.ask; since = item.since; seen = item.seen; by = item.by; old = is_old(item) };
+			list[#list + 1] = { contact = contact; to = item.to; from = item.from; ask = item.ask; since = item.since; seen = item.seen; by = item.by;
+				old = is_old(item) };
 		end
 		table.sort(list, function (a, b) return a.contact < b.contact; end);
 		return list;

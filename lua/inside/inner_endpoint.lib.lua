@@ -119,7 +119,7 @@ local function new_endpoint(with)
 		session.asks_about = nil;
 		if session.conn then sessions[session.conn] = nil; end
 		function session.sends2s() return false; end
-		with.ended(session, why or "the stream has ended");
+		with.ended(session, why or "the stream has ended", question ~= nil);
 		if question and not question.session.destroyed then question.session:close("remote-connection-failed"); end
 		let_go(session);
 	end
@@ -401,6 +401,7 @@ local function new_endpoint(with)
 		if hosts[ours] or not native.canonical_domain(ours) then return nil, "not the domain of another server"; end
 		local session = new_session("outgoing");
 		session.from_host, session.to_host, session.host, session.asks_about = ours, relay, ours, question;
+		session.for_key = question ~= nil;
 		know(session, ours);
 		session.opening = timer.add_task(OPENING_MAX, function ()
 			session.opening = nil;

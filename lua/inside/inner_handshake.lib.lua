@@ -91,7 +91,8 @@ local function new_handshake(endpoint)
 
 	local function take_up_tls(event)
 		local session = event.origin;
-		if session.type ~= "s2sout_unauthed" or session.ssl_ctx == false or has_tls(session) or not event.stanza:get_child("starttls", xmlns_tls) then return; end
+		if session.type ~= "s2sout_unauthed" or session.ssl_ctx == false or has_tls(session) then return; end
+		if not event.stanza:get_child("starttls", xmlns_tls) then return; end
 		session.starttls_sent = true;
 		session.sends2s(st.stanza("starttls", { xmlns = xmlns_tls }));
 		return true;

@@ -121,8 +121,8 @@ local function new_settings(native)
 		local global, context = module:context("*"), module:context(host);
 		for _, which in ipairs(client_modules) do
 			if core_options.loads(global, context, which[1], which[2]) then
-				add(host, "error", "modules_enabled", quote(which[1]), ("clients could log in here, but the users of a relay host are inside; write "
-					.."modules_disabled = { %q }, for this host or for all"):format(which[1]));
+				add(host, "error", "modules_enabled", quote(which[1]), ("clients could log in here, but the users of a relay host are inside; "
+					.."write modules_disabled = { %q }, for this host or for all"):format(which[1]));
 			end
 		end
 		if own_option(host, "authentication") ~= nil then
@@ -164,7 +164,8 @@ local function new_settings(native)
 	local function check_server(host, view, inside, outside, add)
 		local name, port = view.proxy_host, view.proxy_port;
 		if hosts[name] or rawget(configmanager.getconfig(), name) then
-			add(host, "error", "s2s_inside.server", quote(name), "is a domain of this server, and its address records lead here; name the users' server itself");
+			add(host, "error", "s2s_inside.server", quote(name), "is a domain of this server, and its address records lead here; name the "
+				.."users' server itself");
 			return;
 		end
 		for _, one in ipairs(inside) do
@@ -237,13 +238,15 @@ local function new_settings(native)
 		local inside = places(interfaces, ports);
 		for _, one in ipairs(inside) do
 			if wildcards[one.interface] then
-				add(nil, "error", "s2s_inside_interfaces", quote(one.interface), "must be addresses of the inner side alone; a port for all addresses is one for strangers");
+				add(nil, "error", "s2s_inside_interfaces", quote(one.interface), "must be addresses of the inner side alone; a port for all addresses is one for "
+					.."strangers");
 				return {};
 			end
 			for _, other in ipairs(outside) do
 				if one.port == other.port and (wildcards[other.interface] or same_address(one.interface, other.interface)) then
-					add(nil, "error", "s2s_inside_interfaces", quote(("%s port %d"):format(one.interface, one.port)), ("overlaps with another service of this server "
-						.."(%s port %d); give s2s_interfaces and c2s_interfaces the outer addresses, or s2s_inside_ports another port"):format(other.interface, other.port));
+					add(nil, "error", "s2s_inside_interfaces", quote(("%s port %d"):format(one.interface, one.port)), ("overlaps with another service of this "
+						.."server (%s port %d); give s2s_interfaces and c2s_interfaces the outer addresses, or s2s_inside_ports another port")
+						:format(other.interface, other.port));
 					return {};
 				end
 			end
@@ -262,11 +265,13 @@ local function new_settings(native)
 		local own = value.certificate;
 		if own ~= nil then
 			if type(own) ~= "table" or type(own.certificate or own[1]) ~= "string" or type(own.key or own[2]) ~= "string" then
-				add(host, "error", "s2s_inside.certificate", quote(own), "must be two files: { certificate = \"certs/inner.crt\"; key = \"certs/inner.key\" }");
+				add(host, "error", "s2s_inside.certificate", quote(own), "must be two files: { certificate = \"certs/inner.crt\"; "
+					.."key = \"certs/inner.key\" }");
 				return nil;
 			end
 			local base = prosody.paths.config or ".";
-			first.certificate, first.key = resolve_relative_path(base, own.certificate or own[1]), resolve_relative_path(base, own.key or own[2]);
+			first.certificate = resolve_relative_path(base, own.certificate or own[1]);
+			first.key = resolve_relative_path(base, own.key or own[2]);
 		end
 		for _, mode in ipairs({ "server"; "client" }) do
 			local context, err, config = host_tls(host, mode, first);
@@ -280,7 +285,7 @@ local function new_settings(native)
 		return tls;
 	end
 
-	local function anchors_of(host, view, anchors, issues, add)
+	local function anchors_of(host, view, anchors, add)
 		local path = view.trust_anchors;
 		if not path or anchors[path] then return; end
 		local store, message = native.trust_store({ file = resolve_relative_path(prosody.paths.config or ".", path) });
@@ -319,16 +324,16 @@ local function new_settings(native)
 		for _, host in ipairs(names) do
 			local component = own_option(host, "component_module");
 			if component and component ~= COMPONENT then
-				add(host, "error", "s2s_inside", nil, ("a relay host has no rooms or services of its own; write Component %q %q"):format(host, COMPONENT));
+				add(host, "error", "s2s_inside", nil, ("a relay host has no rooms or services of its own; write Component %q %q")
+					:format(host, COMPONENT));
 			end
 			local value = module:context(host):get_option("s2s_inside");
 			local entry = entry_of(host, value, add);
-			local compiled, new = nil, nil;
 			if entry then
-				compiled, new = compile_list({ entry });
+				local compiled, new = compile_list({ entry });
 				add_compiled(issues, new, host);
+				if compiled then list[#list + 1], values[host] = entry, value; end
 			end
-			if compiled then list[#list + 1], values[host] = entry, value; end
 			if not component then check_clients(host, add); end
 			check_authorisation(host, not component and policies[host] or nil, add);
 		end
@@ -348,7 +353,7 @@ local function new_settings(native)
 			end
 			check_server(host, view, inside, outside, add);
 			check_methods(host, view, add);
-			anchors_of(host, view, found.anchors, issues, add);
+			anchors_of(host, view, found.anchors, add);
 			found.hosts[host] = { server = view.proxy; server_host = view.proxy_host; server_port = view.proxy_port; view = view;
 				tls = contexts_of(host, value, view, add) };
 		end

@@ -105,7 +105,8 @@ local function new_relay(with)
 		for _, item in ipairs(queue) do session.sends2s(item.text); end
 	end
 
-	function relay.ended(session, why)
+	-- `unanswered`: a key was to be asked about over it, and has not been.
+	function relay.ended(session, why, unanswered)
 		if session.direction ~= "outgoing" then return; end
 		local host, domain = session.to_host, session.from_host;
 		if session.stranger then unlisted = unlisted - 1; end
@@ -115,7 +116,7 @@ local function new_relay(with)
 			of_host[domain] = nil;
 			if next(of_host) == nil then pairs_of[host] = nil; end
 		end
-		if not session.established then
+		if not session.established and (unanswered or not session.for_key) then
 			relay.failures[host] = relays[host] and { when = os.time(); why = why } or nil;
 			if not session.stopped then with.log_failure(host, domain, why); end
 		end

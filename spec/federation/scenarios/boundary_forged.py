@@ -1,0 +1,169 @@
+"""What nobody may do at the inner port, and that the edge relays for nobody: no forged domain, no other pair, no loop, nothing unjudged."""
+
+import time
+
+from lab.client import Client
+from lab.probe import Probe
+from lab.prosody import Prosody
+from lab.xmlstream import TLS, Closed
+
+from ._boundary import ALICE, BOB, HOST, Boundary
+from ._edge import any_method, configuration
+
+PARTNERS = configuration(
+    any_method("fabrikam.test", presence_authorization="user"),
+    any_method("northwind.test", presence_authorization="user"))
+
+
+def setup(lab):
+    lab.boundary = Boundary(lab, PARTNERS, domains=["fabrikam.test", "northwind.test"])
+    lab.edge = lab.boundary.edge.start()
+    lab.inside = lab.boundary.prosody().start()
+    lab.partner = Prosody(lab, "partner", ["fabrikam.test"], users=[BOB], preset="any").start()
+    lab.northwind = Prosody(lab, "northwind", ["northwind.test"], users=["nora@northwind.test"], preset="any").start()
+
+
+def _inner(lab, from_=HOST, to="fabrikam.test"):
+    return Probe(lab.boundary.inner_address, from_=from_, to=to)
+
+
+def scenario_key_that_the_inside_does_not_confirm(lab):
+    with _inner(lab) as probe:
+        probe.secure()
+        assert probe.dialback("0123456789abcdef") == "invalid"
+        probe.read_close("not-authorized")
+
+
+def scenario_stanza_before_authentication(lab):
+    mark = lab.partner.mark()
+    with _inner(lab) as probe:
+        probe.secure()
+        probe.message(ALICE, BOB, "forged")
+        probe.read_close("not-authorized")
+    with _inner(lab) as probe:
+        probe.features()
+        probe.message(ALICE, BOB, "forged")
+        probe.read_close("not-authorized")
+    time.sleep(0.3)
+    assert "forged" not in lab.partner.log_since(mark)
+
+
+def scenario_key_before_tls_is_not_looked_at(lab):
+    mark = lab.inside.mark()
+    with _inner(lab) as probe:
+        probe.features()
+        probe.send_result()
+        probe.read_close()
+    assert "fabrikam.test" not in lab.inside.log_since(mark), "the inside was asked about a key in clear"
+
+
+def scenario_from_no_relay_host(lab):
+    for name in ("fabrikam.test", "evil.test", "edge.test", "sub.contoso.test"):
+        with _inner(lab, from_=name, to="northwind.test") as probe:
+            probe.open()
+            probe.read_close("policy-violation", "unlisted-domain")
+
+
+def scenario_to_a_host_of_the_edge(lab):
+    for name in (HOST, "conference.contoso.test", "edge.test"):
+        with _inner(lab, to=name) as probe:
+            probe.open()
+            probe.read_close("host-unknown")
+
+
+def scenario_header_without_addresses_or_version(lab):
+    for change in ({"to": None}, {"from_": None}, {"to": "a b"}):
+        with _inner(lab) as probe:
+            probe.open(**change)
+            probe.read_close("improper-addressing")
+    with _inner(lab) as probe:
+        probe.open(version=None)
+        probe.read_close("unsupported-version")
+
+
+def scenario_external_without_a_certificate(lab):
+    with _inner(lab) as probe:
+        probe.secure()
+        try:
+            answer = probe.external(HOST)
+            assert answer.name == "failure", answer
+        except Closed:
+            pass
+
+
+def scenario_something_in_clear_behind_starttls(lab):
+    mark = lab.inside.mark()
+    with _inner(lab) as probe:
+        probe.features()
+        probe.send(f"<starttls xmlns='{TLS}'/><stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' "
+                   "xmlns:stream='http://etherx.jabber.org/streams' from='contoso.test' to='fabrikam.test' version='1.0'>"
+                   "<db:result from='contoso.test' to='fabrikam.test'>0123</db:result>"
+                   f"<message from='{ALICE}' to='{BOB}'><body>forged</body></message>")
+        time.sleep(1)
+    assert "fabrikam.test" not in lab.inside.log_since(mark), "what came in clear was looked at"
+
+
+def scenario_element_for_another_pair(lab):
+    with _inner(lab) as probe:
+        probe.secure()
+        probe.send_result(to="northwind.test")
+        probe.read_close()
+    with _inner(lab) as probe:
+        probe.secure()
+        probe.send_result(from_="conference.contoso.test")
+        assert probe.read_until("result").get("type") == "error"
+
+
+def scenario_partner_does_not_reach_a_partner(lab):
+    """The outer side takes no stanza for a domain that is not its own."""
+    leaf = lab.certificates.leaf("fabrikam.test", "good")
+    with Probe(lab.edge.address, from_="fabrikam.test", to=HOST, leaf=leaf) as probe:
+        probe.authenticate()
+        probe.message(BOB, "nora@northwind.test", "through you")
+        probe.read_close("host-unknown")
+
+
+def scenario_partner_does_not_speak_for_the_inside(lab):
+    leaf = lab.certificates.leaf("fabrikam.test", "good")
+    with Client(ALICE, lab.inside.address) as alice:
+        with Probe(lab.edge.address, from_="fabrikam.test", to=HOST, leaf=leaf) as probe:
+            probe.authenticate()
+            probe.message("carol@contoso.test", ALICE, "from a colleague")
+            probe.read_close("not-authorized")
+        alice.assert_nothing(lambda stanza: stanza.name == "message", 0.5)
+
+
+def scenario_many_that_do_not_authenticate(lab):
+    """Connections that wait have a bound; whoever authenticates comes through."""
+    probes = [_inner(lab) for _ in range(230)]
+    try:
+        for probe in probes:
+            probe.open()
+        with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
+            alice.send_message(BOB, "past the crowd")
+            bob.wait_message("past the crowd")
+        closed = 0
+        for probe in probes[:40]:
+            try:
+                probe.read_close(timeout=2)
+                closed += 1
+            except (AssertionError, TimeoutError):
+                break
+        assert closed >= 20, closed
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def scenario_malformed(lab):
+    for text in ("<a", "garbage", "<stream:stream", "\0\0\0", "<?xml version='1.0'?><!DOCTYPE x>"):
+        with _inner(lab) as probe:
+            probe.send(text + ">" * 3)
+            try:
+                probe.read_close(timeout=3)
+            except (AssertionError, TimeoutError):
+                pass
+    with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
+        alice.send_message(BOB, "still here")
+        bob.wait_message("still here")
+    assert "Traceback" not in lab.edge.log_since()
