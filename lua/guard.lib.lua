@@ -75,7 +75,7 @@ local function new_guard(native, latch)
 	local function apply_inside()
 		if not boundary and not in_force.inside then return; end
 		local ok, err = xpcall(function ()
-			boundary = boundary or module:require "inside/boundary" ({ guard = guard; native = native; latch = latch; limits = limits;
+			boundary = boundary or module:require "inside/boundary" ({ guard = guard; native = native; latch = latch; limits = limits; report = report;
 				detached = detached; features = features; unparsed = module:require "unparsed"; relays = memory.relays;
 				address = module:require "address" (native) });
 			boundary.apply(in_force.inside);

@@ -7,7 +7,7 @@ local monotonic = require "util.time".monotonic;
 local SWEEP = 2; -- seconds
 local LINE_EVERY = 10; -- seconds between two lines about one relay host that cannot be reached
 
--- `with`: guard, native, latch, limits, detached, features, unparsed, relays (host -> facts of its own, see facts), address
+-- `with`: guard, native, latch, limits, report, detached, features, unparsed, relays (host -> facts of its own, see facts), address
 local function new_boundary(with)
 	local guard, native = with.guard, with.native;
 	local boundary = { settings = false };
@@ -22,7 +22,7 @@ local function new_boundary(with)
 
 	local told = {}; -- relay host -> when
 
-	local relay = module:require "inside/relay" ({ guard = guard; contacts = contacts;
+	local relay = module:require "inside/relay" ({ guard = guard; native = native; report = with.report; contacts = contacts;
 		log_failure = function (host, domain, why)
 			local now = monotonic();
 			if now - (told[host] or -LINE_EVERY) < LINE_EVERY then return; end
@@ -112,7 +112,8 @@ local function new_boundary(with)
 			local domain, host = endpoint.pair(session);
 			local entry = host and all[host];
 			if entry and not session.for_key then
-				table.insert(entry.streams, { domain = domain; direction = session.direction; view = native.stream_view(session); established = session.established });
+				table.insert(entry.streams, { domain = domain; direction = session.direction; view = native.stream_view(session);
+					established = session.established });
 			end
 		end
 		return all;

@@ -327,7 +327,7 @@ local function new_endpoint(with)
 		local attr = stanza.attr;
 		local to, from = attr.to and jid.prep(attr.to), attr.from and jid.prep(attr.from);
 		if not to or not from then
-			module:log("debug", "Dropped a stanza of the inside with an address that is none");
+			module:log("debug", "Dropped a stanza of the inside with an address that is malformed");
 			return;
 		end
 		if jid.host(to) ~= session.to_host or hosts[session.to_host] then

@@ -129,7 +129,9 @@ local function new_settings(native)
 			add(host, "error", "authentication", quote(own_option(host, "authentication")), "a relay host has no accounts; remove the option");
 		end
 		local ok, some = pcall(function ()
-			return hosts[host] and usermanager.users(host)();
+			if not hosts[host] then return nil; end
+			local iterate, state, first = usermanager.users(host);
+			return (iterate(state, first));
 		end);
 		if ok and some then
 			add(host, "error", "s2s_inside", nil, ("this host has accounts (%s, for one), but the users of a relay host are inside; move or delete them")
@@ -149,8 +151,8 @@ local function new_settings(native)
 		for _, view in ipairs(policy and policy:partners() or {}) do look(view, view.name); end
 		look(policy and policy:default(), "s2s_partners_default");
 		if count > 0 then
-			add(host, "error", "presence_authorization", "\"automatic\"", ("for a relay host the users' server keeps the rosters, so nothing can be authorised "
-				.."here; write presence_authorization = \"user\" for %s%s"):format(table.concat(told, ", "),
+			add(host, "error", "presence_authorization", "\"automatic\"", ("for a relay host the users' server keeps the rosters, so nothing can be "
+				.."authorised here; write presence_authorization = \"user\" for %s%s"):format(table.concat(told, ", "),
 				count > PARTNERS_TOLD and (" and %d more"):format(count - PARTNERS_TOLD) or ""));
 		end
 	end
@@ -188,8 +190,8 @@ local function new_settings(native)
 			add(host, "error", "s2s_inside.trust_anchors", nil, "is needed where sasl is required (the default): the file of the authority that has issued "
 				.."the inner server's certificate; or write sasl = \"not_supported\" and dialback = true");
 		else
-			add(host, "warning", "s2s_inside.trust_anchors", nil, "without the authority of the inner server's certificate SASL EXTERNAL is never used inside, "
-				.."only dialback");
+			add(host, "warning", "s2s_inside.trust_anchors", nil, "without the authority of the inner server's certificate SASL EXTERNAL is never used "
+				.."inside, only dialback");
 		end
 	end
 
@@ -225,8 +227,8 @@ local function new_settings(native)
 		local interfaces = list_of(global:get_option("s2s_inside_interfaces"));
 		local ports = list_of(global:get_option("s2s_inside_ports")) or { 5269 };
 		if not interfaces or not interfaces[1] then
-			add(nil, "error", "s2s_inside_interfaces", nil, "is needed where there are relay hosts: the addresses at which the users' server finds the partners' "
-				.."domains, such as { \"10.1.0.2\" }");
+			add(nil, "error", "s2s_inside_interfaces", nil, "is needed where there are relay hosts: the addresses at which the users' server finds the "
+				.."partners' domains, such as { \"10.1.0.2\" }");
 			return {};
 		end
 		for _, port in ipairs(ports) do
@@ -314,8 +316,8 @@ local function new_settings(native)
 		local add = new_issues(issues);
 		find_unknown(add);
 		if observes then
-			add(nil, "error", "s2s_partners_mode", "\"observe\"", "a relay host without a policy would be an open relay, so nothing passes one while nothing is "
-				.."enforced; write s2s_partners_mode = \"enforce\", or remove the relay hosts");
+			add(nil, "error", "s2s_partners_mode", "\"observe\"", "a relay host without a policy would be an open relay, so nothing passes one while nothing "
+				.."is enforced; write s2s_partners_mode = \"enforce\", or remove the relay hosts");
 		end
 		local outside = outer_places();
 		local inside = inner_places(outside, add);

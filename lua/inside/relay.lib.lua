@@ -10,7 +10,7 @@ local BEHIND_THE_GUARD = 900; -- the guard is at 1000, core's own modules at 500
 local QUEUE_MAX, QUEUE_BYTES = 100, 1024 * 1024; -- of a pair, while its stream is being opened
 local UNLISTED_MAX = 100; -- streams in the names of domains that are nobody's: only to say that nothing may be sent there
 
--- `with`: guard, endpoint, contacts, log_failure(relay, why)
+-- `with`: guard, native, report (of the outer side), contacts, log_failure(relay host, domain, why)
 local function new_relay(with)
 	local guard, contacts = with.guard, with.contacts;
 	local relay = { bounces = 0; failures = {} };
@@ -33,19 +33,26 @@ local function new_relay(with)
 		return is_request(stanza.name, attr.type) and st.stanza(stanza.name, { from = attr.from; to = attr.to; id = attr.id; type = attr.type }) or false;
 	end
 
-	-- The sender outside hears that it may try again. The answer is a stanza as others: the guard judges it.
-	local function bounce(host, stub, condition, text)
+	local REASON = "inside-unreachable";
+	local row = with.native.reasons[REASON];
+
+	-- What cannot be handed over is refused as anything else is. The sender outside hears that it may try again; the answer is a stanza as others,
+	-- which the guard judges. `stub` false: it is dropped. `condition`: another than the reason's.
+	local function bounce(host, domain, stub, why, condition)
+		local policy = guard.policies[host];
+		with.report.stanza_refused("in", policy and policy:label(domain) or "unlisted", domain, host, REASON, why);
 		if not stub then return; end
 		relay.bounces = relay.bounces + 1;
-		if hosts[host] then prosody.core_route_stanza(hosts[host], st.error_reply(stub, "wait", condition, text)); end
+		if hosts[host] then
+			prosody.core_route_stanza(hosts[host], st.error_reply(stub, row.stanza_type, condition or row.stanza_condition,
+				("%s (%s)"):format(row.peer_text, REASON)));
+		end
 	end
 
-	local UNREACHABLE = "The server of this user cannot be reached at the moment (inside-unreachable)";
-
-	local function bounce_all(host, session)
+	local function bounce_all(host, domain, session, why)
 		local queue = session.queue;
 		session.queue = nil;
-		for _, item in ipairs(queue or {}) do bounce(host, item.stub, "remote-server-timeout", UNREACHABLE); end
+		for _, item in ipairs(queue or {}) do bounce(host, domain, item.stub, why); end
 	end
 
 	local function is_listed(host, domain)
@@ -82,7 +89,7 @@ local function new_relay(with)
 		local session, err = stream_for(host, domain);
 		if not session then
 			with.log_failure(host, domain, err);
-			return bounce(host, stub_of(stanza), "remote-server-timeout", UNREACHABLE);
+			return bounce(host, domain, stub_of(stanza), err);
 		end
 		if session.established then
 			endpoint.used(session);
@@ -90,7 +97,7 @@ local function new_relay(with)
 		end
 		local text, queue = tostring(stanza), session.queue;
 		if #queue >= QUEUE_MAX or session.queued_bytes + #text > QUEUE_BYTES then
-			return bounce(host, stub_of(stanza), "resource-constraint", "Too many stanzas wait for the server of this user");
+			return bounce(host, domain, stub_of(stanza), "too many stanzas wait for the server inside", "resource-constraint");
 		end
 		session.queued_bytes = session.queued_bytes + #text;
 		queue[#queue + 1] = { text = text; stub = stub_of(stanza) };
@@ -120,7 +127,7 @@ local function new_relay(with)
 			relay.failures[host] = relays[host] and { when = os.time(); why = why } or nil;
 			if not session.stopped then with.log_failure(host, domain, why); end
 		end
-		bounce_all(host, session);
+		bounce_all(host, domain, session, why);
 	end
 
 	-- A stanza of the inside, from a user of a relay host to a partner: a local user's, for the guard. Its refusals come back as stanzas to that

@@ -76,6 +76,11 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"the next stanza opens a new one. Keepalives do not count as activity.",
 		"The connection was idle for too long",
 		"The connection to that domain was idle and has been closed" },
+	[S2SP_REASON_INSIDE_UNREACHABLE] = { "inside-unreachable", REFUSAL, TIMEOUT, UNREACHABLE,
+		"This host is a relay host, and the server inside, which has its users, could not be reached, or did not accept a stream from this one. "
+		"The log says why: check the address, the firewall, and how both authenticate. Nothing is stored here: the sender outside was told to try again.",
+		"The server of this user cannot be reached at the moment",
+		"The server of this user cannot be reached at the moment" },
 
 	[S2SP_REASON_TLS_REQUIRED] = { "tls-required", REFUSAL, POLICY, REFUSED,
 		"tls is \"required\" for this partner, or nothing would authenticate it without TLS, and the stream is not encrypted. "

@@ -22,6 +22,7 @@ static const struct {
 	{ S2SP_REASON_CONNECTION_LIMIT, "connection-limit", "resource-constraint", "cancel", "not-allowed" },
 	{ S2SP_REASON_ESTABLISHMENT_TIMEOUT, "establishment-timeout", "connection-timeout", "wait", "remote-server-timeout" },
 	{ S2SP_REASON_INACTIVITY_TIMEOUT, "inactivity-timeout", "connection-timeout", "wait", "remote-server-timeout" },
+	{ S2SP_REASON_INSIDE_UNREACHABLE, "inside-unreachable", "connection-timeout", "wait", "remote-server-timeout" },
 	{ S2SP_REASON_TLS_REQUIRED, "tls-required", "policy-violation", "cancel", "not-allowed" },
 	{ S2SP_REASON_TLS_NOT_SUPPORTED, "tls-not-supported", "policy-violation", "cancel", "not-allowed" },
 	{ S2SP_REASON_CERTIFICATE_NO_CERTIFICATE, "certificate-no-certificate", "not-authorized", "cancel", "not-allowed" },

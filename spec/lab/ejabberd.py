@@ -36,11 +36,13 @@ class Ejabberd:
     hosts    {domain: a row of PRESETS}
     users    bare JIDs, all with the password PASSWORD
     options  more of the global section, as a dictionary
+    dns      another name server than the lab's
 
     EJABBERD_DIR: an unpacked one (.ci/install --ejabberd DIR) to take instead of the installed one.
     Users are made through its HTTP interface; so is everything else that ejabberdctl does: api()."""
 
-    def __init__(self, lab, name, hosts, users=(), options=None, s2s_timeout=6, address=None, register=True):
+    def __init__(self, lab, name, hosts, users=(), options=None, s2s_timeout=6, address=None, register=True, dns=None):
+        self.dns = dns or lab.dns
         self.lab, self.name, self.hosts, self.users = lab, name, dict(hosts), list(users)
         self.options, self.s2s_timeout = dict(options or {}), s2s_timeout
         self.address = address or lab.address()
@@ -101,9 +103,9 @@ class Ejabberd:
         return []
 
     def _environment(self, libraries):
-        inetrc, address = self.directory / "inetrc", self.lab.dns.address.replace(".", ",")
+        inetrc, address = self.directory / "inetrc", self.dns.address.replace(".", ",")
         inetrc.write_text('{resolv_conf,"/dev/null"}.\n{hosts_file,"/dev/null"}.\n'
-                          f"{{nameserver,{{{address}}},{self.lab.dns.port}}}.\n")
+                          f"{{nameserver,{{{address}}},{self.dns.port}}}.\n")
         return {**os.environ, "EJABBERD_CONFIG_PATH": str(self.directory / "ejabberd.yml"), "EJABBERD_LOG_PATH": str(self.log_file),
                 "ERL_INETRC": str(inetrc), "ERL_LIBS": ":".join(map(str, libraries)), "HOME": str(self.directory),
                 "ERL_CRASH_DUMP_SECONDS": "0", "ERL_EPMD_ADDRESS": "127.0.0.1"}
@@ -150,7 +152,7 @@ class Ejabberd:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream:
                 upstream.settimeout(5)
                 try:
-                    upstream.sendto(query, (self.lab.dns.address, self.lab.dns.port))
+                    upstream.sendto(query, (self.dns.address, self.dns.port))
                     server.sendto(upstream.recv(4096), peer)
                 except OSError:     # in time, or no more
                     pass

@@ -1,6 +1,7 @@
 """What the modules about relay hosts share: an edge with two sides, a server inside that knows nothing of partners, and its own view of DNS."""
 
 from lab.dns import Dns
+from lab.ejabberd import Ejabberd
 from lab.prosody import Prosody
 
 HOST, ROOMS = "contoso.test", "conference.contoso.test"
@@ -41,4 +42,11 @@ class Boundary:
         self.inside = Prosody(
             self.lab, name, [HOST], components={ROOMS: ("muc", "")}, preset=preset, register=False, address=self.inside_address,
             options=VIEW.format(address=self.view.address, port=self.view.port) + options, **more)
+        return self.inside
+
+    def ejabberd(self, preset="no-external", name="inside"):
+        """An ejabberd inside, not started. It has the users and the rooms."""
+        self.inside = Ejabberd(
+            self.lab, name, {HOST: preset}, users=[ALICE, CAROL], register=False, address=self.inside_address, dns=self.view,
+            options={"append_host_config": {HOST: {"modules": {"mod_muc": {"host": ROOMS}, "mod_version": {}, "mod_disco": {}}}}})
         return self.inside

@@ -134,7 +134,7 @@ def scenario_partner_does_not_speak_for_the_inside(lab):
 
 
 def scenario_many_that_do_not_authenticate(lab):
-    """Connections that wait have a bound; whoever authenticates comes through."""
+    """Connections that wait have a bound; a server that authenticates comes through."""
     probes = [_inner(lab) for _ in range(230)]
     try:
         for probe in probes:

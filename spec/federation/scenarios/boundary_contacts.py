@@ -1,0 +1,122 @@
+"""Partner types through a relay host: who is in whose roster is learned from what passes, and where it is not known it is refused."""
+
+import time
+
+from lab.client import Client
+from lab.prosody import Prosody
+
+from ._boundary import ALICE, CAROL, Boundary
+from ._edge import any_method, configuration
+
+BOB, EVE, VERA = "bob@fabrikam.test", "eve@fabrikam.test", "vera@public.test"
+PARTNERS = configuration(
+    any_method("fabrikam.test", partner_type="public_unverified"),
+    any_method("public.test", partner_type="public_verified", presence_authorization="user"))
+
+
+def setup(lab):
+    lab.boundary = Boundary(lab, PARTNERS, domains=["fabrikam.test", "public.test"])
+    lab.edge = lab.boundary.edge.start()
+    inside = lab.boundary.prosody()
+    inside.set_roster(CAROL, {"old@fabrikam.test": "both", "half@fabrikam.test": "from"})
+    lab.inside = inside.start()
+    lab.partner = Prosody(lab, "partner", ["fabrikam.test"], preset="any",
+                          users=[BOB, EVE, "old@fabrikam.test", "half@fabrikam.test", "dan@fabrikam.test"]).start()
+    lab.public = Prosody(lab, "public", ["public.test"], users=[VERA], preset="any").start()
+
+
+def _is_message(stanza):
+    return stanza.name == "message" and stanza.get("type") != "error"
+
+
+def _refused(sender, to, receiver):
+    id_ = sender.send_message(to, "from a stranger")
+    assert sender.wait_error(id_)[0] == "service-unavailable"
+    receiver.assert_nothing(_is_message, 0.5, receiver.mark())
+
+
+def scenario_strangers_are_refused_alike(lab):
+    """Whether there is such a user does not show."""
+    with Client(ALICE, lab.inside.address) as alice, Client(EVE, lab.partner.address) as eve:
+        _refused(eve, ALICE, alice)
+        assert eve.wait_error(eve.send_message("nobody@contoso.test", "hello"))[0] == "service-unavailable"
+        mark = alice.mark()
+        eve.subscribe(ALICE)
+        eve.presence(ALICE)
+        eve.presence(ALICE, "probe")
+        eve.presence(ALICE, "subscribed")
+        alice.assert_nothing(lambda stanza: stanza.name == "presence" and (stanza.get("from") or "").startswith("eve@"), 1, mark)
+        _refused(eve, ALICE, alice)
+
+
+def scenario_first_the_contact_is_added(lab):
+    with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
+        condition, _, kind = alice.wait_error(alice.send_message(BOB, "too early"))
+        assert (condition, kind) == ("subscription-required", "auth"), (condition, kind)
+        alice.subscribe(BOB)
+        bob.wait_presence(ALICE, "subscribe")
+        bob.send_message(ALICE, "before the answer")
+        alice.wait_message("before the answer")
+        alice.send_message(BOB, "now you hear me")
+        bob.wait_message("now you hear me")
+        bob.authorise(ALICE)
+        alice.wait_presence(BOB)
+    lab.edge.restart()
+    with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
+        bob.send_message(ALICE, "known over a restart")
+        alice.wait_message("known over a restart")
+        mark = bob.mark()
+        alice.roster_set(BOB, remove=True)
+        bob.wait_stanza(lambda stanza: stanza.name == "presence" and stanza.get("type") == "unsubscribe", since=mark)
+        _refused(bob, ALICE, alice)
+    lab.edge.restart()
+    with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
+        _refused(bob, ALICE, alice)
+
+
+def scenario_rosters_of_before(lab):
+    """The server inside probes whose presence the user has: so the edge learns of them when the user comes online. Of `from` alone it does not."""
+    with Client("old@fabrikam.test", lab.partner.address) as old:
+        assert old.wait_error(old.send_message(CAROL, "nobody is online"))[0] == "service-unavailable"
+        with Client(CAROL, lab.inside.address) as carol, Client("half@fabrikam.test", lab.partner.address) as half:
+            time.sleep(0.5)
+            old.send_message(CAROL, "an old friend")
+            carol.wait_message("an old friend")
+            _refused(half, CAROL, carol)
+
+
+def scenario_refused_request_stays_a_contact(lab):
+    with Client(CAROL, lab.inside.address) as carol, Client("dan@fabrikam.test", lab.partner.address) as dan:
+        carol.subscribe("dan@fabrikam.test")
+        dan.wait_presence(CAROL, "subscribe")
+        dan.presence(CAROL, "unsubscribed")
+        carol.wait_presence("dan@fabrikam.test", "unsubscribed")
+        dan.send_message(CAROL, "no, but hello")
+        carol.wait_message("no, but hello")
+
+
+def scenario_status_notes(lab):
+    """A public partner sees presence and no note."""
+    with Client(ALICE, lab.inside.address) as alice, Client(VERA, lab.public.address) as vera:
+        vera.subscribe(ALICE)
+        alice.wait_presence(VERA, "subscribe")
+        alice.authorise(VERA)
+        vera.wait_presence(ALICE)
+        mark = vera.mark()
+        alice.presence(status="in a secret meeting", inside="<show>dnd</show>")
+        seen = vera.wait_stanza(lambda stanza: stanza.name == "presence" and stanza.find("show") is not None, since=mark)
+        assert seen.find("status") is None, seen
+
+
+def scenario_unreadable_relation_is_a_refusal(lab):
+    with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
+        alice.subscribe(BOB)
+        bob.wait_presence(ALICE, "subscribe")
+        bob.send_message(ALICE, "a contact again")
+        alice.wait_message("a contact again")
+    path = lab.edge._store_path(ALICE, "s2s_partners_contacts")
+    path.write_text("this is no Lua {{{")
+    lab.edge.restart()
+    with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
+        _refused(bob, ALICE, alice)
+    path.unlink()

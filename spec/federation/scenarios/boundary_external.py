@@ -1,0 +1,54 @@
+"""The inner side by SASL EXTERNAL with a private authority, and no dialback: both servers prove themselves by certificates."""
+
+from lab.client import Client
+from lab.prosody import Prosody
+
+from ._boundary import ALICE, BOB, Boundary
+from ._edge import any_method, configuration
+
+PARTNERS = configuration(any_method("fabrikam.test", presence_authorization="user"),
+                         any_method("northwind.test", presence_authorization="user"))
+
+
+def setup(lab):
+    authority = lab.certificates.trust
+    inner = lab.certificates.leaf("edge-inner.test", also=["fabrikam.test"])
+    options = ('s2s_inside = {{ server = "%s"; sasl = "required"; dialback = false; trust_anchors = "{}"; certificate = {{ certificate = "{}"; key = "{}" }} }}'
+               .format(authority, inner.certificate, inner.key))
+    lab.boundary = Boundary(lab, PARTNERS, inside=options, domains=["fabrikam.test", "northwind.test"])
+    lab.edge = lab.boundary.edge.start()
+    lab.inside = lab.boundary.prosody(preset="external", certificates={"conference.contoso.test": "good"}).start()
+    lab.partner = Prosody(lab, "partner", ["fabrikam.test"], users=[BOB], preset="any").start()
+    lab.northwind = Prosody(lab, "northwind", ["northwind.test"], users=["nora@northwind.test"], preset="any").start()
+
+
+def scenario_messages_both_ways(lab):
+    mark = lab.edge.mark()
+    with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
+        bob.send_message(ALICE, "to alice")
+        alice.wait_message("to alice")
+        alice.send_message(BOB, "to bob")
+        bob.wait_message("to bob")
+    log = lab.edge.log_since(mark)
+    for direction in ("to", "from"):
+        assert f"Established inner stream {direction} contoso.test (host fabrikam.test, partner contoso.test): SASL EXTERNAL, TLSv1.3, certificate valid" in log, log
+
+
+def scenario_partner_that_the_inner_certificate_does_not_name(lab):
+    """The inside refuses the edge there, as its administrator wants; the sender outside may try again."""
+    with Client("nora@northwind.test", lab.northwind.address) as nora:
+        assert nora.wait_error(nora.send_message(ALICE, "hello"), 30)[0] == "remote-server-timeout"
+
+
+def scenario_inner_certificate_of_another_authority(lab):
+    """Somebody at the inside's address, with a certificate for the domain from elsewhere."""
+    lab.inside.stop()
+    lab.inside.certificates = {"contoso.test": "self-signed", "conference.contoso.test": "self-signed"}
+    lab.inside.start()
+    mark = lab.edge.mark()
+    with Client(BOB, lab.partner.address) as bob, Client(ALICE, lab.inside.address) as alice:
+        assert bob.wait_error(bob.send_message(ALICE, "to an impostor"), 30)[0] == "remote-server-timeout"
+        alice.wait_error(alice.send_message(BOB, "from an impostor"), 30)
+    log = lab.edge.log_since(mark)
+    assert "Refused inner stream to contoso.test" in log and "certificate-untrusted" in log, log
+    assert "Refused inner stream from contoso.test" in log, log
