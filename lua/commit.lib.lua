@@ -5,7 +5,7 @@ local WAIT = 0.01; -- seconds between looks at what a thread has done
 -- `observes`: whether the configuration wants nothing to be enforced, see mod_s2s_partners.lua.
 local function new_commit(native, options, trust, observes)
 	local hold_collector = module:require "collector".hold;
-	local inner_settings = module:require "inside/inner_settings" (native);
+	local inner_settings; -- loaded when there is a relay host
 	local function no_pause() end
 	local commit = {
 		superseded = {}; -- what `pause` throws when nobody wants the outcome any more
@@ -30,6 +30,20 @@ local function new_commit(native, options, trust, observes)
 		end
 		table.sort(list);
 		return list;
+	end
+
+	local function has_relay_hosts()
+		for name, section in pairs(configmanager.getconfig()) do
+			if name ~= "*" and (rawget(section, "s2s_inside") ~= nil or rawget(section, "component_module") == "s2s_inside") then return true; end
+		end
+		return false;
+	end
+
+	-- What the configuration says of the inside, false for nothing; see inside/inner_settings.
+	local function compile_inside(policies, issues)
+		if not has_relay_hosts() then return false; end
+		inner_settings = inner_settings or module:require "inside/inner_settings" (native);
+		return inner_settings.compile(policies, issues, observes and observes() == true);
 	end
 
 	-- The hosts whose own section sets one of our options: their issues need the host's name to be found.
@@ -138,7 +152,7 @@ local function new_commit(native, options, trust, observes)
 		add_issues(found);
 		pause();
 		found = {};
-		local inside = relays and inner_settings.compile(policies, found, observes and observes() == true) or false;
+		local inside = relays and compile_inside(policies, found) or false;
 		add_issues(found);
 		if failed then
 			return nil, issues, count, run.user_files;

@@ -76,11 +76,6 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"the next stanza opens a new one. Keepalives do not count as activity.",
 		"The connection was idle for too long",
 		"The connection to that domain was idle and has been closed" },
-	[S2SP_REASON_INSIDE_UNREACHABLE] = { "inside-unreachable", REFUSAL, TIMEOUT, UNREACHABLE,
-		"This host is a relay host, and the server inside, which has its users, could not be reached, or did not accept a stream from this one. "
-		"The log says why: check the address, the firewall, and how both authenticate. Nothing is stored here: the sender outside was told to try again.",
-		"The server of this user cannot be reached at the moment",
-		"The server of this user cannot be reached at the moment" },
 
 	[S2SP_REASON_TLS_REQUIRED] = { "tls-required", REFUSAL, POLICY, REFUSED,
 		"tls is \"required\" for this partner, or nothing would authenticate it without TLS, and the stream is not encrypted. "
@@ -204,6 +199,11 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 		"room join, or for a room or component. Set {group_chat = allow} for the partner if its users may use rooms.",
 		ALIKE,
 		"Group chat with that domain is not allowed" },
+	[S2SP_REASON_INSIDE_UNREACHABLE] = { "inside-unreachable", REFUSAL, TIMEOUT, UNREACHABLE,
+		"This host is a relay host, and the server inside, which has its users, could not be reached, or did not accept a stream from this one. "
+		"The log says why: check the address, the firewall, and how both authenticate. Nothing is stored here: the sender outside was told to try again.",
+		"The server behind this one cannot be reached at the moment",
+		"The server behind this one cannot be reached at the moment" },
 
 	[S2SP_REASON_STATUS_NOTE_REMOVED] = { "status-note-removed", CHANGE, POLICY, REFUSED,
 		"A status note, or a personal event such as mood or location, was taken out of what went to this partner; the rest was sent, if "

@@ -22,7 +22,6 @@ static const struct {
 	{ S2SP_REASON_CONNECTION_LIMIT, "connection-limit", "resource-constraint", "cancel", "not-allowed" },
 	{ S2SP_REASON_ESTABLISHMENT_TIMEOUT, "establishment-timeout", "connection-timeout", "wait", "remote-server-timeout" },
 	{ S2SP_REASON_INACTIVITY_TIMEOUT, "inactivity-timeout", "connection-timeout", "wait", "remote-server-timeout" },
-	{ S2SP_REASON_INSIDE_UNREACHABLE, "inside-unreachable", "connection-timeout", "wait", "remote-server-timeout" },
 	{ S2SP_REASON_TLS_REQUIRED, "tls-required", "policy-violation", "cancel", "not-allowed" },
 	{ S2SP_REASON_TLS_NOT_SUPPORTED, "tls-not-supported", "policy-violation", "cancel", "not-allowed" },
 	{ S2SP_REASON_CERTIFICATE_NO_CERTIFICATE, "certificate-no-certificate", "not-authorized", "cancel", "not-allowed" },
@@ -45,6 +44,7 @@ static const struct {
 	{ S2SP_REASON_ROSTER_UNAVAILABLE, "roster-unavailable", "policy-violation", "wait", "internal-server-error" },
 	{ S2SP_REASON_NOT_LISTED, "not-listed", "policy-violation", "auth", "subscription-required" },
 	{ S2SP_REASON_GROUP_CHAT_REFUSED, "group-chat-refused", "policy-violation", "cancel", "not-allowed" },
+	{ S2SP_REASON_INSIDE_UNREACHABLE, "inside-unreachable", "connection-timeout", "wait", "remote-server-timeout" },
 	{ S2SP_REASON_STATUS_NOTE_REMOVED, "status-note-removed", NULL, NULL, NULL },
 	{ S2SP_REASON_SUBSCRIPTION_AUTHORISED, "subscription-authorised", NULL, NULL, NULL },
 };

@@ -66,7 +66,7 @@ describe("a reload", function ()
 		}, { __index = _G });
 		local native = { return_memory = function () returned = returned + 1; end };
 		reload = assert(loadfile(source.."/lua/reload.lib.lua", "t", env))()(native, guard, {
-			commit = commit; observe = observe;
+			commit = commit; observe = observe; apply_inside = function () end;
 			limits = { configure = function (policies) configured = policies; end };
 			rejudge = { judge = function () return judge(); end; act = function () end };
 			expiry = { committed = function (policies) known_to_expiry = policies; end };
