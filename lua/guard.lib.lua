@@ -187,7 +187,8 @@ local function new_guard(native, latch)
 			rejudge.act(rejudge.judge());
 		end
 		module:hook_global("config-reloaded", reload.soon);
-		console = module:require "console/shell" (guard, native, commit, latch, metrics, in_force, reload, observe);
+		console = module:require "console/shell" (guard, native, commit, latch, metrics, in_force, reload, observe,
+			function () return boundary; end);
 		remove_adhoc = module:require "console/adhoc" (console);
 	end
 

@@ -5,12 +5,13 @@ local explain = module:require "explain";
 local disk = module:require "console/disk";
 
 local SECTION = "Federation partners: who may federate, and how";
-local order = { "list"; "show"; "explain"; "check"; "commit"; "test"; "streams"; "sheet"; "suggest" };
+local order = { "list"; "show"; "explain"; "check"; "commit"; "test"; "streams"; "sheet"; "suggest"; "inside"; "contacts"; "forget" };
 
-local function init(guard, native, commit, latch, metrics, in_force, reload, observe)
+-- boundary(): what there is of relay hosts, nil where there has been none.
+local function init(guard, native, commit, latch, metrics, in_force, reload, observe, boundary)
 	local context = {
 		guard = guard; native = native; commit = commit; latch = latch; metrics = metrics; in_force = in_force; reload = reload; observe = observe;
-		live = metrics.live;
+		live = metrics.live; boundary = boundary;
 	};
 
 	-- A module that is reloaded reads its options anew, but not the files.
@@ -78,7 +79,8 @@ local function init(guard, native, commit, latch, metrics, in_force, reload, obs
 
 	local commands = {};
 	context.commands = commands;
-	for _, group in ipairs({ "console/list"; "console/check"; "console/apply"; "console/test"; "console/suggest"; "console/sheet" }) do
+	for _, group in ipairs({ "console/list"; "console/check"; "console/apply"; "console/test"; "console/suggest"; "console/sheet";
+		"console/inner_side" }) do
 		for name, command in pairs((module:require(group))(context)) do
 			commands[name] = command;
 		end

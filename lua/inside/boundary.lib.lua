@@ -53,7 +53,7 @@ local function new_boundary(with)
 	border.would = {};
 
 	inner.native, inner.border, inner.latch, inner.act = native, border, with.latch, border.act;
-	inner.deliver, inner.opened, inner.ended = relay.deliver, relay.opened, relay.ended;
+	inner.deliver, inner.opened, inner.ended, inner.is_listed = relay.deliver, relay.opened, relay.ended, is_listed;
 	local endpoint = module:require "inside/inner_endpoint" (inner);
 	inner.handshake = module:require "inside/inner_handshake" (endpoint);
 	boundary.endpoint = endpoint;

@@ -26,14 +26,17 @@ local basic = first_of("prosody.net.resolvers.basic", "net.resolvers.basic");
 local hosts = prosody.hosts;
 
 local STANZA_MAX = 512 * 1024; -- bytes, as core has it
+local READ_SIZE = 8192; -- bytes at a time
 local WAITING_MAX = 200; -- incoming connections that have not authenticated
+local STRANGERS_MAX = 400; -- streams in the names of domains that are nobody's: to refuse a stanza there takes four
+local LINE_EVERY = 10; -- seconds between two lines about what cannot be
 local USED_EVERY = 30; -- seconds
 local OPENING_MAX = 20; -- seconds until an outgoing stream has to be established
 
 local xmlns_errors = "urn:ietf:params:xml:ns:xmpp-streams";
 
 -- `with`: native, border, latch (see mod_s2s_partners), act (functions of the guard's border), deliver(session, stanza): of an established stream,
--- opened(session), ended(session, why). Filled in by others: handshake.
+-- opened(session), ended(session, why, unanswered), is_listed(relay host, domain). Filled in by others: handshake.
 local function new_endpoint(with)
 	local native, border = with.native, with.border;
 	local endpoint = {};
@@ -43,6 +46,7 @@ local function new_endpoint(with)
 	local globals = new_events();
 	local known = {}; -- domain we speak as -> { events, count of its sessions }
 	local current = false; -- what inner_settings.compile gave
+	local strangers, last_line = 0, -LINE_EVERY;
 	local filter;
 
 	-- What installs handlers through "module:hook" gets our events instead.
@@ -65,7 +69,18 @@ local function new_endpoint(with)
 		session.known = domain;
 	end
 
+	-- Whether there is room for one more stream of that pair. The inside can make up any number of domains.
+	local function claim(session, ours, relay)
+		if session.stranger ~= nil then return true; end
+		session.stranger = not with.is_listed(relay, ours);
+		if not session.stranger then return true; end
+		strangers = strangers + 1;
+		return strangers <= STRANGERS_MAX;
+	end
+
 	local function let_go(session)
+		if session.stranger then strangers = strangers - 1; end
+		session.stranger = false;
 		local domain = session.known;
 		local entry = domain and known[domain];
 		session.known = nil;
@@ -283,13 +298,18 @@ local function new_endpoint(with)
 		if session.direction == "outgoing" then return step.answered(session, attr); end
 		local ours, theirs = attr.to and nameprep(attr.to), attr.from and nameprep(attr.from);
 		session.streamid = random_id();
-		if not ours or not theirs or not native.canonical_domain(ours) or (session.to_host or ours) ~= ours or (session.from_host or theirs) ~= theirs then
+		if not ours or not theirs or not native.canonical_domain(ours) or not native.canonical_domain(theirs)
+			or (session.to_host or ours) ~= ours or (session.from_host or theirs) ~= theirs then
 			return close(session, "improper-addressing");
 		end
 		if hosts[ours] then
-			module:log("info", "Refused inner stream from %s to %s, which is a host of this server (address %s)", theirs, ours, session.ip);
+			local now = monotonic();
+			module:log(now - last_line >= LINE_EVERY and "info" or "debug",
+				"Refused inner stream from %s to %s, which is a host of this server (address %s)", theirs, ours, session.ip);
+			if now - last_line >= LINE_EVERY then last_line = now; end
 			return close(session, { condition = "host-unknown"; text = "This is no domain of a partner" });
 		end
+		if not claim(session, ours, theirs) then return close(session, "resource-constraint"); end
 		if not session.known then know(session, ours); end
 		session.to_host, session.from_host, session.host = ours, theirs, ours;
 		if not checked_tls(session) then return; end
@@ -343,7 +363,8 @@ local function new_endpoint(with)
 
 	--- Streams that the inside opens
 
-	local listener = { default_mode = "*a"; default_port = 5269 };
+	-- Read piece by piece: the parser's bound on a stanza counts what one reading leaves unfinished.
+	local listener = { default_mode = READ_SIZE; default_port = 5269 };
 
 	function listener.onconnect(conn)
 		if not current then return conn:close(); end
@@ -402,7 +423,12 @@ local function new_endpoint(with)
 		local session = new_session("outgoing");
 		session.from_host, session.to_host, session.host, session.asks_about = ours, relay, ours, question;
 		session.for_key = question ~= nil;
+		local room = claim(session, ours, relay);
 		know(session, ours);
+		if not room then
+			destroy(session, "too many streams in the names of unlisted domains");
+			return nil, "too many streams in the names of unlisted domains";
+		end
 		session.opening = timer.add_task(OPENING_MAX, function ()
 			session.opening = nil;
 			if not session.established then close(session, "connection-timeout", ("no stream after %d seconds"):format(OPENING_MAX)); end
@@ -414,7 +440,7 @@ local function new_endpoint(with)
 			return nil, view and view.reason or "refused";
 		end
 		connect(basic.new(host.server_host, host.server_port, "tcp", { use_ipv4 = module:get_option_boolean("use_ipv4", true);
-			use_ipv6 = module:get_option_boolean("use_ipv6", true) }), dialled, {}, { session = session });
+			use_ipv6 = module:get_option_boolean("use_ipv6", true) }), dialled, { pattern = READ_SIZE }, { session = session });
 		return session;
 	end
 

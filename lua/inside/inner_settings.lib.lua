@@ -107,8 +107,14 @@ local function new_settings(native)
 	local options = { require_encryption = false; allow_encryption = true };
 
 	local function compile_policy(compiled, issues)
-		local policy, new = native.compile_policy({ table = compiled; options = options; issues = {};
-			limits = { connections = STREAMS_MAX; partner_connections = STREAMS_MAX } });
+		local limits = { connections = STREAMS_MAX; partner_connections = STREAMS_MAX };
+		-- Times are those of the outer side. What is wrong with them is told there.
+		local outer = module:context("*"):get_option("s2s_partners_limits");
+		for _, name in ipairs({ "establishment_timeout"; "inactivity_timeout"; "keepalive_interval" }) do
+			local value = type(outer) == "table" and math.tointeger(rawget(outer, name));
+			if value and value >= 1 and value <= 1000000000 then limits[name] = value; end
+		end
+		local policy, new = native.compile_policy({ table = compiled; options = options; issues = {}; limits = limits });
 		for _, issue in ipairs(new or {}) do
 			if issue.severity == "error" then issues[#issues + 1] = issue; end
 		end

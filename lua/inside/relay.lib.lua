@@ -8,7 +8,7 @@ local hosts = prosody.hosts;
 
 local BEHIND_THE_GUARD = 900; -- the guard is at 1000, core's own modules at 500 and less
 local QUEUE_MAX, QUEUE_BYTES = 100, 1024 * 1024; -- of a pair, while its stream is being opened
-local UNLISTED_MAX = 100; -- streams in the names of domains that are nobody's: only to say that nothing may be sent there
+local ALL_QUEUES_BYTES = 32 * 1024 * 1024; -- of all pairs together
 
 -- `with`: guard, native, report (of the outer side), contacts, log_failure(relay host, domain, why)
 local function new_relay(with)
@@ -16,7 +16,7 @@ local function new_relay(with)
 	local relay = { bounces = 0; failures = {} };
 	local endpoint; -- given later, as each needs the other
 	local pairs_of = {}; -- relay host -> domain we speak as -> outgoing session
-	local unlisted = 0;
+	local queued_bytes = 0; -- in all queues
 	local relays = {}; -- host -> true
 
 	function relay.use(new_endpoint)
@@ -49,15 +49,16 @@ local function new_relay(with)
 		end
 	end
 
-	local function bounce_all(host, domain, session, why)
+	local function take_queue(session)
 		local queue = session.queue;
-		session.queue = nil;
-		for _, item in ipairs(queue or {}) do bounce(host, domain, item.stub, why); end
+		queued_bytes = queued_bytes - (session.queued_bytes or 0);
+		session.queue, session.queued_bytes = nil, nil;
+		return queue;
 	end
 
-	local function is_listed(host, domain)
-		local policy = guard.policies[host];
-		return policy and policy:find(domain) ~= nil;
+	local function bounce_all(host, domain, session, why)
+		local queue = take_queue(session);
+		for _, item in ipairs(queue or {}) do bounce(host, domain, item.stub, why); end
 	end
 
 	-- The stream of a pair; nil and why there is none.
@@ -69,17 +70,11 @@ local function new_relay(with)
 		end
 		local session = of_host[domain];
 		if session and not session.destroyed then return session; end
-		local stranger = not is_listed(host, domain);
-		if stranger and unlisted >= UNLISTED_MAX then return nil, "too many streams in the names of unlisted domains"; end
 		local err;
 		session, err = endpoint.open(domain, host);
 		if not session then return nil, err; end
 		-- It may be over already.
 		if session.destroyed then return nil, "no connection"; end
-		if stranger then
-			unlisted = unlisted + 1;
-			session.stranger = true;
-		end
 		session.queue, session.queued_bytes = {}, 0;
 		of_host[domain] = session;
 		return session;
@@ -96,10 +91,10 @@ local function new_relay(with)
 			return session.sends2s(stanza);
 		end
 		local text, queue = tostring(stanza), session.queue;
-		if #queue >= QUEUE_MAX or session.queued_bytes + #text > QUEUE_BYTES then
+		if #queue >= QUEUE_MAX or session.queued_bytes + #text > QUEUE_BYTES or queued_bytes + #text > ALL_QUEUES_BYTES then
 			return bounce(host, domain, stub_of(stanza), "too many stanzas wait for the server inside", "resource-constraint");
 		end
-		session.queued_bytes = session.queued_bytes + #text;
+		session.queued_bytes, queued_bytes = session.queued_bytes + #text, queued_bytes + #text;
 		queue[#queue + 1] = { text = text; stub = stub_of(stanza) };
 	end
 
@@ -107,17 +102,13 @@ local function new_relay(with)
 
 	function relay.opened(session)
 		if session.direction ~= "outgoing" or not session.queue then return; end
-		local queue = session.queue;
-		session.queue = nil;
-		for _, item in ipairs(queue) do session.sends2s(item.text); end
+		for _, item in ipairs(take_queue(session)) do session.sends2s(item.text); end
 	end
 
 	-- `unanswered`: a key was to be asked about over it, and has not been.
 	function relay.ended(session, why, unanswered)
 		if session.direction ~= "outgoing" then return; end
 		local host, domain = session.to_host, session.from_host;
-		if session.stranger then unlisted = unlisted - 1; end
-		session.stranger = nil;
 		local of_host = pairs_of[host];
 		if of_host and of_host[domain] == session then
 			of_host[domain] = nil;

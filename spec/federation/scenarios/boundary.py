@@ -116,3 +116,18 @@ def scenario_nobody_logs_in_at_a_relay_host(lab):
     except (RuntimeError, TimeoutError):
         return
     raise AssertionError("a client has logged in")
+
+
+def scenario_console(lab):
+    with Client(CAROL, lab.inside.address) as carol, Client(BOB, lab.partner.address) as bob:
+        carol.subscribe(BOB)
+        bob.wait_presence(CAROL, "subscribe")
+        shown = lab.edge.shell("partners:inside()")
+        for words in ("contoso.test: the server inside is", "conference.contoso.test: the server inside is", "for fabrikam.test: TLS dialback, TLSv1.3",
+                      "2 relay hosts"):
+            assert words in shown, shown
+        shown = lab.edge.shell(f'partners:contacts("{CAROL}")')
+        assert "bob@fabrikam.test: none, asked" in shown and "1 known contact" in shown, shown
+        assert "forgotten" in lab.edge.shell(f'partners:forget("{CAROL}", "{BOB}")')
+        assert "0 known contacts" in lab.edge.shell(f'partners:contacts("{CAROL}")')
+        assert "is no user of a relay host" in lab.edge.shell('partners:contacts("x@edge.test")')
