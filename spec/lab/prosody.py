@@ -10,7 +10,7 @@ import subprocess
 
 from . import machine
 from .paths import FIXTURES
-from .waiting import answers, port_open, wait_until
+from .waiting import answers, knock, wait_until
 
 PASSWORD = "secret"
 PLUGINS = pathlib.Path(__file__).resolve().parent / "plugins"
@@ -180,13 +180,13 @@ class Prosody:
     def _command(self, program, *words):
         return ["lua5.4", self.installation.root / "usr/bin" / program, "--config", self.config_file, *words]
 
-    def start(self, timeout=20):
+    def start(self, timeout=45):
         self.write_config()
         self.process = self.lab.spawn(self._command("prosody", "-F"), self.name, env=self.env)
         try:
+            # Port 5269 comes last, and once: scenarios count what has come there since start().
             wait_until(lambda: not self.process.running or (
-                (self.directory / "prosody.sock").exists() and
-                port_open(self.address, 5269) and answers(self.address, 5222, GREETING)),
+                (self.directory / "prosody.sock").exists() and answers(self.address, 5222, GREETING) and knock(self.address, 5269)),
                 timeout, f"sign of life from {self.name}")
             if not self.process.running:
                 raise RuntimeError(f"{self.name} ended at once")

@@ -131,6 +131,7 @@ class Remote:
         except OSError:
             pass
         self._listener.close()
+        self.hang_up()              # or a connection that a thread reads from would end with that thread's time-out
         for connection in self.connections:
             connection.close()
 
