@@ -7,6 +7,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from xml.parsers import expat
 
 from .waiting import wait_until
@@ -94,6 +95,7 @@ class Remote:
         self.request_from = request_from or lab.certificates.trust
         self.address, self.port = address or lab.address(), port
         self.connections = []
+        self._threads = []          # one for each
         self.failures = []          # exceptions in scripts; the runner counts them as the scenario's
         self._listener = socket.create_server((self.address, port), backlog=100)
         lab.cleanup(self.close)
@@ -131,9 +133,12 @@ class Remote:
         except OSError:
             pass
         self._listener.close()
-        self.hang_up()              # or a connection that a thread reads from would end with that thread's time-out
-        for connection in self.connections:
-            connection.close()
+        # A connection that a thread reads from ends with that thread alone: closed here, its descriptor would be another connection's
+        # by the time that the thread reads on, and the peer would hear of the end only then.
+        self.hang_up()
+        deadline = time.monotonic() + 2
+        for thread in list(self._threads):
+            thread.join(max(0, deadline - time.monotonic()))
 
     def elements(self, name=None):
         """All elements from all connections, or those so named."""
@@ -157,7 +162,9 @@ class Remote:
                 return
             connection = Connection(self, sock, peer)
             self.connections.append(connection)
-            threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=[connection], daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _serve(self, connection):
         try:
