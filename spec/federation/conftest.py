@@ -49,7 +49,7 @@ def bounded(seconds, function, *arguments):
     try:
         return function(*arguments)
     except Overdue as late:     # as one of pytest's own: it takes no other BaseException for a failure, and would leave out what is to be done behind it
-        pytest.fail(str(late))
+        raise pytest.fail.Exception(str(late)).with_traceback(late.__traceback__) from None
     except Skipped as lacking:
         pytest.skip(str(lacking))
     except SystemExit:      # what the lab makes of SIGTERM
