@@ -3,7 +3,8 @@
 A module of scenarios/ has functions scenario_*(fixture), or scenarios() that yields
 (name, function), or both.  The fixture is what its setup(lab) returns, made once for the module
 (the lab itself if there is no setup or it returns None); teardown(fixture) comes last.  All servers
-end with the lab.  TIMEOUT: seconds for each scenario (60), for setup and for teardown; the lab has ENDING to end.
+end with the lab.  TIMEOUT: seconds for each scenario (60), for setup and for teardown, on a machine that does nothing else;
+PATIENCE times as much is waited.  The lab has ENDING to end.
 A scenario also fails when a server of the lab ends by itself, a log has a traceback (unless the module says
 TRACEBACKS = True) or a sanitizer's report, or a remote's script raises.  Nothing is passed over: what has come in setup or
 between two scenarios fails the one that comes next, what comes behind the last one, or while the servers end, fails the module.
@@ -30,6 +31,7 @@ from lab.lab import Lab, Skipped, enter_network  # noqa: E402
 
 BUILT = {"prosody": ("S2S_PARTNERS_PLUGINS", "mod_s2s_partners"), "ejabberd": ("S2S_PARTNERS_ERLANG", "s2s_partners-VERSION")}
 TAIL = 25
+PATIENCE = 3
 ENDING = 90    # seconds for the servers of a lab to end, each of which is killed after some
 FRAMES = 14    # of a traceback
 REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Sanitizer: ")
@@ -113,7 +115,7 @@ class ScenarioFile(pytest.File):
             yield Scenario.from_parent(self, name=name, function=function)
 
     def bounded(self, function, *arguments):
-        return bounded(getattr(self.module, "TIMEOUT", 60), function, *arguments)
+        return bounded(PATIENCE * getattr(self.module, "TIMEOUT", 60), function, *arguments)
 
     def complaints(self):
         return "\n".join(self.logs.complaints(getattr(self.module, "TRACEBACKS", False)))

@@ -368,7 +368,7 @@ class EdgeEjabberd(Ejabberd):
         self.stop()
         return self.start()
 
-    def reload(self, timeout=20):
+    def reload(self, timeout=30):
         """Writes the configuration and reloads it; what ejabberdctl would have said is in `answer`."""
         self.write_config()
         self.answer = self.evaluate('case ejabberd_admin:reload_config() of ok -> <<"ok">>; {error, Why} -> iolist_to_binary(Why) end', timeout)
@@ -535,7 +535,7 @@ class EdgeEjabberd(Ejabberd):
             log.seek(mark)
             return in_words_of_prosody(log.read().decode(errors="replace"))
 
-    def wait_log(self, pattern, timeout=10, mark=0):
+    def wait_log(self, pattern, timeout=20, mark=0):
         """The match of the pattern in what is logged after the mark."""
         def search():
             return re.search(pattern, self._logged(mark), re.MULTILINE)

@@ -209,7 +209,7 @@ class Prosody:
         self.stop()
         return self.start()
 
-    def reload(self, timeout=10):
+    def reload(self, timeout=30):
         """Writes the configuration, reloads it, and waits until that has happened."""
         self.write_config()
         mark = self.mark()
@@ -247,7 +247,7 @@ class Prosody:
             log.seek(mark)
             return log.read().decode(errors="replace")
 
-    def wait_log(self, pattern, timeout=10, mark=0):
+    def wait_log(self, pattern, timeout=20, mark=0):
         """The match of the pattern in what is logged after the mark."""
         def search():
             return re.search(pattern, self.log_since(mark), re.MULTILINE)

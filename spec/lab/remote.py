@@ -145,7 +145,7 @@ class Remote:
         return [element for connection in list(self.connections)
                 for element in list(connection.elements) if name in (None, element.name)]
 
-    def wait_element(self, wanted, timeout=10):
+    def wait_element(self, wanted, timeout=20):
         """The first element so named, or for which wanted(element) is true, that comes or has come."""
         def search():
             for element in self.elements():

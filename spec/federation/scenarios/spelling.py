@@ -13,7 +13,6 @@ from scenarios._edge import ALICE, HOST, PING, any_method, configuration, edge_s
 # bücher.bücher.test, federated; the same for köln.köln.test, public_unverified
 FED = ("xn--bcher-kva.xn--bcher-kva.test", "bücher.bücher.test", "xn--bcher-kva.bücher.test")
 UNV = ("xn--kln-sna.xn--kln-sna.test", "köln.köln.test", "xn--kln-sna.köln.test")
-TIMEOUT = 180       # on ejabberd each of many streams waits for the one before it to be forgotten
 CAROL, DAVE, ERIN, FRANK = (f"{name}@{HOST}" for name in ("carol", "dave", "erin", "frank"))
 
 
