@@ -11,9 +11,10 @@ from lab.lab import Skipped
 from lab.probe import Probe
 from lab.prosody import PASSWORD
 from lab.remote import Remote
-from lab.xmlstream import SASL, Stream
+from lab.waiting import wait_until
+from lab.xmlstream import SASL, Stream, server_context
 
-from scenarios._edge import ALICE, HOST, heard
+from scenarios._edge import ALICE, HOST, ended, heard
 from scenarios._types import DORA, FED, MUC, OPEN, PARTNERS, QUIET, VER, bob
 from scenarios.ejabberd_types import Bosh
 
@@ -183,3 +184,68 @@ def scenario_prefixes_of_a_partner_end_no_client(servers):
         said = alice.read_until("message")
         assert said.find("body").text == "and on", said
         assert servers.remote.wait_element(lambda element: element.get("id") == "i").condition == "service-unavailable"
+
+
+# Sizes
+
+ELEMENT_MAX = 524288
+
+
+def closed_for_size(stream, start):
+    """Sends an element without an end, a little more of it than is taken; whether the other side closes then."""
+    stream.send(start)
+    stream.send(b"a" * (ELEMENT_MAX + 65536))
+    return ended(stream, 5)
+
+
+def scenario_an_element_of_a_stranger_has_a_bound(servers):
+    """The listener has none."""
+    for start in ("<stream:stream ", "<stream:stream a='", "<a>", "<a b='", "<!--"):
+        with servers.probe("evil.test") as probe:
+            if not start.startswith("<stream"):
+                probe.from_ = None
+                probe.features()
+            assert closed_for_size(probe, start), start
+
+
+def scenario_a_stanza_of_a_partner_has_a_bound(servers):
+    with Client(ALICE, servers.edge.address) as alice, servers.probe(FED) as fed:
+        fed.authenticate()
+        for _ in range(3):
+            body = "a" * (ELEMENT_MAX - 1000)
+            fed.message(bob(FED), ALICE, body)
+            alice.wait_message(body)
+        fed.message(bob(FED), ALICE, "b" * ELEMENT_MAX)
+        fed.read_close("policy-violation")
+        assert not [stanza for stanza in heard(alice, 0) if stanza.find("body") is not None and "b" in stanza.find("body").text]
+
+
+def scenario_what_we_connect_to_has_a_bound(servers):
+    closed = []
+
+    def script(stage):
+        def play(connection):
+            if stage == "header":
+                closed.append(closed_for_size(connection, "<stream:stream a='"))
+            elif stage == "element":
+                connection.read_header()
+                connection.answer_header()
+                closed.append(closed_for_size(connection, "<stream:features><a>"))
+            else:
+                connection.remote.greet(connection)
+                assert connection.read().name == "starttls"
+                connection.send("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+                connection.start_tls(server_context(connection.remote.leaf, connection.remote.request_from), server_side=True)
+                connection.read_header()
+                connection.answer_header()
+                closed.append(closed_for_size(connection, "<stream:features><a>"))
+        return play
+
+    with Client(ALICE, servers.edge.address) as alice:
+        for number, stage in enumerate(("header", "element", "over TLS")):
+            domain = f"sub{number}.{FED}"
+            Remote(servers.lab, [domain], leaf=servers.lab.certificates.leaf(domain), script=script(stage))
+            alice.send_message(f"bob@{domain}", "never", id_=stage)
+            alice.wait_error(stage)
+            wait_until(lambda number=number: len(closed) > number, 10, stage)
+            assert closed[-1], stage
