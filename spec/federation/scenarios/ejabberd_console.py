@@ -93,7 +93,7 @@ def scenario_explain(lab):
             (ALICE, "x@any.test", "presence", "verdict: allow, changed: status-note-removed"), (FABRIKAM, HOST, "stream", "verdict: allow"),
             (HOST, "wingtip.test", "iq-get", None)]
     for from_, to, kind, verdict in rows:
-        output = run(lab, "explain", from_, to, kind)
+        output = run(lab, "explain", from_, to, kind, status=1 if verdict and "refuse" in verdict else 0)
         last = output.strip().splitlines()[-1]
         assert last == verdict if verdict else last.startswith("verdict: "), output
         assert "{" not in output, output
