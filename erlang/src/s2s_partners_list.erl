@@ -235,7 +235,7 @@ recent(#{time := Time} = Kept) ->
                #{method := Method} -> method(Method)
            end,
     Over = case Kept of
-               #{tls := true, certificate := Verdict} -> ["; TLS, certificate ", atom_to_binary(Verdict)];
+               #{tls := true, certificate := Verdict} -> ["; ", maps:get(protocol, Kept, <<"TLS">>), ", certificate ", atom_to_binary(Verdict)];
                _ -> "; no TLS"
            end,
     join(<<>>, [s2s_partners_layout:date(Time), ", ", join(<<", ">>, Known), ": ", What, Over]).
