@@ -102,19 +102,19 @@ def scenario_domains_without_end_proven(lab):
     """The same over streams that are authenticated."""
     probes = []
     try:
-        for i in range(410):
+        for i in range(210):
             probe = Probe(lab.boundary.inner_address, from_=HOST, to=f"d{i}.invented.test")
             probes.append(probe)
             probe.open()
             try:
                 probe.read_until("features")
-            except Closed as closed:
-                assert closed.error.condition == "resource-constraint", closed.error
+                assert probe.starttls() is None
+                probe.features()
+                assert probe.dialback() == "valid"
+            except Closed as closed:    # there is no room for it, or for the question about its key
+                assert closed.error.condition in ("resource-constraint", "remote-connection-failed"), closed.error
                 break
-            assert probe.starttls() is None
-            probe.features()
-            assert probe.dialback() == "valid"
-        assert 395 <= len(probes) <= 401, len(probes)
+        assert 195 <= len(probes) <= 201, len(probes)
         with _authenticated(lab) as probe, Client(BOB, lab.partner.address) as bob:
             probe.message(ALICE, BOB, "past all of them")
             bob.wait_message("past all of them")
