@@ -4,6 +4,8 @@
 local jid = require "util.jid";
 local monotonic = require "util.time".monotonic;
 
+local hosts = prosody.hosts;
+
 local SWEEP = 2; -- seconds
 local LINE_EVERY = 10; -- seconds between two lines about one relay host that cannot be reached
 
@@ -22,7 +24,8 @@ local function new_boundary(with)
 
 	local told = {}; -- relay host -> when
 
-	local relay = module:require "inside/relay" ({ guard = guard; native = native; report = with.report; contacts = contacts;
+	local relay = module:require "inside/relay" ({ guard = guard; native = native; report = with.report; detached = with.detached;
+		contacts = contacts;
 		log_failure = function (host, domain, why)
 			local now = monotonic();
 			if now - (told[host] or -LINE_EVERY) < LINE_EVERY then return; end
@@ -72,13 +75,24 @@ local function new_boundary(with)
 	function facts.contacts() return "few"; end
 	function facts.waiting() return "room"; end -- nothing of a request waits here
 
+	-- Marks the host for C's fast path, which then takes the user for one that exists, as facts.account does.
+	local function mark_hosts(settings)
+		for host in pairs(with.relays) do
+			with.relays[host] = nil;
+			if hosts[host] then hosts[host].s2s_partners_relay = nil; end
+		end
+		for host in pairs(settings and settings.hosts or {}) do
+			with.relays[host] = facts;
+			if hosts[host] then hosts[host].s2s_partners_relay = true; end
+		end
+	end
+
 	local sweeper;
 
 	-- `settings`: what inner_settings.compile gave; false when there are no relay hosts (any more).
 	function boundary.apply(settings)
 		boundary.settings = settings;
-		for host in pairs(with.relays) do with.relays[host] = nil; end
-		for host in pairs(settings and settings.hosts or {}) do with.relays[host] = facts; end
+		mark_hosts(settings);
 		relay.apply(settings and settings.hosts or {});
 		endpoint.apply(settings);
 		if settings and not sweeper then
@@ -94,7 +108,7 @@ local function new_boundary(with)
 	-- Nothing passes from here on.
 	function boundary.stop()
 		boundary.settings = false;
-		for host in pairs(with.relays) do with.relays[host] = nil; end
+		mark_hosts(false);
 		relay.apply({});
 		endpoint.stop();
 		if sweeper then sweeper:stop(); end

@@ -168,8 +168,8 @@ local function new_endpoint(with)
 			return;
 		end
 		local words = "";
-		if session.notopen then
-			if session.direction == "incoming" then session.streamid = session.streamid or random_id(); end
+		if session.notopen and not session.header_sent then
+			session.streamid = session.streamid or random_id();
 			words = header(session);
 		end
 		if condition then
@@ -217,9 +217,12 @@ local function new_endpoint(with)
 		pcall(conn.setoption, conn, "tcp-nodelay", true);
 		local stream = new_xmpp_stream(session, stream_callbacks, STANZA_MAX);
 		session.stream = stream;
-		function session.open_stream(self) self.sends2s(header(self)); end
+		function session.open_stream(self)
+			self.header_sent = true;
+			self.sends2s(header(self));
+		end
 		function session.reset_stream()
-			session.notopen = true;
+			session.notopen, session.header_sent = true, nil;
 			stream:reset();
 		end
 		function session.sends2s(what)

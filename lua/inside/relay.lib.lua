@@ -10,7 +10,7 @@ local BEHIND_THE_GUARD = 900; -- the guard is at 1000, core's own modules at 500
 local QUEUE_MAX, QUEUE_BYTES = 100, 1024 * 1024; -- of a pair, while its stream is being opened
 local ALL_QUEUES_BYTES = 32 * 1024 * 1024; -- of all pairs together
 
--- `with`: guard, native, report (of the outer side), contacts, log_failure(relay host, domain, why)
+-- `with`: guard, native, report (of the outer side), detached (see lua/guard), contacts, log_failure(relay host, domain, why)
 local function new_relay(with)
 	local guard, contacts = with.guard, with.contacts;
 	local relay = { bounces = 0; failures = {} };
@@ -43,10 +43,10 @@ local function new_relay(with)
 		with.report.stanza_refused("in", policy and policy:label(domain) or "unlisted", domain, host, REASON, why);
 		if not stub then return; end
 		relay.bounces = relay.bounces + 1;
-		if hosts[host] then
-			prosody.core_route_stanza(hosts[host], st.error_reply(stub, row.stanza_type, condition or row.stanza_condition,
-				("%s (%s)"):format(row.peer_text, REASON)));
-		end
+		local answer = st.error_reply(stub, row.stanza_type, condition or row.stanza_condition, ("%s (%s)"):format(row.peer_text, REASON));
+		with.detached(function ()
+			if hosts[host] then prosody.core_route_stanza(hosts[host], answer); end
+		end);
 	end
 
 	local function take_queue(session)

@@ -22,6 +22,7 @@ void s2sp_push_keys(lua_State *L) {
 		[S2SP_KEY_S2SOUT] = "s2sout",
 		[S2SP_KEY_ROSTER] = "roster",
 		[S2SP_KEY_BROKEN] = "broken",
+		[S2SP_KEY_RELAY] = "s2s_partners_relay",
 		[S2SP_KEY_POLICIES] = "policies",
 		[S2SP_KEY_HOSTS] = "hosts",
 		[S2SP_KEY_BARE_SESSIONS] = "bare_sessions",

@@ -43,7 +43,10 @@ static bool user_is_known(lua_State *L, struct s2sp_here *here, struct s2sp_lua_
 		return true;
 	bool full = question->parts.bare.length != question->local.length;
 	lua_pushvalue(L, address);
-	if (lua_rawget(L, lua_upvalueindex(full ? S2SP_UP_FULL_SESSIONS : S2SP_UP_BARE_SESSIONS)) != LUA_TTABLE)
+	/* A relay host's users are on another server, and are all taken to exist: lua/inside/boundary marks the host, and facts.account says the same. */
+	if (lua_rawget(L, lua_upvalueindex(full ? S2SP_UP_FULL_SESSIONS : S2SP_UP_BARE_SESSIONS)) != LUA_TTABLE &&
+		(question->parts.node.length == 0 ||
+		 s2sp_push(L, lua_upvalueindex(S2SP_UP_HOST_OBJECT), S2SP_KEY_RELAY) != LUA_TBOOLEAN || !lua_toboolean(L, -1)))
 		return false;
 	question->facts.account = S2SP_ACCOUNT_EXISTS;
 	return true;
