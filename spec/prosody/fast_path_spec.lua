@@ -74,7 +74,10 @@ local function new_server(counters, roles_scanned, relay)
 				server.asked = (server.asked or 0) + 1;
 				return user == "intern" and "denied" or server.access or "allowed";
 			end;
-			account = function (_, user) return (relay and user ~= "" or user == "alice" or user == "carol" or user == "dave" or user == "intern") and "exists" or "missing"; end;
+			account = function (_, user)
+				local known = relay and user ~= "" or user == "alice" or user == "carol" or user == "dave" or user == "intern";
+				return known and "exists" or "missing";
+			end;
 			listed = function (_, user, _, contact)
 				if user == "carol" then return "unavailable"; end
 				contact = contact:lower():match("^[^/]*");
@@ -311,7 +314,7 @@ describe("the fast path", function ()
 			native.drain_counters(block, function (_, _, _, _, _, times) counted = counted + times; end);
 		end
 		assert.same(passes + kept - own, counted);
-		assert.is_true(alike > 0, "no answer of core's was replaced");
+		assert.is_true(relay or alike > 0, "no answer of core's was replaced");
 		assert.is_true(kept > cases / 1000, kept.." kept back");
 		assert.is_true(own > cases / 200, own.." answers of the module's own");
 		assert.is_true(quick.deepest + CALL <= SLOTS, quick.deepest.." slots of the stack");
