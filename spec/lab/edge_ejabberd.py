@@ -338,7 +338,7 @@ class EdgeEjabberd(Ejabberd):
         self.launch()
         return self.started(timeout)
 
-    def started(self, timeout=30):
+    def started(self, timeout=45):
         """Waits until what has been launched serves everybody."""
         try:
             # All its ports are open before ejabberd counts as started (ejabberd_listener, 23.01 and 24.12). Nobody knocks at 5269: scenarios count what
