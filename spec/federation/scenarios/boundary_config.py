@@ -107,3 +107,16 @@ def scenario_observe_mode(lab):
     log = _apply(lab, options='s2s_partners_mode = "observe"\n')
     assert "nothing passes one while nothing" in log, log
     _apply(lab)
+
+
+def scenario_offline_check(lab):
+    """prosodyctl looks at the settings of relay hosts too, without a running server."""
+    lab.edge.write_config()
+    ran = lab.edge.ctl("mod_s2s_partners", "check")
+    assert ran.returncode == 0, ran.stdout
+    lab.edge.hosts[HOST] = NO_C2S + GOOD.replace("127.0.9.9:5269", HOST)
+    lab.edge.write_config()
+    ran = lab.edge.ctl("mod_s2s_partners", "check")
+    lab.edge.hosts[HOST] = NO_C2S + GOOD
+    lab.edge.write_config()
+    assert ran.returncode == 1 and "is a domain of this server" in " ".join(ran.stdout.split()), ran.stdout
