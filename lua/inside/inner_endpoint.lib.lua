@@ -345,10 +345,20 @@ local function new_endpoint(with)
 		return step.stanza(session, stanza);
 	end
 
-	-- A stanza of the inside: for the stream's own pair. Whose `from` it is has been judged with the element.
+	-- The address as core prepares them, nil when it is none. Conversations have the same two many times over.
+	local function prepared(session, which, address)
+		local known_addresses = session[which];
+		if known_addresses and known_addresses[1] == address then return known_addresses[2]; end
+		local result = address and jid.prep(address) or nil;
+		if result then session[which] = { address, result }; end
+		return result;
+	end
+
+	-- A stanza of the inside: for the stream's own pair. That the stream is established, and that the stanza is from its domain, has been judged with
+	-- the element; under new settings all streams are judged again.
 	function step.stanza(session, stanza)
 		local attr = stanza.attr;
-		local to, from = attr.to and jid.prep(attr.to), attr.from and jid.prep(attr.from);
+		local to, from = prepared(session, "last_to", attr.to), prepared(session, "last_from", attr.from);
 		if not to or not from then
 			module:log("debug", "Dropped a stanza of the inside with an address that is malformed");
 			return;
@@ -357,10 +367,6 @@ local function new_endpoint(with)
 			return close(session, { condition = "host-unknown"; text = "A stanza for another domain than the stream's" });
 		end
 		attr.to, attr.from = to, from;
-		local node, _, resource = jid.split(to);
-		local target = node and (resource and "/full" or "/bare") or "/host";
-		-- The guard: is the stream established, under the settings that are in force now, and is the stanza of its domain?
-		if endpoint.fire(session.to_host, stanza.name..target, { origin = session; stanza = stanza }) ~= nil or session.destroyed then return; end
 		with.deliver(session, stanza);
 	end
 
