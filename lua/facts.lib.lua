@@ -252,9 +252,9 @@ local function new_facts(guard, native, subscriptions, saved)
 		return reaches(pending, native.bounds.waiting, host, contact, roster) and "full" or "room";
 	end
 
-	-- C takes a failure for one and refuses; the log is to say why.
 	-- Host -> facts of its own: those of a relay host, whose users and rosters are on another server. Filled in by inside/boundary.
 	memory.relays = {};
+	-- C takes a failure for one and refuses; the log is to say why.
 	for name, fact in pairs(facts) do
 		facts[name] = function (host, ...)
 			local own = memory.relays[host];

@@ -73,7 +73,7 @@ local function new_guard(native, latch)
 
 	-- The settings that are in force by now. What goes wrong leaves nothing that passes.
 	local function apply_inside()
-		if not boundary and not in_force.inside then return; end
+		if in_force.stopped or not boundary and not in_force.inside then return; end
 		local ok, err = xpcall(function ()
 			boundary = boundary or module:require "inside/boundary" ({ guard = guard; native = native; latch = latch; limits = limits; report = report;
 				detached = detached; features = features; unparsed = module:require "unparsed"; relays = memory.relays;

@@ -67,7 +67,6 @@ local function new_boundary(with)
 
 	local facts = { listed = contacts.listed; sees = contacts.sees };
 	function facts.account(_, user) return user ~= "" and "exists" or "missing"; end
-	function facts.access() return "allowed"; end
 	function facts.directed() return "no"; end
 	function facts.passed() return "no"; end
 	function facts.standing() return "none"; end -- blocked and cancelled are the users' server's
