@@ -1,0 +1,53 @@
+"""The inner side has the time-outs of the outer one."""
+
+import time
+
+from lab.client import Client
+from lab.probe import Probe
+from lab.prosody import Prosody
+
+from ._boundary import ALICE, BOB, HOST, Boundary
+from ._edge import any_method, configuration
+
+PARTNERS = configuration(
+    any_method("fabrikam.test", presence_authorization="user"),
+    s2s_partners_limits={"establishment_timeout": 3, "inactivity_timeout": 5})
+
+
+def setup(lab):
+    lab.boundary = Boundary(lab, PARTNERS)
+    lab.edge = lab.boundary.edge.start()
+    lab.inside = lab.boundary.prosody().start()
+    lab.partner = Prosody(lab, "partner", ["fabrikam.test"], users=[BOB], preset="any").start()
+
+
+def scenario_silence_before_and_after_the_header(lab):
+    start = time.monotonic()
+    with Probe(lab.boundary.inner_address, from_=HOST, to="fabrikam.test") as mute, \
+         Probe(lab.boundary.inner_address, from_=HOST, to="fabrikam.test") as silent:
+        silent.secure()
+        silent.read_close("connection-timeout", "establishment-timeout", timeout=15)
+        mute.read_close("connection-timeout", "establishment-timeout", timeout=15)
+    assert time.monotonic() - start >= 2.5
+
+
+def scenario_half_open_handshake(lab):
+    """TLS has been agreed upon and does not begin: the connection is cut, and nothing is said in clear."""
+    with Probe(lab.boundary.inner_address, from_=HOST, to="fabrikam.test") as probe:
+        probe.features()
+        probe.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+        assert probe.read().name == "proceed"
+        probe.socket.settimeout(15)
+        assert probe.socket.recv(100) == b"", "something was said in clear"
+
+
+def scenario_idle_streams_end_and_come_again(lab):
+    with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
+        for words in ("first", "after a pause"):
+            mark = lab.edge.mark()
+            bob.send_message(ALICE, f"{words}, in")
+            alice.wait_message(f"{words}, in")
+            alice.send_message(BOB, f"{words}, out")
+            bob.wait_message(f"{words}, out")
+            for direction in ("to", "from"):
+                lab.edge.wait_log(rf"Refused inner stream {direction} contoso.test .*inactivity-timeout", 20, mark)
