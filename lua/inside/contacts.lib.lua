@@ -11,6 +11,7 @@ local STORE = "s2s_partners_contacts";
 local CONTACTS_MAX, CONTACT_BYTES = 1000, 1023; -- of a user; of an address
 local PENDING_MAX = 100; -- requests of contacts that wait for a user's answer
 local USERS_KEPT = 1000; -- in memory
+local UNSAVED_MAX = 1000; -- users whose contacts could not be written
 local DAY = 86400; -- seconds
 local FORGET_AFTER = 30 * DAY; -- since the last stanza that confirmed a contact
 local CONFIRM_EVERY = DAY; -- no more than one write a day for what only confirms
@@ -20,7 +21,8 @@ local function new_contacts(canonical, listed_domain)
 	local contacts = {};
 	local stores = setmetatable({}, { __mode = "k" }); -- events of the host -> store
 	local kept = new_cache(USERS_KEPT); -- user's bare JID -> data
-	local unsaved = {}; -- the same, of those that could not be written: it counts all the same
+	local unsaved, unsaved_count = {}, 0; -- the same, of those that could not be written: it counts all the same
+	local lost = false; -- whether there were more of those than are kept: what is stored is then no longer to be believed
 
 	local function store_of(host)
 		local events = hosts[host].events;
@@ -33,6 +35,7 @@ local function new_contacts(canonical, listed_domain)
 		local key = jid.join(user, host);
 		local data = unsaved[key] or kept:get(key);
 		if data then return data; end
+		if lost then error("the contacts of too many users could not be stored; restart the server when they can", 0); end
 		local stored, err = store_of(host):get(user);
 		if stored == nil and err then error(err, 0); end
 		data = type(stored) == "table" and stored or {};
@@ -46,9 +49,13 @@ local function new_contacts(canonical, listed_domain)
 		local empty = next(data.items) == nil and next(data.pending) == nil;
 		local ok, stored, err = pcall(function () return store_of(host):set(user, not empty and data or nil); end);
 		if ok and stored then
+			if unsaved[key] then unsaved_count = unsaved_count - 1; end
 			unsaved[key] = nil;
+		elseif not unsaved[key] and unsaved_count >= UNSAVED_MAX then
+			lost = true;
 		else
 			if not unsaved[key] then
+				unsaved_count = unsaved_count + 1;
 				module:log("error", "The contacts of %s cannot be stored; what is known of them holds until the next restart: %s", key,
 					tostring(ok and err or stored));
 			end
