@@ -63,8 +63,9 @@ tick() ->
     Now = os:system_time(second),
     case get(?CHECKED) of
         Last when is_integer(Last), Now >= Last, Now - Last < ?DAY -> ok;
-        _ ->
+        Before ->
             put(?CHECKED, Now),
+            Before =:= undefined orelse s2s_partners_observe:remind(),
             certificates_read(),
             check(Now)
     end.
