@@ -154,8 +154,16 @@ words(_, #{cause := Cause}) ->
 listeners(Listen) ->
     case lists:usort([Port || {{Port, _, _}, ejabberd_s2s_in, _} <- Listen, is_integer(Port)]) of
         [] -> {[], [{warning, <<"listen: there is no listener with module: ejabberd_s2s_in, so no partner can connect to this server">>}]};
-        Ports -> {Ports, []}
+        Ports -> {Ports, lists:append([unbounded(Port, Opts) || {{Port, _, _}, ejabberd_s2s_in, Opts} <- Listen, is_integer(Port), is_map(Opts)])}
     end.
+
+%% What a listener lets its peers do.
+unbounded(Port, Opts) ->
+    [{note, iolist_to_binary(["listen: port ", integer_to_list(Port), " (ejabberd_s2s_in) has no ", Text])}
+     || Text <- [["max_stanza_size; an element of more than ", integer_to_list(s2s_partners_size:bytes()), " bytes ends the stream"]
+                 || maps:get(max_stanza_size, Opts, infinity) =:= infinity]
+            ++ ["shaper; a peer may send as fast as the line lets it"
+                || maps:get(shaper, Opts, none) =:= none]].
 
 %%% DNS
 

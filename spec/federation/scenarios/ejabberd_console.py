@@ -106,6 +106,8 @@ def scenario_explain(lab):
 def scenario_check(lab):
     output = run(lab, "check")
     assert "5 partners" in output, output
+    for missing in ("no max_stanza_size; an element of more than 524288 bytes", "no shaper;"):
+        assert f"note listen: port 5269 (ejabberd_s2s_in) has {missing}" in words(output), output
     lab.edge.yaml = {"partners": [{"domain": "fabrikam.test", "tsl": "required"}]}
     lab.edge.write_config()
     try:
