@@ -275,7 +275,12 @@ all_streams() ->
 every_node() ->
     Nodes = ejabberd_cluster:get_nodes(),
     Answers = erpc:multicall(Nodes, ?MODULE, streams_of_node, [], ?CALL_MS),
-    {lists:append([Views || {ok, Views} <- Answers]), [Node || {Node, Answer} <- lists:zip(Nodes, Answers), element(1, Answer) =/= ok]}.
+    {in_order(lists:append([Views || {ok, Views} <- Answers])), [Node || {Node, Answer} <- lists:zip(Nodes, Answers), element(1, Answer) =/= ok]}.
+
+%% By partner's domain, then by ours; those that come in first.
+in_order(Views) ->
+    [View || {_, View} <- lists:keysort(1, [{{maps:get(remote, View, <<>>), maps:get(local, View, <<>>), maps:get(direction, View)}, View}
+                                            || View <- Views])].
 
 %% Called from other nodes.
 -spec streams_of_node() -> [map()].
