@@ -12,7 +12,9 @@ local core_options = module:require "core_options";
 local hosts = prosody.hosts;
 
 local COMPONENT = "s2s_inside"; -- the component module of a relay host without users
-local PARTNERS_TOLD = 5; -- of those whose presence_authorization is wrong
+local PARTNERS_TOLD = 5; -- of those about whom there is the same to say
+local PARTNERS_LOOKED_AT = 1000; -- for their names in a certificate
+local CERTIFICATE_MAX = 1024 * 1024; -- bytes of a file
 local STREAMS_MAX = 10000; -- inner ones, in all: a pair of domains takes two
 
 -- Keys of a partner that say how to authenticate, and what is the endpoint's own.
@@ -288,9 +290,34 @@ local function new_settings(native)
 					:format(context and "none is configured" or tostring(err)));
 				return nil;
 			end
-			tls[mode] = context;
+			tls[mode], tls.certificate = context, config.certificate;
 		end
 		return tls;
+	end
+
+	-- Where nothing but certificates proves the edge inside, it can speak for the partners that its certificate names, and for nobody else.
+	local function check_names(host, found, policy, add)
+		local methods = found.view.methods;
+		if not policy or #methods ~= 1 or methods[1] ~= "sasl" or not found.tls or not found.tls.certificate then return; end
+		local file = io.open(found.tls.certificate, "rb");
+		local text = file and file:read(CERTIFICATE_MAX);
+		if file then file:close(); end
+		local missing, count = {}, 0;
+		for i, partner in ipairs(text and policy:partners() or {}) do
+			if i > PARTNERS_LOOKED_AT then break; end
+			for _, domain in ipairs({ partner.name; table.unpack(partner.additional_domains) }) do
+				local own = native.own_certificate(text, (domain:gsub("^%*", "any")));
+				if own and not own.names_domain then
+					count = count + 1;
+					if count <= PARTNERS_TOLD then missing[count] = domain; end
+				end
+			end
+		end
+		if count > 0 then
+			add(host, "warning", "s2s_inside.certificate", nil, ("%s does not name %s%s: the server inside will refuse this one there; have one made whose "
+				.."subjectAltName has the partners, or allow dialback"):format(found.tls.certificate, table.concat(missing, ", "),
+				count > PARTNERS_TOLD and (" and %d more"):format(count - PARTNERS_TOLD) or ""));
+		end
 	end
 
 	local function anchors_of(host, view, anchors, add)
@@ -364,6 +391,7 @@ local function new_settings(native)
 			anchors_of(host, view, found.anchors, add);
 			found.hosts[host] = { server = view.proxy; server_host = view.proxy_host; server_port = view.proxy_port; view = view;
 				tls = contexts_of(host, value, view, add) };
+			check_names(host, found.hosts[host], policies[host], add);
 		end
 		return found;
 	end

@@ -35,7 +35,9 @@ def scenario_messages_both_ways(lab):
 
 
 def scenario_partner_that_the_inner_certificate_does_not_name(lab):
-    """The inside refuses the edge there, as its administrator wants; the sender outside may try again."""
+    """The inside refuses the edge there, as its administrator wants; the sender outside may try again. A warning at commit says so."""
+    warning = lab.edge.wait_log(r's2s_inside.certificate: \S+ does not name (.*): the server inside will refuse')
+    assert warning[1] == "northwind.test", warning[0]
     with Client("nora@northwind.test", lab.northwind.address) as nora:
         assert nora.wait_error(nora.send_message(ALICE, "hello"), 30)[0] == "remote-server-timeout"
 
