@@ -53,8 +53,10 @@ def scenario_first_the_contact_is_added(lab):
     with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
         condition, _, kind = alice.wait_error(alice.send_message(BOB, "too early"))
         assert (condition, kind) == ("subscription-required", "auth"), (condition, kind)
+        assert "verdict: refuse not-listed" in lab.edge.shell(f'partners:explain("{BOB}", "{ALICE}")')
         alice.subscribe(BOB)
         bob.wait_presence(ALICE, "subscribe")
+        assert "verdict: allow" in lab.edge.shell(f'partners:explain("{BOB}", "{ALICE}")')
         bob.send_message(ALICE, "before the answer")
         alice.wait_message("before the answer")
         alice.send_message(BOB, "now you hear me")
