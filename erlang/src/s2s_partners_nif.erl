@@ -25,7 +25,7 @@
 -export([external_access/3, route/3]).
 %% Certificates
 -export([trust_store/1, trust_store_facts/1, crl_read/1, crl_facts/1, crl_follows/3, crl_same/2, crl_mentions/2, crl_begins/2]).
--export([judge/1, own_certificate/2, own_chain/1, certificate_pins/1, learned/0]).
+-export([judge/1, judged/1, own_certificate/2, own_chain/1, certificate_pins/1, learned/0]).
 %% Streams
 -export([stream_new/4, stream_bind/2, stream_identify/2, stream_domain/1, stream_partner/1, stream_observe/3, stream_certificate/1]).
 -export([stream_offer/1, stream_starttls/1, stream_auth/1, stream_dialback/1, stream_verify/1, stream_wrong_key/1]).
@@ -332,6 +332,12 @@ crl_begins(_Crl, _Now) ->
 -spec judge(#{chain := [binary()], store := store() | none, domain := binary(), policy := policy() | none, crls => [crl()],
               now := seconds()}) -> {verdict(), Cause :: binary(), report()}.
 judge(_Question) ->
+    erlang:nif_error(?NOT_LOADED).
+
+%% What judge/1 has said to the same question within the last ten minutes, if that was `valid` and no date of
+%% the chain or of a revocation list has passed since; none: ask it. The store remembers, and forgets when it ends.
+-spec judged(map()) -> {valid, Cause :: binary(), report()} | none.
+judged(_Question) ->
     erlang:nif_error(?NOT_LOADED).
 
 %% A certificate of our own, DER: would a partner that checks as we do accept it for the domain?

@@ -14,7 +14,7 @@ static struct learned_entry entries[LEARNED_KEPT_MAX];
 static size_t entry_count;
 /* How many each authority has. */
 static struct {
-	struct learned_digest authority;
+	struct s2sp_learned_digest authority;
 	size_t count;
 } shares[LEARNED_KEPT_MAX];
 static size_t share_count;
@@ -30,7 +30,7 @@ void learned_unlock(void) {
 	pthread_mutex_unlock(&lock);
 }
 
-static struct learned_entry *find(const struct learned_digest *digest) {
+static struct learned_entry *find(const struct s2sp_learned_digest *digest) {
 	for (size_t i = 0; i < entry_count; i++) {
 		if (learned_same(&entries[i].digest, digest))
 			return &entries[i];
@@ -38,7 +38,7 @@ static struct learned_entry *find(const struct learned_digest *digest) {
 	return NULL;
 }
 
-static size_t share_at(const struct learned_digest *authority) {
+static size_t share_at(const struct s2sp_learned_digest *authority) {
 	size_t at = 0;
 	while (at < share_count && !learned_same(&shares[at].authority, authority))
 		at++;
@@ -69,7 +69,7 @@ static bool goes_before(const struct learned_entry *one, const struct learned_en
 	return one->used != other->used ? one->used < other->used : one->admitted < other->admitted;
 }
 
-static void evict_from(const struct learned_digest *authority) {
+static void evict_from(const struct s2sp_learned_digest *authority) {
 	struct learned_entry *oldest = NULL;
 	for (size_t i = 0; i < entry_count; i++) {
 		if (learned_same(&entries[i].authority, authority) && (oldest == NULL || goes_before(&entries[i], oldest)))
@@ -82,7 +82,7 @@ static void evict_from(const struct learned_digest *authority) {
 }
 
 /* Room for one more of that authority: out of its own share when that is full, else out of the largest one. */
-static void make_room(const struct learned_digest *authority) {
+static void make_room(const struct s2sp_learned_digest *authority) {
 	size_t at = share_at(authority), largest = 0;
 	if (at < share_count && shares[at].count >= LEARNED_SHARE_MAX)
 		evict_from(authority);
@@ -97,17 +97,17 @@ static void make_room(const struct learned_digest *authority) {
 	}
 	for (size_t i = 1; i < share_count; i++)
 		largest = shares[i].count > shares[largest].count ? i : largest;
-	const struct learned_digest from = shares[largest].authority;
+	const struct s2sp_learned_digest from = shares[largest].authority;
 	evict_from(&from);
 }
 
 /* What is past its time takes nobody's room. */
-static bool is_room_for_past(const struct learned_digest *authority) {
+static bool is_room_for_past(const struct s2sp_learned_digest *authority) {
 	size_t at = share_at(authority);
 	return entry_count < LEARNED_KEPT_MAX && (at == share_count || shares[at].count < LEARNED_SHARE_MAX);
 }
 
-static void count_in(const struct learned_digest *authority) {
+static void count_in(const struct s2sp_learned_digest *authority) {
 	size_t at = share_at(authority);
 	if (at == share_count) {
 		shares[share_count].authority = *authority;
@@ -127,7 +127,7 @@ static bool is_signed_by(struct learned_entry *entry, X509 *issuer, int *budget)
 	return is;
 }
 
-static bool has_parent(const struct learned_entry *entry, const struct learned_digest *digest) {
+static bool has_parent(const struct learned_entry *entry, const struct s2sp_learned_digest *digest) {
 	for (size_t i = 0; i < entry->parent_count; i++) {
 		if (learned_same(&entry->parents[i], digest))
 			return true;
@@ -135,8 +135,8 @@ static bool has_parent(const struct learned_entry *entry, const struct learned_d
 	return false;
 }
 
-static void try_parent(struct learned_entry *entry, X509 *issuer, uint32_t name, const struct learned_digest *digest,
-					   const struct learned_digest *authority, int *budget) {
+static void try_parent(struct learned_entry *entry, X509 *issuer, uint32_t name, const struct s2sp_learned_digest *digest,
+					   const struct s2sp_learned_digest *authority, int *budget) {
 	if (name != entry->issuer || entry->parent_count == LEARNED_PARENTS_MAX || learned_same(digest, &entry->digest) ||
 		has_parent(entry, digest) || !is_signed_by(entry, issuer, budget))
 		return;
@@ -151,10 +151,10 @@ struct handshake {
 	bool past; /* those are considered that have expired; last, with what is left of the budget */
 	size_t count;
 	X509 *shown[LEARNED_LOOKED_AT];
-	struct learned_digest digests[LEARNED_LOOKED_AT];
+	struct s2sp_learned_digest digests[LEARNED_LOOKED_AT];
 };
 
-static bool was_shown(const struct handshake *handshake, const struct learned_digest *digest) {
+static bool was_shown(const struct handshake *handshake, const struct s2sp_learned_digest *digest) {
 	for (size_t i = 0; i < handshake->count; i++) {
 		if (learned_same(&handshake->digests[i], digest))
 			return true;

@@ -39,6 +39,7 @@ NIF(s2sp_nif_crl_mentions);
 NIF(s2sp_nif_crl_begins);
 /* nif_judge.c */
 NIF(s2sp_nif_judge);
+NIF(s2sp_nif_judged);
 NIF(s2sp_nif_learned);
 /* nif_own.c */
 NIF(s2sp_nif_own_certificate);

@@ -89,6 +89,7 @@ static ErlNifFunc functions[] = {
 	{ "crl_mentions", 2, s2sp_nif_crl_mentions, ORDINARY },
 	{ "crl_begins", 2, s2sp_nif_crl_begins, ORDINARY },
 	{ "judge", 1, s2sp_nif_judge, CPU },
+	{ "judged", 1, s2sp_nif_judged, ORDINARY },
 	{ "own_certificate", 2, s2sp_nif_own_certificate, CPU },
 	{ "own_chain", 1, s2sp_nif_own_chain, CPU },
 	{ "certificate_pins", 1, s2sp_nif_certificate_pins, CPU },
