@@ -450,7 +450,7 @@ handle_authenticated_packet(Packet, State) when ?is_stanza(Packet) ->
             false ->
                 case s2s_partners_stream:stanza_in(Packet, State1) of
                     {pass, Packet1, State2} ->
-                        ejabberd_s2s_in:handle_authenticated_packet(Packet1, spelled(xmpp:get_from(Packet1), State2));
+                        deliver(Packet1, xmpp:get_to(Packet1), State2);
                     {stop, State2} ->
                         State2
                 end
@@ -458,6 +458,21 @@ handle_authenticated_packet(Packet, State) when ?is_stanza(Packet) ->
     end, State);
 handle_authenticated_packet(Packet, State) ->
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) -> ejabberd_s2s_in:handle_authenticated_packet(Packet, State1) end, State).
+
+%% What ejabberd_s2s_in does for one who has been judged (23.01 to 26.07), without looking the local domain up twice: the record has said that
+%% the sender is of the stream's domain, and a virtual host is its own. All others have rooms or a component behind them, and go
+%% ejabberd's way.
+deliver(Packet, #jid{lserver = LServer}, #{ip := {IP, _}} = State) ->
+    case s2s_partners_in_force:is_vhost(LServer) of
+        true ->
+            Packet1 = xmpp:put_meta(Packet, ip, IP),
+            State1 = ejabberd_hooks:run_fold(s2s_in_authenticated_packet, LServer, State, [Packet1]),
+            {Packet2, State2} = ejabberd_hooks:run_fold(s2s_receive_packet, LServer, {Packet1, State1}, []),
+            Packet2 =:= drop orelse ejabberd_router:route(Packet2),
+            State2;
+        false ->
+            ejabberd_s2s_in:handle_authenticated_packet(Packet, spelled(xmpp:get_from(Packet), State))
+    end.
 
 %% Two spellings of a domain are two domains to ejabberd. The record has said that it is the stream's.
 spelled(#jid{lserver = Remote}, #{s2s_partners := #guarded{remote = Remote}} = State) ->

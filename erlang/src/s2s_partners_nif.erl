@@ -37,7 +37,7 @@
 -export([stream_active/2, stream_keepalive_sent/3, stream_keepalive_answered/1, stream_due/3]).
 -export([place/4, limits_suffice/3, key_question/2, waiting_room/1, waiting_crowded/2, waiting_due/2]).
 %% Stanzas
--export([stanza_kind/2, question/4, fact/3, authorise/4, is_service/2, is_personal_event/1]).
+-export([stanza_kind/2, question/4, fact/3, authorise/4, passes/4, stream_passes/5, is_service/2, is_personal_event/1]).
 -export([reply_to/2, reply_to_malformed/3, refused_route/4, dialback_error/1, own_way/4]).
 -export([own_words/3, is_published/2, is_echo/1, answer_is_replaced/2]).
 %% Texts, tables and suppositions
@@ -624,6 +624,18 @@ fact(_Question, _Fact, _Value) ->
           allow | allow_without_events | {allow, change(), PersonalEvents :: boolean()} | fact()
         | {refuse, reason(), rule(), reply()}.
 authorise(_Policy, _Domain, _User, _Question) ->
+    erlang:nif_error(?NOT_LOADED).
+
+%% What authorise/4 says of a message or available presence (its type as ejabberd has it) of a local user's to that domain, where it
+%% allows it at once, personal events included: allow, or the change. ask: anything else, authorise/4 finds it out. Presence with
+%% which a room is joined is none that this may be asked about.
+-spec passes(policy() | none, Domain :: binary(), User :: binary(), Type :: atom()) -> allow | change() | ask.
+passes(_Policy, _Domain, _User, _Type) ->
+    erlang:nif_error(?NOT_LOADED).
+
+%% The same for a user who exists and the stream's own domain, incoming: what stream_stanza/3 and authorise/4 say.
+-spec stream_passes(stream(), policy() | none, Domain :: binary(), User :: binary(), Type :: atom()) -> allow | change() | ask.
+stream_passes(_Stream, _Policy, _Domain, _User, _Type) ->
     erlang:nif_error(?NOT_LOADED).
 
 %% Whether a payload so named is one of the services that any partner may ask a bare domain for.

@@ -312,7 +312,16 @@ attribute(Key, Attrs) ->
 %% A stanza that the peer has sent. {pass, …}: for ejabberd to deliver.
 -spec stanza_in(stanza(), state()) -> {pass, stanza(), state()} | {stop, state()}.
 stanza_in(Packet, State) ->
-    #guarded{stream = Stream, established = Established} = Guarded = guarded(State),
+    Guarded = guarded(State),
+    case s2s_partners_fast_path:incoming(Packet, Guarded) of
+        pass ->
+            s2s_partners_route:incoming_passed(),
+            {pass, Packet, active(Guarded, State)};
+        ask ->
+            stanza_in(Packet, Guarded, State)
+    end.
+
+stanza_in(Packet, #guarded{stream = Stream, established = Established} = Guarded, State) ->
     case {Established, xmpp:get_from(Packet), xmpp:get_to(Packet)} of
         {true, #jid{lserver = Remote} = From, #jid{lserver = Local} = To} ->
             case judged(Local, Remote, Guarded, State) of
@@ -395,15 +404,9 @@ is_keepalive(#iq{id = Id, type = Type, sub_els = Elements}, #jid{luser = <<>>, l
 is_keepalive(_, _, _) ->
     no.
 
-%% The record is told once a second at most.
-active(#guarded{stream = Stream, active = Active} = Guarded, State) ->
-    case erlang:monotonic_time(second) of
-        Active ->
-            State;
-        Now ->
-            ok = s2s_partners_nif:stream_active(Stream, now_ms()),
-            keep(Guarded#guarded{active = Now}, State)
-    end.
+%% The record is told by the next tick (tick/1), so that no stanza has to look at the clock.
+active(#guarded{active = true}, State) -> State;
+active(Guarded, State) -> keep(Guarded#guarded{active = true}, State).
 
 %% A stanza that is to go out over an established stream, perhaps from another node.
 -spec stanza_out(stanza(), state()) -> {pass, state()} | {stop, state()}.
@@ -486,7 +489,7 @@ established(State) ->
         allow ->
             ok = s2s_partners_nif:stream_active(Stream, now_ms()),
             s2s_partners_places:settled(),
-            State1 = keep(Guarded#guarded{established = true, active = erlang:monotonic_time(second),
+            State1 = keep(Guarded#guarded{established = true,
                                           since = os:system_time(second)}, State),
             Before orelse announce(State1),
             {allow, State1};
@@ -550,7 +553,14 @@ tick(#{stream_state := disconnected} = State) ->
     {stop, State};
 tick(State) ->
     _ = start_clock(State),
-    case guarded(State) of
+    tick(guarded(State), State).
+
+tick(#guarded{active = true, stream = Stream} = Guarded, State) when Stream =/= none ->
+    ok = s2s_partners_nif:stream_active(Stream, now_ms()),
+    Quiet = Guarded#guarded{active = false},
+    tick(Quiet, keep(Quiet, State));
+tick(Guarded, State) ->
+    case Guarded of
         #guarded{refused = {_, _}} ->
             {stop, State};
         #guarded{stream = none, created = Created} ->

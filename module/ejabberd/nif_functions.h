@@ -87,6 +87,8 @@ NIF(s2sp_nif_stanza_kind);
 NIF(s2sp_nif_question);
 NIF(s2sp_nif_fact);
 NIF(s2sp_nif_authorise);
+NIF(s2sp_nif_passes);
+NIF(s2sp_nif_stream_passes);
 NIF(s2sp_nif_is_service);
 NIF(s2sp_nif_is_personal_event);
 /* nif_refusal.c */

@@ -138,6 +138,8 @@ static ErlNifFunc functions[] = {
 	{ "question", 4, s2sp_nif_question, ORDINARY },
 	{ "fact", 3, s2sp_nif_fact, ORDINARY },
 	{ "authorise", 4, s2sp_nif_authorise, ORDINARY },
+	{ "passes", 4, s2sp_nif_passes, ORDINARY },
+	{ "stream_passes", 5, s2sp_nif_stream_passes, ORDINARY },
 	{ "is_service", 2, s2sp_nif_is_service, ORDINARY },
 	{ "is_personal_event", 1, s2sp_nif_is_personal_event, ORDINARY },
 	{ "reply_to", 2, s2sp_nif_reply_to, ORDINARY },
