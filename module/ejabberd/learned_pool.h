@@ -62,10 +62,31 @@ const struct learned_anchor *learned_find_anchor(const struct s2sp_learned_ancho
 												 const struct s2sp_learned_digest *digest);
 bool learned_is_anchor(const struct s2sp_learned_digest *digest);
 
-/* learned_pool.c */
+/* learned_pool.c. All but the first two under the lock. */
 void learned_lock(void);
 void learned_unlock(void);
-/* Forgets what no anchor stands above any more. Under the lock. */
+extern struct learned_entry learned_entries[LEARNED_KEPT_MAX];
+extern size_t learned_entry_count;
+extern struct s2sp_learned_counts learned_numbers;
+/* Later than all before it. */
+uint64_t learned_tick(void);
+/* NULL: it is not kept. */
+struct learned_entry *learned_find(const struct s2sp_learned_digest *digest);
+/* Keeps a copy of `entry`, whose parents have been found. */
+void learned_admit(struct learned_entry *entry);
+/* Forgets what no anchor stands above any more. */
 void learned_purge(void);
+
+/* What one handshake has shown, and how many signatures may still be verified for it. */
+struct learned_handshake {
+	int budget;
+	bool past; /* those are considered that have expired; last, with what is left of the budget */
+	size_t count;
+	X509 *shown[LEARNED_LOOKED_AT];
+	struct s2sp_learned_digest digests[LEARNED_LOOKED_AT];
+};
+
+/* learned_handshake.c, under the lock. One that is kept already: there may be anchors that it has not been compared with. */
+void learned_find_again(struct learned_entry *entry, struct learned_handshake *handshake);
 
 #endif
