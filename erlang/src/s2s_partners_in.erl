@@ -31,7 +31,7 @@ init({ok, #{server_host := VHost} = State}, _Opts) ->
         _ -> s2s_partners_places:enter(unknown)
     end,
     Guarded = #guarded{direction = incoming, vhost = VHost, created = s2s_partners_stream:now_ms()},
-    {ok, s2s_partners_clock:start(State#{mod => ?MODULE, s2s_partners => Guarded})}.
+    {ok, s2s_partners_clock:start(s2s_partners_size:bound(State#{mod => ?MODULE, s2s_partners => Guarded}))}.
 
 %% Hook s2s_in_auth_result: ejabberd takes the stream for authenticated. Dialback comes this way only, after
 %% its `valid` has gone out.
@@ -64,6 +64,9 @@ other_domain(State) ->
 
 %% A reload. To be called in the stream's process, by ejabberd_s2s_in:update_state/2.
 -spec rejudge(state()) -> state().
+rejudge(State) when not is_map_key(s2s_partners, State) ->
+    %% Listed, and guarded by nobody.
+    s2s_partners_live:end_if_unguarded(ejabberd_s2s_in, State);
 rejudge(State) ->
     case s2s_partners_stream:is_over(State) of
         true ->

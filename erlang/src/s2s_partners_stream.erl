@@ -231,7 +231,7 @@ observe(#{socket := Socket} = State) ->
 
 -spec with_protocol(map(), state()) -> map().
 with_protocol(#{tls := true} = About, #{socket := Socket}) ->
-    About#{protocol => s2s_partners_certificate:protocol(Socket)};
+    maps:merge(About, s2s_partners_certificate:session(Socket));
 with_protocol(About, _) ->
     About.
 
