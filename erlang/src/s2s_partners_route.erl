@@ -42,7 +42,7 @@ filter_packet(Packet) ->
     #jid{lserver = Domain} = To = xmpp:get_to(Packet),
     case s2s_partners_in_force:is_vhost(Domain) of
         true ->
-            Packet;
+            passed_on(xmpp:get_meta(Packet, ?FOR_SERVICE, none), Packet, To);
         false ->
             case s2s_partners_fast_path:outgoing(Packet) of
                 {pass, Packet1} -> Packet1;
