@@ -32,6 +32,7 @@
     crls_told = #{} :: s2s_partners_crl_watch:told(),
     looked = 0 :: integer(),                                    % system time in seconds
     reloading = none :: none | reference(),                     % timer
+    keepers :: s2s_partners_keepers:keepers(),
     stopping = false :: boolean()
 }).
 
@@ -118,16 +119,19 @@ init([]) ->
     process_flag(trap_exit, true),
     ok = s2s_partners_in_force:init(),
     ok = s2s_partners_route:init(),
+    hooks(),
+    erlang:send_after(?TICK, self(), tick),
+    erlang:send_after(?LOOK, self(), look),
+    {ok, #guard{looked = os:system_time(second), keepers = s2s_partners_keepers:watch()}, {continue, start}}.
+
+hooks() ->
     lists:foreach(fun({Hook, Function, Sequence}) -> ejabberd_hooks:add(Hook, ?MODULE, Function, Sequence) end,
                   [{config_reloaded, reload_begins, 1},     % gen_mod has 60
                    {config_reloaded, reload_ends, 90},
                    {host_up, host_up, 1},                   % gen_mod has 40
                    {host_down, host_down, 90},              % gen_mod has 70
                    {ejabberd_started, all_started, 50},
-                   {ejabberd_stopping, stopping, 1}]),
-    erlang:send_after(?TICK, self(), tick),
-    erlang:send_after(?LOOK, self(), look),
-    {ok, #guard{looked = os:system_time(second)}, {continue, start}}.
+                   {ejabberd_stopping, stopping, 1}]).
 
 %% The module that started us waits in started/2; and one that has been restarted reads anew what is in force anyway.
 -spec handle_continue(start, #guard{}) -> {noreply, #guard{}}.
@@ -240,6 +244,22 @@ handle_info({'DOWN', Monitor, process, Pid, Result}, #guard{watch = {Pid, Monito
         _ ->
             {noreply, Now}
     end;
+handle_info({'DOWN', Monitor, process, _, _}, #guard{keepers = Keepers} = Guard) ->
+    case s2s_partners_keepers:down(Monitor, Keepers) of
+        {ok, Others} -> {noreply, Guard#guard{keepers = Others}};
+        not_ours -> {noreply, Guard}
+    end;
+handle_info({returned, Keeper}, #guard{keepers = Keepers, stopping = false} = Guard) ->
+    case s2s_partners_keepers:returned(Keeper, Keepers) of
+        {back, Watched} ->
+            %% Without hooks nobody was guarded: streams that came about meanwhile are closed.
+            protect(Keeper, fun() -> back(Keeper) end),
+            _ = rejudge(),
+            ?LOG_WARNING("~ts has been restarted: ~ts, and all live streams are judged again", [Keeper, s2s_partners_keepers:forgotten(Keeper)]),
+            {noreply, Guard#guard{keepers = Watched}};
+        later ->
+            {noreply, Guard}
+    end;
 handle_info({timeout, Timer, reload}, #guard{reloading = Timer} = Guard) ->
     %% The reload that was announced never ended.
     {noreply, commit(Guard#guard{reloading = none})};
@@ -251,6 +271,15 @@ reload_over(#guard{reloading = none} = Guard) ->
 reload_over(#guard{reloading = Timer} = Guard) ->
     erlang:cancel_timer(Timer),
     Guard#guard{reloading = none}.
+
+%% Returns when that process has what it keeps it in.
+back(ejabberd_hooks) ->
+    latch(),
+    hooks();
+back(s2s_partners_places) ->
+    s2s_partners_places:counts();
+back(s2s_partners_live) ->
+    s2s_partners_live:ready().
 
 latch() ->
     protect(latch, fun() ->

@@ -119,6 +119,9 @@ shut(State) ->
         {error, _} -> ignore
     end.
 
+%% On a port for direct TLS it could not come before the handshake (s2s_partners_size:at_accept/1); such a stream ends with its header.
+bounded(#{stream_encrypted := true} = State) ->
+    State;
 bounded(State) ->
     try s2s_partners_size:bound(State)
     catch _:_ -> State

@@ -284,7 +284,7 @@ streams_of_node() ->
 %% The node is of interest only where there are several.
 stream_table(Views) ->
     Number = case ejabberd_cluster:get_nodes() of [_, _ | _] -> length(stream_titles()); _ -> length(stream_titles()) - 1 end,
-    Columns = [#{title => Title, min => Min} || {Title, Min} <- lists:zip(stream_titles(), [3, 16, 12, 9, 7, 11, 9, 8])],
+    Columns = [#{title => Title, min => Min} || {Title, Min} <- lists:zip(stream_titles(), [3, 16, 12, 9, 7, 11, 9, 12])],
     table(lists:sublist(Columns, Number), [lists:sublist(stream_row(View), Number) || View <- lists:sort(fun before/2, Views)], []).
 
 before(#{node := NodeA} = A, #{node := NodeB} = B) ->
@@ -315,7 +315,15 @@ stream_row(#{direction := Direction, node := Node} = View) ->
      end,
      case Tls of true -> atom_to_binary(maps:get(certificate, View)); false -> <<"-">> end,
      plain(maps:get(address, View, <<"-">>), 60),
-     hd(binary:split(atom_to_binary(Node), <<"@">>))].
+     node_label(Node)].
+
+%% What tells it from the others: packages call every node ejabberd@ its machine.
+node_label(Node) ->
+    [Name, Machine] = binary:split(atom_to_binary(Node), <<"@">>),
+    case [Other || Other <- [node() | nodes()], Other =/= Node, hd(binary:split(atom_to_binary(Other), <<"@">>)) =:= Name] of
+        [] -> Name;
+        _ -> Machine
+    end.
 
 known(Domain) when is_binary(Domain), Domain =/= <<>> -> plain(Domain, 255);
 known(_) -> <<"(not known yet)">>.

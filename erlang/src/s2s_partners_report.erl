@@ -50,7 +50,7 @@ init() ->
 may_log(Address, Reason) ->
     %% No more addresses than that: a stranger with a network of them must not fill the table.
     Room = ets:info(?MINUTE, size) < 4 * ?LINES,
-    case Room andalso add({address, Address}) =< ?LINES_PER_ADDRESS andalso add(lines) =< ?LINES of
+    case Room andalso add({address, network(Address)}) =< ?LINES_PER_ADDRESS andalso add(lines) =< ?LINES of
         true ->
             true;
         false ->
@@ -63,8 +63,19 @@ may_log(Address, Reason) ->
 muted(Address, Reason) ->
     _ = add({muted_for, Reason}),
     %% No more addresses than lines, or strangers would fill the table.
-    _ = ets:info(?MINUTE, size) < 4 * ?LINES andalso add({muted, Address}),
+    _ = ets:info(?MINUTE, size) < 4 * ?LINES andalso add({muted, network(Address)}),
     ok.
+
+%% As the waiting room counts them: an IPv4 address, or the /64 of an IPv6 one, which is what one customer has.
+network(Address) ->
+    case inet:parse_ipv6strict_address(binary_to_list(Address)) of
+        {ok, Parsed} -> s2s_partners_places:network(Parsed);
+        {error, _} -> Address
+    end.
+
+shown({A, B, C, D, '/64'}) -> [inet:ntoa({A, B, C, D, 0, 0, 0, 0}), "/64"];
+shown({High, Low}) -> inet:ntoa({High bsr 8, High band 255, Low bsr 8, Low band 255});
+shown(Address) -> Address.
 
 -spec stream_refused(about(), s2s_partners_nif:reason(), s2s_partners_nif:rule()) -> ok.
 stream_refused(About, Reason, Rule) ->
@@ -277,7 +288,7 @@ minute() ->
         Muted ->
             {Most, Address} = lists:max([{0, <<"?">>} | [{Number, Name} || {{muted, Name}, Number} <- Entries]]),
             ?LOG_INFO("Refused ~b more connections in the last minute: ~ts; most of them from ~ts (~b)",
-                      [lists:sum([Number || {_, Number} <- Muted]), numbers(Muted), Address, Most])
+                      [lists:sum([Number || {_, Number} <- Muted]), numbers(Muted), shown(Address), Most])
     end,
     Groups = lists:foldl(fun({{refused, Label, Direction, Reason}, Number}, Acc) ->
                                  maps:update_with({Label, Direction}, fun(Rest) -> [{Reason, Number} | Rest] end,

@@ -11,8 +11,9 @@ key(Id) ->
 
 requests_test_() ->
     {foreach, fun s2s_partners_requests:init/0,
-     fun(_) -> [ets:delete(Table) || Table <- [s2s_partners_requests, s2s_partners_requests_counters]] end,
-     [fun once/0, fun in_time/0, fun share/0, fun long_ids/0, {timeout, 60, fun total/0}, fun at_once/0]}.
+     fun(_) -> [ets:delete(Table) || Table <- [s2s_partners_requests, s2s_partners_requests_counters, s2s_partners_requests_lengths],
+                ets:whereis(Table) =/= undefined] end,
+     [fun once/0, fun in_time/0, fun share/0, fun long_ids/0, {timeout, 60, fun total/0}, {timeout, 60, fun full/0}, fun at_once/0]}.
 
 once() ->
     ok = s2s_partners_requests:remember(?ALICE, key(<<"1">>)),
@@ -44,6 +45,24 @@ long_ids() ->
     ?assert(erts_debug:flat_size(ets:tab2list(s2s_partners_requests)) < 100),
     ?assertNot(s2s_partners_requests:answered(?ALICE, key(<<Long/binary, "y">>))),
     ?assert(s2s_partners_requests:answered(?ALICE, key(Long))).
+
+%% Where there is no room, one more costs no more than before, whatever is there.
+full() ->
+    Start = erlang:monotonic_time(millisecond),
+    Asker = fun(N) -> {integer_to_binary(N), <<"contoso.test">>} end,
+    [s2s_partners_requests:remember(Asker(N), key(<<"1">>), Start) || N <- lists:seq(1, 10000)],
+    Reductions = fun() -> element(2, process_info(self(), reductions)) end,
+    Before = Reductions(),
+    [s2s_partners_requests:remember(Asker(N), key(<<"1">>), Start) || N <- lists:seq(10001, 10200)],
+    ?assert(Reductions() - Before < 200 * 500),
+    ?assertEqual(10000, s2s_partners_requests:count()),
+    %% What the index says is found out by what is there.
+    ets:insert(s2s_partners_requests_lengths, {{1000, ?ALICE}}),
+    ets:insert(s2s_partners_requests_lengths, {{999, Asker(10200)}}),
+    ok = s2s_partners_requests:remember(?ALICE, key(<<"1">>), Start),
+    ?assertEqual(10000, s2s_partners_requests:count()),
+    ?assertEqual(10000, ets:info(s2s_partners_requests_lengths, size)),
+    ?assert(s2s_partners_requests:answered(?ALICE, key(<<"1">>), Start)).
 
 %% The asker with the most loses the oldest; what is too old goes first.
 total() ->
