@@ -2,7 +2,7 @@
 %%% what it means for the stanza is decided in C. Nothing that can change is kept here.
 -module(s2s_partners_facts).
 
--export([look_up/2, sees/3, asked/3, canonical/1, canonical_domain/1]).
+-export([look_up/2, is_known_user/3, sees/3, asked/3, canonical/1, canonical_domain/1]).
 -export_type([about/0]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -61,6 +61,14 @@ user_exists(LUser, LServer) ->
             Exists = ejabberd_auth:user_exists(LUser, LServer),
             Exists andalso put(Slot, {binary:copy(LUser), binary:copy(LServer), Now + ?USER_MS}),
             Exists
+    end.
+
+%% Whether the process believes it at this time (monotonic milliseconds); nobody is asked.
+-spec is_known_user(binary(), binary(), integer()) -> boolean().
+is_known_user(LUser, LServer, Now) ->
+    case get({?MODULE, erlang:phash2(LUser, ?USERS)}) of
+        {LUser, LServer, Until} when Now < Until -> true;
+        _ -> false
     end.
 
 word(true, Yes, _) -> Yes;
