@@ -71,6 +71,9 @@ other_domain(State) ->
 
 %% A reload. To be called in the stream's process, by ejabberd_s2s_in:update_state/2.
 -spec rejudge(state()) -> state().
+rejudge(State) when not is_map_key(s2s_partners, State) ->
+    %% Listed, and guarded by nobody.
+    s2s_partners_live:end_if_unguarded(ejabberd_s2s_in, State);
 rejudge(State) ->
     case s2s_partners_stream:is_over(State) of
         true ->

@@ -5,7 +5,7 @@
 -behaviour(gen_server).
 
 -export([start_link/0]).
--export([enter/1, publish/1, streams/0, view/1, rejudge/0]).
+-export([enter/1, publish/1, streams/0, view/1, rejudge/0, end_if_unguarded/2]).
 -export([keepalive/2, keepalive_answered/3, answered_here/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
@@ -75,14 +75,16 @@ close_unguarded(Module, Known) ->
     lists:foreach(fun(Pid) when not is_map_key(Pid, Known) ->
                           %% One that has just come enters before it does anything else: the cast finds it
                           %% guarded.
-                          Module:update_state(Pid, fun(State) -> close_if_unguarded(Module, State) end);
+                          Module:update_state(Pid, fun(State) -> end_if_unguarded(Module, State) end);
                      (_) ->
                           ok
                   end, Pids).
 
-close_if_unguarded(_, #{s2s_partners := _} = State) ->
+%% To be called in the stream's process, which Module:update_state/2 does.
+-spec end_if_unguarded(ejabberd_s2s_in | ejabberd_s2s_out, s2s_partners_stream:state()) -> s2s_partners_stream:state().
+end_if_unguarded(_, #{s2s_partners := _} = State) ->
     State;
-close_if_unguarded(Module, State) ->
+end_if_unguarded(Module, State) ->
     Module:stop_async(self()),
     Module:send(State, xmpp:serr_policy_violation()).
 

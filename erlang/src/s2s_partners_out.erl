@@ -93,6 +93,9 @@ auth_result(State, _) ->
 
 %% A reload. To be called in the stream's process, by ejabberd_s2s_out:update_state/2.
 -spec rejudge(state()) -> state().
+rejudge(State) when not is_map_key(s2s_partners, State) ->
+    %% Listed, and guarded by nobody.
+    s2s_partners_live:end_if_unguarded(ejabberd_s2s_out, State);
 rejudge(#{s2s_partners := #guarded{refused = {_, _}}} = State) ->
     State;
 rejudge(#{on_route := bounce} = State) ->

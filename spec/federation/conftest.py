@@ -3,10 +3,12 @@
 A module of scenarios/ has functions scenario_*(fixture), or scenarios() that yields
 (name, function), or both.  The fixture is what its setup(lab) returns, made once for the module
 (the lab itself if there is no setup or it returns None); teardown(fixture) comes last.  All servers
-end with the lab.  TIMEOUT: seconds for each scenario (60) and for setup.  A scenario also fails when
-a server of the lab ends by itself, a log has a traceback (unless the module says TRACEBACKS = True)
-or a sanitizer's report, or a remote's script raises.  lab.Skipped, raised by a scenario or by setup, says
-what is not there to test it with: it counts as skipped."""
+end with the lab.  TIMEOUT: seconds for each scenario (60), for setup and for teardown, on a machine that does nothing else;
+PATIENCE times as much is waited.  The lab has ENDING to end.
+A scenario also fails when a server of the lab ends by itself, a log has a traceback (unless the module says
+TRACEBACKS = True) or a sanitizer's report, or a remote's script raises.  Nothing is passed over: what has come in setup or
+between two scenarios fails the one that comes next, what comes behind the last one, or while the servers end, fails the module.
+lab.Skipped, raised by a scenario or by setup, says what is not there to test it with: it counts as skipped."""
 
 import importlib
 import os
@@ -29,6 +31,8 @@ from lab.lab import Lab, Skipped, enter_network  # noqa: E402
 
 BUILT = {"prosody": ("S2S_PARTNERS_PLUGINS", "mod_s2s_partners"), "ejabberd": ("S2S_PARTNERS_ERLANG", "s2s_partners-VERSION")}
 TAIL = 25
+PATIENCE = 3
+ENDING = 90    # seconds for the servers of a lab to end, each of which is killed after some
 FRAMES = 14    # of a traceback
 REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Sanitizer: ")
 # What an Erlang node writes when one of its processes dies of a fault, or ejabberd when a hook does.
@@ -46,6 +50,8 @@ def bounded(seconds, function, *arguments):
     signal.alarm(seconds)
     try:
         return function(*arguments)
+    except Overdue as late:     # as one of pytest's own: it takes no other BaseException for a failure, and would leave out what is to be done behind it
+        raise pytest.fail.Exception(str(late)).with_traceback(late.__traceback__) from None
     except Skipped as lacking:
         pytest.skip(str(lacking))
     except SystemExit:      # what the lab makes of SIGTERM
@@ -55,24 +61,27 @@ def bounded(seconds, function, *arguments):
 
 
 class Logs:
-    """What the servers have logged since the last mark."""
+    """What the servers have logged: since the last mark, and what nobody has looked through yet."""
 
     def __init__(self, lab):
         self.lab = lab
+        self.read = {}          # path: how far complaints() has come
         self.mark()
 
     def mark(self):
         self.sizes = {path: path.stat().st_size for path in self.lab.logs()}
 
-    def since(self):
+    def since(self, sizes):
         for path in self.lab.logs():
             with open(path, "rb") as log:
-                log.seek(self.sizes.get(path, 0))
-                yield path, log.read().decode(errors="replace")
+                log.seek(sizes.get(path, 0))
+                yield path, log.read()
 
     def complaints(self, tracebacks):
-        for path, text in self.since():
-            lines = text.splitlines()
+        for path, data in self.since(self.read):
+            data = data[:data.rfind(b"\n") + 1]         # a line that is just being written comes next time
+            self.read[path] = self.read.get(path, 0) + len(data)
+            lines = data.decode(errors="replace").splitlines()
             for number, line in enumerate(lines):
                 if any(report in line for report in REPORTS):
                     yield f"{path.name}: {line.strip()}"
@@ -88,7 +97,8 @@ class Logs:
                 yield f"script of {remote.domains}: {remote.failures.pop()!r}"
 
     def tails(self):
-        for path, text in self.since():
+        for path, data in self.since(self.sizes):
+            text = data.decode(errors="replace")
             # At debug ejabberd writes several lines for each hook.
             lines = [line for line in text.splitlines() if self.lab.host != "ejabberd" or "[debug]" not in line][-TAIL:]
             if lines:
@@ -105,7 +115,10 @@ class ScenarioFile(pytest.File):
             yield Scenario.from_parent(self, name=name, function=function)
 
     def bounded(self, function, *arguments):
-        return bounded(getattr(self.module, "TIMEOUT", 60), function, *arguments)
+        return bounded(PATIENCE * getattr(self.module, "TIMEOUT", 60), function, *arguments)
+
+    def complaints(self):
+        return "\n".join(self.logs.complaints(getattr(self.module, "TRACEBACKS", False)))
 
     def setup(self):
         enter_network()
@@ -113,10 +126,21 @@ class ScenarioFile(pytest.File):
         self.lab = Lab(keep=option.keep, version=option.prosody, host=option.host, ejabberd=option.ejabberd).__enter__()
         self.addfinalizer(self.lab.close)
         self.logs = Logs(self.lab)
+        self.addfinalizer(self.end)
         made = self.bounded(self.module.setup, self.lab) if hasattr(self.module, "setup") else None
         self.fixture = self.lab if made is None else made
         if hasattr(self.module, "teardown"):
             self.addfinalizer(lambda: self.bounded(self.module.teardown, self.fixture))
+
+    def end(self):
+        try:
+            bounded(ENDING, self.lab.stop)
+        except BaseException:
+            self.lab.kill()
+            raise
+        complaints = self.complaints()
+        if complaints:
+            pytest.fail(f"behind the last scenario:\n{complaints}", pytrace=False)
 
 
 class Scenario(pytest.Item):
@@ -126,10 +150,16 @@ class Scenario(pytest.Item):
 
     def runtest(self):
         self.parent.logs.mark()
-        self.parent.bounded(self.function, self.parent.fixture)
-        complaints = list(self.parent.logs.complaints(getattr(self.parent.module, "TRACEBACKS", False)))
+        complaints = ""
+        try:
+            self.parent.bounded(self.function, self.parent.fixture)
+        finally:
+            # Read here whether it has failed or not: the next one is not to answer for it.
+            complaints = self.parent.complaints()
+            if complaints:
+                self.add_report_section("call", "complaints", complaints)
         if complaints:
-            pytest.fail("\n".join(complaints), pytrace=False)
+            pytest.fail(complaints, pytrace=False)
 
     def repr_failure(self, excinfo):
         excinfo.traceback = excinfo.traceback.cut(path=self.path)
@@ -197,7 +227,23 @@ def pytest_report_teststatus(report):
         return "passed", f"ok {name} ({report.duration:.1f} s)\n", "PASSED"
 
 
+def in_short(report):
+    """Where it has failed, by the scenario's own line, and what was said."""
+    where, said = "", str(report.longrepr).strip()
+    if hasattr(report.longrepr, "reprcrash") and report.longrepr.reprcrash:
+        places = [entry.reprfileloc for entry in report.longrepr.reprtraceback.reprentries if getattr(entry, "reprfileloc", None)]
+        place = ([place for place in places if "scenarios" in place.path] or places or [None])[-1]
+        where = f"{os.path.basename(place.path)}:{place.lineno}: " if place else ""
+        said = report.longrepr.reprcrash.message
+    return (where + " | ".join(line.strip() for line in said.splitlines()[:3]))[:400]
+
+
 def pytest_terminal_summary(terminalreporter, config):
+    # A line for each, for spec/run to say once more at its end; pytest's own summary is switched off (-rN).
+    for kind in ("failed", "error"):
+        for report in terminalreporter.stats.get(kind, ()):
+            when = f" ({report.when})" if getattr(report, "when", "call") != "call" else ""
+            terminalreporter.line(f"FAILED {report.nodeid.rpartition('/')[2].replace('.py::', '/')}{when}: {in_short(report)}")
     if config.option.keep:
         reports = [report for kind in ("passed", "failed", "skipped") for report in terminalreporter.stats.get(kind, ())]
         for lab in sorted({value for report in reports for _, value in report.user_properties}):

@@ -21,7 +21,7 @@ class Client:
 
     Connected, logged in and (unless presence=False) available when it returns."""
 
-    def __init__(self, jid, address, port=5222, password=PASSWORD, presence=True, timeout=15):
+    def __init__(self, jid, address, port=5222, password=PASSWORD, presence=True, timeout=30):
         self.jid, self.address, self.port, self.timeout = jid, address, port, timeout
         self.stanzas = []           # all that came in, oldest first, as xmlstream.Element
         self._came = threading.Condition()
@@ -143,7 +143,7 @@ class Client:
     def authorise(self, to):
         self.presence(to, "subscribed")
 
-    def iq(self, to, inside, type_="get", timeout=10):
+    def iq(self, to, inside, type_="get", timeout=20):
         """Sends a request and returns the answer, a result or an error."""
         id_ = self.new_id()
         to = f" to='{to}'" if to else ""
@@ -170,7 +170,7 @@ class Client:
         """For `since`: only what comes from now on."""
         return len(self.stanzas)
 
-    def wait_stanza(self, wanted, timeout=10, since=0):
+    def wait_stanza(self, wanted, timeout=20, since=0):
         """The first stanza since the mark for which wanted(stanza) is true."""
         deadline = time.monotonic() + timeout
         with self._came:
@@ -183,17 +183,17 @@ class Client:
                     raise TimeoutError(f"{self.jid}: no such stanza within {timeout} s, but {self.stanzas[since:]}")
                 self._came.wait(left)
 
-    def wait_message(self, body, timeout=10, since=0):
+    def wait_message(self, body, timeout=20, since=0):
         return self.wait_stanza(lambda stanza: stanza.name == "message" and stanza.find("body") is not None and
                                 stanza.find("body").text == body and stanza.get("type") != "error", timeout, since)
 
-    def wait_presence(self, from_, type_=None, timeout=10, since=0):
+    def wait_presence(self, from_, type_=None, timeout=20, since=0):
         """Presence from a bare or full JID; type None: available."""
         return self.wait_stanza(lambda stanza: stanza.name == "presence" and stanza.get("type") == type_ and
                                 from_ in (stanza.get("from"), (stanza.get("from") or "").partition("/")[0]),
                                 timeout, since)
 
-    def wait_error(self, id_=None, timeout=10, since=0):
+    def wait_error(self, id_=None, timeout=20, since=0):
         """(condition, text, type) of the error that comes back, for the id if one is given."""
         stanza = self.wait_stanza(lambda stanza: stanza.get("type") == "error" and
                                   id_ in (None, stanza.get("id")), timeout, since)

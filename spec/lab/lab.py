@@ -92,12 +92,15 @@ class Process:
             self.popen.wait(timeout)
         except subprocess.TimeoutExpired:
             pass
+        self.kill()
+        self.popen.wait(timeout)
+        return self.popen.returncode
+
+    def kill(self):
         try:
             os.killpg(self.popen.pid, signal.SIGKILL)   # its own session, so ours alone
         except ProcessLookupError:
             pass
-        self.popen.wait(timeout)
-        return self.popen.returncode
 
 
 class Lab:
@@ -136,12 +139,23 @@ class Lab:
     def __exit__(self, *_):
         self.close()
 
-    def close(self):
+    def stop(self):
+        """All that runs ends; the logs stay, until close()."""
         while self._cleanups:
             try:
                 self._cleanups.pop()()
             except Exception as problem:    # the others must be cleaned up all the same
                 print(f"lab: while cleaning up: {problem!r}", file=sys.stderr)
+
+    def kill(self):
+        """The same for when stop() does not end."""
+        self._cleanups.clear()
+        for process in self.processes:
+            process.stopped = True
+            process.kill()
+
+    def close(self):
+        self.stop()
         atexit.unregister(self.close)
         if not self.keep:
             shutil.rmtree(self.directory, ignore_errors=True)

@@ -22,7 +22,7 @@ class Probe(Stream):
     source       the local address to connect from
     direct_tls   TLS from the first byte (XEP-0368)"""
 
-    def __init__(self, host, port=5269, from_=None, to=None, leaf=None, source=None, timeout=10,
+    def __init__(self, host, port=5269, from_=None, to=None, leaf=None, source=None, timeout=20,
                  direct_tls=False, tls_maximum=None):
         self.from_, self.to, self.leaf, self.tls_maximum = from_, to, leaf, tls_maximum
         source_address = (source, 0) if source else None

@@ -10,7 +10,7 @@ import subprocess
 
 from . import machine
 from .paths import FIXTURES
-from .waiting import answers, port_open, wait_until
+from .waiting import answers, knock, wait_until
 
 PASSWORD = "secret"
 PLUGINS = pathlib.Path(__file__).resolve().parent / "plugins"
@@ -180,13 +180,13 @@ class Prosody:
     def _command(self, program, *words):
         return ["lua5.4", self.installation.root / "usr/bin" / program, "--config", self.config_file, *words]
 
-    def start(self, timeout=20):
+    def start(self, timeout=45):
         self.write_config()
         self.process = self.lab.spawn(self._command("prosody", "-F"), self.name, env=self.env)
         try:
+            # Port 5269 comes last, and once: scenarios count what has come there since start().
             wait_until(lambda: not self.process.running or (
-                (self.directory / "prosody.sock").exists() and
-                port_open(self.address, 5269) and answers(self.address, 5222, GREETING)),
+                (self.directory / "prosody.sock").exists() and answers(self.address, 5222, GREETING) and knock(self.address, 5269)),
                 timeout, f"sign of life from {self.name}")
             if not self.process.running:
                 raise RuntimeError(f"{self.name} ended at once")
@@ -209,7 +209,7 @@ class Prosody:
         self.stop()
         return self.start()
 
-    def reload(self, timeout=10):
+    def reload(self, timeout=30):
         """Writes the configuration, reloads it, and waits until that has happened."""
         self.write_config()
         mark = self.mark()
@@ -247,7 +247,7 @@ class Prosody:
             log.seek(mark)
             return log.read().decode(errors="replace")
 
-    def wait_log(self, pattern, timeout=10, mark=0):
+    def wait_log(self, pattern, timeout=20, mark=0):
         """The match of the pattern in what is logged after the mark."""
         def search():
             return re.search(pattern, self.log_since(mark), re.MULTILINE)

@@ -7,6 +7,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from xml.parsers import expat
 
 from .waiting import wait_until
@@ -94,6 +95,7 @@ class Remote:
         self.request_from = request_from or lab.certificates.trust
         self.address, self.port = address or lab.address(), port
         self.connections = []
+        self._threads = []          # one for each
         self.failures = []          # exceptions in scripts; the runner counts them as the scenario's
         self._listener = socket.create_server((self.address, port), backlog=100)
         lab.cleanup(self.close)
@@ -131,15 +133,19 @@ class Remote:
         except OSError:
             pass
         self._listener.close()
-        for connection in self.connections:
-            connection.close()
+        # A connection that a thread reads from ends with that thread alone: closed here, its descriptor would be another connection's
+        # by the time that the thread reads on, and the peer would hear of the end only then.
+        self.hang_up()
+        deadline = time.monotonic() + 2
+        for thread in list(self._threads):
+            thread.join(max(0, deadline - time.monotonic()))
 
     def elements(self, name=None):
         """All elements from all connections, or those so named."""
         return [element for connection in list(self.connections)
                 for element in list(connection.elements) if name in (None, element.name)]
 
-    def wait_element(self, wanted, timeout=10):
+    def wait_element(self, wanted, timeout=20):
         """The first element so named, or for which wanted(element) is true, that comes or has come."""
         def search():
             for element in self.elements():
@@ -156,7 +162,9 @@ class Remote:
                 return
             connection = Connection(self, sock, peer)
             self.connections.append(connection)
-            threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=[connection], daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _serve(self, connection):
         try:

@@ -22,11 +22,26 @@ def port_open(address, port):
         return probe.connect_ex((address, port)) == 0
 
 
-def answers(address, port, greeting):
-    """Whether the server has come as far as its event loop: a port is open before its hosts are all up."""
+def answers(address, port, greeting, timeout=10):
+    """Whether the server has come as far as its event loop: a port is open before its hosts are all up, and what is sent waits until then.
+
+    Asked once for each connection that the server will take: a short time-out would leave behind one for each time."""
     try:
-        with socket.create_connection((address, port), timeout=1) as probe:
+        with socket.create_connection((address, port), timeout=timeout) as probe:
             probe.sendall(greeting)
             return probe.recv(1) != b""
+    except OSError:
+        return False
+
+
+def knock(address, port, timeout=10):
+    """Whether somebody listens there.  The server has taken the connection, and is done with it, when this returns: nothing of it is seen later."""
+    try:
+        with socket.create_connection((address, port), timeout=timeout) as probe:
+            probe.settimeout(timeout)
+            probe.shutdown(socket.SHUT_WR)
+            while probe.recv(4096):
+                pass
+            return True
     except OSError:
         return False

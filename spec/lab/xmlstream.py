@@ -275,7 +275,7 @@ class Stream:
                 data = self.socket.recv(65536)
             except (TimeoutError, socket.timeout):
                 continue
-            except (ConnectionError, ssl.SSLError) as problem:
+            except (ConnectionError, ssl.SSLError, ValueError) as problem:      # ValueError: TLS that another thread shuts down just now
                 self.seen.append(("connection", repr(problem)))
                 data = b""
             if not data:

@@ -72,19 +72,19 @@ def wrong_sender(probe):
     return probe.read_close("not-authorized")
 
 
-def closed_somehow(probe, timeout=5):
-    """The stream ends, be it by core or by the module; returns the stream error or None."""
+def closed_somehow(probe, timeout=8):
+    """The stream ends, be it by core or by the module, and not by s2s_timeout (10 seconds); returns the stream error or None."""
     return probe.read_close(timeout=timeout)
 
 
-def established(edge, direction, domain, mark, timeout=15):
+def established(edge, direction, domain, mark, timeout=20):
     """(partner, method, TLS version or "no TLS") of the stream "from" or "to" the domain."""
     line = edge.wait_log(rf"Established stream {direction} {re.escape(domain)} \(host \S+, partner (\S+)\): "
                          rf"({'|'.join(METHODS)}), ([^,]+),", timeout, mark)
     return line.groups()
 
 
-def refusal_logged(edge, direction, domain, reason, mark, timeout=10):
+def refusal_logged(edge, direction, domain, reason, mark, timeout=20):
     edge.wait_log(rf"Refused stream {direction} {re.escape(domain)} \(.*\): {reason}: ", timeout, mark)
 
 
@@ -102,7 +102,7 @@ def heard(client, since):
             if stanza is not answer and stanza.get("from") != client.full_jid]      # its own presence comes back
 
 
-def outbound_error(client, to, timeout=15):
+def outbound_error(client, to, timeout=20):
     """Sends a message that cannot go out; (condition, text, type) of what the sender is told."""
     return client.wait_error(client.send_message(to), timeout)
 

@@ -98,12 +98,23 @@ class Scene:
         assert not remote.elements("message") and not remote.elements("auth") and not remote.elements("result")
 
 
+def no_way_to(edge, domain, timeout=20):
+    """Waits until no stream of the edge's leads to the domain: what it has sent there has come or come back, and what comes next takes a stream of its own.
+
+    ejabberd opens, ends and forgets each in a process of its own, behind what its users are told; after a failure it returns everything for a second.
+    Prosody does all that in the turn in which it is told."""
+    if edge.host == "ejabberd":
+        remote = f"<<{','.join(map(str, domain.encode()))}>>"
+        wait_until(lambda: edge.evaluate(f"[Pid || {{s2s, {{_, To}}, Pid}} <- ets:tab2list(s2s), To =:= {remote}]") == "[]",
+                   timeout, f"end of the streams to {domain}")
+
+
 class Stream:
     """A partner's stream over which answers come back as well (XEP-0288); where the edge has no such thing (ejabberd 23.01), they come over a stream of its
     own, to a server of the domain. `leaf`: the domain that its certificate names, when it is spelled otherwise."""
 
     def __init__(self, lab, edge, domain, leaf=None):
-        self.domain = domain
+        self.edge, self.domain = edge, domain
         self.remote, self.seen = None, {}
         certificate = lab.certificates.leaf(leaf or domain)
         if not getattr(edge, "bidi", True):
@@ -132,6 +143,7 @@ class Stream:
         self.probe.close()
         if self.remote is not None:
             self.remote.close()
+        no_way_to(self.edge, self.domain)       # or the next one's answers could take this one
 
     def ask(self, text):
         """All that has come by the time that a ping sent behind it is answered."""

@@ -256,15 +256,40 @@ def scenario_nobody_counts(streams):
         streams.alice.wait_message("counted again")
 
 
+def unguarded(streams, domain, library, listed):
+    """The established stream of the domain is as one that was there before the module: its state has nothing of ours. In its own process, and done
+    when this returns: nothing that it was about to publish about itself comes later."""
+    count = f"length([Pid || #{{pid := Pid, remote := <<\"{domain}\">>, stage := established}} <- s2s_partners_live:streams()])"
+    wait_until(lambda: streams.edge.evaluate(count) == "1", 20, f"one stream of {domain}")
+    done = streams.edge.evaluate(f"""
+        Self = self(),
+        [begin
+             {library}:update_state(Pid, fun(State) ->
+                 {str(listed).lower()} orelse ets:delete(s2s_partners_streams, self()),
+                 Self ! {{unguarded, Pid}},
+                 maps:remove(s2s_partners, State#{{mod => {library}}})
+             end),
+             receive {{unguarded, Pid}} -> ok after 20000 -> late end
+         end || #{{pid := Pid, remote := <<"{domain}">>, stage := established}} <- s2s_partners_live:streams()]""")
+    assert done == "[ok]", done
+
+
 def scenario_unguarded_streams_end_at_a_reload(streams):
-    """A stream that was there before the module: its state has nothing of ours."""
-    with streams.probe(NORTHWIND) as probe:
-        probe.authenticate()
-        streams.edge.evaluate("""
-            [ejabberd_s2s_in:update_state(Pid, fun(State) -> maps:remove(s2s_partners, State#{mod => ejabberd_s2s_in}) end)
-             || #{pid := Pid, remote := <<"northwind.test">>} <- s2s_partners_live:streams(), ets:delete(s2s_partners_streams, Pid)]""")
+    """Streams that were there before the module, whether they are listed or not."""
+    for listed in (False, True):
+        with streams.probe(NORTHWIND) as probe:
+            probe.authenticate()
+            unguarded(streams, NORTHWIND, "ejabberd_s2s_in", listed)
+            streams.edge.evaluate("s2s_partners_live:rejudge()")
+            probe.read_close("policy-violation", timeout=20)
+        domain = f"listed-{str(listed).lower()}.sasl.test"
+        remote = streams.remote(domain)
+        streams.sends(remote, domain, "guarded")
+        unguarded(streams, domain, "ejabberd_s2s_out", listed)
         streams.edge.evaluate("s2s_partners_live:rejudge()")
-        closed_somehow(probe)
+        error = wait_until(lambda remote=remote: remote.connections[-1].error, 20, f"end of the stream to {domain}")
+        assert error.condition == "policy-violation", error
+        streams.sends(remote, domain, "guarded again")
 
 
 # Keepalives, and what there is to see
