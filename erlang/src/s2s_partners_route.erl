@@ -23,6 +23,7 @@
 init() ->
     ok = s2s_partners_directed:init(),
     ok = s2s_partners_requests:init(),
+    ok = s2s_partners_facts:init(),
     ok = s2s_partners_interests:init(),
     ok = s2s_partners_cancellations:init().
 
