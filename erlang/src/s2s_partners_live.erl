@@ -87,12 +87,17 @@ rejudge() ->
 
 %% In the stream's process. An error in it closes the stream.
 judge_again(ejabberd_s2s_in, #{mod := s2s_partners_in, s2s_partners := #guarded{established = Established}} = State) ->
-    enter_again(incoming, State),
+    _ = enter_again(incoming, State),
     Established orelse s2s_partners_stream:is_over(State) orelse s2s_partners_places:enter(address(State)),
     s2s_partners_in:rejudge(State);
 judge_again(ejabberd_s2s_out, #{mod := s2s_partners_out, s2s_partners := #guarded{}} = State) ->
-    enter_again(outgoing, State),
-    s2s_partners_out:rejudge(State);
+    %% The ping that it has sent has been forgotten as well, and its answer would not be known.
+    s2s_partners_out:rejudge(case enter_again(outgoing, State) of
+                                 #{s2s_partners := #guarded{stream = Stream}} = State1 when Stream =/= none ->
+                                     s2s_partners_stream:keepalive_answered(State1);
+                                 _ ->
+                                     State
+                             end);
 judge_again(Module, State) ->
     end_if_unguarded(Module, maps:remove(s2s_partners, State)).
 
@@ -108,9 +113,10 @@ enter_again(Direction, State) ->
     case view(self()) of
         none ->
             enter(Direction),
-            s2s_partners_stream:publish(State);
+            s2s_partners_stream:publish(State),
+            State;
         _ ->
-            ok
+            known
     end.
 
 address(#{ip := {Address, _}}) -> Address;
