@@ -1,7 +1,7 @@
 %%% The module's own answers to stanzas. They are marked, and not judged a second time.
 -module(s2s_partners_answers).
 
--export([is_own/1, give/2, refusal/2, alike/2, plain_error/2, bare_error/1, send/1]).
+-export([is_own/1, give/2, refusal/2, unreadable/1, alike/2, plain_error/2, bare_error/1, send/1]).
 
 -include_lib("xmpp/include/xmpp.hrl").
 
@@ -30,6 +30,22 @@ refusal(Reason, Packet) ->
     #{stanza_type := Type, stanza_condition := Condition, user := Text} = s2s_partners_nif:reason(Reason),
     xmpp:make_error(Packet, #stanza_error{type = binary_to_existing_atom(Type), reason = binary_to_existing_atom(Condition),
                                           text = xmpp:mk_text(Text, <<"en">>)}).
+
+%% A local sender hears what is wrong with the names in the stanza, and not the stanza again: its client could not read it either.
+%% Presence, errors and results get no answer.
+-spec unreadable(stanza()) -> ok.
+unreadable(#presence{}) ->
+    ok;
+unreadable(Packet) ->
+    case xmpp:get_type(Packet) of
+        Type when Type =:= error; Type =:= result ->
+            ok;
+        _ ->
+            Text = <<"The stanza has an element with a prefix, or an attribute whose prefix is not declared in it; other servers could "
+                     "not read it">>,
+            send(xmpp:make_error(xmpp:set_els(Packet, []),
+                                 #stanza_error{type = modify, reason = 'bad-request', text = xmpp:mk_text(Text, <<"en">>)}))
+    end.
 
 %% In the place of what ejabberd says in a user's name.
 -spec alike(stanza(), 'service-unavailable' | 'item-not-found') -> stanza().

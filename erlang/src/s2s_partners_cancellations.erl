@@ -19,11 +19,17 @@
 -define(BYTES_MAX, 100000).
 -define(EVERYBODY, <<>>).
 
-%% What could not be stored: {{LUser, LServer, Contact}, cancelled | added}. It counts, and is stored at the next occasion.
+%% What could not be stored: {{LUser, LServer, Contact}, cancelled | added}. It counts, and is stored at the next occasion. Of one user
+%% no more than are stored.
 -define(UNSAVED, s2s_partners_cancellations_unsaved).
 -define(UNSAVED_MAX, 100000).
-%% {Host, Backend}
+%% {Host, Backend} of those that can be used; {{repairing, Host}, Pid} of the process that tries; {{said, What}, Second}.
 -define(BACKENDS, s2s_partners_cancellations_backends).
+%% A database that does not answer holds up the start of ejabberd no longer than this. It is tried again so often.
+-define(START_MS, 3000).
+-define(AGAIN_MS, 10000).
+%% Seconds between two lines about the same.
+-define(QUIET, 60).
 
 %% Makes the tables. Called once a node, by a process that lives as long as the node serves.
 -spec init() -> ok.
@@ -34,24 +40,93 @@ init() ->
                   end, [{?UNSAVED, ordered_set}, {?BACKENDS, set}]),
     ok.
 
-%% The database of a virtual host, by its type (gen_mod's db_type). What fails is logged: nobody is authorised automatically then.
+%% The database of a virtual host, by its type (gen_mod's db_type). One that fails is tried again until it can be used; nobody is
+%% authorised automatically meanwhile.
 -spec init(Host :: binary(), DbType :: atom()) -> ok.
 init(Host, DbType) ->
     Backend = gen_mod:db_mod(DbType, ?MODULE),
-    try Backend:init(Host) of
-        ok ->
-            ets:insert(?BACKENDS, {Host, Backend}),
-            ok;
-        {error, Reason} ->
-            unusable(Host, Reason)
-    catch
-        _:Reason -> unusable(Host, Reason)
+    ets:delete(?BACKENDS, Host),
+    Ref = make_ref(),
+    Pid = repair(Host, Backend, {self(), Ref}),
+    receive {Ref, Pid} -> ok
+    after ?START_MS -> unusable(Host, "no answer")
     end.
 
 unusable(Host, Reason) ->
-    ets:delete(?BACKENDS, Host),
-    ?LOG_ERROR("The table of cancelled contacts of ~ts cannot be used, nobody is authorised automatically there: ~p", [Host, Reason]),
-    ok.
+    say({unusable, Host}, "The table of cancelled contacts of ~ts cannot be used; nobody is authorised automatically there until it can, "
+        "which is tried every ~b seconds: ~p", [Host, ?AGAIN_MS div 1000, Reason]).
+
+%% In a process of its own, one a host; the last one that was started goes on. Tell: who is told of the first attempt.
+repair(Host, Backend, Tell) ->
+    Pid = spawn(fun() ->
+                        receive go -> ok end,
+                        try try_to_use(Host, Backend, Tell)
+                        catch error:badarg -> ok    % the tables have gone
+                        end
+                end),
+    ets:insert(?BACKENDS, {{repairing, Host}, Pid}),
+    Pid ! go,
+    Pid.
+
+try_to_use(Host, Backend, Tell) ->
+    Usable = ets:member(?BACKENDS, Host) orelse is_usable(Host, Backend),
+    case ets:lookup(?BACKENDS, {repairing, Host}) =:= [{{repairing, Host}, self()}] of
+        true ->
+            Usable andalso ets:insert(?BACKENDS, {Host, Backend}),
+            told(Tell),
+            case Usable andalso save_cancelled(Host, Backend) of
+                true ->
+                    Tell =:= nobody andalso ?LOG_INFO("The table of cancelled contacts of ~ts can be used, and nothing waits for it", [Host]),
+                    ets:delete_object(?BACKENDS, {{repairing, Host}, self()}),
+                    ok;
+                false ->
+                    receive again -> ok     % the tests do not wait
+                    after ?AGAIN_MS -> ok
+                    end,
+                    try_to_use(Host, Backend, nobody)
+            end;
+        false ->
+            told(Tell)
+    end.
+
+told(nobody) -> ok;
+told({Pid, Ref}) -> Pid ! {Ref, self()}, ok.
+
+is_usable(Host, Backend) ->
+    try Backend:init(Host) of
+        ok ->
+            true;
+        {error, Reason} ->
+            unusable(Host, Reason),
+            false
+    catch
+        _:Reason ->
+            unusable(Host, Reason),
+            false
+    end.
+
+%% What users of the host have cancelled while it could not be stored; true: nothing is left. What they have added waits for their own
+%% next change: were it stored while they cancel the contact again, the cancellation would be lost.
+save_cancelled(Host, Backend) ->
+    lists:all(fun({{LUser, LServer, Contact}, cancelled} = Row) ->
+                      try Backend:write(LUser, LServer, Contact, erlang:system_time(second)) of
+                          ok -> ets:delete_object(?UNSAVED, Row);
+                          {error, _} -> false
+                      catch
+                          _:_ -> false
+                      end
+              end, ets:match_object(?UNSAVED, {{'_', Host, '_'}, cancelled})).
+
+%% A line, unless the same has been said a moment ago: strangers' stanzas ask.
+say(What, Format, Arguments) ->
+    Now = erlang:monotonic_time(second),
+    case ets:lookup(?BACKENDS, {said, What}) of
+        [{_, At}] when Now - At < ?QUIET ->
+            ok;
+        _ ->
+            ets:insert(?BACKENDS, {{said, What}, Now}),
+            ?LOG_ERROR(Format, Arguments)
+    end.
 
 %% Contact: a canonical bare address. Error: it cannot be found out.
 -spec is_cancelled(LUser :: binary(), LServer :: binary(), Contact :: binary(), Listed :: boolean()) -> boolean() | error.
@@ -76,7 +151,8 @@ find(LUser, LServer, Contact) ->
                 {ok, _} = (backend(LServer)):find(LUser, LServer, Contact)
             catch
                 _:Reason ->
-                    ?LOG_ERROR("Cannot read which contacts ~ts@~ts has cancelled: ~p", [LUser, LServer, Reason]),
+                    say({read, LServer}, "Cannot read which contacts ~ts@~ts has cancelled, nobody is authorised automatically until "
+                        "it can be (said once a minute at most): ~p", [LUser, LServer, Reason]),
                     error
             end
     end.
@@ -124,8 +200,8 @@ user_removed(LUser, LServer) ->
         ok = (backend(LServer)):remove_user(LUser, LServer)
     catch
         _:Reason ->
-            ?LOG_ERROR("Cannot forget which contacts ~ts@~ts has cancelled: ~p", [LUser, LServer, Reason]),
-            ok
+            say({forget, LServer}, "Cannot forget which contacts ~ts@~ts has cancelled (said once a minute at most): ~p",
+                [LUser, LServer, Reason])
     end.
 
 %% Raises where the host has no database that can be used.
@@ -150,14 +226,28 @@ put_down(LUser, LServer, Contact, added) ->
     (backend(LServer)):delete(LUser, LServer, Contact).
 
 keep(LUser, LServer, Contact, What, Reason) ->
-    ?LOG_ERROR("Cannot store that ~ts@~ts has ~ts a contact; it holds until the next restart, or longer when it can be stored by then: "
-               "~p", [LUser, LServer, What, Reason]),
-    Kept = case ets:info(?UNSAVED, size) >= ?UNSAVED_MAX of
-               true when What =:= cancelled -> ?EVERYBODY;
-               _ -> Contact
-           end,
-    ets:insert(?UNSAVED, {{LUser, LServer, binary:copy(Kept)}, What}),
+    say({store, LServer}, "Cannot store that ~ts@~ts has ~ts a contact; it holds until the next restart, or longer when it can be stored "
+        "by then (said once a minute at most): ~p", [LUser, LServer, What, Reason]),
+    Key = {LUser, LServer, binary:copy(Contact)},
+    case ets:member(?UNSAVED, Key) orelse has_room(LUser, LServer) of
+        true -> ets:insert(?UNSAVED, {Key, What});
+        %% To forget that somebody was added is to go on without them.
+        false when What =:= added -> true;
+        false -> ets:insert(?UNSAVED, {{LUser, LServer, ?EVERYBODY}, What})
+    end,
+    What =:= cancelled andalso repair(LServer),
     ok.
+
+has_room(LUser, LServer) ->
+    ets:info(?UNSAVED, size) < ?UNSAVED_MAX
+        andalso ets:select_count(?UNSAVED, [{{{LUser, LServer, '_'}, '_'}, [], [true]}]) < ?CONTACTS_MAX.
+
+%% Unless somebody does so already, or the host has never had a database.
+repair(Host) ->
+    case ets:lookup(?BACKENDS, Host) of
+        [{_, Backend}] -> ets:member(?BACKENDS, {repairing, Host}) orelse repair(Host, Backend, nobody);
+        [] -> ok
+    end.
 
 %% Another try for what this user has decided while it could not be stored.
 save_the_rest(LUser, LServer) ->

@@ -99,13 +99,15 @@ compile_all(Get, Hosts) ->
     Own = [{Host, options_of(Get, Host)} || Host <- Hosts],
     Run0 = #run{get = Get, locals = lists:usort(Hosts ++ routes())},
     Guarded = [{Host, Options} || {Host, #{} = Options} <- Own],
+    s2s_partners_config_files:watch(),
     {Policies, Run1} = lists:mapfoldl(fun host/2, Run0, Guarded),
     Unguarded = [Host || {Host, none} <- Own],
     Run2 = lists:foldl(fun unguarded/2, Run1, Unguarded),
     #run{issues = Issues, failed = Failed, tables = Tables} = Run2,
+    Watched = s2s_partners_config_files:watched(),
     Term = case Failed of
                true -> none;
-               false -> term_of(Policies, Hosts, Run2)
+               false -> (term_of(Policies, Hosts, Run2))#{files => Watched}
            end,
     #{term => Term, issues => lists:reverse(Issues), unguarded => Unguarded, hosts => Hosts,
       partners => lists:sum([length(Partners) || {_, _, Partners, _} <- Tables])}.

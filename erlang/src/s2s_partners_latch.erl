@@ -115,8 +115,13 @@ s2s_in_init(Acc, _Opts) ->
 %% The peer is told why, by a module that needs nothing of the others.
 shut(State) ->
     case code:ensure_loaded(s2s_partners_shut) of
-        {module, _} -> {ok, State#{mod => s2s_partners_shut}};
+        {module, _} -> {ok, bounded(State#{mod => s2s_partners_shut})};
         {error, _} -> ignore
+    end.
+
+bounded(State) ->
+    try s2s_partners_size:bound(State)
+    catch _:_ -> State
     end.
 
 %% Before look-up and dial.

@@ -1,7 +1,7 @@
 %%% s2s_partners_list, _show and _streams: what is in force, and what is going on under it. Nothing is decided or changed here.
 -module(s2s_partners_list).
 
--export([list/1, show/1, streams/0, streams_of_node/0]).
+-export([list/1, show/1, streams/0, streams_of_node/0, not_applied/0]).
 %% For WebAdmin.
 -export([partners/1, host/1, short/1, settings/1, warnings/2, found/2, stream_row/1, stream_titles/0, certificate/2, recent/1, totals/2]).
 
@@ -235,7 +235,7 @@ recent(#{time := Time} = Kept) ->
                #{method := Method} -> method(Method)
            end,
     Over = case Kept of
-               #{tls := true, certificate := Verdict} -> ["; TLS, certificate ", atom_to_binary(Verdict)];
+               #{tls := true, certificate := Verdict} -> ["; ", maps:get(protocol, Kept, <<"TLS">>), ", certificate ", atom_to_binary(Verdict)];
                _ -> "; no TLS"
            end,
     join(<<>>, [s2s_partners_layout:date(Time), ", ", join(<<", ">>, Known), ": ", What, Over]).
@@ -373,7 +373,18 @@ not_applied() ->
                              s2s_partners_layout:date(Time), "; what was in force before stays. ",
                              s2s_partners_nif:words(<<"Run \"{check}\".">>)]) ++ [<<>>];
         _ ->
-            []
+            case s2s_partners_in_force:current() of
+                #{files := Files} ->
+                    case s2s_partners_config_files:have_changed(Files) of
+                        true ->
+                            paragraph(<<>>, "The configuration on disk is NOT in force: it has changed since it was read; s2s_partners_check looks at "
+                                            "it, a reload applies it") ++ [<<>>];
+                        false ->
+                            []
+                    end;
+                _ ->
+                    []
+            end
     end.
 
 quoted(Text) ->

@@ -11,7 +11,7 @@
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3]).
 -export([tls_options/1, tls_required/1, tls_verify/1, tls_enabled/1, sasl_mechanisms/1]).
 -export([resolve/2, connect_options/3, connect_timeout/1, address_families/1, default_port/1, dns_retries/1, dns_timeout/1]).
--export([handle_stream_start/2, handle_unauthenticated_features/2, handle_stream_downgraded/2]).
+-export([handle_connect/1, handle_stream_start/2, handle_unauthenticated_features/2, handle_stream_downgraded/2]).
 -export([handle_auth_success/2, handle_auth_failure/3, handle_stream_established/1, handle_stream_end/2]).
 -export([handle_recv/3, handle_send/3, handle_cdata/2, handle_packet/2, handle_timeout/1]).
 
@@ -224,6 +224,11 @@ sasl_mechanisms(_) ->
     [].
 
 %%% What the peer says of itself
+
+%% The peer has taken the connection, and nothing has been read or written.
+-spec handle_connect(state()) -> state().
+handle_connect(State) ->
+    s2s_partners_stream:run(?FUNCTION_NAME, fun s2s_partners_size:bound/1, State).
 
 -spec handle_stream_start(#stream_start{}, state()) -> state().
 handle_stream_start(_Start, State) ->

@@ -1,7 +1,7 @@
 %%% What the NIF is asked about a stanza: what it is, whose the local address is, whose policy counts; and the asking, fact by fact.
 -module(s2s_partners_question).
 
--export([policy_of/1, label/2, kind/2, is_well_formed/2, local_kind/2, is_bare/1, decide/5]).
+-export([policy_of/1, label/2, kind/2, is_well_formed/2, has_readable_names/1, local_kind/2, is_bare/1, decide/5]).
 
 -include_lib("xmpp/include/xmpp.hrl").
 
@@ -87,11 +87,18 @@ authorise(Policy, Domain, User, Question, About) ->
             Decision
     end.
 
-%% RFC 6120 8.2.3: an iq has an id, and a request exactly one payload.
+%% RFC 6120 8.2.3: an iq has an id, and a request exactly one payload. The recipient has to be able to read its names.
 -spec is_well_formed(s2s_partners_nif:kind(), stanza()) -> boolean().
-is_well_formed(Kind, #iq{id = Id, sub_els = Els}) when Kind =:= 'iq-get'; Kind =:= 'iq-set'; Kind =:= service ->
+is_well_formed(Kind, Packet) ->
+    is_complete(Kind, Packet) andalso has_readable_names(Packet).
+
+-spec has_readable_names(stanza()) -> boolean().
+has_readable_names(Packet) ->
+    s2s_partners_prefixes:are_bound(xmpp:get_els(Packet)).
+
+is_complete(Kind, #iq{id = Id, sub_els = Els}) when Kind =:= 'iq-get'; Kind =:= 'iq-set'; Kind =:= service ->
     Id =/= <<>> andalso length(Els) =:= 1;
-is_well_formed(_, #iq{id = Id}) ->
+is_complete(_, #iq{id = Id}) ->
     Id =/= <<>>;
-is_well_formed(_, _) ->
+is_complete(_, _) ->
     true.

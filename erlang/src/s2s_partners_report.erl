@@ -4,7 +4,7 @@
 -module(s2s_partners_report).
 
 -export([init/0, minute/0]).
--export([uncovered/1]).
+-export([uncovered/1, printable/1, cut/1]).
 -export([may_log/2, muted/2, stream_refused/3, stream_established/1, element_refused/4]).
 -export([stanza_refused/6, stanza_changed/4, subscription_authorised/2, internal_error/4]).
 -export([count/5, counters/0]).
@@ -39,7 +39,8 @@ init() ->
                           _ -> Table
                       end
                   end, [?COUNTERS, ?MINUTE, ?UNCOVERED]),
-    s2s_partners_recent:init().
+    s2s_partners_recent:init(),
+    s2s_partners_expiry:init().
 
 %%% Streams
 
@@ -75,6 +76,7 @@ stream_refused(About, Reason, Rule) ->
 -spec stream_established(about()) -> ok.
 stream_established(#{method := Method, tls := Tls} = About) ->
     s2s_partners_recent:established(About),
+    s2s_partners_expiry:seen(About),
     {Word, Remote, Host} = names(About),
     ?LOG_INFO("Established stream ~ts ~ts (host ~ts, partner ~ts): ~ts, ~ts, certificate ~ts",
               [Word, Remote, Host, maps:get(partner, About, <<"?">>), method(Method),
@@ -173,10 +175,13 @@ detail(_, _) ->
 day(Seconds) ->
     binary:part(list_to_binary(calendar:system_time_to_rfc3339(Seconds, [{offset, "Z"}])), 0, 10).
 
+%% A name of a certificate, which its owner may have made as long as it likes.
+-spec cut(binary()) -> iodata().
 cut(<<Text:?NAME_SHOWN/binary, _, _/binary>>) -> [Text, "..."];
 cut(Text) -> Text.
 
 %% A name as a peer gives it may hold line breaks and be as long as the peer likes.
+-spec printable(binary()) -> binary().
 printable(Name) ->
     {Head, More} = case Name of
                        <<First:?NAME_MAX/binary, _, _/binary>> -> {First, <<"...">>};

@@ -12,6 +12,8 @@
 %% somebody else than its own account, an error that a client has written.
 -define(DIRECTED, s2s_partners_directed).
 -define(BY_CLIENT, s2s_partners_by_client).
+%% The same of what a partner has sent to a service: {domain of the sender, whom it has been judged for}.
+-define(FOR_SERVICE, s2s_partners_for_service).
 %% In the dictionary of a stream's process: whose `unsubscribe` is being delivered to whom.
 -define(WITHDRAWN, s2s_partners_withdrawn).
 %% The same of any process: when it has written of an error.
@@ -33,15 +35,30 @@ init(Host, DbType) ->
 %%% What goes out
 
 %% Global hook filter_packet: every stanza that is routed anywhere. Those for local addresses pass after one look-up: what others have
-%% sent has been judged by the time it is routed (incoming/2).
+%% sent has been judged by the time it is routed (incoming/2), for the address that it was sent to.
 -spec filter_packet(stanza() | drop) -> stanza() | drop.
 filter_packet(drop) ->
     drop;
 filter_packet(Packet) ->
     #jid{lserver = Domain} = To = xmpp:get_to(Packet),
     case s2s_partners_in_force:is_local(Domain) of
-        true -> Packet;
+        true -> passed_on(xmpp:get_meta(Packet, ?FOR_SERVICE, none), Packet, To);
         false -> outgoing(Packet, xmpp:get_from(Packet), To)
+    end.
+
+%% A service (XEP-0033) sends on what it was sent, in the sender's name, and each recipient has rules of its own.
+passed_on(none, Packet, _) ->
+    Packet;
+passed_on({Sender, LUser, LServer}, Packet, #jid{luser = ToUser, lserver = ToServer}) ->
+    case xmpp:get_from(Packet) of
+        #jid{lserver = Sender} when ToServer =/= LServer; ToUser =/= LUser ->
+            case incoming(Packet, ToServer) of
+                {pass, Judged} -> Judged;
+                drop -> drop
+            end;
+        _ ->
+            %% What the service says in its own name, or itself gets.
+            Packet
     end.
 
 outgoing(Packet, From, To) ->
@@ -71,6 +88,7 @@ judge_outgoing(Packet, #jid{lserver = LServer} = From, #jid{lserver = Domain} = 
     Kind = s2s_partners_question:kind(Packet, To),
     case Kind =/= unknown andalso s2s_partners_question:is_well_formed(Kind, Packet) of
         false ->
+            Local =:= user andalso not s2s_partners_question:has_readable_names(Packet) andalso s2s_partners_answers:unreadable(Packet),
             drop;   % no stanza at all: it goes nowhere
         true ->
             About = #{direction => outgoing, own => From, contact => To, packet => Packet, policy => Policy},
@@ -326,8 +344,10 @@ authorise_subscription(Packet, Policy, VHost, Domain) ->
 passed_in(#presence{} = Presence, Kind, user, About) ->
     Kind =:= unsubscribe andalso withdraws(About),
     s2s_partners_interests:received(Presence, fun() -> sees(About) =:= yes end);
-passed_in(Packet, _, _, _) ->
-    Packet.
+passed_in(Packet, _, user, _) ->
+    Packet;
+passed_in(Packet, _, _, #{own := #jid{luser = LUser, lserver = LServer}, contact := #jid{lserver = Sender}}) ->
+    xmpp:put_meta(Packet, ?FOR_SERVICE, {Sender, LUser, LServer}).
 
 %% A contact takes a request back that waits for the user, or may: what mod_roster answers stays here.
 withdraws(#{own := Own, contact := Contact} = About) ->

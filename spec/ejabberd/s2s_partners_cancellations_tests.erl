@@ -123,6 +123,89 @@ unwritable() ->
     {ok, Now} = s2s_partners_cancellations_mnesia:contacts(<<"frank">>, ?HOST),
     ?assertEqual([?BOB, <<"third@fabrikam.test">>], lists:sort(Now)).
 
+%% A database that is not there at first, then is, then goes again. The rows are those of a table of the test's.
+absent_test_() ->
+    {setup, fun absent/0, fun(_) -> [ets:delete(Table) || Table <- [absent | ?TABLES]] end,
+     [{timeout, 60, fun not_there_at_start/0}, {timeout, 60, fun gone_later/0}, {timeout, 60, fun a_share_of_what_waits/0}]}.
+
+absent() ->
+    Source = "-module(s2s_partners_cancellations_absent).
+        -export([init/1, find/3, contacts/2, write/4, delete/3]).
+        there(Fun) -> case ets:lookup(absent, there) of [{_, yes}] -> Fun(); [{_, no}] -> {error, down}; [{_, late}] -> timer:sleep(infinity) end.
+        init(_) -> ets:update_counter(absent, tried, 1), there(fun() -> ok end).
+        find(U, S, C) -> there(fun() -> {ok, ets:member(absent, {U, S, C})} end).
+        contacts(U, S) -> there(fun() -> {ok, [C || [C] <- ets:match(absent, {{U, S, '$1'}, '_'})]} end).
+        write(U, S, C, At) -> there(fun() -> ets:insert(absent, {{U, S, C}, At}), ok end).
+        delete(U, S, C) -> there(fun() -> ets:delete(absent, {U, S, C}), ok end).
+        ",
+    {ok, Tokens, _} = erl_scan:string(Source),
+    {ok, Module, Code} = compile:forms(forms(Tokens, [])),
+    {module, Module} = code:load_binary(Module, "absent.erl", Code),
+    absent = ets:new(absent, [named_table, public]),
+    ets:insert(absent, [{there, no}, {tried, 0}]),
+    ok = s2s_partners_cancellations:init().
+
+forms([], []) -> [];
+forms([{dot, _} = Dot | Rest], Form) -> {ok, Parsed} = erl_parse:parse_form(lists:reverse([Dot | Form])), [Parsed | forms(Rest, [])];
+forms([Token | Rest], Form) -> forms(Rest, [Token | Form]).
+
+there(What) -> ets:insert(absent, {there, What}).
+
+backends(Key) -> ets:lookup(s2s_partners_cancellations_backends, Key).
+
+until(Fun) -> until(Fun, 100).
+
+until(Fun, Times) when Times > 0 ->
+    Fun() orelse begin timer:sleep(50), until(Fun, Times - 1) end.
+
+again() ->
+    [{_, Pid}] = backends({repairing, ?HOST}),
+    Pid ! again.
+
+not_there_at_start() ->
+    there(late),
+    {Micros, ok} = timer:tc(fun() -> s2s_partners_cancellations:init(?HOST, absent) end),
+    ?assert(Micros < 5000000),
+    there(no),
+    ok = s2s_partners_cancellations:init(?HOST, absent),
+    ?assertEqual(error, cancelled(<<"alice">>, ?BOB)),
+    Tried = ets:lookup_element(absent, tried, 2),
+    again(),
+    until(fun() -> ets:lookup_element(absent, tried, 2) =:= Tried + 1 end),
+    ?assertEqual(error, cancelled(<<"alice">>, ?BOB)),
+    there(yes),
+    again(),
+    until(fun() -> cancelled(<<"alice">>, ?BOB) =:= false end),
+    until(fun() -> backends({repairing, ?HOST}) =:= [] end).
+
+%% What is cancelled meanwhile is stored without another word of the user's.
+gone_later() ->
+    there(no),
+    ok = s2s_partners_cancellations:cancel(<<"alice">>, ?HOST, ?BOB),
+    ?assert(cancelled(<<"alice">>, ?BOB)),
+    ?assertEqual(error, cancelled(<<"alice">>, <<"other@fabrikam.test">>)),
+    ?assertNot(ets:member(absent, {<<"alice">>, ?HOST, ?BOB})),
+    there(yes),
+    again(),
+    until(fun() -> ets:member(absent, {<<"alice">>, ?HOST, ?BOB}) end),
+    until(fun() -> ets:tab2list(s2s_partners_cancellations_unsaved) =:= [] end),
+    until(fun() -> backends({repairing, ?HOST}) =:= [] end).
+
+a_share_of_what_waits() ->
+    there(no),
+    Contact = fun(N) -> <<(integer_to_binary(N))/binary, "@fabrikam.test">> end,
+    [s2s_partners_cancellations:add(<<"erin">>, ?HOST, Contact(N)) || N <- lists:seq(1, 1100)],
+    ?assertEqual(1000, ets:info(s2s_partners_cancellations_unsaved, size)),
+    ok = s2s_partners_cancellations:cancel(<<"erin">>, ?HOST, Contact(1)),
+    ok = s2s_partners_cancellations:cancel(<<"erin">>, ?HOST, Contact(2000)),
+    ?assert(cancelled(<<"erin">>, Contact(1))),
+    ?assertEqual(1001, ets:info(s2s_partners_cancellations_unsaved, size)),
+    ok = s2s_partners_cancellations:cancel(<<"frank">>, ?HOST, ?BOB),
+    ?assert(cancelled(<<"frank">>, ?BOB)),
+    there(yes),
+    ?assert(cancelled(<<"erin">>, Contact(3000))),
+    ?assert(cancelled(<<"frank">>, ?BOB)).
+
 no_database_test() ->
     ok = s2s_partners_cancellations:init(),
     ?assertEqual(error, s2s_partners_cancellations:is_cancelled(<<"alice">>, <<"nowhere.test">>, ?BOB, false)),

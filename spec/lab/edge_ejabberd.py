@@ -246,7 +246,7 @@ class EdgeEjabberd(Ejabberd):
         for domain in self.domains:
             leaf = self._leaf(domain)
             if leaf is not None:
-                files.append(str(self._pem(leaf)))
+                files.append(str(self._pem(leaf, domain)))
         for host in self.texts:
             ours, own = self._options(host)
             modules = {name: dict(options) for name, options in _BASE.items()}
@@ -291,11 +291,17 @@ class EdgeEjabberd(Ejabberd):
         leaf = self.certificates.get(host, "good")
         return self.lab.certificates.leaf(host, leaf) if isinstance(leaf, str) else leaf
 
-    def _pem(self, leaf):
-        path = self.directory / f"{leaf.certificate.stem}.pem"
+    def _pem(self, leaf, domain=None):
+        """One file for each domain: a renewed certificate takes the place of the one before."""
+        path = self.directory / f"{domain or leaf.certificate.stem}.pem"
         content = leaf.certificate.read_bytes() + leaf.key.read_bytes()
-        if not path.exists() or path.read_bytes() != content:
+        if not path.exists():
             path.write_bytes(content)
+        elif path.read_bytes() != content:
+            before = path.stat().st_mtime
+            path.write_bytes(content)
+            after = max(path.stat().st_mtime, before + 1)       # ejabberd takes it for the same within a second
+            os.utime(path, (after, after))
         return path
 
     def write_config(self):

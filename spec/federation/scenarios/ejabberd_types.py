@@ -27,7 +27,7 @@ PING = "<ping xmlns='urn:xmpp:ping'/>"
 class Edge(EdgeEjabberd):
     """With a port for components, BOSH, and cancellations in SQL where there is a library for it."""
 
-    sql = False
+    sql = None          # the file of an SQLite database
 
     def config(self):
         found = super().config()
@@ -36,7 +36,7 @@ class Edge(EdgeEjabberd):
         found["modules"]["mod_bosh"] = {}
         found["certfiles"].append(str(self._pem(self.lab.certificates.leaf(COMPONENT))))
         if self.sql:
-            found.update(sql_type="sqlite", sql_database=str(self.directory / "ejabberd.sqlite"))
+            found.update(sql_type="sqlite", sql_database=str(self.sql), sql_start_interval="1 seconds", sql_query_timeout="2 seconds")
             found["modules"]["mod_s2s_partners"]["db_type"] = "sql"
         return found
 
@@ -221,15 +221,40 @@ def scenario_cancelled_in_mnesia(servers):
     cancelled_over_a_restart(servers, bob(FED), DAVE)
 
 
-def scenario_cancelled_in_sql(servers):
+def restart_with_sql(servers, path):
     try:
         servers.edge.evaluate("{module, sqlite3} = code:ensure_loaded(sqlite3)")
     except RuntimeError:
         raise Skipped("no library for SQLite (erlang-p1-sqlite3)") from None
     for jid in [jid for jid in servers.clients if jid.endswith(f"@{HOST}")]:
         servers.clients.pop(jid).close()
-    servers.edge.sql = True
+    servers.edge.sql = path
     servers.edge.restart()
+
+
+def scenario_cancelled_in_sql(servers):
+    restart_with_sql(servers, servers.edge.directory / "ejabberd.sqlite")
     cancelled_over_a_restart(servers, f"eve@{FED}", ERIN)
     rows = servers.edge.evaluate(f'ejabberd_sql:sql_query(<<"{HOST}">>, "select jid from s2s_partners_cancelled")')
     assert "{selected" in rows and "eve" not in rows, rows
+
+
+def scenario_a_database_that_comes_later(servers):
+    """Nobody is authorised automatically without it; once it is there it is used, without a restart."""
+    mark = servers.edge.mark()
+    late = servers.edge.directory / "late"
+    late.write_text("no folder yet")
+    restart_with_sql(servers, late / "ejabberd.sqlite")
+    log = servers.edge.wait_log("The table of cancelled contacts of contoso.test cannot be used", 10, mark)
+    assert log
+    contact, user = f"bob@{FED}", CAROL
+    servers.client(user)
+    other = servers.client(contact)
+    other.roster_set(user, remove=True)
+    before = servers.edge.mark()
+    other.subscribe(user)
+    servers.edge.wait_log("cancellation-unknown|roster-unavailable|subscription", 10, before)
+    assert "subscription-authorised" not in servers.edge.log_since(before)
+    late.unlink()       # ejabberd makes it
+    servers.edge.wait_log("The table of cancelled contacts of contoso.test can be used", 30, mark)
+    assert authorised(servers, contact, user)
