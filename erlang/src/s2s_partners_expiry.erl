@@ -3,7 +3,7 @@
 %%% kept by partner of the list, so that strangers cannot make it grow.
 -module(s2s_partners_expiry).
 
--export([init/0, committed/0, tick/0, lists/0, seen/1]).
+-export([init/0, hooks/0, committed/0, tick/0, lists/0, seen/1]).
 %% Global hooks.
 -export([certificates_read/0]).
 %% For the tests.
@@ -26,21 +26,21 @@
 -define(PIN_AHEAD, (30 * ?DAY)).
 -define(PIN_UNSEEN, (30 * ?DAY)).
 
-%% Makes the table; the caller owns it. ejabberd has read the files of its own certificates only behind the hooks at which a configuration comes
-%% into force (ejabberd_pkix: config_reloaded at 100, ejabberd_started at 30).
+%% Makes the table; the caller owns it.
 -spec init() -> ok.
 init() ->
     case ets:whereis(?SAID) of
         undefined -> ?SAID = ets:new(?SAID, [named_table, public, ordered_set]);
         _ -> ?SAID
     end,
-    case whereis(ejabberd_hooks) of
-        undefined ->
-            ok;                            % the unit tests
-        _ ->
-            ejabberd_hooks:add(config_reloaded, ?MODULE, certificates_read, 110),
-            ejabberd_hooks:add(ejabberd_started, ?MODULE, certificates_read, 60)
-    end.
+    ok.
+
+%% ejabberd has read the files of its own certificates only behind the hooks at which a configuration comes into force (ejabberd_pkix:
+%% config_reloaded at 100, ejabberd_started at 30).
+-spec hooks() -> ok.
+hooks() ->
+    ejabberd_hooks:add(config_reloaded, ?MODULE, certificates_read, 110),
+    ejabberd_hooks:add(ejabberd_started, ?MODULE, certificates_read, 60).
 
 %% A configuration has come into force. Of our own certificates ejabberd still has those from before (certificates_read/0).
 -spec committed() -> ok.
@@ -63,8 +63,9 @@ tick() ->
     Now = os:system_time(second),
     case get(?CHECKED) of
         Last when is_integer(Last), Now >= Last, Now - Last < ?DAY -> ok;
-        _ ->
+        Before ->
             put(?CHECKED, Now),
+            Before =:= undefined orelse s2s_partners_observe:remind(),
             certificates_read(),
             check(Now)
     end.

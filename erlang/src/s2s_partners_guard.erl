@@ -131,7 +131,8 @@ hooks() ->
                    {host_up, host_up, 1},                   % gen_mod has 40
                    {host_down, host_down, 90},              % gen_mod has 70
                    {ejabberd_started, all_started, 50},
-                   {ejabberd_stopping, stopping, 1}]).
+                   {ejabberd_stopping, stopping, 1}]),
+    s2s_partners_expiry:hooks().
 
 %% The module that started us waits in started/2; and one that has been restarted reads anew what is in force anyway.
 -spec handle_continue(start, #guard{}) -> {noreply, #guard{}}.
@@ -310,6 +311,7 @@ commit(Guard0) ->
     #{issues := Issues, hosts := Hosts} = Outcome,
     tell(Issues),
     Closed = s2s_partners_latch:compare(),
+    s2s_partners_observe:take(maps:get(mode, Outcome, enforce)),
     Result = case {Closed, Outcome} of
                  {none, #{term := #{} = Term}} ->
                      s2s_partners_in_force:put(without(Stopped, Term)),
@@ -381,6 +383,12 @@ remove_host(Host) ->
 %% Each stream judges itself, in its own process and time: those that were there, and when it began.
 rejudge() ->
     Begin = erlang:monotonic_time(millisecond),
+    case s2s_partners_observe:is_on() of
+        true -> {[], Begin};               % nobody has to leave
+        false -> rejudge(Begin)
+    end.
+
+rejudge(Begin) ->
     Streams = protect(rejudge, fun() -> [{Pid, Direction} || #{pid := Pid, direction := Direction} <- s2s_partners_live:streams()] end),
     _ = protect(rejudge, fun() -> s2s_partners_live:rejudge() end),
     {case is_list(Streams) of true -> Streams; false -> [] end, Begin}.
@@ -438,12 +446,19 @@ told(applied, _, #{partners := Partners}, _, Judged) ->
                                   end,
                            ?LOG_INFO("Partner configuration applied: ~ts~ts", [number(Partners, "partner", "partners"), Live])
                    end);
-told(rejected, {error, Why}, _, _, _) ->
+told(rejected, Closed, Outcome, Before, Judged) ->
+    case s2s_partners_observe:is_on() of
+        true -> ?LOG_ERROR("Nothing is judged by what is on disk~ts; nothing is refused either while observing",
+                           [case Closed of {error, Why} -> [": ", Why]; none -> ", which has errors" end]);
+        false -> refusing(Closed, Outcome, Before, Judged)
+    end.
+
+refusing({error, Why}, _, _, _) ->
     ?LOG_CRITICAL("mod_s2s_partners cannot guard this server, so every stream with another server is refused (config-invalid): ~ts; "
                   "reinstall mod_s2s_partners in a version for this ejabberd, and restart", [Why]);
-told(rejected, none, _, #{policies := Policies}, _) when map_size(Policies) > 0 ->
+refusing(none, _, #{policies := Policies}, _) when map_size(Policies) > 0 ->
     ?LOG_ERROR("The partner configuration has errors and was not applied; the one before stays in force until they are corrected", []);
-told(rejected, none, _, _, _) ->
+refusing(none, _, _, _) ->
     ?LOG_ERROR("The partner configuration has errors and none was in force before: every stream with another server is refused until "
                "they are corrected (config-invalid)", []).
 

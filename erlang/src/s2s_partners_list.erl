@@ -263,7 +263,8 @@ totals(Name, Hosts) ->
 streams() ->
     {Views, Silent} = every_node(),
     Established = length([true || #{stage := established} <- Views]),
-    {ok, case Views of [] -> []; _ -> stream_table(Views) ++ [<<>>] end
+    {ok, s2s_partners_observe:first_line()
+     ++ case Views of [] -> []; _ -> stream_table(Views) ++ [<<>>] end
      ++ [join(<<>>, ["node ", atom_to_binary(Node), " does not answer: its streams are not shown"]) || Node <- Silent]
      ++ [join(<<>>, [count(length(Views), <<"stream">>), ", ", integer_to_binary(Established), " established"])]}.
 
@@ -274,7 +275,12 @@ all_streams() ->
 every_node() ->
     Nodes = ejabberd_cluster:get_nodes(),
     Answers = erpc:multicall(Nodes, ?MODULE, streams_of_node, [], ?CALL_MS),
-    {lists:append([Views || {ok, Views} <- Answers]), [Node || {Node, Answer} <- lists:zip(Nodes, Answers), element(1, Answer) =/= ok]}.
+    {in_order(lists:append([Views || {ok, Views} <- Answers])), [Node || {Node, Answer} <- lists:zip(Nodes, Answers), element(1, Answer) =/= ok]}.
+
+%% By partner's domain, then by ours; those that come in first.
+in_order(Views) ->
+    [View || {_, View} <- lists:keysort(1, [{{maps:get(remote, View, <<>>), maps:get(local, View, <<>>), maps:get(direction, View)}, View}
+                                            || View <- Views])].
 
 %% Called from other nodes.
 -spec streams_of_node() -> [map()].
@@ -375,6 +381,9 @@ policy(Host) ->
 
 %% Said first: that the last attempt to read the configuration failed, so what is on disk is not what is shown.
 not_applied() ->
+    s2s_partners_observe:first_line() ++ on_disk().
+
+on_disk() ->
     case s2s_partners_guard:last_reload() of
         #{result := rejected, time := Time, errors := Errors} ->
             paragraph(<<>>, ["The configuration on disk is NOT in force: ", count(length(Errors), <<"error">>), ", rejected at ",

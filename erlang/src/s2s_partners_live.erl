@@ -5,7 +5,7 @@
 -behaviour(gen_server).
 
 -export([start_link/0]).
--export([enter/1, publish/1, streams/0, view/1, ready/0, rejudge/0, end_if_unguarded/2]).
+-export([enter/1, leave/0, publish/1, streams/0, view/1, ready/0, rejudge/0, end_if_unguarded/2]).
 -export([keepalive/2, keepalive_answered/3, answered_here/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
@@ -34,6 +34,12 @@ start_link() ->
 enter(Direction) ->
     true = ets:insert(?STREAMS, {self(), #{pid => self(), direction => Direction}}),
     gen_server:call(?MODULE, {watch, self()}).
+
+%% The calling process's stream is guarded no more.
+-spec leave() -> ok.
+leave() ->
+    true = ets:delete(?STREAMS, self()),
+    ok.
 
 %% What there is to see of the calling process's stream: stream_view/1 of the NIF, with vhost, local, remote,
 %% address, report, protocol, since (system time in seconds, 0 until it is established), ended (why, of one

@@ -81,8 +81,8 @@ shown(Address) -> Address.
 stream_refused(About, Reason, Rule) ->
     s2s_partners_recent:refused(About, Reason, Rule),
     {Word, Remote, Host} = names(About),
-    ?LOG_INFO("Refused stream ~ts ~ts (host ~ts~ts~ts): ~ts: ~ts~ts",
-              [Word, Remote, Host, address(About), certificate(About), Reason, Rule, cause(Reason, About)]).
+    ?LOG_INFO("~ts stream ~ts ~ts (host ~ts~ts~ts): ~ts: ~ts~ts",
+              [verb(<<"Refused">>, <<"refuse">>), Word, Remote, Host, address(About), certificate(About), Reason, Rule, cause(Reason, About)]).
 
 -spec stream_established(about()) -> ok.
 stream_established(#{method := Method, tls := Tls} = About) ->
@@ -212,13 +212,13 @@ printable(Name) ->
 -spec stanza_refused(in | out, Label :: binary(), Remote :: binary(), Host :: binary(), s2s_partners_nif:reason(),
                      s2s_partners_nif:rule()) -> ok.
 stanza_refused(Direction, Label, Remote, Host, Reason, Rule) ->
-    ?LOG_DEBUG("Refused a stanza ~ts ~ts (host ~ts): ~ts: ~ts", [way(Direction), printable(Remote), printable(Host), Reason, Rule]),
+    ?LOG_DEBUG("~ts a stanza ~ts ~ts (host ~ts): ~ts: ~ts", [verb(<<"Refused">>, <<"refuse">>), way(Direction), printable(Remote), printable(Host), Reason, Rule]),
     _ = add({refused, Label, Direction, Reason}),
     count(Host, Label, Direction, refuse, Reason).
 
 -spec stanza_changed(in | out, Remote :: binary(), Host :: binary(), s2s_partners_nif:reason()) -> ok.
 stanza_changed(Direction, Remote, Host, Reason) ->
-    ?LOG_DEBUG("Changed a stanza ~ts ~ts (host ~ts): ~ts", [way(Direction), printable(Remote), printable(Host), Reason]).
+    ?LOG_DEBUG("~ts a stanza ~ts ~ts (host ~ts): ~ts", [verb(<<"Changed">>, <<"change">>), way(Direction), printable(Remote), printable(Host), Reason]).
 
 -spec subscription_authorised(Remote :: binary(), Host :: binary()) -> ok.
 subscription_authorised(Remote, Host) ->
@@ -258,14 +258,30 @@ place(_) ->
 count(Host, Partner, Direction, allow, none) ->
     s2s_partners_tally:add(s2s_partners_tally:number(Host, Partner, Direction));
 count(Host, Partner, Direction, Decision, Reason) ->
-    Key = {Host, Partner, Direction, Decision, Reason},
+    Key = {Host, Partner, Direction, done(Decision), Reason},
     try ets:update_counter(?COUNTERS, Key, 1, {Key, 0}) of
         _ -> ok
     catch
         error:badarg -> ok                 % no tables: a number that cannot be counted stops nothing
     end.
 
--spec counters() -> [{{Host :: binary(), Partner :: binary(), in | out, allow | refuse | change, atom()}, pos_integer()}].
+%% While nothing is enforced, what would be done.
+done(allow) -> allow;
+done(Decision) ->
+    case {s2s_partners_observe:is_on(), Decision} of
+        {true, refuse} -> 'would-refuse';
+        {true, change} -> 'would-change';
+        {false, _} -> Decision
+    end.
+
+verb(Done, Plain) ->
+    case s2s_partners_observe:is_on() of
+        true -> [<<"Would ">>, Plain];
+        false -> Done
+    end.
+
+-spec counters() -> [{{Host :: binary(), Partner :: binary(), in | out, allow | refuse | change | 'would-refuse' | 'would-change', atom()},
+                      pos_integer()}].
 counters() ->
     [{{Host, Partner, Direction, allow, none}, Number} || {{Host, Partner, Direction}, Number} <- s2s_partners_tally:counts()]
         ++ ets:tab2list(?COUNTERS).
@@ -297,8 +313,8 @@ minute() ->
                                  Acc
                          end, #{}, Entries),
     maps:foreach(fun({Label, Direction}, Reasons) ->
-                         ?LOG_INFO("Refused stanzas ~ts ~ts in the last minute: ~ts",
-                                   [way(Direction), Label, numbers(Reasons)])
+                         ?LOG_INFO("~ts stanzas ~ts ~ts in the last minute: ~ts",
+                                   [verb(<<"Refused">>, <<"refuse">>), way(Direction), Label, numbers(Reasons)])
                  end, Groups).
 
 numbers(Reasons) ->

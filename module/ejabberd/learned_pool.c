@@ -53,10 +53,19 @@ static void forget(struct learned_entry *entry) {
 	*entry = learned_entries[--learned_entry_count];
 }
 
-void learned_purge(void) {
-	for (size_t i = learned_entry_count; i > 0; i--) {
-		if (!learned_is_anchor(&learned_entries[i - 1].authority))
-			forget(&learned_entries[i - 1]);
+/*
+ * Each entry is in the share of one anchor, so only those of the anchors that go are looked at. A list of many partners is exchanged in one
+ * reload, one store after the other, by whichever thread collects garbage; handshakes wait for the lock.
+ */
+void learned_purge(const struct s2sp_learned_anchors *gone) {
+	for (size_t i = 0; i < gone->count; i++) {
+		const struct s2sp_learned_digest *authority = &gone->list[i].digest;
+		if (share_at(authority) == share_count || learned_is_anchor(authority))
+			continue;
+		for (size_t j = learned_entry_count; j > 0; j--) {
+			if (learned_same(&learned_entries[j - 1].authority, authority))
+				forget(&learned_entries[j - 1]);
+		}
 	}
 }
 

@@ -74,8 +74,8 @@ uint64_t learned_tick(void);
 struct learned_entry *learned_find(const struct s2sp_learned_digest *digest);
 /* Keeps a copy of `entry`, whose parents have been found. */
 void learned_admit(struct learned_entry *entry);
-/* Forgets what no anchor stands above any more. */
-void learned_purge(void);
+/* Forgets what no anchor stands above any more, now that `gone` is no set in use. */
+void learned_purge(const struct s2sp_learned_anchors *gone);
 
 /* What one handshake has shown, and how many signatures may still be verified for it. */
 struct learned_handshake {

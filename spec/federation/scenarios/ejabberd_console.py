@@ -10,6 +10,7 @@ import urllib.request
 from lab.client import Client
 from lab.ejabberd import HTTP_PORT
 from lab.lab import Skipped
+from lab.paths import ROOT
 from lab.probe import Probe
 from lab.prosody import PASSWORD, Prosody
 from lab.waiting import wait_until
@@ -169,6 +170,10 @@ def scenario_metrics(lab):
                 r'^s2s_partners_streams\{host="contoso\.test",partner="fabrikam\.test",direction="in",method="sasl"\} [1-9]',
                 r'^s2s_partners_reloads_total\{result="applied"\} [1-9]', r'^s2s_partners_certificate_expiry\{partner="fabrikam\.test"\} \d{5}'):
         assert re.search(row, text, re.MULTILINE), (row, text)
+    dashboard = set(re.findall(r"\|s2s_partners_\)(\w+)", (ROOT / "docs" / "grafana-dashboard.json").read_text()))
+    assert len(dashboard) >= 5
+    for name in dashboard - {"crl_expiry", "reloads_total"}:
+        assert f"\ns2s_partners_{name}" in text, (name, text)
     assert fetch(lab, "/metrics", method="DELETE")[0] == 405
     assert fetch(lab, "/metrics/more")[0] == 404
 
