@@ -256,7 +256,8 @@ handle_info({returned, Keeper}, #guard{keepers = Keepers, stopping = false} = Gu
             %% Without hooks nobody was guarded: streams that came about meanwhile are closed.
             protect(Keeper, fun() -> back(Keeper) end),
             _ = rejudge(),
-            ?LOG_WARNING("~ts has been restarted: ~ts, and all live streams are judged again", [Keeper, s2s_partners_keepers:forgotten(Keeper)]),
+            s2s_partners_observe:is_on() orelse     % nobody holds anything then, or is judged
+                ?LOG_WARNING("~ts has been restarted: ~ts, and all live streams are judged again", [Keeper, s2s_partners_keepers:forgotten(Keeper)]),
             {noreply, Guard#guard{keepers = Watched}};
         later ->
             {noreply, Guard}
