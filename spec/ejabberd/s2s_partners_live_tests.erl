@@ -16,7 +16,7 @@ live_test_() ->
              unlink(Pid),
              gen_server:stop(Pid)
      end,
-     [fun listed_until_the_end/0, {timeout, 60, fun the_end_of_one_of_many/0}]}.
+     [fun listed_until_the_end/0, fun judged_again_without_supervisor/0, {timeout, 60, fun the_end_of_one_of_many/0}]}.
 
 stream(Then) ->
     Self = self(),
@@ -44,6 +44,22 @@ listed_until_the_end() ->
     %% Who has not entered is not listed: nobody would take it out again.
     ?LIVE:publish(#{stage => established}),
     ?assertEqual([], ?LIVE:streams()).
+
+%% Streams of a listener with `supervisor: false` are nobody's children; a reload has to reach them.
+judged_again_without_supervisor() ->
+    %% Stands for the process that counts places: it is only told of the waiting room.
+    true = register(s2s_partners_places, self()),
+    try
+        Pid = stream(fun() -> ?LIVE:publish(#{direction => outgoing, stage => established}) end),
+        1 = erlang:trace(Pid, true, ['receive']),
+        ok = ?LIVE:rejudge(),
+        receive {trace, Pid, 'receive', {'$gen_cast', {update_state, Judge}}} -> ?assert(is_function(Judge, 1))
+        after 5000 -> error(not_judged)
+        end,
+        stop(Pid)
+    after
+        unregister(s2s_partners_places)
+    end.
 
 %% A stranger's connection costs no more where many streams wait for an answer to a ping.
 the_end_of_one_of_many() ->
