@@ -71,3 +71,25 @@ the_end_of_one_of_many() ->
     Each = (Reductions() - Before) div 50,
     ?assertEqual([], ?LIVE:streams()),
     ?assert(Each < 1000, Each).
+
+%% A stream that came about while nothing was enforced, where nobody finds it: it ends with what it brings, or is to send.
+unguarded_test_() ->
+    Result = fun(Function, Arguments) ->
+                     {_, Monitor} = spawn_monitor(fun() -> exit({returned, apply(s2s_partners_latch, Function, Arguments)}) end),
+                     receive {'DOWN', Monitor, process, _, Reason} -> Reason after 5000 -> error(late) end
+             end,
+    Presence = {presence, <<>>, available, <<>>, undefined, undefined, [], [], undefined, [], #{}},
+    Stream = #{mod => ejabberd_s2s_in},
+    Guarded = #{mod => s2s_partners_in, s2s_partners => guarded},
+    Mode = fun(Mode) -> persistent_term:put(s2s_partners_mode, Mode) end,
+    {setup, fun() -> Mode(enforce) end, fun(_) -> persistent_term:erase(s2s_partners_mode) end,
+     [?_assertEqual(normal, Result(s2s_receive_packet, [{Presence, Stream}])),
+      ?_assertEqual(normal, Result(s2s_in_handle_info, [Stream, {route, Presence}])),
+      ?_assertEqual({returned, Stream}, Result(s2s_in_handle_info, [Stream, other])),
+      ?_assertEqual({returned, {stop, Stream}}, Result(s2s_in_handle_info, [Stream, {s2s_partners, tick}])),
+      ?_assertEqual({returned, Guarded}, Result(s2s_in_handle_info, [Guarded, {route, Presence}])),
+      ?_assertEqual({returned, {Presence, Guarded}}, Result(s2s_receive_packet, [{Presence, Guarded}])),
+      fun() ->
+              Mode(observe),
+              ?assertEqual({returned, Stream}, Result(s2s_in_handle_info, [Stream, {route, Presence}]))
+      end]}.
