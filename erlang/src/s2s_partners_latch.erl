@@ -237,7 +237,7 @@ s2s_out_auth_result(State, Result) ->
 
 %% A stanza is about to be delivered. Only a guarded stream has had it judged. Another one ends: with `supervisor: false` nobody else finds one
 %% that has come about while nothing was enforced.
--spec s2s_receive_packet({stanza() | drop, map()}) -> {stanza() | drop, map()} | {stop, {drop, map()}}.
+-spec s2s_receive_packet({stanza() | drop, map()}) -> {stanza() | drop, map()}.
 s2s_receive_packet({_, #{mod := Module, s2s_partners := _}} = Acc) when Module =:= s2s_partners_in; Module =:= s2s_partners_out ->
     Acc;
 s2s_receive_packet({Packet, State} = Acc) ->
