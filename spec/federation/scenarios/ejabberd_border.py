@@ -131,6 +131,20 @@ def scenario_rooms_and_errors_of_ejabberd_pass(servers):
         carol.wait_message("while she is away")
 
 
+def scenario_domains_that_are_not_ours_answer_nothing(servers):
+    """An answer in their name could not be sent: ejabberd would log each in a dozen lines."""
+    mark = servers.edge.mark()
+    with Client(ALICE, servers.edge.address) as alice, servers.probe(FED) as fed:
+        fed.authenticate()
+        for to in (f"nowhere.{HOST}", f"user@nowhere.{HOST}/x", "user@unlisted.test", bob(VER)):
+            fed.message(bob(FED), to)
+            fed.send(f"<iq from='{bob(FED)}' to='{to}' type='get' id='i'><ping xmlns='urn:xmpp:ping'/></iq>"
+                     f"<iq from='{bob(FED)}' to='{to}' type='get' id='none'/>")
+        fed.message(bob(FED), ALICE, "behind them")
+        alice.wait_message("behind them")
+    assert "Failed to route" not in servers.edge.log_since(mark)
+
+
 # Names
 
 def scenario_prefixes_hide_nothing(servers):
