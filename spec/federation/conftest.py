@@ -38,17 +38,15 @@ BEFORE, FRAMES = 12, 14    # lines around a traceback
 REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Sanitizer: ")
 # What an Erlang node writes when one of its processes dies of a fault, or ejabberd when a hook does.
 CRASHES = re.compile(r"CRASH REPORT|^\*\* Generic server .* terminating|^\*\* State machine .* terminating|Hook \S+ crashed|Error in process <")
-
-
 # COMPAT Prosody 0.12.3: seen once in net.server_epoll, when a connection ended while the server stopped.
 OURS = re.compile(r"mod_s2s_partners/|\bs2s_partners_\w+[:,/]")
 DATED = re.compile(r"[A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[ T]")
 
 
-def is_ours(lines, number):
-    """Whether the traceback there, with the message before it, names a file or a module of the code under test."""
+def is_ours(lines, number, before):
+    """Whether the traceback there, with so many lines of message before it, names a file or a module of the code under test."""
     end = next((at for at in range(number + 1, len(lines)) if DATED.match(lines[at])), len(lines))
-    return any(map(OURS.search, lines[max(0, number - 2):end]))
+    return any(map(OURS.search, lines[max(0, number - before):end]))
 
 
 class Overdue(BaseException):
@@ -98,7 +96,7 @@ class Logs:
                 if any(report in line for report in REPORTS):
                     yield f"{path.name}: {line.strip()}"
                 if not tracebacks and ("Traceback" in line or "traceback:" in line or (self.lab.host == "ejabberd" and CRASHES.search(line))):
-                    if ending and not is_ours(lines, number):
+                    if ending and not is_ours(lines, number, 2 if self.lab.host == "prosody" else 0):
                         continue
                     around = [line.rstrip() for line in lines[max(0, number - BEFORE):number + FRAMES]]
                     # What it is about first: the lines next to it, those around it behind.
