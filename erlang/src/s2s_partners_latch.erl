@@ -131,6 +131,9 @@ shut(State) ->
         {error, _} -> ignore
     end.
 
+%% With direct TLS the library goes on with the socket from before, see s2s_partners_size.
+bounded(#{stream_encrypted := true} = State) ->
+    State;
 bounded(State) ->
     try s2s_partners_size:bound(State)
     catch _:_ -> State
