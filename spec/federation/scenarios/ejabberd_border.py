@@ -208,6 +208,25 @@ def scenario_an_element_of_a_stranger_has_a_bound(servers):
             assert closed_for_size(probe, start), start
 
 
+def scenario_direct_tls_has_the_same_bound(servers):
+    """The library makes the parser of such a stream before anybody else has a word; the stream has to live, too."""
+    lab = servers.edge.lab
+    edge = Edge(lab, "direct", [HOST], users=[ALICE], partners=PARTNERS, direct_tls=True, register=False).start()
+
+    def probe(domain):
+        return Probe(edge.address, port=5270, direct_tls=True, from_=domain, to=HOST, leaf=lab.certificates.leaf(domain))
+    try:
+        for start in ("<stream:stream a='", "<a b='"):
+            with probe("evil.test") as stranger:
+                assert closed_for_size(stranger, start), start
+        with Client(ALICE, edge.address) as alice, probe(FED) as fed:
+            fed.authenticate()
+            fed.message(bob(FED), ALICE, "over direct TLS")
+            alice.wait_message("over direct TLS")
+    finally:
+        edge.stop()
+
+
 def scenario_a_stanza_of_a_partner_has_a_bound(servers):
     with Client(ALICE, servers.edge.address) as alice, servers.probe(FED) as fed:
         fed.authenticate()
