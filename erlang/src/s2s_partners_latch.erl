@@ -131,7 +131,7 @@ shut(State) ->
         {error, _} -> ignore
     end.
 
-%% With direct TLS the library goes on with the socket from before, see s2s_partners_size.
+%% On a port for direct TLS it could not come before the handshake (s2s_partners_size:at_accept/1); such a stream ends with its header.
 bounded(#{stream_encrypted := true} = State) ->
     State;
 bounded(State) ->

@@ -33,6 +33,11 @@ find(Table, Seconds) ->
     end.
 
 pair(Pair, Pids, []) ->
-    lists:foreach(fun(Pid) -> mnesia:dirty_write({s2s, Pair, Pid}) end, Pids);
+    lists:foreach(fun(Pid) -> ejabberd_s2s_out:update_state(Pid, fun(State) -> put_back(Pair, State) end) end, Pids);
 pair(_, Pids, Known) ->
     lists:foreach(fun ejabberd_s2s_out:stop_async/1, Pids -- Known).
+
+%% In the stream's own process: ejabberd monitors it, and takes the row out again when it has ended.
+put_back(Pair, State) ->
+    s2s_partners_stream:is_over(State) orelse mnesia:dirty_write({s2s, Pair, self()}),
+    State.

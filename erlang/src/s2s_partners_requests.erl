@@ -15,7 +15,7 @@
 
 -define(TABLE, ?MODULE).
 -define(COUNTERS, s2s_partners_requests_counters).
-%% {{Length, Asker}}: who has the most comes last. Written after the row, so it may be behind; forget_oldest/0 corrects what it finds.
+%% {{Length, Asker}}: who has the most comes last. Written after the row, so it may be behind for a moment.
 -define(LENGTHS, s2s_partners_requests_lengths).
 
 %% A user has one share, whatever the resource; so has a component, which can invent addresses.
@@ -104,9 +104,14 @@ count(Asker, Before, Now) ->
     Before =:= Now orelse relist(Asker, Before, Now),
     true.
 
+%% The row may have been changed since, by a process that has written its length before this one: looked at again until it is as written.
 relist(Asker, Before, Now) ->
     Before > 0 andalso ets:delete(?LENGTHS, {Before, Asker}),
-    Now > 0 andalso ets:insert(?LENGTHS, {{Now, Asker}}).
+    Now > 0 andalso ets:insert(?LENGTHS, {{Now, Asker}}),
+    case lists:sum([length(Asked) || {_, Asked} <- ets:lookup(?TABLE, Asker)]) of
+        Now -> ok;
+        Other -> relist(Asker, Now, Other)
+    end.
 
 %% Room for one more of everybody's: what is too old goes, else the oldest of the asker with the most.
 make_room(Now) ->
@@ -141,8 +146,8 @@ forget_oldest() ->
                 [{_, Asked} = Row] when length(Asked) =:= Length ->
                     _ = replace(Row, lists:droplast(Asked)),
                     ok;
-                Row ->
-                    relist(Asker, Length, lists:sum([length(Asked) || {_, Asked} <- Row])),
+                _ ->
+                    relist(Asker, Length, 0),
                     forget_oldest()
             end;
         '$end_of_table' ->

@@ -91,3 +91,21 @@ at_once() ->
     ?assertEqual(80, s2s_partners_requests:count()),
     ?assertEqual(80, length([ok || P <- lists:seq(1, 8), I <- lists:seq(1, 10),
                                    s2s_partners_requests:answered(?ALICE, key(integer_to_binary(P * 100 + I)))])).
+
+%% Also where many processes change one row, nothing is left of it in the index.
+index_test_() ->
+    {setup, fun s2s_partners_requests:init/0,
+     fun(_) -> [ets:delete(Table) || Table <- [s2s_partners_requests, s2s_partners_requests_counters, s2s_partners_requests_lengths]] end,
+     {timeout, 60, fun index/0}}.
+
+index() ->
+    Ids = [integer_to_binary(N) || N <- lists:seq(1, 20)],
+    Workers = [spawn_monitor(fun() ->
+                                     [begin
+                                          ok = s2s_partners_requests:remember(?ALICE, key(<<Worker/binary, "-", Id/binary>>)),
+                                          s2s_partners_requests:answered(?ALICE, key(<<Worker/binary, "-", Id/binary>>))
+                                      end || _ <- lists:seq(1, 20), Id <- Ids]
+                             end) || Worker <- [<<"a">>, <<"b">>, <<"c">>, <<"d">>]],
+    [receive {'DOWN', Monitor, process, Pid, normal} -> ok end || {Pid, Monitor} <- Workers],
+    Rows = ets:tab2list(s2s_partners_requests),
+    ?assertEqual([{{length(Asked), Asker}} || {Asker, Asked} <- Rows], ets:tab2list(s2s_partners_requests_lengths)).

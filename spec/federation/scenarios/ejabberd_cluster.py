@@ -182,7 +182,7 @@ def keepalive_answered_at_another_node(site):
     ping = remote.wait_element(is_ping, 12)
     seen = site.alice.mark()
     with site.stream(site.cluster.b, PINGED) as stream:
-        for _ in range(3):
+        for _ in range(2):
             stream.send(f"<iq type='result' id='{ping.get('id')}' from='{PINGED}' to='{HOST}'/>")
             before, ping = ping, remote.wait_element(lambda element: is_ping(element) and element.get("id") != ping.get("id"), 12)
             assert not remote.connections[-1].closed and len(remote.connections) == 1, before
@@ -305,6 +305,7 @@ def cut_apart(site):
     """Each part counts for itself, and refuses as ever; together again, they count together, and nobody is closed for it."""
     without_c(site)
     a, b, _ = site.cluster.nodes
+    a.set_roster(CAROL, {f"eve@{WINGTIP}": "both"})
     over_a = site.arrives(site.alice, FABRIKAM)
     site.cluster.cut(a, b)
     for node in (a, b):
@@ -322,6 +323,7 @@ def cut_apart(site):
         assert site.arrives(site.alice, FABRIKAM) is over_a
         assert site.arrives(site.carol, FABRIKAM) is not over_a
         assert site.carol.wait_error(site.carol.send_message(f"eve@{EXTRA}", "nowhere"), 15)[0] == "not-allowed"
+        b.set_roster(CAROL, {f"only-b@{FABRIKAM}": "both"})
         site.cluster.heal(a, b)
         for node in (a, b):
             wait_until(lambda node=node: site.cluster.seen_from(node, "[node() | s2s_partners_places:others()]") == ["a", "b"], 5, "both")
@@ -335,11 +337,14 @@ def cut_apart(site):
         assert not site.has_place(a, NORTHWIND)     # b has as many as there may be
         held[3].close()
         soon(lambda: site.has_place(a, NORTHWIND), "a place at a")
-    # Mnesia joins the two no more by itself: one of them is to be restarted.
+    # Mnesia joins the two no more by itself: one of them is to be restarted, and takes over what the other has.
+    assert [site.cluster.seen_from(node) for node in (a, b)] == [["a"], ["b"]]
+    assert "only-b@" in b.roster(CAROL) and "only-b@" not in a.roster(CAROL)
     site.carol.close()
     b.restart()
     site.carol = Client(CAROL, b.address)
     site.cluster.wait_whole([a, b])
+    assert "only-b@" not in b.roster(CAROL) and f"eve@{WINGTIP}" in b.roster(CAROL)
 
 
 # Another version of the module
