@@ -576,8 +576,6 @@ info({s2s_partners, tick}, State) ->
         {keepalive, State1} -> keep_alive(State1);
         {stop, State1} -> State1
     end;
-info({s2s_partners, bound}, State) ->
-    s2s_partners_size:bound(State);
 info({s2s_partners, crowded}, State) ->
     case s2s_partners_stream:guarded(State) of
         #guarded{established = true} ->
