@@ -122,6 +122,8 @@ mod_doc() ->
            {intermediates, #{value => "[Path, ...]",
                              desc => <<"PEM files of intermediate certificates that partners do not show. They make nothing valid "
                                        "by themselves.">>}},
+           {mode, #{value => "enforce | observe",
+                    desc => <<"observe: everything is judged, counted and told, and nothing is done. For the whole server.">>}},
            {db_type, #{value => "mnesia | sql",
                        desc => <<"Where it is kept whom a user has cancelled.">>}}],
       example =>

@@ -3,7 +3,7 @@
 %%% fault instead of the worst.
 -module(s2s_partners_certificate).
 
--export([shown/1, judge/4, protocol/1]).
+-export([shown/1, judge/4, session/1]).
 
 %% What the peer has shown, the leaf alone: the TLS library gives out no more. The NIF adds the intermediates
 %% that it has learned.
@@ -32,11 +32,18 @@ judge(Der, VHost, Policy, Domain) ->
 chain(none, _VHost) -> [];
 chain(Der, VHost) -> [Der | s2s_partners_in_force:intermediates(VHost)].
 
-%% For the log: the TLS library does not tell the version, but the names of TLS 1.3's ciphers are its own.
--spec protocol(xmpp_socket:socket_state()) -> binary().
-protocol(Socket) ->
+%% Of the TLS session, for log and console. The TLS library tells the cipher alone, some versions of it with the version that the cipher is from
+%% before it; the names of TLS 1.3's are its own.
+-spec session(xmpp_socket:socket_state()) -> #{protocol := binary(), cipher => binary()}.
+session(Socket) ->
     case xmpp_socket:get_negotiated_cipher(Socket) of
-        {ok, <<"TLS_", _/binary>>} -> <<"TLSv1.3">>;
-        {ok, _} -> <<"TLSv1.2">>;
-        error -> <<"TLS">>
+        {ok, Told} ->
+            Cipher = lists:last(binary:split(iolist_to_binary(Told), <<" ">>, [global])),
+            Protocol = case Cipher of
+                           <<"TLS_", _/binary>> -> <<"TLSv1.3">>;
+                           _ -> <<"TLSv1.2">>
+                       end,
+            #{protocol => Protocol, cipher => Cipher};
+        error ->
+            #{protocol => <<"TLS">>}
     end.

@@ -24,7 +24,8 @@ run() ->
     Own = s2s_partners_readiness:names(Hosts, Ports),
     Theirs = s2s_partners_readiness:names({partners, Partners}, Ports),
     AllWarnings = length(Warnings) + length([1 || {warning, _} <- Server ++ Certificates ++ Own ++ Theirs]),
-    Lines = lists:append([paragraph(<<"error: ">>, Text) || Text <- Errors])
+    Lines = s2s_partners_list:not_applied()
+        ++ lists:append([paragraph(<<"error: ">>, Text) || Text <- Errors])
         ++ lists:append([paragraph(<<"warning: ">>, Text) || Text <- Warnings])
         ++ [<<"The configuration on disk has no errors and no warnings.">> || Errors =:= [], Warnings =:= []]
         ++ Summary

@@ -11,9 +11,9 @@
 -export_type([outcome/0, issue/0]).
 
 -type issue() :: #{severity := error | warning, message := binary(), _ => _}.
-%% partners: how many there are in all tables. unguarded: virtual hosts whose `modules` lacks the module.
+%% mode: read by itself, whatever else is wrong. partners: how many there are in all tables. unguarded: virtual hosts whose `modules` lacks the module.
 -type outcome() :: #{term := s2s_partners_in_force:term_in_force() | none, issues := [issue()], partners := non_neg_integer(),
-                     unguarded := [binary()], hosts := [binary()]}.
+                     unguarded := [binary()], hosts := [binary()], mode => enforce | observe}.
 -type get_option() :: s2s_partners_config_constraints:get_option().
 
 -define(MODULE_PATH, "modules.mod_s2s_partners.").
@@ -23,7 +23,7 @@
 %% The options of the module, besides what the keys of a partner are.
 -spec options() -> [atom()].
 options() ->
-    [partners, files, default, limits, external_access, crls, intermediates].
+    [partners, files, default, limits, external_access, crls, intermediates, mode].
 
 %% The value of an option that was not written. No file can hold it, so a word such as "undefined" stays an error.
 -spec absent() -> {absent}.
@@ -37,6 +37,25 @@ compile() ->
 
 %% Never raises: whatever goes wrong is an error among the issues.
 compile(Get, Hosts) ->
+    (compiled(Get, Hosts))#{mode => mode(Get, Hosts)}.
+
+%% Observing is what every host with the module says, in that one word.
+mode(Get, Hosts) ->
+    try lists:usort([mode_of(Options) || Host <- Hosts, #{} = Options <- [options_of(Get, Host)]]) of
+        [observe] -> observe;
+        _ -> enforce
+    catch
+        _:_ -> enforce
+    end.
+
+mode_of(Options) ->
+    case s2s_partners_config_values:value(maps:get(mode, Options, enforce)) of
+        <<"observe">> -> observe;
+        <<"enforce">> -> enforce;
+        _ -> invalid
+    end.
+
+compiled(Get, Hosts) ->
     try
         case s2s_partners_nif:loaded() of
             ok -> compile_all(Get, Hosts);
@@ -99,13 +118,15 @@ compile_all(Get, Hosts) ->
     Own = [{Host, options_of(Get, Host)} || Host <- Hosts],
     Run0 = #run{get = Get, locals = lists:usort(Hosts ++ routes())},
     Guarded = [{Host, Options} || {Host, #{} = Options} <- Own],
+    s2s_partners_config_files:watch(),
     {Policies, Run1} = lists:mapfoldl(fun host/2, Run0, Guarded),
     Unguarded = [Host || {Host, none} <- Own],
-    Run2 = lists:foldl(fun unguarded/2, Run1, Unguarded),
+    Run2 = modes(Guarded, lists:foldl(fun unguarded/2, Run1, Unguarded)),
     #run{issues = Issues, failed = Failed, tables = Tables} = Run2,
+    Watched = s2s_partners_config_files:watched(),
     Term = case Failed of
                true -> none;
-               false -> term_of(Policies, Hosts, Run2)
+               false -> (term_of(Policies, Hosts, Run2))#{files => Watched}
            end,
     #{term => Term, issues => lists:reverse(Issues), unguarded => Unguarded, hosts => Hosts,
       partners => lists:sum([length(Partners) || {_, _, Partners, _} <- Tables])}.
@@ -159,6 +180,17 @@ unguarded(Host, Run) ->
     tell(<<>>, [issue(warning, <<"no-module">>, <<"host_config.\"", Host/binary, "\".modules">>, <<>>,
                       <<"lacks mod_s2s_partners, so every stream with another server is refused there (config-invalid); add it">>)],
          Run).
+
+%% It counts for the whole node.
+modes(Guarded, Run) ->
+    Modes = [mode_of(Options) || {_, Options} <- Guarded],
+    Wrong = lists:usort([s2s_partners_config_values:show(maps:get(mode, Options)) || {_, Options} <- Guarded, mode_of(Options) =:= invalid]),
+    Differ = length(lists:usort(Modes)) > 1 andalso Wrong =:= [],
+    tell(<<>>, [issue(error, <<"mode">>, <<?MODULE_PATH "mode">>, Got, <<"must be \"enforce\" or \"observe\"; everything is enforced until then">>)
+                || Got <- Wrong]
+         ++ [issue(error, <<"mode">>, <<?MODULE_PATH "mode">>, <<>>,
+                   <<"is not the same for all hosts, and counts for the whole server: write it once, in the global list of modules; everything is "
+                     "enforced until then">>) || Differ], Run).
 
 %%% The table
 

@@ -3,6 +3,9 @@
 -module(s2s_partners_config_files).
 
 -export([join/1, shown/1, expand/1, has_wildcard/1, read/2, partner_lists/2, kind/1]).
+-export([watch/0, watched/0, have_changed/1]).
+
+-export_type([watched/0]).
 
 -include_lib("kernel/include/file.hrl").
 
@@ -13,6 +16,12 @@
 %% Entries that the parser gets at once: it holds a scheduler for as long as it works.
 -define(ENTRIES_AT_ONCE, 25).
 -define(FILES_MAX, 10000).
+%% In the dictionary of a process that reads a configuration.
+-define(WATCHED, {?MODULE, watched}).
+
+%% Files that were read, by path, and what patterns meant.
+-type watched() :: #{{file, binary()} => {s2s_partners_crl_watch:signature(), Digest :: binary() | none},
+                     {pattern, binary()} => {[binary()], [binary()]}}.
 
 %% The folder of ejabberd.yml.
 base() ->
@@ -112,9 +121,71 @@ expression(Part) ->
                                _ -> [$\\, Byte]
                            end || <<Byte>> <= Part], $$]).
 
+%%% What has been read, so that somebody can be told when it is another on disk
+
+%% From now on the calling process remembers what it reads, ejabberd's own files first.
+-spec watch() -> ok.
+watch() ->
+    put(?WATCHED, #{}),
+    lists:foreach(fun(Path) -> read(Path, ?FILE_SIZE_MAX) end, ejabberd_files()).
+
+-spec watched() -> watched().
+watched() ->
+    case erase(?WATCHED) of
+        undefined -> #{};
+        Watched -> Watched
+    end.
+
+%% Whether one of the files has other content by now, or a pattern means others.
+-spec have_changed(watched()) -> boolean().
+have_changed(Watched) ->
+    lists:any(fun({{file, Path}, {Signature, Digest}}) ->
+                      s2s_partners_crl_watch:signature(Path) =/= Signature andalso digest(read_kind(Path, ?FILE_SIZE_MAX)) =/= Digest;
+                 ({{pattern, Pattern}, Meant}) ->
+                      expand(Pattern) =/= Meant
+              end, maps:to_list(Watched)).
+
+%% ejabberd.yml, what it includes, and the files of contributed modules.
+ejabberd_files() ->
+    Path = unicode:characters_to_binary(filename:absname(ejabberd_config:path())),
+    [Path | included(Path) ++ [unicode:characters_to_binary(File) || File <- ext_mod:modules_configs()]].
+
+included(Path) ->
+    try
+        {ok, Bytes} = read_kind(Path, ?FILE_SIZE_MAX),
+        {ok, [Options]} = fast_yaml:decode(Bytes),
+        [join(File) || {<<"include_config_file">>, Value} <- Options, File <- file_names(Value)]
+    catch
+        error:_ -> []
+    end.
+
+file_names(Name) when is_binary(Name) -> [Name];
+file_names(Names) when is_list(Names) -> lists:append([file_names(case Each of {Name, _} -> Name; _ -> Each end) || Each <- Names]);
+file_names(_) -> [].
+
+noted(Key, Value) ->
+    case get(?WATCHED) of
+        undefined -> ok;
+        Watched -> put(?WATCHED, Watched#{Key => Value})
+    end.
+
+digest({ok, Bytes}) -> erlang:md5(Bytes);
+digest({error, _}) -> none.
+
 %% The bytes of a file. `Max` in bytes.
 -spec read(Path :: binary(), Max :: pos_integer()) -> {ok, binary()} | {error, Why :: binary()}.
 read(Path, Max) ->
+    case get(?WATCHED) of
+        undefined ->
+            read_kind(Path, Max);
+        _ ->
+            Signature = s2s_partners_crl_watch:signature(Path),
+            Read = read_kind(Path, Max),
+            noted({file, Path}, {Signature, digest(Read)}),
+            Read
+    end.
+
+read_kind(Path, Max) ->
     case kind(Path) of
         file ->
             case file:read_file_info(Path, [raw]) of
@@ -182,7 +253,9 @@ pattern(Place, Value) ->
     case is_binary(Written) andalso valid_name(Written) of
         true ->
             Got = s2s_partners_config_values:show(Written),
-            case {expand(Written), has_wildcard(Written)} of
+            Meant = expand(Written),
+            noted({pattern, Written}, Meant),
+            case {Meant, has_wildcard(Written)} of
                 {{[], []}, true} ->
                     {[], [{warning, <<"no-match">>, Place, Got, <<"no file matches">>}]};
                 {{[], []}, false} ->

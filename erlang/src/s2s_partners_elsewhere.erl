@@ -40,10 +40,10 @@ tell(Key, Count, #{others := Others}) ->
                          end
                  end, Others).
 
-%% What the process has received; not_ours: it is for somebody else.
--spec received(term(), counts(), elsewhere()) -> {ok, elsewhere()} | not_ours.
+%% What the process has received; not_ours: it is for somebody else. Counts: what this node holds, asked for when it is to be told.
+-spec received(term(), fun(() -> counts()), elsewhere()) -> {ok, elsewhere()} | not_ours.
 received({?MODULE, ?VERSION, meet, Pid, Theirs}, Counts, Elsewhere) when Pid =/= self() ->
-    _ = send(Pid, {?MODULE, ?VERSION, counts, self(), Counts}),
+    _ = send(Pid, {?MODULE, ?VERSION, counts, self(), Counts()}),
     {ok, put_counts(Pid, Theirs, Elsewhere)};
 received({?MODULE, ?VERSION, counts, Pid, Theirs}, _, Elsewhere) when Pid =/= self() ->
     {ok, put_counts(Pid, Theirs, Elsewhere)};
@@ -59,13 +59,13 @@ received({?MODULE, ?VERSION, count, Pid, Key, Count}, _, #{others := Others} = E
             {ok, Elsewhere}
     end;
 received({?MODULE, again, Pid}, Counts, Elsewhere) ->
-    case send(Pid, {?MODULE, ?VERSION, counts, self(), Counts}) of
+    case send(Pid, {?MODULE, ?VERSION, counts, self(), Counts()}) of
         ok -> ok;
         stuck -> _ = erlang:send_after(500, self(), {?MODULE, again, Pid}), ok
     end,
     {ok, Elsewhere};
 received({nodeup, Node}, Counts, Elsewhere) ->
-    _ = meet(Node, {Counts, Elsewhere}),
+    _ = meet(Node, {Counts(), Elsewhere}),
     {ok, Elsewhere};
 received({nodedown, _}, _, Elsewhere) ->
     {ok, Elsewhere};

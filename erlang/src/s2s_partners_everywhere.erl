@@ -8,8 +8,12 @@
 -spec apply(module(), atom(), [term()]) -> term().
 apply(Module, Function, Arguments) ->
     Result = erlang:apply(Module, Function, Arguments),
-    case nodes() =/= [] andalso Result =/= false andalso ejabberd_cluster:get_nodes() -- [node()] of
-        false -> ok;
-        Others -> lists:foreach(fun(Node) -> erpc:cast(Node, Module, Function, Arguments) end, Others)
+    case nodes() of
+        [_ | _] = Seen when Result =/= false ->
+            %% Nobody is told that is not seen: that would open a connection first.
+            Cluster = ejabberd_cluster:get_nodes(),
+            lists:foreach(fun(Node) -> erpc:cast(Node, Module, Function, Arguments) end, [Node || Node <- Seen, lists:member(Node, Cluster)]);
+        _ ->
+            ok
     end,
     Result.

@@ -13,12 +13,13 @@
 %% More facts than there are: the rules ask for each once.
 -define(FACTS_MAX, 16).
 
-%% The last line is the verdict: "verdict: allow", "verdict: allow, changed: REASON" or "verdict: refuse REASON".
+%% The last line is the verdict: "verdict: allow", "verdict: allow, changed: REASON" or "verdict: refuse REASON". error: it is a refusal, or there
+%% is nothing to judge.
 -spec explain(From :: binary(), To :: binary(), Kind :: binary()) -> {ok | error, [s2s_partners_layout:line()]}.
 explain(From, To, Kind) ->
     case question(From, To, Kind) of
         {error, Text} -> {error, paragraph(<<>>, Text)};
-        {ok, Question} -> {ok, told(Question)}
+        {ok, Question} -> told(Question)
     end.
 
 %%% The question
@@ -75,7 +76,8 @@ told(#{kind := Kind, from := From, to := To, direction := Direction} = Question)
     {Stream, StreamLines} = stream(Question),
     Before = [{line, Text} || Text <- policy_words(Question)] ++ [{lines, StreamLines}],
     {Verdict, After} = stanza(Question, Stream),
-    [Title, <<>> | numbered(Before ++ [{line, Text} || Text <- After], 1)] ++ ending(Question, Verdict).
+    {case Verdict of {refuse, _} -> error; _ -> ok end,
+     [Title, <<>> | numbered(Before ++ [{line, Text} || Text <- After], 1)] ++ ending(Question, Verdict)}.
 
 numbered([], _) ->
     [];

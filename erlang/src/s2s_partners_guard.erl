@@ -32,6 +32,7 @@
     crls_told = #{} :: s2s_partners_crl_watch:told(),
     looked = 0 :: integer(),                                    % system time in seconds
     reloading = none :: none | reference(),                     % timer
+    keepers :: s2s_partners_keepers:keepers(),
     stopping = false :: boolean()
 }).
 
@@ -118,6 +119,12 @@ init([]) ->
     process_flag(trap_exit, true),
     ok = s2s_partners_in_force:init(),
     ok = s2s_partners_route:init(),
+    hooks(),
+    erlang:send_after(?TICK, self(), tick),
+    erlang:send_after(?LOOK, self(), look),
+    {ok, #guard{looked = os:system_time(second), keepers = s2s_partners_keepers:watch()}, {continue, start}}.
+
+hooks() ->
     lists:foreach(fun({Hook, Function, Sequence}) -> ejabberd_hooks:add(Hook, ?MODULE, Function, Sequence) end,
                   [{config_reloaded, reload_begins, 1},     % gen_mod has 60
                    {config_reloaded, reload_ends, 90},
@@ -125,9 +132,7 @@ init([]) ->
                    {host_down, host_down, 90},              % gen_mod has 70
                    {ejabberd_started, all_started, 50},
                    {ejabberd_stopping, stopping, 1}]),
-    erlang:send_after(?TICK, self(), tick),
-    erlang:send_after(?LOOK, self(), look),
-    {ok, #guard{looked = os:system_time(second)}, {continue, start}}.
+    s2s_partners_expiry:hooks().
 
 %% The module that started us waits in started/2; and one that has been restarted reads anew what is in force anyway.
 -spec handle_continue(start, #guard{}) -> {noreply, #guard{}}.
@@ -240,6 +245,22 @@ handle_info({'DOWN', Monitor, process, Pid, Result}, #guard{watch = {Pid, Monito
         _ ->
             {noreply, Now}
     end;
+handle_info({'DOWN', Monitor, process, _, _}, #guard{keepers = Keepers} = Guard) ->
+    case s2s_partners_keepers:down(Monitor, Keepers) of
+        {ok, Others} -> {noreply, Guard#guard{keepers = Others}};
+        not_ours -> {noreply, Guard}
+    end;
+handle_info({returned, Keeper}, #guard{keepers = Keepers, stopping = false} = Guard) ->
+    case s2s_partners_keepers:returned(Keeper, Keepers) of
+        {back, Watched} ->
+            %% Without hooks nobody was guarded: streams that came about meanwhile are closed.
+            protect(Keeper, fun() -> back(Keeper) end),
+            _ = rejudge(),
+            ?LOG_WARNING("~ts has been restarted: ~ts, and all live streams are judged again", [Keeper, s2s_partners_keepers:forgotten(Keeper)]),
+            {noreply, Guard#guard{keepers = Watched}};
+        later ->
+            {noreply, Guard}
+    end;
 handle_info({timeout, Timer, reload}, #guard{reloading = Timer} = Guard) ->
     %% The reload that was announced never ended.
     {noreply, commit(Guard#guard{reloading = none})};
@@ -251,6 +272,15 @@ reload_over(#guard{reloading = none} = Guard) ->
 reload_over(#guard{reloading = Timer} = Guard) ->
     erlang:cancel_timer(Timer),
     Guard#guard{reloading = none}.
+
+%% Returns when that process has what it keeps it in.
+back(ejabberd_hooks) ->
+    latch(),
+    hooks();
+back(s2s_partners_places) ->
+    s2s_partners_places:counts();
+back(s2s_partners_live) ->
+    s2s_partners_live:ready().
 
 latch() ->
     protect(latch, fun() ->
@@ -281,6 +311,7 @@ commit(Guard0) ->
     #{issues := Issues, hosts := Hosts} = Outcome,
     tell(Issues),
     Closed = s2s_partners_latch:compare(),
+    s2s_partners_observe:take(maps:get(mode, Outcome, enforce)),
     Result = case {Closed, Outcome} of
                  {none, #{term := #{} = Term}} ->
                      s2s_partners_in_force:put(without(Stopped, Term)),
@@ -352,6 +383,12 @@ remove_host(Host) ->
 %% Each stream judges itself, in its own process and time: those that were there, and when it began.
 rejudge() ->
     Begin = erlang:monotonic_time(millisecond),
+    case s2s_partners_observe:is_on() of
+        true -> {[], Begin};               % nobody has to leave
+        false -> rejudge(Begin)
+    end.
+
+rejudge(Begin) ->
     Streams = protect(rejudge, fun() -> [{Pid, Direction} || #{pid := Pid, direction := Direction} <- s2s_partners_live:streams()] end),
     _ = protect(rejudge, fun() -> s2s_partners_live:rejudge() end),
     {case is_list(Streams) of true -> Streams; false -> [] end, Begin}.
@@ -409,12 +446,19 @@ told(applied, _, #{partners := Partners}, _, Judged) ->
                                   end,
                            ?LOG_INFO("Partner configuration applied: ~ts~ts", [number(Partners, "partner", "partners"), Live])
                    end);
-told(rejected, {error, Why}, _, _, _) ->
+told(rejected, Closed, Outcome, Before, Judged) ->
+    case s2s_partners_observe:is_on() of
+        true -> ?LOG_ERROR("Nothing is judged by what is on disk~ts; nothing is refused either while observing",
+                           [case Closed of {error, Why} -> [": ", Why]; none -> ", which has errors" end]);
+        false -> refusing(Closed, Outcome, Before, Judged)
+    end.
+
+refusing({error, Why}, _, _, _) ->
     ?LOG_CRITICAL("mod_s2s_partners cannot guard this server, so every stream with another server is refused (config-invalid): ~ts; "
                   "reinstall mod_s2s_partners in a version for this ejabberd, and restart", [Why]);
-told(rejected, none, _, #{policies := Policies}, _) when map_size(Policies) > 0 ->
+refusing(none, _, #{policies := Policies}, _) when map_size(Policies) > 0 ->
     ?LOG_ERROR("The partner configuration has errors and was not applied; the one before stays in force until they are corrected", []);
-told(rejected, none, _, _, _) ->
+refusing(none, _, _, _) ->
     ?LOG_ERROR("The partner configuration has errors and none was in force before: every stream with another server is refused until "
                "they are corrected (config-invalid)", []).
 

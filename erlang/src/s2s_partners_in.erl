@@ -30,7 +30,7 @@ init({ok, #{server_host := VHost} = State}, _Opts) ->
         _ -> s2s_partners_places:enter(unknown)
     end,
     Guarded = #guarded{direction = incoming, vhost = VHost, created = s2s_partners_stream:now_ms()},
-    {ok, s2s_partners_stream:start_clock(s2s_partners_size:bound(State#{mod => ?MODULE, s2s_partners => Guarded}))}.
+    {ok, s2s_partners_stream:start_clock(s2s_partners_size:at_accept(State#{mod => ?MODULE, s2s_partners => Guarded}))}.
 
 %% Hook s2s_in_auth_result: ejabberd takes the stream for authenticated. Dialback comes this way only, after
 %% its `valid` has gone out.
@@ -586,6 +586,8 @@ info({s2s_partners, crowded}, State) ->
     end;
 info({s2s_partners, keepalive_answered}, State) ->
     s2s_partners_stream:keepalive_answered(State);
+info({s2s_partners, bound}, State) ->
+    s2s_partners_size:bound(State);
 %% XEP-0288: the stream is registered for sending as soon as it is authenticated.
 info({route, Packet}, State) ->
     case s2s_partners_stream:guarded(State) of

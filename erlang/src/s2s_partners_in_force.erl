@@ -30,7 +30,8 @@
     intermediates := #{binary() => [binary()]},     % DER, by virtual host
     locals := [binary()],                     % all routes of this server when it was compiled
     issues := #{binary() => [map()]},         % what was told at the commit, by virtual host
-    applied := integer()                      % system time in seconds
+    applied := integer(),                     % system time in seconds
+    files => s2s_partners_config_files:watched()    % what it was read from
 }.
 
 -define(KEY, ?MODULE).

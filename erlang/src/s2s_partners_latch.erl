@@ -10,6 +10,7 @@
 -export([s2s_in_init/2, filter_packet/1, route_changed/1]).
 %% Hooks of each virtual host.
 -export([s2s_out_init/2, s2s_allow_host/3, s2s_in_auth_result/3, s2s_out_auth_result/2, s2s_receive_packet/1]).
+-export([s2s_in_handle_info/2, s2s_out_handle_info/2]).
 -export([user_send_packet/1, roster_out_subscription/1, roster_process_item/2, session_ended/3, remove_user/2]).
 
 -include_lib("xmpp/include/xmpp.hrl").
@@ -19,6 +20,9 @@
 -define(CLOSED, ?MODULE).
 %% Whose callbacks we take over: ejabberd's module, the library's behaviour, ours.
 -define(SEAMS, [{ejabberd_s2s_in, xmpp_stream_in, s2s_partners_in}, {ejabberd_s2s_out, xmpp_stream_out, s2s_partners_out}]).
+%% Nothing is refused while somebody has asked for that, in so many words (s2s_partners_observe). Read without that module: where it is missing,
+%% everything is refused as ever.
+-define(OBSERVING, (persistent_term:get(s2s_partners_mode, enforce) =:= observe)).
 -define(LAST_TEXT, <<"The server cannot judge this stream; it is refused">>).
 
 -type acc() :: {ok, map()} | ignore | {error, term()}.
@@ -43,6 +47,8 @@ host(Host) ->
                    {s2s_in_auth_result, s2s_in_auth_result},
                    {s2s_out_auth_result, s2s_out_auth_result},
                    {s2s_receive_packet, s2s_receive_packet},
+                   {s2s_in_handle_info, s2s_in_handle_info},
+                   {s2s_out_handle_info, s2s_out_handle_info},
                    {user_send_packet, user_send_packet},
                    {roster_out_subscription, roster_out_subscription},
                    {roster_process_item, roster_process_item},
@@ -97,7 +103,15 @@ lacking({Theirs, Behaviour, Ours}) ->
 
 %% A connection has been accepted; not a byte has been read.
 -spec s2s_in_init(acc(), list()) -> acc() | {stop, acc()}.
-s2s_in_init({ok, State}, Opts) ->
+s2s_in_init({ok, State} = Acc, Opts) ->
+    case ?OBSERVING of
+        true -> Acc;
+        false -> guarded_in(State, Opts)
+    end;
+s2s_in_init(Acc, _Opts) ->
+    Acc.    % nobody serves this connection
+
+guarded_in(State, Opts) ->
     try
         none = why_closed(),
         true = erlang:function_exported(s2s_partners_in, handle_recv, 3),
@@ -108,9 +122,7 @@ s2s_in_init({ok, State}, Opts) ->
         Class:Reason:Stack ->
             complain(s2s_in_init, Class, Reason, Stack),
             {stop, shut(State)}
-    end;
-s2s_in_init(Acc, _Opts) ->
-    Acc.    % nobody serves this connection
+    end.
 
 %% The peer is told why, by a module that needs nothing of the others.
 shut(State) ->
@@ -119,6 +131,9 @@ shut(State) ->
         {error, _} -> ignore
     end.
 
+%% On a port for direct TLS it could not come before the handshake (s2s_partners_size:at_accept/1); such a stream ends with its header.
+bounded(#{stream_encrypted := true} = State) ->
+    State;
 bounded(State) ->
     try s2s_partners_size:bound(State)
     catch _:_ -> State
@@ -126,7 +141,15 @@ bounded(State) ->
 
 %% Before look-up and dial.
 -spec s2s_out_init(acc(), list()) -> acc() | {stop, acc()}.
-s2s_out_init({ok, State}, Opts) ->
+s2s_out_init({ok, State} = Acc, Opts) ->
+    case ?OBSERVING of
+        true -> Acc;
+        false -> guarded_out(State, Opts)
+    end;
+s2s_out_init(Acc, _Opts) ->
+    Acc.
+
+guarded_out(State, Opts) ->
     try
         none = why_closed(),
         true = erlang:function_exported(s2s_partners_out, handle_recv, 3),
@@ -137,9 +160,7 @@ s2s_out_init({ok, State}, Opts) ->
         Class:Reason:Stack ->
             complain(s2s_out_init, Class, Reason, Stack),
             {stop, {ok, dead_end(State)}}
-    end;
-s2s_out_init(Acc, _Opts) ->
-    Acc.
+    end.
 
 %% An outgoing stream that connects to nobody, returns what it is handed, and ends soon: {ok, _} is all that may be said here.
 dead_end(State) ->
@@ -149,6 +170,17 @@ dead_end(State) ->
 %% After s2s_access: for each stream that is opened, and each key that comes in.
 -spec s2s_allow_host(allow | deny, binary(), binary()) -> allow | {stop, deny}.
 s2s_allow_host(allow, Host, Remote) ->
+    case ?OBSERVING of
+        true -> allow;
+        false -> allowed(Host, Remote)
+    end;
+s2s_allow_host(Acc, _, _) ->
+    case ?OBSERVING of
+        true -> Acc;
+        false -> {stop, deny}
+    end.
+
+allowed(Host, Remote) ->
     try
         none = why_closed(),
         {ok, Policy} = s2s_partners_in_force:policy(Host),
@@ -158,9 +190,7 @@ s2s_allow_host(allow, Host, Remote) ->
         _ -> {stop, deny}
     catch
         _:_ -> {stop, deny}
-    end;
-s2s_allow_host(_, _, _) ->
-    {stop, deny}.
+    end.
 
 %% mod_s2s_dialback says that a stream is authenticated, as which domain; or ejabberd_s2s_in does.
 -spec s2s_in_auth_result(map(), boolean(), binary()) -> map() | {stop, map()}.
@@ -170,10 +200,30 @@ s2s_in_auth_result(#{mod := s2s_partners_in, s2s_partners := _} = State, Result,
             complain(s2s_in_auth_result, Class, Reason, Stack),
             cut(State)
     end;
-s2s_in_auth_result(State, true, _Remote) ->
-    cut(State);
-s2s_in_auth_result(State, _, _Remote) ->
-    State.
+s2s_in_auth_result(State, Result, Remote) ->
+    unguarded(incoming, Result, Remote, State).
+
+%% Nobody guards it.
+unguarded(Direction, Result, Remote, State) ->
+    case {?OBSERVING, Result} of
+        {true, true} ->
+            told(Direction, fun() -> s2s_partners_observe:authenticated(Direction, State, Remote) end),
+            State;
+        {true, _} ->
+            seen(Direction, State, fun() -> s2s_partners_observe:sasl_failed(State) end);
+        {false, true} ->
+            cut(State);
+        {false, _} ->
+            State
+    end.
+
+%% What was found out while nothing is enforced; where that fails, what there was.
+seen(Where, Otherwise, Look) ->
+    try Look()
+    catch Class:Reason:Stack ->
+            complain(Where, Class, Reason, Stack),
+            Otherwise
+    end.
 
 -spec s2s_out_auth_result(map(), true | {false, term()}) -> map() | {stop, map()}.
 s2s_out_auth_result(#{mod := s2s_partners_out, s2s_partners := _} = State, Result) ->
@@ -182,17 +232,29 @@ s2s_out_auth_result(#{mod := s2s_partners_out, s2s_partners := _} = State, Resul
             complain(s2s_out_auth_result, Class, Reason, Stack),
             cut(State)
     end;
-s2s_out_auth_result(State, true) ->
-    cut(State);
-s2s_out_auth_result(State, _) ->
-    State.
+s2s_out_auth_result(State, Result) ->
+    unguarded(outgoing, Result, maps:get(remote_server, State, <<>>), State).
 
 %% A stanza is about to be delivered. Only a guarded stream has had it judged.
 -spec s2s_receive_packet({stanza() | drop, map()}) -> {stanza() | drop, map()} | {stop, {drop, map()}}.
 s2s_receive_packet({_, #{mod := Module, s2s_partners := _}} = Acc) when Module =:= s2s_partners_in; Module =:= s2s_partners_out ->
     Acc;
-s2s_receive_packet({_, State}) ->
-    {stop, {drop, State}}.
+s2s_receive_packet({Packet, State} = Acc) ->
+    case ?OBSERVING of
+        true ->
+            told(s2s_receive_packet, fun() -> s2s_partners_observe:incoming(Packet, State) end),
+            Acc;
+        false ->
+            {stop, {drop, State}}
+    end.
+
+%% A message of ours that was on its way to a stream when nothing was enforced any more.
+-spec s2s_in_handle_info(map(), term()) -> map() | {stop, map()}.
+s2s_in_handle_info(State, Message) when element(1, Message) =:= s2s_partners -> {stop, State};
+s2s_in_handle_info(State, _) -> State.
+
+-spec s2s_out_handle_info(map(), term()) -> map() | {stop, map()}.
+s2s_out_handle_info(State, Message) -> s2s_in_handle_info(State, Message).
 
 %% Ends the process of a stream that nobody guards: with a stream error where that can be sent, and in any case. A hook lets this exit
 %% through, and no other.
@@ -215,6 +277,15 @@ cut(State) ->
 filter_packet(drop) ->
     drop;
 filter_packet(Packet) ->
+    case ?OBSERVING of
+        true ->
+            told(filter_packet, fun() -> s2s_partners_observe:outgoing(Packet) end),
+            Packet;
+        false ->
+            filtered(Packet)
+    end.
+
+filtered(Packet) ->
     try s2s_partners_route:filter_packet(Packet)
     catch Class:Reason:Stack -> unjudged(Packet, Class, Reason, Stack)
     end.
@@ -249,7 +320,10 @@ bounce(Packet) ->
 
 -spec user_send_packet({stanza() | drop, term()}) -> {stanza() | drop, term()}.
 user_send_packet(Acc) ->
-    try s2s_partners_route:user_send_packet(Acc)
+    try case ?OBSERVING of
+            true -> s2s_partners_observe:user_send(Acc);
+            false -> s2s_partners_route:user_send_packet(Acc)
+        end
     catch Class:Reason:Stack ->
             complain(user_send_packet, Class, Reason, Stack),
             Acc

@@ -1,7 +1,7 @@
 %%% s2s_partners_list, _show and _streams: what is in force, and what is going on under it. Nothing is decided or changed here.
 -module(s2s_partners_list).
 
--export([list/1, show/1, streams/0, streams_of_node/0]).
+-export([list/1, show/1, streams/0, streams_of_node/0, not_applied/0]).
 %% For WebAdmin.
 -export([partners/1, host/1, short/1, settings/1, warnings/2, found/2, stream_row/1, stream_titles/0, certificate/2, recent/1, totals/2]).
 
@@ -235,7 +235,7 @@ recent(#{time := Time} = Kept) ->
                #{method := Method} -> method(Method)
            end,
     Over = case Kept of
-               #{tls := true, certificate := Verdict} -> ["; TLS, certificate ", atom_to_binary(Verdict)];
+               #{tls := true, certificate := Verdict} -> ["; ", maps:get(protocol, Kept, <<"TLS">>), ", certificate ", atom_to_binary(Verdict)];
                _ -> "; no TLS"
            end,
     join(<<>>, [s2s_partners_layout:date(Time), ", ", join(<<", ">>, Known), ": ", What, Over]).
@@ -263,7 +263,8 @@ totals(Name, Hosts) ->
 streams() ->
     {Views, Silent} = every_node(),
     Established = length([true || #{stage := established} <- Views]),
-    {ok, case Views of [] -> []; _ -> stream_table(Views) ++ [<<>>] end
+    {ok, s2s_partners_observe:first_line()
+     ++ case Views of [] -> []; _ -> stream_table(Views) ++ [<<>>] end
      ++ [join(<<>>, ["node ", atom_to_binary(Node), " does not answer: its streams are not shown"]) || Node <- Silent]
      ++ [join(<<>>, [count(length(Views), <<"stream">>), ", ", integer_to_binary(Established), " established"])]}.
 
@@ -274,7 +275,12 @@ all_streams() ->
 every_node() ->
     Nodes = ejabberd_cluster:get_nodes(),
     Answers = erpc:multicall(Nodes, ?MODULE, streams_of_node, [], ?CALL_MS),
-    {lists:append([Views || {ok, Views} <- Answers]), [Node || {Node, Answer} <- lists:zip(Nodes, Answers), element(1, Answer) =/= ok]}.
+    {in_order(lists:append([Views || {ok, Views} <- Answers])), [Node || {Node, Answer} <- lists:zip(Nodes, Answers), element(1, Answer) =/= ok]}.
+
+%% By partner's domain, then by ours; those that come in first.
+in_order(Views) ->
+    [View || {_, View} <- lists:keysort(1, [{{maps:get(remote, View, <<>>), maps:get(local, View, <<>>), maps:get(direction, View)}, View}
+                                            || View <- Views])].
 
 %% Called from other nodes.
 -spec streams_of_node() -> [map()].
@@ -284,7 +290,7 @@ streams_of_node() ->
 %% The node is of interest only where there are several.
 stream_table(Views) ->
     Number = case ejabberd_cluster:get_nodes() of [_, _ | _] -> length(stream_titles()); _ -> length(stream_titles()) - 1 end,
-    Columns = [#{title => Title, min => Min} || {Title, Min} <- lists:zip(stream_titles(), [3, 16, 12, 9, 7, 11, 9, 8])],
+    Columns = [#{title => Title, min => Min} || {Title, Min} <- lists:zip(stream_titles(), [3, 16, 12, 9, 7, 11, 9, 12])],
     table(lists:sublist(Columns, Number), [lists:sublist(stream_row(View), Number) || View <- lists:sort(fun before/2, Views)], []).
 
 before(#{node := NodeA} = A, #{node := NodeB} = B) ->
@@ -315,7 +321,15 @@ stream_row(#{direction := Direction, node := Node} = View) ->
      end,
      case Tls of true -> atom_to_binary(maps:get(certificate, View)); false -> <<"-">> end,
      plain(maps:get(address, View, <<"-">>), 60),
-     hd(binary:split(atom_to_binary(Node), <<"@">>))].
+     node_label(Node)].
+
+%% What tells it from the others: packages call every node ejabberd@ its machine.
+node_label(Node) ->
+    [Name, Machine] = binary:split(atom_to_binary(Node), <<"@">>),
+    case [Other || Other <- [node() | nodes()], Other =/= Node, hd(binary:split(atom_to_binary(Other), <<"@">>)) =:= Name] of
+        [] -> Name;
+        _ -> Machine
+    end.
 
 known(Domain) when is_binary(Domain), Domain =/= <<>> -> plain(Domain, 255);
 known(_) -> <<"(not known yet)">>.
@@ -367,13 +381,27 @@ policy(Host) ->
 
 %% Said first: that the last attempt to read the configuration failed, so what is on disk is not what is shown.
 not_applied() ->
+    s2s_partners_observe:first_line() ++ on_disk().
+
+on_disk() ->
     case s2s_partners_guard:last_reload() of
         #{result := rejected, time := Time, errors := Errors} ->
             paragraph(<<>>, ["The configuration on disk is NOT in force: ", count(length(Errors), <<"error">>), ", rejected at ",
                              s2s_partners_layout:date(Time), "; what was in force before stays. ",
                              s2s_partners_nif:words(<<"Run \"{check}\".">>)]) ++ [<<>>];
         _ ->
-            []
+            case s2s_partners_in_force:current() of
+                #{files := Files} ->
+                    case s2s_partners_config_files:have_changed(Files) of
+                        true ->
+                            paragraph(<<>>, "The configuration on disk is NOT in force: it has changed since it was read; s2s_partners_check looks at "
+                                            "it, a reload applies it") ++ [<<>>];
+                        false ->
+                            []
+                    end;
+                _ ->
+                    []
+            end
     end.
 
 quoted(Text) ->

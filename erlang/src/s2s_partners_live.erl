@@ -5,16 +5,22 @@
 -behaviour(gen_server).
 
 -export([start_link/0]).
--export([enter/1, publish/1, streams/0, view/1, rejudge/0, end_if_unguarded/2]).
+-export([enter/1, leave/0, publish/1, streams/0, view/1, ready/0, rejudge/0, end_if_unguarded/2]).
 -export([keepalive/2, keepalive_answered/3, answered_here/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include_lib("xmpp/include/xmpp.hrl").
+-include("s2s_partners_stream.hrl").
 
 -define(STREAMS, s2s_partners_streams).
 -define(KEEPALIVES, s2s_partners_keepalives).
 -define(MINUTE, 60000).
+-define(OLD, 120).                         % seconds; longer than the console's test of a partner takes
 -define(PREFIX, "keepalive-").
+%% Of an id, before it is written in base64: bytes.
+-define(NONCE, 12).
+-define(SEAL, 8).
+-define(WRITTEN, 32).                      % the three together, in base64
 
 -type state() :: #{pid() => reference()}.
 
@@ -29,12 +35,19 @@ enter(Direction) ->
     true = ets:insert(?STREAMS, {self(), #{pid => self(), direction => Direction}}),
     gen_server:call(?MODULE, {watch, self()}).
 
+%% The calling process's stream is guarded no more.
+-spec leave() -> ok.
+leave() ->
+    true = ets:delete(?STREAMS, self()),
+    ok.
+
 %% What there is to see of the calling process's stream: stream_view/1 of the NIF, with vhost, local, remote,
 %% address, report, protocol, since (system time in seconds, 0 until it is established), ended (why, of one
 %% that is over).
 -spec publish(map()) -> ok.
 publish(View) ->
-    true = ets:insert(?STREAMS, {self(), View#{pid => self()}}),
+    %% Only where it has entered: after a restart of the process that keeps the list it does so again, see rejudge/0.
+    _ = ets:update_element(?STREAMS, self(), {2, View#{pid => self()}}),
     ok.
 
 -spec streams() -> [map()].
@@ -49,36 +62,39 @@ view(Pid) ->
         [] -> none
     end.
 
+%% Returns when the list can be entered.
+-spec ready() -> ok.
+ready() ->
+    gen_server:call(?MODULE, ready).
+
 %% Every live stream is judged again under what is in force now, in its own process. Those that were opened
-%% while nobody was guarding have no record and are closed.
--spec rejudge() -> non_neg_integer().
+%% while nobody was guarding have no record and are closed. ejabberd is asked which streams there are, not the
+%% list: that begins empty when the process that keeps it has been restarted, and so do the places. Each
+%% stream enters again what has forgotten it.
+-spec rejudge() -> ok.
 rejudge() ->
     Policies = case s2s_partners_in_force:current() of
                    #{policies := ByHost} -> maps:values(ByHost);
                    none -> []
                end,
     ok = s2s_partners_places:rooms(Policies),
-    Streams = [{Pid, maps:get(direction, View)} || {Pid, View} <- ets:tab2list(?STREAMS)],
-    lists:foreach(fun({Pid, incoming}) -> ejabberd_s2s_in:update_state(Pid, {s2s_partners_in, rejudge, []});
-                     ({Pid, outgoing}) -> ejabberd_s2s_out:update_state(Pid, {s2s_partners_out, rejudge, []})
-                  end, Streams),
-    Known = maps:from_list(Streams),
-    lists:foreach(fun(Module) -> close_unguarded(Module, Known) end, [ejabberd_s2s_in, ejabberd_s2s_out]),
-    length(Streams).
+    lists:foreach(fun({Module, Supervisor}) ->
+                          Pids = [Pid || whereis(Supervisor) =/= undefined, {_, Pid, _, _} <- supervisor:which_children(Supervisor),
+                                         is_pid(Pid)],
+                          %% One that has just come enters before it does anything else: the cast finds it guarded.
+                          lists:foreach(fun(Pid) -> Module:update_state(Pid, fun(State) -> judge_again(Module, State) end) end, Pids)
+                  end, [{ejabberd_s2s_in, ejabberd_s2s_in_sup}, {ejabberd_s2s_out, ejabberd_s2s_out_sup}]).
 
-close_unguarded(Module, Known) ->
-    Supervisor = case Module of
-                     ejabberd_s2s_in -> ejabberd_s2s_in_sup;
-                     ejabberd_s2s_out -> ejabberd_s2s_out_sup
-                 end,
-    Pids = [Pid || whereis(Supervisor) =/= undefined, {_, Pid, _, _} <- supervisor:which_children(Supervisor), is_pid(Pid)],
-    lists:foreach(fun(Pid) when not is_map_key(Pid, Known) ->
-                          %% One that has just come enters before it does anything else: the cast finds it
-                          %% guarded.
-                          Module:update_state(Pid, fun(State) -> end_if_unguarded(Module, State) end);
-                     (_) ->
-                          ok
-                  end, Pids).
+%% In the stream's process. An error in it closes the stream.
+judge_again(ejabberd_s2s_in, #{mod := s2s_partners_in, s2s_partners := #guarded{established = Established}} = State) ->
+    enter_again(incoming, State),
+    Established orelse s2s_partners_stream:is_over(State) orelse s2s_partners_places:enter(address(State)),
+    s2s_partners_in:rejudge(State);
+judge_again(ejabberd_s2s_out, #{mod := s2s_partners_out, s2s_partners := #guarded{}} = State) ->
+    enter_again(outgoing, State),
+    s2s_partners_out:rejudge(State);
+judge_again(Module, State) ->
+    end_if_unguarded(Module, maps:remove(s2s_partners, State)).
 
 %% To be called in the stream's process, which Module:update_state/2 does.
 -spec end_if_unguarded(ejabberd_s2s_in | ejabberd_s2s_out, s2s_partners_stream:state()) -> s2s_partners_stream:state().
@@ -88,25 +104,64 @@ end_if_unguarded(Module, State) ->
     Module:stop_async(self()),
     Module:send(State, xmpp:serr_policy_violation()).
 
+enter_again(Direction, State) ->
+    case view(self()) of
+        none ->
+            enter(Direction),
+            s2s_partners_stream:publish(State);
+        _ ->
+            ok
+    end.
+
+address(#{ip := {Address, _}}) -> Address;
+address(_) -> unknown.
+
 %%% Keepalives
 
-%% The id of a ping that the calling process's stream is to send. Nobody can guess it.
+%% The id of a ping that the calling process's stream is to send. It waits for one answer at a time.
+%%
+%% The answer may come to another node, which has to know it for ours and whom to tell: the id names the node
+%% that has sent it, by a hash, and is sealed with the key that the nodes of a cluster share (they verify one
+%% another's dialback keys with it). Whatever else a partner sends as an id is told to nobody.
 -spec keepalive(Local :: binary(), Domain :: binary()) -> binary().
 keepalive(Local, Domain) ->
-    Id = <<?PREFIX, (base64:encode(crypto:strong_rand_bytes(15)))/binary>>,
-    true = ets:insert(?KEEPALIVES, {Id, self(), Local, Domain}),
+    forget(self()),
+    Id = new_id(Local, Domain),
+    true = ets:insert(?KEEPALIVES, [{Id, self(), Local, Domain}, {self(), Id}]),
     Id.
 
-%% An answer has come, over any stream of that pair. Whether it is one to a ping of ours: it goes no further
-%% then, also where another node has sent the ping.
+new_id(Local, Domain) ->
+    Head = <<(erlang:phash2(node())):32, (crypto:strong_rand_bytes(?NONCE))/binary>>,
+    <<?PREFIX, (base64:encode(<<Head/binary, (seal(Head, Local, Domain))/binary>>))/binary>>.
+
+seal(Head, Local, Domain) ->
+    binary:part(crypto:mac(hmac, sha256, ejabberd_config:get_shared_key(), [?PREFIX, Head, Local, 0, Domain]), 0, ?SEAL).
+
+%% The hash of the node that has sent it; none: it is no id of this cluster's for that pair.
+sender(Written, Local, Domain) ->
+    try base64:decode(Written) of
+        <<Hash:32, _:?NONCE/binary, Seal:?SEAL/binary>> = Id ->
+            case seal(binary:part(Id, 0, 4 + ?NONCE), Local, Domain) of
+                Seal -> Hash;
+                _ -> none
+            end;
+        _ -> none
+    catch
+        _:_ -> none
+    end.
+
+%% An answer has come, over any stream of that pair. Whether it is one to a ping of this cluster's: it goes no
+%% further then, and the node that has sent the ping is told.
 -spec keepalive_answered(Id :: binary(), Local :: binary(), Domain :: binary()) -> boolean().
-keepalive_answered(<<?PREFIX, _/binary>> = Id, Local, Domain) ->
-    case answered_here(Id, Local, Domain) of
-        true ->
-            true;
-        false ->
+keepalive_answered(<<?PREFIX, Written:?WRITTEN/binary>> = Id, Local, Domain) ->
+    Here = erlang:phash2(node()),
+    case answered_here(Id, Local, Domain) orelse sender(Written, Local, Domain) of
+        true -> true;
+        none -> false;
+        Here -> true;
+        Hash ->
             lists:foreach(fun(Node) -> erpc:cast(Node, ?MODULE, answered_here, [Id, Local, Domain]) end,
-                          ejabberd_cluster:get_nodes() -- [node()]),
+                          [Node || Node <- nodes(), erlang:phash2(Node) =:= Hash]),
             true
     end;
 keepalive_answered(_, _, _) ->
@@ -117,11 +172,18 @@ keepalive_answered(_, _, _) ->
 answered_here(Id, Local, Domain) ->
     case ets:lookup(?KEEPALIVES, Id) of
         [{Id, Pid, Local, Domain}] ->
-            ets:delete(?KEEPALIVES, Id),
+            forget(Pid),
             Pid ! {s2s_partners, keepalive_answered},
             true;
         _ ->
             false
+    end.
+
+%% What that process waits for.
+forget(Pid) ->
+    case ets:take(?KEEPALIVES, Pid) of
+        [{_, Id}] -> ets:delete(?KEEPALIVES, Id);
+        [] -> true
     end.
 
 %%% The process
@@ -131,10 +193,15 @@ init([]) ->
     ?STREAMS = ets:new(?STREAMS, [named_table, public, {write_concurrency, true}]),
     ?KEEPALIVES = ets:new(?KEEPALIVES, [named_table, public, {write_concurrency, true}]),
     s2s_partners_report:init(),
+    s2s_partners_orphans:watch(),
     erlang:send_after(?MINUTE, self(), minute),
     {ok, #{}}.
 
 -spec handle_call(term(), {pid(), term()}, state()) -> {reply, ok, state()}.
+handle_call(ready, _From, Watched) ->
+    {reply, ok, Watched};
+handle_call({watch, Pid}, _From, Watched) when is_map_key(Pid, Watched) ->
+    {reply, ok, Watched};
 handle_call({watch, Pid}, _From, Watched) ->
     {reply, ok, Watched#{Pid => erlang:monitor(process, Pid)}}.
 
@@ -145,11 +212,13 @@ handle_cast(_, Watched) ->
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info({'DOWN', _, process, Pid, _}, Watched) ->
     ets:delete(?STREAMS, Pid),
-    ets:match_delete(?KEEPALIVES, {'_', Pid, '_', '_'}),
+    forget(Pid),
     {noreply, maps:remove(Pid, Watched)};
 handle_info(minute, Watched) ->
     erlang:send_after(?MINUTE, self(), minute),
     s2s_partners_report:minute(),
+    s2s_partners_orphans:find(?STREAMS, ?OLD),
     {noreply, Watched};
-handle_info(_, Watched) ->
+handle_info(Message, Watched) ->
+    s2s_partners_orphans:emptied(Message) andalso s2s_partners_orphans:find(?STREAMS, 0),
     {noreply, Watched}.

@@ -31,6 +31,8 @@ text(Now) ->
                [{<<>>, Labels, Number} || {Labels, Number} <- streams()]),
         family(<<"s2s_partners_reloads">>, <<"counter">>, <<"Attempts to read the configuration">>,
                [{<<"_total">>, [{<<"result">>, Result}], Times} || {Result, Times} <- s2s_partners_guard:reloads()]),
+        ["# TYPE s2s_partners_observing gauge\n# HELP s2s_partners_observing 1 while nothing is enforced\ns2s_partners_observing ",
+         case s2s_partners_observe:is_on() of true -> "1"; false -> "0" end, $\n],
         family(<<"s2s_partners_certificate_expiry">>, <<"gauge">>,
                <<"Seconds until the first certificate of the chain that the partner presented last expires">>,
                [{<<>>, [{<<"partner">>, Partner}], Time - Now} || {Partner, Time} <- s2s_partners_recent:expiries()]),

@@ -1,14 +1,15 @@
 %%% Who has which place: the places of partners' streams, the waiting room of connections that have not
 %%% authenticated, and the keys that partners are being asked about. One process, so that two streams that ask
 %%% at the same moment cannot get one place. It counts; the NIF decides. What a process holds it gives back by
-%%% ending, however it ends. Places are counted over all nodes of a cluster, which tell one another; the waiting
+%%% ending, however it ends. When the process has been restarted, the guard has each stream take its place again
+%%% (s2s_partners_live:rejudge/0). Places are counted over all nodes of a cluster, which tell one another; the waiting
 %%% room and the questions are each node's own.
 -module(s2s_partners_places).
 
 -behaviour(gen_server).
 
 -export([start_link/0]).
--export([enter/1, leave/0, settled/0, waiting/0, rooms/1]).
+-export([enter/1, leave/0, settled/0, waiting/0, rooms/1, network/1]).
 -export([ask/5, renew/6, give_back/0, counts/0, others/0]).
 -export([question/3, question_moved/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
@@ -31,8 +32,8 @@
     turn = 1 :: pos_integer(),
     everybody = gb_trees:empty(),          % turn => pid
     addresses = #{} :: #{term() => gb_trees:tree()},
-    total = 0 :: non_neg_integer(),
-    partners = #{} :: #{key() => pos_integer()},
+    partners = #{} :: #{key() => s2s_partners_ranks:ranks()},    % who has a place: {Rank, pid}
+    all = s2s_partners_ranks:new() :: s2s_partners_ranks:ranks(),
     elsewhere :: s2s_partners_elsewhere:elsewhere(), % what other nodes hold
     questions = #{} :: #{term() => pos_integer()}
 }).
@@ -48,7 +49,7 @@ start_link() ->
 %% be a partner.
 -spec enter(inet:ip_address() | term()) -> ok.
 enter(Address) ->
-    ok = gen_server:call(?MODULE, {enter, self(), address(Address)}).
+    ok = gen_server:call(?MODULE, {enter, self(), network(Address)}).
 
 %% It is gone.
 -spec leave() -> ok.
@@ -76,10 +77,11 @@ rooms(Policies) ->
     gen_server:cast(?MODULE, {rooms, {lists:max(Totals), lists:max(Addresses)}}).
 
 %% An IPv4 address; the /64 of an IPv6 one, which is what one customer has.
-address({0, 0, 0, 0, 0, 16#ffff, High, Low}) -> {High, Low};
-address({A, B, C, D, _, _, _, _}) -> {A, B, C, D, '/64'};
-address({A, B, C, D}) -> {A * 256 + B, C * 256 + D};
-address(Other) -> Other.
+-spec network(inet:ip_address() | term()) -> term().
+network({0, 0, 0, 0, 0, 16#ffff, High, Low}) -> {High, Low};
+network({A, B, C, D, _, _, _, _}) -> {A, B, C, D, '/64'};
+network({A, B, C, D}) -> {A * 256 + B, C * 256 + D};
+network(Other) -> Other.
 
 %%% Places of partners
 
@@ -179,7 +181,7 @@ answer({renew, Pid, Policy, Domain, Key, Has, Rank}, State) ->
     Decision = case s2s_partners_nif:place(Policy, Domain, OfAll, All) of
                    {refuse, _, _} when Has ->
                        %% Not beside all of them, but perhaps beside those that come before it.
-                       {OfPartner, InAll} = before(Key, Rank, State2),
+                       {OfPartner, InAll} = before(Pid, Key, Rank, State2),
                        {OfOthers, Others} = s2s_partners_elsewhere:count_before(Key, State2#state.elsewhere),
                        s2s_partners_nif:place(Policy, Domain, OfPartner + OfOthers, InAll + Others);
                    Other ->
@@ -189,8 +191,8 @@ answer({renew, Pid, Policy, Domain, Key, Has, Rank}, State) ->
         allow -> {reply, allow, take(Pid, Key, Rank, State2)};
         _ -> {reply, Decision, State2}
     end;
-answer(counts, #state{total = Total, partners = Partners} = State) ->
-    {reply, #{total => Total, partners => Partners}, State};
+answer(counts, #state{all = All} = State) ->
+    {reply, #{total => s2s_partners_ranks:size(All), partners => held(State)}, State};
 answer(others, #state{elsewhere = Elsewhere} = State) ->
     {reply, s2s_partners_elsewhere:nodes_known(Elsewhere), State};
 answer({question, Pid, Route, Partner}, #state{questions = Questions} = State) ->
@@ -234,8 +236,8 @@ handle_info({'DOWN', Monitor, process, Pid, _} = Message, #state{holders = Holde
 handle_info(Message, State) ->
     {noreply, from_elsewhere(Message, State)}.
 
-from_elsewhere(Message, #state{partners = Partners, elsewhere = Elsewhere} = State) ->
-    case s2s_partners_elsewhere:received(Message, Partners, Elsewhere) of
+from_elsewhere(Message, #state{elsewhere = Elsewhere} = State) ->
+    case s2s_partners_elsewhere:received(Message, fun() -> held(State) end, Elsewhere) of
         {ok, Elsewhere1} -> State#state{elsewhere = Elsewhere1};
         not_ours -> State
     end.
@@ -283,46 +285,54 @@ leave_room(Pid, #state{holders = Holders, everybody = Everybody, addresses = Add
 
 %% Places
 
-held(Key, #state{partners = Partners}) ->
-    maps:get(Key, Partners, 0).
+held(#state{partners = Partners}) ->
+    maps:map(fun(_, Ranks) -> s2s_partners_ranks:size(Ranks) end, Partners).
+
+ranks(Key, #state{partners = Partners}) ->
+    maps:get(Key, Partners, s2s_partners_ranks:new()).
 
 %% This node's counts, and those of other nodes.
-beside(Key, {OfOthers, Others}, #state{total = Total} = State) ->
-    {held(Key, State) + OfOthers, Total + Others}.
+beside(Key, {OfOthers, Others}, #state{all = All} = State) ->
+    {s2s_partners_ranks:size(ranks(Key, State)) + OfOthers, s2s_partners_ranks:size(All) + Others}.
 
 told(Key, #state{elsewhere = Elsewhere} = State) ->
-    s2s_partners_elsewhere:tell(Key, held(Key, State), Elsewhere),
+    s2s_partners_elsewhere:tell(Key, s2s_partners_ranks:size(ranks(Key, State)), Elsewhere),
     State.
 
-take(Pid, Key, Rank, #state{holders = Holders, total = Total, partners = Partners} = State) ->
-    Holder = maps:get(Pid, Holders),
-    told(Key, State#state{holders = Holders#{Pid => Holder#holder{place = {Key, Rank}}}, total = Total + 1,
-                          partners = more(Key, Partners)}).
+take(Pid, Key, Rank, State) ->
+    told(Key, seat(Pid, Key, Rank, State)).
 
-untake(Pid, #state{holders = Holders, total = Total, partners = Partners} = State) ->
+untake(Pid, #state{holders = Holders} = State) ->
     case Holders of
-        #{Pid := #holder{place = {Key, _}} = Holder} ->
-            told(Key, State#state{holders = Holders#{Pid => Holder#holder{place = none}}, total = Total - 1,
-                                  partners = fewer(Key, Partners)});
-        _ ->
-            State
+        #{Pid := #holder{place = {Key, Rank}}} -> told(Key, unseat(Pid, Key, Rank, State));
+        _ -> State
     end.
 
 rank(Pid, #state{holders = Holders} = State) ->
     case Holders of
-        #{Pid := #holder{place = {Key, {_, Created}}} = Holder} ->
-            State#state{holders = Holders#{Pid => Holder#holder{place = {Key, {0, Created}}}}};
-        _ ->
-            State
+        #{Pid := #holder{place = {Key, {_, Created} = Rank}}} -> seat(Pid, Key, {0, Created}, unseat(Pid, Key, Rank, State));
+        _ -> State
     end.
 
+seat(Pid, Key, Rank, #state{holders = Holders, partners = Partners, all = All} = State) ->
+    Holder = maps:get(Pid, Holders),
+    State#state{holders = Holders#{Pid => Holder#holder{place = {Key, Rank}}},
+                partners = Partners#{Key => s2s_partners_ranks:insert({Rank, Pid}, ranks(Key, State))},
+                all = s2s_partners_ranks:insert({Rank, Pid}, All)}.
+
+unseat(Pid, Key, Rank, #state{holders = Holders, partners = Partners, all = All} = State) ->
+    Holder = maps:get(Pid, Holders),
+    Left = s2s_partners_ranks:delete({Rank, Pid}, ranks(Key, State)),
+    State#state{holders = Holders#{Pid => Holder#holder{place = none}},
+                partners = case s2s_partners_ranks:size(Left) of
+                               0 -> maps:remove(Key, Partners);
+                               _ -> Partners#{Key => Left}
+                           end,
+                all = s2s_partners_ranks:delete({Rank, Pid}, All)}.
+
 %% Only where there are fewer places than streams, which a reload can bring about.
-before(Key, Rank, #state{holders = Holders}) ->
-    maps:fold(fun(_, #holder{place = {Other, Its}}, {OfPartner, InAll}) when Its < Rank ->
-                      {if Other =:= Key -> OfPartner + 1; true -> OfPartner end, InAll + 1};
-                 (_, _, Acc) ->
-                      Acc
-              end, {0, 0}, Holders).
+before(Pid, Key, Rank, #state{all = All} = State) ->
+    {s2s_partners_ranks:before({Rank, Pid}, ranks(Key, State)), s2s_partners_ranks:before({Rank, Pid}, All)}.
 
 %% Questions
 

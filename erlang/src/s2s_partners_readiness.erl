@@ -17,17 +17,32 @@
 
 %%% Certificates
 
-%% The file that ejabberd shows for a virtual host, with what there is to say of its first certificate; [] where there is none.
--spec own_certificates(binary()) -> [{File :: binary(), map()}].
-own_certificates(Host) ->
+%% The file that ejabberd shows for each virtual host, with what there is to say of its first certificate. Hosts that have none are left out.
+-spec own_certificates([binary()]) -> [{Host :: binary(), File :: binary(), map()}].
+own_certificates(Hosts) ->
+    Written = written(),
+    [{Host, File, Facts} || Host <- Hosts, {ok, File, [Leaf | _]} <- [own_chain(Host, Written)],
+                            {ok, Facts} <- [s2s_partners_nif:own_certificate(Leaf, Host)]].
+
+%% ejabberd shows files that it has put together itself. Certificate -> the file of the option `certfiles` that it is from, which is the one to renew.
+written() ->
+    Patterns = case ejabberd_option:certfiles() of
+                   undefined -> [];
+                   Configured -> Configured
+               end,
+    Files = [unicode:characters_to_binary(File) || Pattern <- Patterns, File <- filelib:wildcard(unicode:characters_to_list(Pattern))],
+    maps:from_list([{Der, File} || File <- lists:reverse(Files), {ok, Text} <- [s2s_partners_config_files:read(File, ?FILE_SIZE_MAX)],
+                                   Der <- certificates_in(Text)]).
+
+certificates_in(Text) ->
+    try [Der || {'Certificate', Der, not_encrypted} <- public_key:pem_decode(Text)]
+    catch _:_ -> []
+    end.
+
+own_chain(Host, Written) ->
     case own_chain(Host) of
-        {ok, File, [Leaf | _]} ->
-            case s2s_partners_nif:own_certificate(Leaf, Host) of
-                {ok, Facts} -> [{File, Facts}];
-                error -> []
-            end;
-        {error, _} ->
-            []
+        {ok, File, [Leaf | _] = Chain} -> {ok, maps:get(Leaf, Written, File), Chain};
+        Error -> Error
     end.
 
 own_chain(Host) ->
@@ -36,7 +51,7 @@ own_chain(Host) ->
             File = unicode:characters_to_binary(Path),
             case s2s_partners_config_files:read(File, ?FILE_SIZE_MAX) of
                 {ok, Text} ->
-                    case [Der || {'Certificate', Der, not_encrypted} <- public_key:pem_decode(Text)] of
+                    case certificates_in(Text) of
                         [] -> {error, <<File/binary, " holds no certificate">>};
                         Chain -> {ok, File, Chain}
                     end;
@@ -51,10 +66,11 @@ own_chain(Host) ->
 
 -spec certificates([binary()], Now :: integer()) -> [finding()].
 certificates(Hosts, Now) ->
-    lists:append([certificate(Host, Now) || Host <- Hosts]).
+    Written = written(),
+    lists:append([certificate(Host, Written, Now) || Host <- Hosts]).
 
-certificate(Host, Now) ->
-    case own_chain(Host) of
+certificate(Host, Written, Now) ->
+    case own_chain(Host, Written) of
         {ok, File, [Leaf | _] = Chain} ->
             case s2s_partners_nif:own_certificate(Leaf, Host) of
                 {ok, Facts} ->

@@ -4,7 +4,7 @@
 -module(s2s_partners_report).
 
 -export([init/0, minute/0]).
--export([uncovered/1]).
+-export([uncovered/1, printable/1, cut/1]).
 -export([may_log/2, muted/2, stream_refused/3, stream_established/1, element_refused/4]).
 -export([stanza_refused/6, stanza_changed/4, subscription_authorised/2, internal_error/4]).
 -export([count/5, counters/0]).
@@ -39,7 +39,8 @@ init() ->
                           _ -> Table
                       end
                   end, [?COUNTERS, ?MINUTE, ?UNCOVERED]),
-    s2s_partners_recent:init().
+    s2s_partners_recent:init(),
+    s2s_partners_expiry:init().
 
 %%% Streams
 
@@ -49,7 +50,7 @@ init() ->
 may_log(Address, Reason) ->
     %% No more addresses than that: a stranger with a network of them must not fill the table.
     Room = ets:info(?MINUTE, size) < 4 * ?LINES,
-    case Room andalso add({address, Address}) =< ?LINES_PER_ADDRESS andalso add(lines) =< ?LINES of
+    case Room andalso add({address, network(Address)}) =< ?LINES_PER_ADDRESS andalso add(lines) =< ?LINES of
         true ->
             true;
         false ->
@@ -62,19 +63,31 @@ may_log(Address, Reason) ->
 muted(Address, Reason) ->
     _ = add({muted_for, Reason}),
     %% No more addresses than lines, or strangers would fill the table.
-    _ = ets:info(?MINUTE, size) < 4 * ?LINES andalso add({muted, Address}),
+    _ = ets:info(?MINUTE, size) < 4 * ?LINES andalso add({muted, network(Address)}),
     ok.
+
+%% As the waiting room counts them: an IPv4 address, or the /64 of an IPv6 one, which is what one customer has.
+network(Address) ->
+    case inet:parse_ipv6strict_address(binary_to_list(Address)) of
+        {ok, Parsed} -> s2s_partners_places:network(Parsed);
+        {error, _} -> Address
+    end.
+
+shown({A, B, C, D, '/64'}) -> [inet:ntoa({A, B, C, D, 0, 0, 0, 0}), "/64"];
+shown({High, Low}) -> inet:ntoa({High bsr 8, High band 255, Low bsr 8, Low band 255});
+shown(Address) -> Address.
 
 -spec stream_refused(about(), s2s_partners_nif:reason(), s2s_partners_nif:rule()) -> ok.
 stream_refused(About, Reason, Rule) ->
     s2s_partners_recent:refused(About, Reason, Rule),
     {Word, Remote, Host} = names(About),
-    ?LOG_INFO("Refused stream ~ts ~ts (host ~ts~ts~ts): ~ts: ~ts~ts",
-              [Word, Remote, Host, address(About), certificate(About), Reason, Rule, cause(Reason, About)]).
+    ?LOG_INFO("~ts stream ~ts ~ts (host ~ts~ts~ts): ~ts: ~ts~ts",
+              [verb(<<"Refused">>, <<"refuse">>), Word, Remote, Host, address(About), certificate(About), Reason, Rule, cause(Reason, About)]).
 
 -spec stream_established(about()) -> ok.
 stream_established(#{method := Method, tls := Tls} = About) ->
     s2s_partners_recent:established(About),
+    s2s_partners_expiry:seen(About),
     {Word, Remote, Host} = names(About),
     ?LOG_INFO("Established stream ~ts ~ts (host ~ts, partner ~ts): ~ts, ~ts, certificate ~ts",
               [Word, Remote, Host, maps:get(partner, About, <<"?">>), method(Method),
@@ -173,10 +186,13 @@ detail(_, _) ->
 day(Seconds) ->
     binary:part(list_to_binary(calendar:system_time_to_rfc3339(Seconds, [{offset, "Z"}])), 0, 10).
 
+%% A name of a certificate, which its owner may have made as long as it likes.
+-spec cut(binary()) -> iodata().
 cut(<<Text:?NAME_SHOWN/binary, _, _/binary>>) -> [Text, "..."];
 cut(Text) -> Text.
 
 %% A name as a peer gives it may hold line breaks and be as long as the peer likes.
+-spec printable(binary()) -> binary().
 printable(Name) ->
     {Head, More} = case Name of
                        <<First:?NAME_MAX/binary, _, _/binary>> -> {First, <<"...">>};
@@ -196,13 +212,13 @@ printable(Name) ->
 -spec stanza_refused(in | out, Label :: binary(), Remote :: binary(), Host :: binary(), s2s_partners_nif:reason(),
                      s2s_partners_nif:rule()) -> ok.
 stanza_refused(Direction, Label, Remote, Host, Reason, Rule) ->
-    ?LOG_DEBUG("Refused a stanza ~ts ~ts (host ~ts): ~ts: ~ts", [way(Direction), printable(Remote), printable(Host), Reason, Rule]),
+    ?LOG_DEBUG("~ts a stanza ~ts ~ts (host ~ts): ~ts: ~ts", [verb(<<"Refused">>, <<"refuse">>), way(Direction), printable(Remote), printable(Host), Reason, Rule]),
     _ = add({refused, Label, Direction, Reason}),
     count(Host, Label, Direction, refuse, Reason).
 
 -spec stanza_changed(in | out, Remote :: binary(), Host :: binary(), s2s_partners_nif:reason()) -> ok.
 stanza_changed(Direction, Remote, Host, Reason) ->
-    ?LOG_DEBUG("Changed a stanza ~ts ~ts (host ~ts): ~ts", [way(Direction), printable(Remote), printable(Host), Reason]).
+    ?LOG_DEBUG("~ts a stanza ~ts ~ts (host ~ts): ~ts", [verb(<<"Changed">>, <<"change">>), way(Direction), printable(Remote), printable(Host), Reason]).
 
 -spec subscription_authorised(Remote :: binary(), Host :: binary()) -> ok.
 subscription_authorised(Remote, Host) ->
@@ -240,14 +256,30 @@ place(_) ->
 %% One more decision. `Decision`: allow, refuse or change; `Reason` none for an allow.
 -spec count(Host :: binary(), Partner :: binary(), in | out, allow | refuse | change, atom()) -> ok.
 count(Host, Partner, Direction, Decision, Reason) ->
-    Key = {Host, Partner, Direction, Decision, Reason},
+    Key = {Host, Partner, Direction, done(Decision), Reason},
     try ets:update_counter(?COUNTERS, Key, 1, {Key, 0}) of
         _ -> ok
     catch
         error:badarg -> ok                 % no tables: a number that cannot be counted stops nothing
     end.
 
--spec counters() -> [{{Host :: binary(), Partner :: binary(), in | out, allow | refuse | change, atom()}, pos_integer()}].
+%% While nothing is enforced, what would be done.
+done(allow) -> allow;
+done(Decision) ->
+    case {s2s_partners_observe:is_on(), Decision} of
+        {true, refuse} -> 'would-refuse';
+        {true, change} -> 'would-change';
+        {false, _} -> Decision
+    end.
+
+verb(Done, Plain) ->
+    case s2s_partners_observe:is_on() of
+        true -> [<<"Would ">>, Plain];
+        false -> Done
+    end.
+
+-spec counters() -> [{{Host :: binary(), Partner :: binary(), in | out, allow | refuse | change | 'would-refuse' | 'would-change', atom()},
+                      pos_integer()}].
 counters() ->
     ets:tab2list(?COUNTERS).
 
@@ -269,7 +301,7 @@ minute() ->
         Muted ->
             {Most, Address} = lists:max([{0, <<"?">>} | [{Number, Name} || {{muted, Name}, Number} <- Entries]]),
             ?LOG_INFO("Refused ~b more connections in the last minute: ~ts; most of them from ~ts (~b)",
-                      [lists:sum([Number || {_, Number} <- Muted]), numbers(Muted), Address, Most])
+                      [lists:sum([Number || {_, Number} <- Muted]), numbers(Muted), shown(Address), Most])
     end,
     Groups = lists:foldl(fun({{refused, Label, Direction, Reason}, Number}, Acc) ->
                                  maps:update_with({Label, Direction}, fun(Rest) -> [{Reason, Number} | Rest] end,
@@ -278,8 +310,8 @@ minute() ->
                                  Acc
                          end, #{}, Entries),
     maps:foreach(fun({Label, Direction}, Reasons) ->
-                         ?LOG_INFO("Refused stanzas ~ts ~ts in the last minute: ~ts",
-                                   [way(Direction), Label, numbers(Reasons)])
+                         ?LOG_INFO("~ts stanzas ~ts ~ts in the last minute: ~ts",
+                                   [verb(<<"Refused">>, <<"refuse">>), way(Direction), Label, numbers(Reasons)])
                  end, Groups).
 
 numbers(Reasons) ->

@@ -15,6 +15,8 @@
 
 -define(TABLE, ?MODULE).
 -define(COUNTERS, s2s_partners_requests_counters).
+%% {{Length, Asker}}: who has the most comes last. Written after the row, so it may be behind for a moment.
+-define(LENGTHS, s2s_partners_requests_lengths).
 
 %% A user has one share, whatever the resource; so has a component, which can invent addresses.
 -type asker() :: {LUser :: binary(), LServer :: binary()} | LServer :: binary().
@@ -24,10 +26,10 @@
 
 -spec init() -> ok.
 init() ->
-    lists:foreach(fun(Name) ->
+    lists:foreach(fun({Name, Type}) ->
                           ets:whereis(Name) =/= undefined orelse
-                              ets:new(Name, [set, named_table, public, {write_concurrency, true}])
-                  end, [?TABLE, ?COUNTERS]),
+                              ets:new(Name, [Type, named_table, public, {write_concurrency, true}])
+                  end, [{?TABLE, set}, {?COUNTERS, set}, {?LENGTHS, ordered_set}]),
     _ = ets:insert_new(?COUNTERS, [{total, 0}, {swept, now_ms()}]),
     ok.
 
@@ -78,7 +80,7 @@ change(Asker, Fun) ->
                    replace(Row, Fun(Asked));
                [] ->
                    Asked = Fun([]),
-                   ets:insert_new(?TABLE, {Asker, Asked}) andalso count(length(Asked))
+                   ets:insert_new(?TABLE, {Asker, Asked}) andalso count(Asker, 0, length(Asked))
            end,
     case Done of
         true -> ok;
@@ -86,20 +88,30 @@ change(Asker, Fun) ->
     end.
 
 %% Puts another list in the place of the one that was read, unless somebody has changed the row since.
-replace({_, Asked} = Row, []) ->
+replace({Asker, Asked} = Row, []) ->
     case ets:select_delete(?TABLE, [{Row, [], [true]}]) of
-        1 -> count(-length(Asked));
+        1 -> count(Asker, length(Asked), 0);
         0 -> false
     end;
 replace({Asker, Asked} = Row, New) ->
     case ets:select_replace(?TABLE, [{Row, [], [{const, {Asker, New}}]}]) of
-        1 -> count(length(New) - length(Asked));
+        1 -> count(Asker, length(Asked), length(New));
         0 -> false
     end.
 
-count(Difference) ->
-    _ = ets:update_counter(?COUNTERS, total, Difference),
+count(Asker, Before, Now) ->
+    _ = ets:update_counter(?COUNTERS, total, Now - Before),
+    Before =:= Now orelse relist(Asker, Before, Now),
     true.
+
+%% The row may have been changed since, by a process that has written its length before this one: looked at again until it is as written.
+relist(Asker, Before, Now) ->
+    Before > 0 andalso ets:delete(?LENGTHS, {Before, Asker}),
+    Now > 0 andalso ets:insert(?LENGTHS, {{Now, Asker}}),
+    case lists:sum([length(Asked) || {_, Asked} <- ets:lookup(?TABLE, Asker)]) of
+        Now -> ok;
+        Other -> relist(Asker, Now, Other)
+    end.
 
 %% Room for one more of everybody's: what is too old goes, else the oldest of the asker with the most.
 make_room(Now) ->
@@ -128,15 +140,18 @@ sweep(Now) ->
     end.
 
 forget_oldest() ->
-    Most = ets:foldl(fun({_, Asked} = Row, {Longest, _} = Found) ->
-                             case length(Asked) of
-                                 Length when Length > Longest -> {Length, Row};
-                                 _ -> Found
-                             end
-                     end, {0, none}, ?TABLE),
-    case Most of
-        {_, none} -> ok;
-        {_, {_, Asked} = Row} -> _ = replace(Row, lists:droplast(Asked)), ok
+    case ets:last(?LENGTHS) of
+        {Length, Asker} ->
+            case ets:lookup(?TABLE, Asker) of
+                [{_, Asked} = Row] when length(Asked) =:= Length ->
+                    _ = replace(Row, lists:droplast(Asked)),
+                    ok;
+                _ ->
+                    relist(Asker, Length, 0),
+                    forget_oldest()
+            end;
+        '$end_of_table' ->
+            ok
     end.
 
 short({Own, Domain, Id} = Key) ->

@@ -3,7 +3,7 @@
 %%% decides nothing. What fails refuses; s2s_partners_latch refuses where this module fails altogether.
 -module(s2s_partners_route).
 
--export([init/0, init/2, filter_packet/1, incoming/2]).
+-export([init/0, init/2, filter_packet/1, incoming/2, remember/4]).
 -export([user_send_packet/1, roster_out_subscription/1, roster_process_item/2, session_ended/3, remove_user/2]).
 
 -include_lib("xmpp/include/xmpp.hrl").
@@ -208,6 +208,8 @@ sees(#{own := #jid{luser = LUser, lserver = LServer}, contact := Contact, policy
 
 %%% What is kept for later
 
+%% What has gone out, for what comes back.
+-spec remember(s2s_partners_nif:kind(), s2s_partners_nif:local_kind(), stanza(), s2s_partners_facts:about()) -> ok.
 remember(service, _, Packet, #{own := Own, contact := #jid{lserver = Domain} = Contact, policy := Policy}) ->
     case s2s_partners_nif:policy_find(Policy, Domain) of
         #{type := Type, group_chat := GroupChat} when Type =:= public_unverified; GroupChat =:= refuse ->

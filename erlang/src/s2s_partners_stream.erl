@@ -506,7 +506,7 @@ announce(State) ->
     publish(State).
 
 with_protocol(#{tls := true} = About, #{socket := Socket}) ->
-    About#{protocol => s2s_partners_certificate:protocol(Socket)};
+    maps:merge(About, s2s_partners_certificate:session(Socket));
 with_protocol(About, _) ->
     About.
 

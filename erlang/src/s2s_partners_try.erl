@@ -148,6 +148,7 @@ is_reached(method, #{stage := established}) -> true;
 is_reached(_, _) -> false.
 
 words(tcp, #{address := Address}) -> ["connected to ", Address];
+words(tls, #{protocol := Version, cipher := Cipher}) -> <<Version/binary, ", ", Cipher/binary>>;
 words(tls, View) -> maps:get(protocol, View, <<"TLS">>);
 words(certificate, #{certificate := valid, report := #{not_after := Time}}) ->
     ["valid, expires ", s2s_partners_layout:expiry(Time, erlang:system_time(second))];

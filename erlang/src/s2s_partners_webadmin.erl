@@ -39,7 +39,7 @@ page(Page, _, _) ->
 guarded(Make) ->
     case s2s_partners_nif:loaded() of
         ok ->
-            try Make()
+            try [?XC(<<"p">>, Line) || Line <- s2s_partners_observe:first_line()] ++ Make()
             catch Class:Reason:Stack ->
                 s2s_partners_report:internal_error(?MODULE, Class, Reason, Stack),
                 [?XC(<<"h1">>, ?TITLE), ?XC(<<"p">>, <<"An error in the module itself; the log has it. Nothing was changed.">>)]

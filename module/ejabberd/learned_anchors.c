@@ -91,7 +91,7 @@ void s2sp_learned_anchors_free(struct s2sp_learned_anchors *anchors) {
 		at = &(*at)->next;
 	if (*at == anchors)
 		*at = anchors->next;
-	learned_purge();
+	learned_purge(anchors);
 	learned_unlock();
 	end_anchors(anchors);
 }

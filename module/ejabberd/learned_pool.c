@@ -55,10 +55,19 @@ static void forget(struct learned_entry *entry) {
 	*entry = entries[--entry_count];
 }
 
-void learned_purge(void) {
-	for (size_t i = entry_count; i > 0; i--) {
-		if (!learned_is_anchor(&entries[i - 1].authority))
-			forget(&entries[i - 1]);
+/*
+ * Each entry is in the share of one anchor, so only those of the anchors that go are looked at. A list of many partners is exchanged in one
+ * reload, one store after the other, by whichever thread collects garbage; handshakes wait for the lock.
+ */
+void learned_purge(const struct s2sp_learned_anchors *gone) {
+	for (size_t i = 0; i < gone->count; i++) {
+		const struct learned_digest *authority = &gone->list[i].digest;
+		if (share_at(authority) == share_count || learned_is_anchor(authority))
+			continue;
+		for (size_t j = entry_count; j > 0; j--) {
+			if (learned_same(&entries[j - 1].authority, authority))
+				forget(&entries[j - 1]);
+		}
 	}
 }
 

@@ -68,7 +68,7 @@ bool learned_is_anchor(const struct learned_digest *digest);
 /* learned_pool.c */
 void learned_lock(void);
 void learned_unlock(void);
-/* Forgets what no anchor stands above any more. Under the lock. */
-void learned_purge(void);
+/* Forgets what no anchor stands above any more, now that `gone` is no set in use. Under the lock. */
+void learned_purge(const struct s2sp_learned_anchors *gone);
 
 #endif

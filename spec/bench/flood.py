@@ -15,10 +15,10 @@ import time
 
 from lab.lab import Lab
 from loads import BODY, Inbound, Peer
-from servers import Counted
+from servers import Counted, circumstances
 from variants import ALICE, BOB, TITLES
 
-CHOSEN = ["bare", "partners-10"]
+CHOSEN = ["bare", "bare-collector", "partners-10", "partners-10-collector"]
 RATE, FLOOD = 2000, 30          # strangers a second, seconds
 QUIET, AFTER = 15, 20           # seconds before and after
 EVERY = 0.02                    # seconds between messages
@@ -119,7 +119,7 @@ def _flood(server, load, seconds):
     return {"quiet": _quantile(quiet, 0.99), "flood": _quantile(during, 0.99), "quiet_median": statistics.median(quiet) * 1000,
             "flood_median": statistics.median(during) * 1000, "worst": max(during) * 1000, "held": max(held), "left": _open(server) - before,
             "lost": messages.lost, "grown": max(grown) / 1024, "settled": (server.resident() - resident) / 1024, "first": first, "last": last,
-            "load": os.getloadavg()[0], "cpu": (server.spent() - spent) / 1e6, "peer": counts,
+            **circumstances(), "cpu": (server.spent() - spent) / 1e6, "peer": counts,
             "taken": [(round(at, 2), round(took * 1000, 2)) for at, took in taken]}
 
 

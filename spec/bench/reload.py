@@ -10,8 +10,8 @@ import time
 from lab.lab import Lab
 from lab.waiting import wait_until
 from loads import Raw, User
-from servers import Counted
-from variants import LOCAL, PLUGINS, VARIANTS
+from servers import Counted, circumstances
+from variants import COLLECTOR, LOCAL, PLUGINS, VARIANTS
 
 ROUNDS = 7
 QUIET, WATCHED = 0.3, 1.2       # seconds before and after the signal
@@ -21,7 +21,7 @@ REST = 15                       # seconds without anything, in which the times o
 PING = "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
 
 
-def _streams(partners, streams):
+def _streams(partners, streams, more=""):
     """Partners that may do without TLS, and streams of so many of them that have no connection."""
     def make(lab):
         path = lab.directory / f"partners-{streams}-streams.cfg.lua"
@@ -29,7 +29,7 @@ def _streams(partners, streams):
             f'{{ domain = "xmpp-{number:07d}.department.example"; partner_type = "federated"; '
             'tls = "optional"; sasl = "optional"; dialback = true };\n' for number in range(1, partners + 1)) + "}\n")
         return {"partners": f's2s_partners_files = {{ "{path}" }}', "modules": ["bench_streams", "bench_turns"], "plugins": [PLUGINS],
-                "options": f's2s_partners_limits = {{ connections = 20000 }}\nbench_streams = {streams}\nbench_host = "{LOCAL}"\n'}
+                "options": f's2s_partners_limits = {{ connections = 20000 }}\nbench_streams = {streams}\nbench_host = "{LOCAL}"\n{more}'}
     return make
 
 
@@ -52,7 +52,8 @@ def _million(lab):
 VARIANTS["million"] = ("s2s_partners, 1 000 000 partners in 100 files", _million)
 VARIANTS["live-0"] = ("s2s_partners, 10 000 partners that may do without TLS", _streams(10000, 0))
 VARIANTS["live-10000"] = ("the same with a live stream of each", _streams(10000, 10000))
-CHOSEN = ["bare", "partners-10", "partners-10000", "live-0", "live-10000", "million"]
+VARIANTS["live-10000-collector"] = ("the same, small steps of the collector", _streams(10000, 10000, COLLECTOR))
+CHOSEN = ["bare", "partners-10", "partners-10000", "live-0", "live-10000", "live-10000-collector", "million"]
 
 
 class Watch:
@@ -122,7 +123,7 @@ def measure(version, options):
         for variant in [v for v in CHOSEN if not options.variants or v in options.variants]:
             server = Counted(lab, variant, False, version, options.build).start(timeout=300)
             if variant.startswith("live"):
-                streams = variant.partition("-")[2]
+                streams = variant.split("-")[1]
                 wait_until(lambda: f"\t{streams} live streams" in server.log_file.read_text(), 300, "streams")
             user = User(server)
             rest = {}
@@ -138,7 +139,7 @@ def measure(version, options):
                 rest["bytes"] = (result[variant]["settled"] - result["partners-10"]["resident"] / 1024) * 2**20 / FILES / EACH if "partners-10" in result else None
             if "turn" in rounds[0]:
                 rest["turn_worst"] = max(one["turn"] for one in rounds)
-            result[variant].update(rest, title=VARIANTS[variant][0], wait_worst=max(one["wait"] for one in rounds), load=os.getloadavg()[0], resident=server.resident())
+            result[variant].update(rest, title=VARIANTS[variant][0], wait_worst=max(one["wait"] for one in rounds), **circumstances(), resident=server.resident())
             print(f"reload     {version:5} {variant:16}", ", ".join(
                 f"{figure} {value:.1f}" for figure, value in result[variant].items() if isinstance(value, float)), flush=True)
             user.close()

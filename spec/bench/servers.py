@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import subprocess
+import time
 
 from lab.edge_ejabberd import EdgeEjabberd
 from lab.ejabberd import Ejabberd
@@ -14,6 +15,11 @@ CONTACTS = 100
 EXTRA = os.environ.get("BENCH_OPTIONS", "")     # more of every server's configuration, for experiments
 
 
+def circumstances():
+    """What else the machine did meanwhile; ahead: at real-time priority (chrt), so that all else had to wait."""
+    return {"load": os.getloadavg()[0], "ahead": os.sched_getscheduler(0) != os.SCHED_OTHER}
+
+
 class Timed:
     """Of a server with a process: what it costs, in microseconds of CPU time."""
 
@@ -22,10 +28,9 @@ class Timed:
         return self.process.popen.pid
 
     def spent(self):
-        """Microseconds of CPU time so far."""
-        # Nanoseconds, where /proc/PID/stat has ticks of ten milliseconds.
-        return sum(int(task.read_text().split()[0])
-                   for task in pathlib.Path(f"/proc/{self.pid}/task").glob("*/schedstat")) / 1000
+        """Microseconds of CPU time so far, of threads that have ended too."""
+        # The process's own clock, CPUCLOCK_SCHED of the kernel: nanoseconds, where /proc/PID/stat has ticks of ten milliseconds.
+        return time.clock_gettime((~self.pid << 3) | 2) * 1e6
 
     def cost(self, work):
         """What the server spends while work() runs."""

@@ -25,6 +25,8 @@ NOT CHECK LIST: partners contains $<@to|host>
 BOUNCE=policy-violation
 """
 
+COLLECTOR = "gc = { threshold = 150, speed = 20, step_size = 10 }\n"
+
 COMMUNITY = "/usr/lib/prosody/modules"
 PLUGINS = pathlib.Path(__file__).resolve().parent / "plugins"
 
@@ -36,6 +38,10 @@ def _partner(domain, type_, number):
 def _any_method(domain, type_, more=""):
     return (f'{{ domain = "{domain}"; description = "The one that talks"; partner_type = "{type_}"; '
             f'tls = "optional"; sasl = "optional"; dialback = true{more} }};\n')
+
+
+def _bare(lab):
+    return {"modules": ["dialback"]}
 
 
 def partner_list(count, type_="federated", more=""):
@@ -66,6 +72,11 @@ def _crl(entries):
     return make
 
 
+def _collector(more):
+    """With the collector that docs/operating.md recommends."""
+    return lambda lab: {**more(lab), "options": COLLECTOR}
+
+
 def _firewall(lab):
     names, script = lab.directory / "partners.txt", lab.directory / "partners.pfw"
     names.write_text("".join(f"xmpp-{number:07d}.department.example\n" for number in range(1, 10)) + f"{REMOTE}\n")
@@ -76,8 +87,10 @@ def _firewall(lab):
 
 # name: (title, arguments for lab.prosody.Prosody by lab)
 VARIANTS = {
-    "bare": ("bare Prosody", lambda lab: {"modules": ["dialback"]}),
+    "bare": ("bare Prosody", _bare),
+    "bare-collector": ("bare Prosody, small steps of the collector", _collector(_bare)),
     "partners-10": ("s2s_partners, 10 partners", _table(10)),
+    "partners-10-collector": ("s2s_partners, small steps of the collector", _collector(_table(10))),
     "crl-100000": ("the same with a revocation list of 100 000 entries", _crl(100000)),
     "partners-10000": ("s2s_partners, 10 000 partners in s2s_partners_files", _files(10000)),
     "table-10000": ("s2s_partners, 10 000 partners in the option", _table(10000)),

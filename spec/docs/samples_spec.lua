@@ -16,7 +16,7 @@ for name in ([[modules_enabled modules_disabled s2s_partners s2s_partners_files 
 	s2s_partners_external_access s2s_partners_crls s2s_partners_mode
 	s2s_require_encryption s2s_secure_auth s2s_secure_domains s2s_insecure_domains s2s_timeout
 	s2s_allow_encryption dialback_secret plugin_paths statistics statistics_interval http_ports openmetrics_allow_ips
-	installer_plugin_path]]):gmatch("%S+") do
+	installer_plugin_path gc]]):gmatch("%S+") do
 	options[name] = true;
 end
 

@@ -30,10 +30,16 @@ start() ->
     Mapper = open_port({spawn_executable, os:find_executable("epmd")}, []),
     {os_pid, Pid} = erlang:port_info(Mapper, os_pid),
     timer:sleep(500),
-    {Pid, [node_named(Name) || Name <- ["a", "b", "c"]]}.
+    try {Pid, [node_named(Name) || Name <- ["a", "b", "c"]]}
+    catch Class:Reason:Stack ->
+            %% It would outlive the test, and keep what waits for its output.
+            os:cmd("kill " ++ integer_to_list(Pid)),
+            erlang:raise(Class, Reason, Stack)
+    end.
 
 node_named(Name) ->
-    Paths = lists:append([["-pa", Path] || Path <- lists:reverse(code:get_path()), string:find(Path, "build") =/= nomatch]),
+    %% All that are not Erlang's own.
+    Paths = lists:append([["-pa", Path] || Path <- lists:reverse(code:get_path()), Path =/= ".", not lists:prefix(code:root_dir(), Path)]),
     {ok, Peer, Node} = peer:start_link(#{name => Name, host => "127.0.0.1", longnames => true, connection => standard_io,
                                          wait_boot => 30000,
                                          %% Cut off one by one: the emulator would take a part of the cluster further apart.

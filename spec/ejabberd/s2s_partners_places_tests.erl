@@ -17,7 +17,8 @@ places_test_() ->
              gen_server:stop(Pid)
      end,
      [fun as_many_as_the_limit_says/0, fun given_back_at_the_end/0, fun given_back/0, fun asked_only/0, fun of_all_partners/0,
-      fun each_domain_of_its_own/0, fun kept_by_the_older/0, fun kept_by_the_established/0, fun under_another_name/0, fun an_error/0,
+      fun each_domain_of_its_own/0, fun kept_by_the_older/0, fun kept_by_the_established/0, fun same_age/0,
+      {timeout, 60, fun many_with_fewer_places/0}, fun under_another_name/0, fun an_error/0,
       fun the_oldest_of_an_address_goes/0, fun the_oldest_of_all_goes/0, fun networks_count_as_one/0, fun settled_waits_no_more/0,
       fun questions/0, fun questions_move/0]}.
 
@@ -127,6 +128,29 @@ kept_by_the_established() ->
     ok = in(Young, fun() -> ?PLACES:settled() end),
     ?assertMatch({refuse, 'connection-limit', _}, renew(Old, policy(1), ?FABRIKAM, false, 1)),
     ?assertEqual(allow, renew(Young, policy(1), ?FABRIKAM, true, 2)).
+
+%% Of two that were made in the same moment one keeps the only place.
+same_age() ->
+    Both = [holder(), holder()],
+    [allow, allow] = [takes(Pid, policy(2), ?FABRIKAM, ?FABRIKAM, 1) || Pid <- Both],
+    ?assertMatch([allow, {refuse, 'connection-limit', _}], lists:sort([renew(Pid, policy(1), ?FABRIKAM, false, 1) || Pid <- Both])).
+
+%% What each costs does not grow with how many there are.
+many_with_fewer_places() ->
+    Number = 4000,
+    Holders = [holder() || _ <- lists:seq(1, Number)],
+    Many = policy(Number, [{<<"connections">>, Number}], <<"refuse">>),
+    [allow = takes(Pid, Many, ?FABRIKAM, ?FABRIKAM, Created) || {Pid, Created} <- lists:zip(Holders, lists:seq(1, Number))],
+    Half = policy(Number div 2, [{<<"connections">>, Number}], <<"refuse">>),
+    Reductions = fun() -> element(2, process_info(whereis(?PLACES), reductions)) end,
+    Before = Reductions(),
+    Answers = [renew(Pid, Half, ?FABRIKAM, true, Created) || {Pid, Created} <- lists:zip(Holders, lists:seq(1, Number))],
+    Each = (Reductions() - Before) div Number,
+    ?assertEqual(Number div 2, length([allow || allow <- Answers])),
+    ?assertEqual(lists:duplicate(Number div 2, allow), lists:sublist(Answers, Number div 2)),
+    ?assert(Each < 1000, Each),
+    [unlink(Pid) || Pid <- Holders],
+    [exit(Pid, kill) || Pid <- Holders].
 
 under_another_name() ->
     One = holder(),

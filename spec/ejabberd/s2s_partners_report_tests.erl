@@ -27,7 +27,7 @@ report_test_() ->
              [ets:delete(Table) || Table <- [?MODULE, s2s_partners_counters, s2s_partners_minute, s2s_partners_uncovered]]
      end,
      [fun established/0, fun refused/0, fun names_of_strangers/0, fun certificate_causes/0, fun lines_of_an_address/0, fun not_covered/0,
-      fun lines_in_all/0, fun addresses_are_bounded/0, fun refused_stanzas/0, fun nothing_to_sum_up/0, fun an_error_without_its_values/0,
+      fun lines_in_all/0, fun lines_of_a_network/0, fun addresses_are_bounded/0, fun refused_stanzas/0, fun nothing_to_sum_up/0, fun an_error_without_its_values/0,
       fun counts/0]}.
 
 log(#{level := Level, msg := {Format, Arguments}}, _) when is_list(Arguments) ->
@@ -107,6 +107,19 @@ lines_of_an_address() ->
 
 lines_in_all() ->
     ?assertEqual(1000, lists:sum([may_log(integer_to_binary(N), 100) || N <- lists:seq(1, 20)])).
+
+%% A /64 is one customer's.
+lines_of_a_network() ->
+    Addresses = [iolist_to_binary(inet:ntoa({16#2001, 16#db8, 0, 7, 0, 0, 0, N})) || N <- lists:seq(1, 250)],
+    ?assertEqual(200, lists:sum([may_log(Address, 1) || Address <- Addresses])),
+    ?assertEqual(1, may_log(<<"2001:db8:0:8::1">>, 1)),
+    ?REPORT:muted(<<"192.0.2.3">>, 'connection-limit'),
+    ?REPORT:minute(),
+    ?assertEqual([{info, <<"Refused 51 more connections in the last minute: connection-limit 1, unlisted-domain 50; most of them from "
+                           "2001:db8:0:7::/64 (50)">>}], logged()),
+    [?REPORT:muted(<<"::ffff:192.0.2.3">>, 'connection-limit') || _ <- [1, 2]],
+    ?REPORT:minute(),
+    ?assertEqual([{info, <<"Refused 2 more connections in the last minute: connection-limit 2; most of them from 192.0.2.3 (2)">>}], logged()).
 
 addresses_are_bounded() ->
     [?REPORT:muted(integer_to_binary(N), 'connection-limit') || N <- lists:seq(1, 20000)],

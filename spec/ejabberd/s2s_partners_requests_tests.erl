@@ -11,8 +11,9 @@ key(Id) ->
 
 requests_test_() ->
     {foreach, fun s2s_partners_requests:init/0,
-     fun(_) -> [ets:delete(Table) || Table <- [s2s_partners_requests, s2s_partners_requests_counters]] end,
-     [fun once/0, fun in_time/0, fun share/0, fun long_ids/0, {timeout, 60, fun total/0}, fun at_once/0]}.
+     fun(_) -> [ets:delete(Table) || Table <- [s2s_partners_requests, s2s_partners_requests_counters, s2s_partners_requests_lengths],
+                ets:whereis(Table) =/= undefined] end,
+     [fun once/0, fun in_time/0, fun share/0, fun long_ids/0, {timeout, 60, fun total/0}, {timeout, 60, fun full/0}, fun at_once/0]}.
 
 once() ->
     ok = s2s_partners_requests:remember(?ALICE, key(<<"1">>)),
@@ -45,6 +46,24 @@ long_ids() ->
     ?assertNot(s2s_partners_requests:answered(?ALICE, key(<<Long/binary, "y">>))),
     ?assert(s2s_partners_requests:answered(?ALICE, key(Long))).
 
+%% Where there is no room, one more costs no more than before, whatever is there.
+full() ->
+    Start = erlang:monotonic_time(millisecond),
+    Asker = fun(N) -> {integer_to_binary(N), <<"contoso.test">>} end,
+    [s2s_partners_requests:remember(Asker(N), key(<<"1">>), Start) || N <- lists:seq(1, 10000)],
+    Reductions = fun() -> element(2, process_info(self(), reductions)) end,
+    Before = Reductions(),
+    [s2s_partners_requests:remember(Asker(N), key(<<"1">>), Start) || N <- lists:seq(10001, 10200)],
+    ?assert(Reductions() - Before < 200 * 500),
+    ?assertEqual(10000, s2s_partners_requests:count()),
+    %% What the index says is found out by what is there.
+    ets:insert(s2s_partners_requests_lengths, {{1000, ?ALICE}}),
+    ets:insert(s2s_partners_requests_lengths, {{999, Asker(10200)}}),
+    ok = s2s_partners_requests:remember(?ALICE, key(<<"1">>), Start),
+    ?assertEqual(10000, s2s_partners_requests:count()),
+    ?assertEqual(10000, ets:info(s2s_partners_requests_lengths, size)),
+    ?assert(s2s_partners_requests:answered(?ALICE, key(<<"1">>), Start)).
+
 %% The asker with the most loses the oldest; what is too old goes first.
 total() ->
     Start = erlang:monotonic_time(millisecond),
@@ -72,3 +91,21 @@ at_once() ->
     ?assertEqual(80, s2s_partners_requests:count()),
     ?assertEqual(80, length([ok || P <- lists:seq(1, 8), I <- lists:seq(1, 10),
                                    s2s_partners_requests:answered(?ALICE, key(integer_to_binary(P * 100 + I)))])).
+
+%% Also where many processes change one row, nothing is left of it in the index.
+index_test_() ->
+    {setup, fun s2s_partners_requests:init/0,
+     fun(_) -> [ets:delete(Table) || Table <- [s2s_partners_requests, s2s_partners_requests_counters, s2s_partners_requests_lengths]] end,
+     {timeout, 60, fun index/0}}.
+
+index() ->
+    Ids = [integer_to_binary(N) || N <- lists:seq(1, 20)],
+    Workers = [spawn_monitor(fun() ->
+                                     [begin
+                                          ok = s2s_partners_requests:remember(?ALICE, key(<<Worker/binary, "-", Id/binary>>)),
+                                          s2s_partners_requests:answered(?ALICE, key(<<Worker/binary, "-", Id/binary>>))
+                                      end || _ <- lists:seq(1, 20), Id <- Ids]
+                             end) || Worker <- [<<"a">>, <<"b">>, <<"c">>, <<"d">>]],
+    [receive {'DOWN', Monitor, process, Pid, normal} -> ok end || {Pid, Monitor} <- Workers],
+    Rows = ets:tab2list(s2s_partners_requests),
+    ?assertEqual([{{length(Asked), Asker}} || {Asker, Asked} <- Rows], ets:tab2list(s2s_partners_requests_lengths)).

@@ -5,7 +5,7 @@ import fnmatch
 _CONSOLE = "Prosody's shell and prosodyctl: the commands of ejabberdctl have a ring of their own (spec/ejabberd)"
 _BIDI = "XEP-0288 came with ejabberd 24.10"
 _OTHER_BIDI = "mod_s2s_bidi of 24.12 looks for another namespace in the features than that of XEP-0288, so it never takes up a partner's offer"
-_OBSERVE = "there is no mode observe on ejabberd"
+_OBSERVE = "it is about Prosody's own streams and options while nothing is enforced; ejabberd_observe is about those of ejabberd"
 _LUA = "it breaks a file of the module in Lua, or looks into Prosody's Lua state"
 _COMMIT = "Prosody commits in several turns of its loop; ejabberd in one step of one process"
 _ACTIVATE = "Prosody's shell adds hosts while it runs; on ejabberd a reload does"

@@ -182,6 +182,8 @@ class EdgeEjabberd(Ejabberd):
         self.answer = self.status = None        # of the last reload, of the last command
         self.readable = False           # the configuration is for somebody to look at
         self.web_admin = None           # who may use WebAdmin, a bare JID; nobody: it is not there
+        self.cluster = None             # the Cluster that it is a node of
+        self.beams = None               # the directory with other beams than those under test
         self.yaml = {}                  # more of the module's own options, as they are: {"partners": [...]}
         for _, (kind, _) in self.components.items():
             if kind != "muc":
@@ -246,7 +248,7 @@ class EdgeEjabberd(Ejabberd):
         for domain in self.domains:
             leaf = self._leaf(domain)
             if leaf is not None:
-                files.append(str(self._pem(leaf)))
+                files.append(str(self._pem(leaf, domain)))
         for host in self.texts:
             ours, own = self._options(host)
             modules = {name: dict(options) for name, options in _BASE.items()}
@@ -291,11 +293,17 @@ class EdgeEjabberd(Ejabberd):
         leaf = self.certificates.get(host, "good")
         return self.lab.certificates.leaf(host, leaf) if isinstance(leaf, str) else leaf
 
-    def _pem(self, leaf):
-        path = self.directory / f"{leaf.certificate.stem}.pem"
+    def _pem(self, leaf, domain=None):
+        """One file for each domain: a renewed certificate takes the place of the one before."""
+        path = self.directory / f"{domain or leaf.certificate.stem}.pem"
         content = leaf.certificate.read_bytes() + leaf.key.read_bytes()
-        if not path.exists() or path.read_bytes() != content:
+        if not path.exists():
             path.write_bytes(content)
+        elif path.read_bytes() != content:
+            before = path.stat().st_mtime
+            path.write_bytes(content)
+            after = max(path.stat().st_mtime, before + 1)       # ejabberd takes it for the same within a second
+            os.utime(path, (after, after))
         return path
 
     def write_config(self):
@@ -318,16 +326,20 @@ class EdgeEjabberd(Ejabberd):
         return {**self.env, **env, **({"LD_PRELOAD": " ".join(preload)} if preload else {})}
 
     def libraries(self):
-        return [beams_under_test(), *self.installation.libraries] if self.partners is not None else self.installation.libraries
+        return [self.beams or beams_under_test(), *self.installation.libraries] if self.partners is not None else self.installation.libraries
 
     def arguments(self):
         text = _EVALUATOR % (EVALUATION_PORT, self.address.replace(".", ","))
         # Quiet: not a second time on the console.
-        return ["-ejabberd", "quiet", "true", "-eval", " ".join(text.split()).replace("~~", "~")]
+        return [*(self.cluster.arguments(self) if self.cluster else []), "-ejabberd", "quiet", "true", "-eval", " ".join(text.split()).replace("~~", "~")]
 
     def start(self, timeout=45):
         self.write_config()
         self.launch()
+        return self.started(timeout)
+
+    def started(self, timeout=45):
+        """Waits until what has been launched serves everybody."""
         try:
             # All its ports are open before ejabberd counts as started (ejabberd_listener, 23.01 and 24.12). Nobody knocks at 5269: scenarios count what
             # has come there since start().
@@ -540,6 +552,80 @@ class EdgeEjabberd(Ejabberd):
         def search():
             return re.search(pattern, self._logged(mark), re.MULTILINE)
         return wait_until(search, timeout, f"{pattern!r} in the log of {self.name}")
+
+
+class Cluster:
+    """Several nodes of ejabberd that are one server: the same hosts and users, a cookie, each node with addresses of its own for
+    everything, S2S included.  Partners find all of them behind SRV records.
+
+    names    of the nodes; the others join the first
+    more     as for EdgeEjabberd, for each of them
+
+    Each node is an EdgeEjabberd, in `nodes` and by its name as an attribute.  There is no port mapper (epmd), which would have one node
+    of a name: all listen at one port, each on its own address."""
+
+    COOKIE, PORT = "s2slab", 5289
+
+    def __init__(self, lab, names, hosts, users=(), **more):
+        self.lab, self.users = lab, list(users)
+        self.nodes = [EdgeEjabberd(lab, name, hosts, register=False, **more) for name in names]
+        for node in self.nodes:
+            node.cluster = self
+            setattr(self, node.name, node)
+            lab.dns.record(f"{node.name}.nodes.test. 0 IN A {node.address}")
+            for host in node.domains:
+                lab.dns.record(f"_xmpp-server._tcp.{host}. 0 IN SRV 0 0 5269 {node.name}.nodes.test.")
+
+    @staticmethod
+    def node_name(node):
+        """As packages name it: the machine alone tells the nodes apart."""
+        return f"ejabberd@{node.address}"
+
+    def arguments(self, node):
+        """For erl.  Who is cut off on purpose is not to be taken further apart by the emulator."""
+        return ["-start_epmd", "false", "-erl_epmd_port", str(self.PORT), "-name", self.node_name(node), "-setcookie", self.COOKIE,
+                "-kernel", "inet_dist_use_interface", f"{{{node.address.replace('.', ',')}}}", "prevent_overlapping_partitions", "false"]
+
+    def start(self):
+        """All of them start at once, then join the first, one after the other, as `ejabberdctl join_cluster` does it."""
+        for node in self.nodes:
+            node.write_config()
+            node.launch()
+        self.nodes[0].users = self.users
+        for node in self.nodes:
+            node.started()
+        for node in self.nodes[1:]:
+            said = node.evaluate(f"ejabberd_cluster:join('{self.node_name(self.nodes[0])}')", 60)
+            if said != "ok":
+                raise RuntimeError(f"{node.name} cannot join: {said}")
+            node.started()
+        self.wait_whole()
+        return self
+
+    def seen_from(self, node, which="ejabberd_cluster:get_nodes()"):
+        """The names of the nodes that a node has in its cluster, itself included."""
+        known = node.evaluate(f"lists:sort({which})")
+        return [other.name for other in self.nodes if f"'{self.node_name(other)}'" in known]
+
+    def wait_whole(self, nodes=None, timeout=20):
+        """Until these nodes (all) are each other's cluster, for ejabberd and for those who count places."""
+        nodes = nodes or self.nodes
+        names = [node.name for node in self.nodes if node in nodes]
+        for node in nodes:
+            wait_until(lambda node=node: self.seen_from(node) == names, timeout, f"{names} seen by {node.name}")
+            wait_until(lambda node=node: self.seen_from(node, "[node() | s2s_partners_places:others()]") == names, timeout,
+                       f"the places of {names} known to {node.name}")
+
+    def cut(self, one, other):
+        """The two do not see each other any more, and do not find together again by themselves."""
+        for node, far in ((one, other), (other, one)):
+            node.evaluate(f"erlang:set_cookie('{self.node_name(far)}', cut_by_{node.name})")
+        one.evaluate(f"erlang:disconnect_node('{self.node_name(other)}')")
+
+    def heal(self, one, other):
+        for node, far in ((one, other), (other, one)):
+            node.evaluate(f"erlang:set_cookie('{self.node_name(far)}', {self.COOKIE})")
+        one.evaluate(f"pong = net_adm:ping('{self.node_name(other)}')")
 
 
 def _binary(text):

@@ -1,7 +1,8 @@
-"""A scratch Debian (spec/release/root) in an overlay, its Prosody in this network; what newcomer and dist-upgrade share."""
+"""A scratch Debian (spec/release/root) in an overlay, its Prosody or an ejabberd in this network; what newcomer and dist-upgrade share."""
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,16 @@ US, PARTNER = "contoso.com", "fabrikam.com"
 
 # There is no systemd in a scratch root; what its unit does is done by hand.
 SYSTEMCTL = r"""#!/bin/sh
+if [ "$2" = ejabberd ]; then
+	mkdir -p /run/ejabberd && chown ejabberd: /run/ejabberd
+	case $1 in
+	start) ejabberdctl start && ejabberdctl started ;;
+	stop) ejabberdctl stop && ejabberdctl stopped ;;
+	restart) ejabberdctl stop && ejabberdctl stopped && ejabberdctl start && ejabberdctl started ;;
+	reload) ejabberdctl reload_config ;;
+	esac
+	exit
+fi
 [ "$2" = prosody ] || exit 1
 pid=/run/prosody/prosody.pid
 start() {
@@ -94,26 +105,49 @@ class Root:
         return self.run(f"dpkg-query -W -f '${{Version}}' {package}", directory="/")
 
 
+def _in_the_network(lab, root):
+    # The lab's authority stands for the public ones.
+    store = root.path / "usr" / "local" / "share" / "ca-certificates"
+    store.mkdir(parents=True, exist_ok=True)
+    shutil.copy(lab.certificates.trust, store / "lab.crt")
+    resolver = root.path / "etc" / "resolv.conf"
+    resolver.unlink(missing_ok=True)
+    resolver.write_text(f"nameserver {lab.dns.address}\n")
+    systemctl = root.path / "usr" / "local" / "bin" / "systemctl"
+    systemctl.write_text(SYSTEMCTL)
+    systemctl.chmod(0o755)
+
+
+def running_ejabberd(lab, root, address):
+    """The premise, for an ejabberd that is installed as packaged."""
+    leaf = lab.certificates.leaf(US)
+    etc = root.path / "etc" / "ejabberd"
+    (etc / f"{US}.pem").write_bytes(leaf.certificate.read_bytes() + leaf.key.read_bytes())
+    _in_the_network(lab, root)
+    config = etc / "ejabberd.yml"
+    text = re.sub(r"(?<=^hosts:\n  - )\S+$", US, config.read_text(), flags=re.MULTILINE)
+    text = text.replace("/etc/ejabberd/ejabberd.pem", f"/etc/ejabberd/{US}.pem")
+    # As for Prosody: other addresses are the partner's, clients of the test speak in clear.
+    text = text.replace('ip: "::"', f'ip: "{address}"').replace("starttls_required: true", "starttls_required: false")
+    config.write_text(text)
+    root.run(f"update-ca-certificates\nchgrp ejabberd /etc/ejabberd/{US}.pem\nchmod 640 /etc/ejabberd/{US}.pem\n"
+             f"systemctl start ejabberd\nejabberdctl register alice {US} {PASSWORD}", directory="/")
+    for port in (5269, 5222):
+        wait_until(lambda number=port: port_open(address, number), 20, "ejabberd in the root")
+
+
 def running_prosody(lab, root, address):
     """The premise: contoso.com is served, has its certificate and its records."""
     leaf = lab.certificates.leaf(US)
     etc = root.path / "etc"
     for suffix, path in (("crt", leaf.certificate), ("key", leaf.key)):
         shutil.copy(path, etc / "prosody" / "certs" / f"{US}.{suffix}")
-    # The lab's authority stands for the public ones.
-    store = root.path / "usr" / "local" / "share" / "ca-certificates"
-    store.mkdir(parents=True, exist_ok=True)
-    shutil.copy(lab.certificates.trust, store / "lab.crt")
-    (etc / "resolv.conf").unlink(missing_ok=True)
-    (etc / "resolv.conf").write_text(f"nameserver {lab.dns.address}\n")
+    _in_the_network(lab, root)
     config = etc / "prosody" / "prosody.cfg.lua"
     # The machine of the partner has the other addresses of this network; clients of the test speak in clear.
     config.write_text(f'interfaces = {{ "{address}" }}\nc2s_require_encryption = false\n'
                       "allow_unencrypted_plain_auth = true\n" + config.read_text())
     (etc / "prosody" / "conf.d" / f"{US}.cfg.lua").write_text(f'VirtualHost "{US}"\n')
-    systemctl = root.path / "usr" / "local" / "bin" / "systemctl"
-    systemctl.write_text(SYSTEMCTL)
-    systemctl.chmod(0o755)
     root.run(f"update-ca-certificates\nchgrp -R prosody /etc/prosody/certs\nchmod 640 /etc/prosody/certs/*\n"
              f"prosodyctl register alice {US} {PASSWORD}\nsystemctl start prosody", directory="/")
     for port in (5269, 5222):

@@ -11,9 +11,10 @@ local host = module:get_option_string("bench_host");
 local sessions = module:shared("/*/s2s/sessions");
 
 local function nothing() end
+local function socket() return {}; end
 
 local function open_stream(number)
-	local conn = { ip = function () return "127.0.0.1"; end; port = nothing; serverport = nothing; close = nothing; write = nothing };
+	local conn = { ip = function () return "127.0.0.1"; end; port = nothing; serverport = nothing; close = nothing; write = nothing; socket = socket };
 	local session = s2smanager.new_incoming(conn);
 	sessions[conn] = session;
 	session.sends2s, session.open_stream = nothing, nothing;

@@ -159,7 +159,7 @@ def scenario_strangers_cannot_grow_them(lab):
 
 def scenario_dashboard_has_what_is_documented(lab):
     def names(page):
-        return set(re.findall(rf"{PREFIX}(\w+)", (FIXTURES.parent / "docs" / page).read_text()))
+        return set(re.findall(rf"{PREFIX}(?:\|s2s_partners_\))?(\w+)", (FIXTURES.parent / "docs" / page).read_text()))
     with Probe(lab.edge.address, from_="fabrikam.test", to=HOST, leaf=lab.certificates.leaf("fabrikam.test")) as probe:
         probe.authenticate()
         assert {name.partition("_total")[0] for name in names("grafana-dashboard.json")} == \

@@ -81,7 +81,7 @@ class Servers:
 def setup(lab):
     if lab.host != "ejabberd":
         raise Skipped("an edge that is no ejabberd")
-    edge = Edge(lab, "edge", [HOST], users=[ALICE, CAROL, DORA], partners=PARTNERS)
+    edge = Edge(lab, "edge", [HOST], users=[ALICE, CAROL, DORA], partners=PARTNERS, direct_tls=True)
     remote = Remote(lab, [FED, VER, OPEN, QUIET, MANUAL, f"rooms.{QUIET}"], leaf=lab.certificates.leaf(FED))
     return Servers(lab, edge.start(), remote)
 
@@ -220,6 +220,12 @@ def scenario_an_element_of_a_stranger_has_a_bound(servers):
             if not start.startswith("<stream"):
                 probe.from_ = None
                 probe.features()
+            assert closed_for_size(probe, start), start
+
+
+def scenario_an_element_over_direct_tls_has_a_bound(servers):
+    for start in ("<stream:stream ", "<stream:stream a='"):
+        with Probe(servers.edge.address, 5270, from_="evil.test", to=HOST, leaf=servers.lab.certificates.leaf(FED), direct_tls=True) as probe:
             assert closed_for_size(probe, start), start
 
 

@@ -10,6 +10,7 @@ import urllib.request
 from lab.client import Client
 from lab.ejabberd import HTTP_PORT
 from lab.lab import Skipped
+from lab.paths import ROOT
 from lab.probe import Probe
 from lab.prosody import PASSWORD, Prosody
 from lab.waiting import wait_until
@@ -91,11 +92,10 @@ def scenario_explain(lab):
     rows = [(BOB, ALICE, "message", "verdict: allow"), (BOB, carol, "message", "verdict: refuse no-such-user"),
             (ALICE, "dave@wingtip.test", "message", "verdict: refuse not-listed"), ("eve@evil.test", ALICE, "", "verdict: refuse unlisted-domain"),
             (ALICE, "x@any.test", "presence", "verdict: allow, changed: status-note-removed"), (FABRIKAM, HOST, "stream", "verdict: allow"),
-            (HOST, "wingtip.test", "iq-get", None)]
+            (HOST, "wingtip.test", "iq-get", "verdict: refuse not-listed")]
     for from_, to, kind, verdict in rows:
-        output = run(lab, "explain", from_, to, kind)
-        last = output.strip().splitlines()[-1]
-        assert last == verdict if verdict else last.startswith("verdict: "), output
+        output = run(lab, "explain", from_, to, kind, status=1 if "refuse" in verdict else 0)
+        assert output.strip().splitlines()[-1] == verdict, output
         assert "{" not in output, output
     output = run(lab, "explain", BOB, ALICE, "message")
     assert re.search(r"TLS +allow: .*certificate valid", words(output)) and "Result: established by SASL." in output, output
@@ -124,7 +124,8 @@ def scenario_check(lab):
 
 def scenario_test(lab):
     output = run(lab, "test", HOST, FABRIKAM)
-    for row in (r"DNS +[\d.]+ m?s +SRV ", r"TCP +[\d.]+ m?s", r"TLS +[\d.]+ m?s +TLSv1", r"certificate +[\d.]+ m?s +valid, expires", r"method +[\d.]+ m?s +SASL",
+    for row in (r"DNS +[\d.]+ m?s +SRV ", r"TCP +[\d.]+ m?s", r"TLS +[\d.]+ m?s +TLSv1\.3, TLS_[A-Z0-9_]+\n",
+                r"certificate +[\d.]+ m?s +valid, expires", r"method +[\d.]+ m?s +SASL",
                 r"round trip +[\d.]+ m?s +pong from fabrikam\.test", r"contoso\.test -> fabrikam\.test works; "):
         assert re.search(row, output), (row, output)
     output = run(lab, "test", HOST, "proxied.test", status=1)
@@ -169,6 +170,10 @@ def scenario_metrics(lab):
                 r'^s2s_partners_streams\{host="contoso\.test",partner="fabrikam\.test",direction="in",method="sasl"\} [1-9]',
                 r'^s2s_partners_reloads_total\{result="applied"\} [1-9]', r'^s2s_partners_certificate_expiry\{partner="fabrikam\.test"\} \d{5}'):
         assert re.search(row, text, re.MULTILINE), (row, text)
+    dashboard = set(re.findall(r"\|s2s_partners_\)(\w+)", (ROOT / "docs" / "grafana-dashboard.json").read_text()))
+    assert len(dashboard) >= 5
+    for name in dashboard - {"crl_expiry", "reloads_total"}:
+        assert f"\ns2s_partners_{name}" in text, (name, text)
     assert fetch(lab, "/metrics", method="DELETE")[0] == 405
     assert fetch(lab, "/metrics/more")[0] == 404
 

@@ -193,3 +193,81 @@ def scenario_killed_guard(lab):
         assert outbound_error(alice, f"bob@{PARTNER}")[0] == "internal-server-error"
         edge._module("load", HOST)
         open_again(edge, alice)
+
+
+LIMITED = {"partners": [{"domain": PARTNER, "partner_type": "federated", "connection_limit": 1}]}
+
+
+def stream(lab, edge):
+    probe = Probe(edge.address, from_=PARTNER, to=HOST, leaf=lab.certificates.leaf(PARTNER))
+    probe.authenticate()
+    return probe
+
+
+def kill(edge, name):
+    before = edge.evaluate(f"whereis({name})")
+    edge.evaluate(f"exit(whereis({name}), kill)")
+    wait_until(lambda: edge.evaluate(f"whereis({name})") not in (before, "undefined"), 5, f"another {name}")
+
+
+def scenario_killed_counter(lab):
+    """Who counts the places has died: each stream takes its place again, and each connection that waits waits again."""
+    with running(lab, "counter", **LIMITED) as (edge, alice, _), stream(lab, edge) as one, Probe(edge.address, from_=PARTNER, to=HOST) as waits:
+        for _ in range(2):
+            kill(edge, "s2s_partners_places")
+            wait_until(lambda: edge.evaluate("s2s_partners_places:waiting()") == "{1,1}", 5, "the waiting room as it was")
+            wait_until(lambda: edge.evaluate("maps:get(total, s2s_partners_places:counts())") == "1", 5, "the place of the stream")
+            with Probe(edge.address, from_=PARTNER, to=HOST) as late:
+                late.open()
+                refused(late, "connection-limit", "resource-constraint")
+            one.message(f"bob@{PARTNER}", ALICE, "still here")
+            alice.wait_message("still here")
+        logged(edge, "s2s_partners_places has been restarted: each stream takes its place again")
+        waits.close()
+        wait_until(lambda: edge.evaluate("s2s_partners_places:waiting()") == "{0,0}", 5, "an empty waiting room")
+        one.close()
+        wait_until(lambda: edge.evaluate("s2s_partners_places:counts()") == "#{partners => #{},total => 0}", 5, "the place given back")
+
+
+def scenario_killed_list(lab):
+    """Who keeps the list of live streams has died: they are listed again, and a reload judges them."""
+    with running(lab, "list", **LIMITED) as (edge, alice, _), stream(lab, edge) as one:
+        kill(edge, "s2s_partners_live")
+        wait_until(lambda: PARTNER in edge.command("s2s_partners_streams"), 5, "the stream in the list")
+        one.message(f"bob@{PARTNER}", ALICE, "still here")
+        alice.wait_message("still here")
+        kill(edge, "s2s_partners_live")
+        edge.yaml = {"partners": [{"domain": "northwind.test", "partner_type": "federated"}]}
+        edge.reload()
+        assert edge.answer == "ok", edge.answer
+        refused(one, "policy-changed")
+        wait_until(lambda: PARTNER not in edge.command("s2s_partners_streams"), 5, "the end of the stream in the list")
+
+
+def shuts_out(edge):
+    """A stranger is refused for what it is, and nothing leaves for one. (ejabberd's own hooks are gone for good, so users get no answers.)"""
+    with Probe(edge.address, from_=STRANGER, to=HOST) as probe:
+        probe.open()
+        refused(probe, "unlisted-domain")
+    assert edge.evaluate(f"""ejabberd_hooks:run_fold(filter_packet, xmpp:decode({{xmlel, <<"message">>,
+        [{{<<"from">>, <<"{ALICE}">>}}, {{<<"to">>, <<"bob@{STRANGER}">>}}], []}}, <<"jabber:client">>, []), [])""") == "drop"
+
+
+def scenario_killed_hooks(lab):
+    """Who keeps ejabberd's hooks has died, and all hooks with it: ours are back at once, and who came meanwhile is closed."""
+    with running(lab, "hooks", **GOOD) as (edge, _, _), stream(lab, edge):
+        kill(edge, "ejabberd_hooks")
+        wait_until(lambda: edge.evaluate("length(ets:lookup(hooks, {filter_packet, global}))") == "1", 2, "the hook")
+        logged(edge, "ejabberd_hooks has been restarted: the hooks of mod_s2s_partners are registered again")
+        shuts_out(edge)
+        # A guard that takes its time, so that there is a meanwhile.
+        edge.evaluate("sys:suspend(s2s_partners_guard)")
+        kill(edge, "ejabberd_hooks")
+        with Probe(edge.address, from_=STRANGER, to=HOST) as probe:
+            probe.features()
+            edge.evaluate("sys:resume(s2s_partners_guard)")
+            assert probe.read_close().condition == "policy-violation"
+        shuts_out(edge)
+        assert f"in   {PARTNER}" in edge.command("s2s_partners_streams")
+        edge.reload()
+        assert edge.answer == "ok" and edge.evaluate("maps:get(applied, s2s_partners_guard:last_reload())") == "2", edge.answer

@@ -193,7 +193,7 @@ def scenario_starttls_fails(streams):
         remote.react = unable
         outbound_error(streams.alice, f"eve@{domain}")
         refusal_logged(streams.edge, "to", domain, "tls-required", mark)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 9         # the library's time-out is 10
 
 
 # What is left of a refused stream

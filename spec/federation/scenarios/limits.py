@@ -256,17 +256,20 @@ def scenario_establishment_timeout(lab):
     limits = {"establishment_timeout": 2}
     with Scene(lab, limited(any_method(FABRIKAM), tls_dialback(NORTHWIND), **limits), s2s_timeout=60) as scene:
         mark = scene.edge.mark()
-        silent, header, after_tls, half_open = (scene.probe() for _ in range(4))
+        start = time.monotonic()
+        # Each goes as far as it goes before the next one's time begins.
+        silent, header = scene.probe(), scene.probe()
         header.features()
+        after_tls = scene.probe()
         after_tls.secure()
+        half_open = scene.probe()
         half_open.features()
         half_open.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
-        start = time.monotonic()
         for probe in (silent, header, after_tls):
-            refused(probe, "establishment-timeout", "connection-timeout", timeout=8)
-        assert time.monotonic() - start < 6
+            refused(probe, "establishment-timeout", "connection-timeout", timeout=20)
+        assert time.monotonic() - start < 30        # core would wait 60
         refusal_logged(scene.edge, "from", FABRIKAM, "establishment-timeout", mark)
-        wait_until(lambda: not socket_open(half_open), 8, "end of the half-open connection")
+        wait_until(lambda: not socket_open(half_open), 30, "end of the half-open connection")
 
 
 def socket_open(probe):
@@ -287,12 +290,12 @@ def scenario_establishment_timeout_direct_tls(lab):
         import socket
         with socket.create_connection((scene.edge.address, 5270), 5) as half_open:
             start = time.monotonic()
-            half_open.settimeout(10)
+            half_open.settimeout(30)
             assert half_open.recv(1) == b""
-            assert 1.5 < time.monotonic() - start < 6, time.monotonic() - start
+            assert 1.5 < time.monotonic() - start < 30, time.monotonic() - start       # core would wait 60, or for ever
         with scene.probe(port=5270, direct_tls=True) as probe:
             probe.features()
-            refused(probe, "establishment-timeout", "connection-timeout", timeout=8)
+            refused(probe, "establishment-timeout", "connection-timeout", timeout=20)
 
 
 def scenario_establishment_timeout_outgoing(lab):
@@ -316,7 +319,7 @@ def scenario_establishment_timeout_outgoing(lab):
             mark, start = scene.edge.mark(), time.monotonic()
             condition, text, kind = outbound_error(scene.alice, f"bob@{domain}")
             assert (condition, kind) == ("remote-server-timeout", "wait"), (domain, condition, kind, text)
-            assert time.monotonic() - start < 6
+            assert time.monotonic() - start < 20       # the scripts hang up then, core would wait 60
             refusal_logged(scene.edge, "to", domain, "establishment-timeout", mark)
 
 
@@ -358,7 +361,7 @@ def scenario_inactivity_timeout(lab):
             # The next stanza opens a new stream.
             scene.send_out(remote, NORTHWIND)
             assert len(remote.connections) == 2
-            refused(used, "inactivity-timeout", "connection-timeout", timeout=8)
+            refused(used, "inactivity-timeout", "connection-timeout", timeout=20)
 
 
 # Keepalives
