@@ -9,7 +9,7 @@
     local = <<>> :: binary(),              % as ejabberd writes it
     remote = <<>> :: binary(),             % the same; <<>> while it is not known
     created = 0 :: integer(),              % monotonic milliseconds
-    active = 0 :: integer(),               % monotonic seconds of the last activity that the record knows
+    active = false :: boolean(),           % there was a stanza that the record has not been told of
     partner = none :: none | map(),        % s2s_partners_nif:policy_find/2
     offer = [] :: [s2s_partners_nif:offered()],
     plan = undefined :: undefined | [starttls | sasl | dialback],
@@ -26,3 +26,7 @@
     %% XEP-0288: what is to go out over an incoming stream that is authenticated and not established yet. The last comes first.
     waiting = [] :: [tuple()]
 }).
+
+%% A mark of ours in the metadata of a presence, which no wire carries and which copies keep: a client has addressed it to somebody else
+%% than its own account.
+-define(DIRECTED, s2s_partners_directed).

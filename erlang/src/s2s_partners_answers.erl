@@ -20,7 +20,12 @@ send(Packet) ->
 %% on ejabberd is nothing.
 -spec give(s2s_partners_nif:reply(), stanza()) -> ok.
 give(error, Packet) ->
-    send(plain_error(xmpp:set_from_to(Packet, xmpp:get_to(Packet), xmpp:get_from(Packet)), 'service-unavailable'));
+    #jid{lserver = LServer} = To = xmpp:get_to(Packet),
+    case s2s_partners_in_force:vhost_of(LServer) of
+        {ok, _} -> send(plain_error(xmpp:set_from_to(Packet, To, xmpp:get_from(Packet)), 'service-unavailable'));
+        %% Nobody here has that address, and ejabberd has no stream to answer from: it would write the whole stanza into its log.
+        none -> ok
+    end;
 give(_, _) ->
     ok.
 

@@ -23,10 +23,13 @@
 %% no more than are stored.
 -define(UNSAVED, s2s_partners_cancellations_unsaved).
 -define(UNSAVED_MAX, 100000).
-%% {Host, Backend} of those that can be used; {{repairing, Host}, Pid} of the process that tries; {{said, What}, Second}.
+%% {Host, Backend} of those that can be used; {{repairing, Host}, Pid} of the process that tries; {{said, What}, Second}; {late, Second}
+%% when one has not answered in time.
 -define(BACKENDS, s2s_partners_cancellations_backends).
-%% A database that does not answer holds up the start of ejabberd no longer than this. It is tried again so often.
+%% A database that does not answer holds up the start of ejabberd no longer than this; where many hosts share it, the next of them no
+%% longer than that. It is tried again so often.
 -define(START_MS, 3000).
+-define(NEXT_MS, 50).
 -define(AGAIN_MS, 10000).
 %% Seconds between two lines about the same.
 -define(QUIET, 60).
@@ -49,7 +52,16 @@ init(Host, DbType) ->
     Ref = make_ref(),
     Pid = repair(Host, Backend, {self(), Ref}),
     receive {Ref, Pid} -> ok
-    after ?START_MS -> unusable(Host, "no answer")
+    after patience() ->
+        ets:insert(?BACKENDS, {late, erlang:monotonic_time(second)}),
+        unusable(Host, "no answer")
+    end.
+
+patience() ->
+    Now = erlang:monotonic_time(second),
+    case ets:lookup(?BACKENDS, late) of
+        [{_, At}] when Now - At < ?QUIET -> ?NEXT_MS;
+        _ -> ?START_MS
     end.
 
 unusable(Host, Reason) ->

@@ -14,7 +14,8 @@ shown(Socket) ->
         error -> none
     end.
 
-%% The verdict of a virtual host on it. Dirty CPU: the caller waits, the scheduler does not.
+%% The verdict of a virtual host on it. A partner shows the same certificate each time: what was found valid is remembered for some
+%% minutes. Else dirty CPU: the caller waits, the scheduler does not.
 -spec judge(binary() | none, VHost :: binary(), s2s_partners_nif:policy(), Domain :: binary()) ->
           {s2s_partners_nif:verdict(), s2s_partners_nif:report()}.
 judge(Der, VHost, Policy, Domain) ->
@@ -23,9 +24,12 @@ judge(Der, VHost, Policy, Domain) ->
                 {ok, Found} -> Found;
                 none -> none
             end,
-    {Verdict, _Cause, Report} = s2s_partners_nif:judge(#{chain => chain(Der, VHost), store => Store, domain => Domain,
-                                                         policy => Policy, crls => s2s_partners_in_force:crls(VHost, Partner),
-                                                         now => os:system_time(second)}),
+    Question = #{chain => chain(Der, VHost), store => Store, domain => Domain, policy => Policy,
+                 crls => s2s_partners_in_force:crls(VHost, Partner), now => os:system_time(second)},
+    {Verdict, _Cause, Report} = case s2s_partners_nif:judged(Question) of
+                                    none -> s2s_partners_nif:judge(Question);
+                                    Known -> Known
+                                end,
     {Verdict, Report}.
 
 %% Behind it what the administrator has collected. It makes nothing valid that is not.

@@ -1,8 +1,9 @@
 %%% What the rules ask for about a local user and a contact, as ejabberd knows it at the moment of the stanza. Each fact is a word;
-%%% what it means for the stanza is decided in C. Nothing that can change is kept here.
+%%% what it means for the stanza is decided in C. Of what can change nothing is kept here but how many contacts of a partner a user has,
+%%% for a minute.
 -module(s2s_partners_facts).
 
--export([look_up/2, sees/3, asked/3, canonical/1, canonical_domain/1]).
+-export([init/0, look_up/2, is_known_user/3, sees/3, asked/3, canonical/1, canonical_domain/1]).
 -export_type([about/0]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -14,6 +15,11 @@
 %% wait for the user (module/core/authorisation.h).
 -define(CONTACTS_MAX, 500).
 -define(WAITING_MAX, 200).
+%% {{What, LUser, LServer, Partner}, Count, Second}: what was found in a roster, with one more for each request since. A partner that changes
+%% a roster with each request would have all of it read again for the next. Seconds and rows; beyond that they begin anew.
+-define(COUNTED, s2s_partners_facts_counted).
+-define(COUNTED_S, 60).
+-define(COUNTED_MAX, 10000).
 %% Users whom a process believes to be there, and for how long.
 -define(USERS, 16).
 -define(USER_MS, 1000).
@@ -28,6 +34,12 @@
 
 %% A user, and the contact's address in lower case; that the other way round is not mixed up.
 -type roster_of() :: {LUser :: binary(), LServer :: binary()}.
+
+%% Makes the table; the caller owns it.
+-spec init() -> ok.
+init() ->
+    _ = ets:whereis(?COUNTED) =/= undefined orelse ets:new(?COUNTED, [named_table, public, {write_concurrency, true}]),
+    ok.
 
 %% Raises where a fact cannot be found out and has no word for that.
 -spec look_up(s2s_partners_nif:fact(), about()) -> s2s_partners_nif:fact_value().
@@ -61,6 +73,14 @@ user_exists(LUser, LServer) ->
             Exists = ejabberd_auth:user_exists(LUser, LServer),
             Exists andalso put(Slot, {binary:copy(LUser), binary:copy(LServer), Now + ?USER_MS}),
             Exists
+    end.
+
+%% Whether the process believes it at this time (monotonic milliseconds); nobody is asked.
+-spec is_known_user(binary(), binary(), integer()) -> boolean().
+is_known_user(LUser, LServer, Now) ->
+    case get({?MODULE, erlang:phash2(LUser, ?USERS)}) of
+        {LUser, LServer, Until} when Now < Until -> true;
+        _ -> false
     end.
 
 word(true, Yes, _) -> Yes;
@@ -120,23 +140,86 @@ is_authorised({LUser, LServer}, #jid{lserver = Domain} = Contact) ->
 
 %% What mod_roster and shared rosters know, as a rule from a cache.
 subscription(LUser, LServer, Contact) ->
-    ejabberd_hooks:run_fold(roster_get_jid_info, LServer, {none, none, []}, [LUser, LServer, jid:remove_resource(Contact)]).
+    Bare = jid:remove_resource(Contact),
+    case is_on_disk(LServer) of
+        true -> on_disk({LUser, LServer, jid:tolower(Bare)});
+        false -> ejabberd_hooks:run_fold(roster_get_jid_info, LServer, {none, none, []}, [LUser, LServer, Bare])
+    end.
+
+%% Of each address that is not known yet, mod_roster would read the whole roster, and keep what it has found of it, also that there is
+%% nothing: with invented addresses a stranger makes it read all that a user has, and forget what it keeps for others.
+on_disk(Key) ->
+    case ets_cache:lookup(roster_item_cache, Key) of
+        {ok, Known} ->
+            Known;
+        _ ->
+            try mnesia:dirty_read(roster, Key) of
+                [#roster{subscription = Subscription, ask = Ask, groups = Groups}] -> {Subscription, Ask, Groups};
+                [] -> {none, none, []}
+            catch
+                exit:_ -> {none, none, []}      % as ejabberd's hook
+            end
+    end.
+
+%% Whether that is so: in a table of Mnesia's that is not in memory, and nobody but mod_roster knows of contacts. Believed for a second.
+is_on_disk(LServer) ->
+    Now = erlang:monotonic_time(second),
+    case get({?MODULE, on_disk}) of
+        {LServer, Now, Answer} ->
+            Answer;
+        _ ->
+            Answer = try
+                         [{_, mod_roster, _}] = ets:lookup_element(hooks, {roster_get_jid_info, LServer}, 2),
+                         mod_roster_mnesia = gen_mod:db_mod(LServer, mod_roster),
+                         mod_roster_mnesia:use_cache(LServer, roster)
+                     catch
+                         _:_ -> false
+                     end,
+            put({?MODULE, on_disk}, {binary:copy(LServer), Now, Answer}),
+            Answer
+    end.
 
 %% "Nothing" may be an item without anything, no item, or a roster that could not be read: only the backend can tell.
-listed({LUser, LServer}, #jid{lserver = Domain} = Contact) ->
+listed({LUser, LServer}, Contact) ->
     case is_item(subscription(LUser, LServer, Contact)) of
         true ->
             yes;
         false ->
+            case items(LUser, LServer, Contact) of
+                {ok, Items} -> word(lists:any(fun is_in_roster/1, Items), yes, no);
+                error -> unavailable
+            end
+    end.
+
+%% The contact's items in every spelling of its domain.
+items(LUser, LServer, #jid{lserver = Domain} = Contact) ->
+    case s2s_partners_nif:has_spellings(Domain) of
+        false ->
+            item_of(LUser, LServer, Contact);
+        true ->
             case roster(LUser, LServer) of
-                {ok, Items} ->
-                    Same = case s2s_partners_nif:has_spellings(Domain) of
-                               true -> items_of(Contact, Items);
-                               false -> item_of(Contact, Items)
-                           end,
-                    word(lists:any(fun is_in_roster/1, Same), yes, no);
-                error ->
-                    unavailable
+                {ok, Items} -> {ok, items_of(Contact, Items)};
+                error -> error
+            end
+    end.
+
+%% The item of that very spelling. A stranger's stanza must not cost more the more contacts a user has, nor show by its time that there is
+%% such a user: Mnesia is asked for the one.
+item_of(LUser, LServer, #jid{luser = U, lserver = S}) ->
+    case gen_mod:is_loaded(LServer, mod_roster) of
+        false ->
+            {ok, []};
+        true ->
+            case gen_mod:db_mod(LServer, mod_roster) of
+                mod_roster_mnesia ->
+                    try {ok, mnesia:dirty_read(roster, {LUser, LServer, {U, S, <<>>}})}
+                    catch exit:_ -> unreadable(LUser, LServer, exit)
+                    end;
+                _ ->
+                    case roster(LUser, LServer) of
+                        {ok, Items} -> {ok, [Item || #roster{jid = {U1, S1, <<>>}} = Item <- Items, U1 =:= U, S1 =:= S]};
+                        error -> error
+                    end
             end
     end.
 
@@ -155,12 +238,22 @@ roster(LUser, LServer) ->
         false ->
             {ok, []};
         true ->
-            try (gen_mod:db_mod(LServer, mod_roster)):get_roster(LUser, LServer) of
+            try kept_or_stored(LUser, LServer, gen_mod:db_mod(LServer, mod_roster)) of
                 {ok, Items} -> {ok, Items};
                 error -> unreadable(LUser, LServer, "the database has failed")
             catch
                 Class:_ -> unreadable(LUser, LServer, Class)
             end
+    end.
+
+%% What ejabberd keeps of rosters that are not in memory is good until they change. It does not tell an empty one from one that it could
+%% not read, which Mnesia does not either.
+kept_or_stored(LUser, LServer, mod_roster_mnesia) ->
+    {ok, mod_roster:get_roster(LUser, LServer)};
+kept_or_stored(LUser, LServer, Backend) ->
+    case mod_roster:get_roster(LUser, LServer) of
+        [] -> Backend:get_roster(LUser, LServer);
+        Items -> {ok, Items}
     end.
 
 unreadable(LUser, LServer, Why) ->
@@ -178,9 +271,6 @@ unreadable(LUser, LServer, Why) ->
 
 readable({ok, Items}) -> Items.
 
-item_of(#jid{luser = LUser, lserver = LServer}, Items) ->
-    [Item || #roster{jid = {U, S, <<>>}} = Item <- Items, U =:= LUser, S =:= LServer].
-
 %% In whatever spelling the user has written the domain.
 items_of(#jid{luser = LUser, lserver = LServer}, Items) ->
     [Item || #roster{jid = {U, S, <<>>}} = Item <- Items, U =:= LUser, s2s_partners_nif:same_domain(S, LServer)].
@@ -188,7 +278,7 @@ items_of(#jid{luser = LUser, lserver = LServer}, Items) ->
 %%% The contact's standing with the user
 
 standing({LUser, LServer} = User, Own, Contact, Packet) ->
-    case is_readable_block_list(LUser, LServer) andalso roster(LUser, LServer) of
+    case is_readable_block_list(LUser, LServer) andalso items(LUser, LServer, Contact) of
         false ->
             unavailable;
         error ->
@@ -200,7 +290,7 @@ standing({LUser, LServer} = User, Own, Contact, Packet) ->
                 false ->
                     case is_authorised(User, Contact) of
                         true -> authorised;
-                        false -> cancelled(User, Contact, lists:any(fun is_in_roster/1, items_of(Contact, Items)))
+                        false -> cancelled(User, Contact, lists:any(fun is_in_roster/1, Items))
                     end
             end
     end.
@@ -252,29 +342,45 @@ is_blocked_as(outgoing, Own, Contact, Packet) ->
 
 %%% Bounds
 
-contacts({LUser, LServer}, Contact, Policy) ->
-    case roster(LUser, LServer) of
-        {ok, Items} -> word(reaches([I || I <- Items, is_in_roster(I)], ?CONTACTS_MAX, Contact, Policy), many, few);
-        error -> many
-    end.
+contacts(User, Contact, Policy) ->
+    word(reaches(contacts, fun is_in_roster/1, ?CONTACTS_MAX, User, Contact, Policy), many, few).
 
 %% A request that waits already is replaced, and a contact in the roster may always ask: their number is the user's own doing.
 waiting({LUser, LServer}, Contact, Policy, Packet) ->
-    case is_too_heavy(Packet) orelse roster(LUser, LServer) of
+    case is_too_heavy(Packet) orelse items(LUser, LServer, Contact) of
         true ->
             full;
         error ->
             full;
-        {ok, Items} ->
-            case items_of(Contact, Items) of
-                [_ | _] -> room;
-                [] -> word(reaches([I || I <- Items, not is_in_roster(I)], ?WAITING_MAX, Contact, Policy), full, room)
+        {ok, [_ | _]} ->
+            room;
+        {ok, []} ->
+            Waits = fun(Item) -> not is_in_roster(Item) end,
+            word(reaches(waiting, Waits, ?WAITING_MAX, {LUser, LServer}, Contact, Policy), full, room)
+    end.
+
+%% Whether so many items of that kind, or more, are of the contact's partner, its additional domains included; also where that cannot be
+%% found out.
+reaches(What, Counts, Limit, {LUser, LServer}, #jid{lserver = Domain}, Policy) ->
+    Label = s2s_partners_nif:policy_partner(Policy, Domain),
+    Key = {What, LUser, LServer, Label},
+    Now = erlang:monotonic_time(second),
+    case ets:lookup(?COUNTED, Key) of
+        [{_, _, At}] when Now - At < ?COUNTED_S ->
+            ets:update_counter(?COUNTED, Key, 1, {Key, Limit, At}) > Limit;
+        _ ->
+            case roster(LUser, LServer) of
+                {ok, Items} ->
+                    Count = count([Item || Item <- Items, Counts(Item)], Label, Policy),
+                    _ = ets:info(?COUNTED, size) >= ?COUNTED_MAX andalso ets:delete_all_objects(?COUNTED),
+                    ets:insert(?COUNTED, {{What, binary:copy(LUser), binary:copy(LServer), Label}, Count + 1, Now}),
+                    Count >= Limit;
+                error ->
+                    true
             end
     end.
 
-%% Whether so many items, or more, are of the contact's partner, its additional domains included.
-reaches(Items, Limit, #jid{lserver = Domain}, Policy) ->
-    Label = s2s_partners_nif:policy_partner(Policy, Domain),
+count(Items, Label, Policy) ->
     {Count, _} = lists:foldl(fun(#roster{jid = {_, S, _}}, {Count, Known}) ->
                                      case Known of
                                          #{S := Same} ->
@@ -284,7 +390,7 @@ reaches(Items, Limit, #jid{lserver = Domain}, Policy) ->
                                              {Count + Same, Known#{S => Same}}
                                      end
                              end, {0, #{}}, Items),
-    Count >= Limit.
+    Count.
 
 is_of_partner(Domain, Label, Policy) ->
     case not s2s_partners_in_force:is_local(Domain) andalso s2s_partners_nif:policy_partner(Policy, Domain) of

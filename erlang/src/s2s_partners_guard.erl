@@ -160,10 +160,13 @@ handle_call({started, Host, DbType}, _From, #guard{stopped = Stopped, reloading 
     end;
 handle_call({stopped, Host}, _From, #guard{stopped = Stopped, stopping = Stopping} = Guard) ->
     Now = (unwatched(Guard))#guard{stopped = Stopped#{Host => []}},
-    case Stopping of
-        true ->
+    case {Stopping, s2s_partners_observe:is_on()} of
+        {true, _} ->
             ok;
-        false ->
+        {false, true} ->
+            ?LOG_ERROR("mod_s2s_partners has been stopped on ~ts: nothing is judged there until it is started again or the configuration is "
+                       "reloaded; nothing is refused either while observing", [Host]);
+        {false, false} ->
             ?LOG_ERROR("mod_s2s_partners has been stopped on ~ts: every stream with another server is refused there until it is "
                        "started again or the configuration is reloaded (config-invalid)", [Host])
     end,
@@ -256,7 +259,8 @@ handle_info({returned, Keeper}, #guard{keepers = Keepers, stopping = false} = Gu
             %% Without hooks nobody was guarded: streams that came about meanwhile are closed.
             protect(Keeper, fun() -> back(Keeper) end),
             _ = rejudge(),
-            ?LOG_WARNING("~ts has been restarted: ~ts, and all live streams are judged again", [Keeper, s2s_partners_keepers:forgotten(Keeper)]),
+            ?LOG_WARNING("~ts has been restarted: ~ts~ts", [Keeper, s2s_partners_keepers:forgotten(Keeper),
+                                                            [", and all live streams are judged again" || not s2s_partners_observe:is_on()]]),
             {noreply, Guard#guard{keepers = Watched}};
         later ->
             {noreply, Guard}

@@ -6,6 +6,7 @@
 
 %% Hooks
 -export([init/2, auth_result/3, rejudge/1]).
+-export([has/2]).
 %% Callbacks of xmpp_stream_in: all that ejabberd_s2s_in exports.
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3]).
 -export([tls_options/1, tls_required/1, tls_enabled/1, compress_methods/1, sasl_mechanisms/2]).
@@ -30,7 +31,7 @@ init({ok, #{server_host := VHost} = State}, _Opts) ->
         _ -> s2s_partners_places:enter(unknown)
     end,
     Guarded = #guarded{direction = incoming, vhost = VHost, created = s2s_partners_stream:now_ms()},
-    {ok, s2s_partners_stream:start_clock(s2s_partners_size:at_accept(State#{mod => ?MODULE, s2s_partners => Guarded}))}.
+    {ok, s2s_partners_clock:start(s2s_partners_size:at_accept(State#{mod => ?MODULE, s2s_partners => Guarded}))}.
 
 %% Hook s2s_in_auth_result: ejabberd takes the stream for authenticated. Dialback comes this way only, after
 %% its `valid` has gone out.
@@ -46,7 +47,7 @@ auth_result(#{s2s_partners := #guarded{stream = Stream}} = State, true, Remote) 
                 false -> {stop, other_domain(State)}
             end;
         _ ->
-            case authenticated(dialback, Remote, State) of
+            case s2s_partners_in_authentication:authenticated(dialback, Remote, State) of
                 {allow, State1} -> State1;
                 {Refusal, State1} -> {stop, s2s_partners_stream:refuse(Refusal, State1)}
             end
@@ -57,14 +58,6 @@ auth_result(State, _, _) ->
     %% A stream that nobody guards.
     ejabberd_s2s_in:stop_async(self()),
     {stop, State#{stream_state => disconnected}}.
-
-authenticated(By, Remote, State) ->
-    #guarded{stream = Stream} = s2s_partners_stream:guarded(State),
-    case s2s_partners_nif:stream_authenticated(Stream, By, Remote) of
-        allow -> {s2s_partners_stream:hold_place(State), State};
-        {wait, Reason, Rule} -> {s2s_partners_nif:stream_refuse(Stream, Reason, Rule), State};
-        Refusal -> {Refusal, State}
-    end.
 
 other_domain(State) ->
     s2s_partners_stream:refuse_for('wrong-domain', <<"one stream carries one domain pair">>, State).
@@ -83,7 +76,7 @@ rejudge(State) ->
                 #guarded{stream = none} ->
                     State;
                 _ ->
-                    case s2s_partners_stream:rejudge(State) of
+                    case s2s_partners_standing:rejudge(State) of
                         {allow, State1} ->
                             s2s_partners_stream:publish(State1),
                             State1;
@@ -101,83 +94,9 @@ handle_stream_start(Start, State) ->
         State2 = ejabberd_s2s_in:handle_stream_start(Start, State1),
         case s2s_partners_stream:is_over(State2) of
             true -> State2;
-            false -> header(Start, State2)
+            false -> s2s_partners_in_header:received(Start, State2)
         end
     end, State).
-
-header(Start, #{server_host := VHost, lserver := Local} = State) ->
-    case s2s_partners_stream:guarded(State) of
-        #guarded{stream = none, created = Created} = Guarded ->
-            Policy = s2s_partners_stream:policy(VHost),
-            Stream = s2s_partners_nif:stream_new(incoming, Policy, Created, false),
-            named(Start, s2s_partners_stream:keep(Guarded#guarded{stream = Stream, policy = Policy, vhost = VHost, local = Local}, State));
-        #guarded{local = Local} ->
-            case Start of
-                #stream_start{to = #jid{lserver = Other}} when Other =/= Local ->
-                    s2s_partners_stream:refuse_for('wrong-domain', <<"the stream's local host has changed">>, State);
-                _ ->
-                    named(Start, State)
-            end
-    end.
-
-named(#stream_start{from = undefined}, #{stream_authenticated := true} = State) ->
-    s2s_partners_stream:refuse_for('wrong-domain', <<"the stream does not say any more which domain it is from">>, State);
-named(#stream_start{from = undefined}, State) ->
-    offered(s2s_partners_stream:observe(State));
-named(#stream_start{from = From}, State) ->
-    case identified(written(From), From#jid.lserver, State) of
-        {allow, State1} -> offered(State1);
-        {Refusal, State1} -> s2s_partners_stream:refuse(Refusal, State1)
-    end.
-
-%% As the peer wrote it. An address with a user is no domain.
-written(#jid{user = <<>>, resource = <<>>, server = Server}) -> Server;
-written(From) -> jid:encode(From).
-
-%% The peer's domain has become known, or is said again.
-identified(Name, Remote, State) ->
-    #guarded{stream = Stream, policy = Policy, remote = Before} = Guarded = s2s_partners_stream:guarded(State),
-    State1 = case Before of
-                 <<>> -> s2s_partners_stream:keep(Guarded#guarded{remote = Remote}, State);
-                 _ -> State
-             end,
-    case s2s_partners_in_force:is_local(Remote) of
-        true ->
-            {s2s_partners_nif:stream_refuse(Stream, 'wrong-domain', <<"a domain that this server serves itself">>), State1};
-        false ->
-            %% TLS first, as the connection reports it: it may be what the partner's entry excludes.
-            State2 = s2s_partners_stream:observe(State1),
-            case s2s_partners_nif:stream_identify(Stream, Name) of
-                allow ->
-                    State3 = s2s_partners_stream:observe(State2),
-                    Partner = s2s_partners_nif:policy_find(Policy, Name),
-                    {proven(State3), s2s_partners_stream:keep((s2s_partners_stream:guarded(State3))#guarded{partner = Partner}, State3)};
-                {refuse, _, _} = Refusal ->
-                    {Refusal, State2}
-            end
-    end.
-
-%% What TLS and the certificate have proven is enough, so far, and there is room.
-proven(#{socket := Socket} = State) ->
-    #guarded{stream = Stream} = s2s_partners_stream:guarded(State),
-    Decision = case xmpp_socket:get_transport(Socket) of
-                   tcp -> allow;
-                   _ -> s2s_partners_nif:stream_certificate(Stream)
-               end,
-    case Decision of
-        allow -> s2s_partners_stream:hold_place(State);
-        Refusal -> Refusal
-    end.
-
-offered(State) ->
-    #guarded{stream = Stream} = Guarded = s2s_partners_stream:guarded(State),
-    case s2s_partners_nif:stream_offer(Stream) of
-        {allow, Offer} ->
-            State1 = s2s_partners_stream:keep(Guarded#guarded{offer = Offer}, State),
-            s2s_partners_stream:publish(State1),
-            State1;
-        {Refusal, _} -> s2s_partners_stream:refuse(Refusal, State)
-    end.
 
 %%% What is offered
 
@@ -202,6 +121,8 @@ tls_enabled(State) ->
 tls_required(State) ->
     has(starttls_required, State).
 
+%% Whether the peer has been offered that.
+-spec has(s2s_partners_nif:offered(), state()) -> boolean().
 has(Feature, #{s2s_partners := #guarded{offer = Offer}}) ->
     lists:member(Feature, Offer).
 
@@ -241,7 +162,7 @@ handle_recv(Element, Packet, State) ->
             true ->
                 State1;
             false ->
-                case s2s_partners_stream:element(Element, Packet, State1) of
+                case s2s_partners_element:pass(Element, Packet, State1) of
                     {pass, stanza} -> ejabberd_s2s_in:handle_recv(Element, Packet, State1);
                     {pass, handshake} -> handshake(Element, Packet, State1);
                     {stop, State2} -> State2
@@ -250,7 +171,7 @@ handle_recv(Element, Packet, State) ->
     end, State).
 
 handshake(Element, Packet, State) ->
-    case step(Element, Packet, State) of
+    case s2s_partners_in_authentication:step(Element, Packet, State) of
         {pass, State1} -> ejabberd_s2s_in:handle_recv(Element, Packet, in_turn(Packet, State1));
         {stop, State1} -> State1
     end.
@@ -261,174 +182,6 @@ in_turn(Packet, #{stream_state := wait_for_starttls} = State) when is_record(Pac
     State#{stream_state := wait_for_sasl_request};
 in_turn(_, State) ->
     State.
-
-step(_, #starttls{}, State) ->
-    #guarded{stream = Stream} = s2s_partners_stream:guarded(State),
-    case s2s_partners_nif:stream_starttls(Stream) of
-        allow ->
-            {pass, State};
-        Refusal ->
-            {stop, s2s_partners_stream:refuse(Refusal, ejabberd_s2s_in:send(State, #starttls_failure{}))}
-    end;
-step(Element, #sasl_auth{mechanism = Mechanism}, State) ->
-    {stop, authenticate(Mechanism, identity(fxml:get_tag_cdata(Element)), State)};
-step(_, #db_result{type = undefined, from = From} = Key, State) ->
-    case pair(From, State) of
-        {allow, State1} -> asked(Key, State1);
-        Other -> no_pair(Other, Key)
-    end;
-step(_, #db_verify{type = undefined, from = From} = Question, State) ->
-    case pair(From, State) of
-        {allow, State1} ->
-            #guarded{stream = Stream} = s2s_partners_stream:guarded(State1),
-            conclude(s2s_partners_nif:stream_verify(Stream), State1);
-        Other ->
-            no_pair(Other, Question)
-    end;
-step(_, Packet, State) when is_tuple(Packet), element(1, Packet) =:= s2s_bidi ->
-    case has(bidi, State) of
-        true -> {pass, State};
-        false -> s2s_partners_stream:swallow(State)
-    end;
-step(_, _, State) ->
-    {pass, State}.
-
-%% ALLOW goes on, WAIT is passed over.
-conclude(allow, State) -> {pass, State};
-conclude({wait, _, _}, State) -> s2s_partners_stream:swallow(State);
-conclude(Refusal, State) -> {stop, s2s_partners_stream:refuse(Refusal, State)}.
-
-%%% SASL EXTERNAL, all of it: ejabberd's own check takes the common name, knows no SRVName, and looks at the
-%%% extended key usage.
-
-authenticate(Mechanism, Identity, State) ->
-    #guarded{stream = Stream, remote = Remote} = s2s_partners_stream:guarded(State),
-    Decision = case s2s_partners_nif:stream_auth(Stream) of
-                   allow when Mechanism =/= <<"EXTERNAL">> ->
-                       s2s_partners_nif:stream_refuse(Stream, 'sasl-not-supported', <<"a mechanism other than SASL EXTERNAL">>);
-                   allow ->
-                       own_identity(Identity, Stream);
-                   Refusal ->
-                       Refusal
-               end,
-    case Decision of
-        allow ->
-            case s2s_partners_stream:hold_place(State) of
-                allow ->
-                    case authenticated(sasl, Remote, State) of
-                        {allow, State1} -> s2s_partners_stream:swallow(success(Remote, State1));
-                        {Refused, State1} -> fail(Refused, State1)
-                    end;
-                Refused ->
-                    fail(Refused, State)
-            end;
-        Refused ->
-            fail(Refused, State)
-    end.
-
-%% As the peer wrote it: the library reads past what is no base64. "=" is the empty one (RFC 6120 6.4.2).
-identity(Written) ->
-    case string:trim(Written, both, "=") of
-        <<>> ->
-            <<>>;
-        _ ->
-            try base64:decode(Written)
-            catch error:_ -> none
-            end
-    end.
-
-%% XEP-0178: empty, or the domain of the stream.
-own_identity(<<>>, _) ->
-    allow;
-own_identity(Identity, Stream) ->
-    case Identity =/= none andalso s2s_partners_nif:same_domain(Identity, s2s_partners_nif:stream_domain(Stream)) of
-        true -> allow;
-        false -> s2s_partners_nif:stream_refuse(Stream, 'wrong-domain', <<"authentication as a domain that is not the stream's">>)
-    end.
-
-fail(Refusal, State) ->
-    s2s_partners_stream:refuse(Refusal, ejabberd_s2s_in:send(State, #sasl_failure{reason = 'not-authorized'})).
-
-success(Remote, #{socket := Socket} = State) ->
-    State1 = ejabberd_s2s_in:handle_auth_success(Remote, <<"EXTERNAL">>, ?MODULE, State#{socket => xmpp_socket:reset_stream(Socket)}),
-    case s2s_partners_stream:is_over(State1) of
-        true ->
-            State1;
-        false ->
-            State2 = ejabberd_s2s_in:send(State1, #sasl_success{}),
-            case s2s_partners_stream:is_over(State2) of
-                true -> State2;
-                false -> State2#{stream_id => xmpp_stream:new_id(), stream_authenticated => true, stream_header_sent => false,
-                                 stream_restarted => true, stream_state => wait_for_stream, user => Remote}
-            end
-    end.
-
-%%% Dialback (XEP-0220)
-
-%% The domain that an element says it is from, against the stream's own. A stream that has not named one takes
-%% it.
-pair(From, State) ->
-    #guarded{stream = Stream, policy = Policy} = s2s_partners_stream:guarded(State),
-    case s2s_partners_nif:stream_domain(Stream) of
-        <<>> ->
-            case identified(From, From, State#{remote_server => From}) of
-                {allow, State1} -> {allow, State1};
-                {Refusal, State1} -> {refuse, Refusal, State1}
-            end;
-        Domain ->
-            case s2s_partners_nif:same_domain(From, Domain) of
-                true ->
-                    {allow, State};
-                false ->
-                    case s2s_partners_nif:route(Policy, From, false) of
-                        allow ->
-                            {error, 'wrong-domain', State};
-                        {refuse, Reason, _} ->
-                            {refuse, s2s_partners_nif:stream_refuse(
-                                         Stream, Reason, <<"a dialback element for a domain that is not listed">>), State}
-                    end
-            end
-    end.
-
-no_pair({refuse, Refusal, State}, _) ->
-    {stop, s2s_partners_stream:refuse(Refusal, State)};
-no_pair({error, Reason, State}, Packet) ->
-    s2s_partners_stream:swallow(dialback_error(Packet, Reason, State)).
-
-%% A key: the partner's server may have to be asked about it.
-asked(#db_result{from = From} = Key, State) ->
-    #guarded{stream = Stream, local = Local, partner = Partner} = s2s_partners_stream:guarded(State),
-    case s2s_partners_nif:stream_dialback(Stream) of
-        allow ->
-            case s2s_partners_stream:hold_place(State) of
-                allow ->
-                    Domain = s2s_partners_nif:stream_domain(Stream),
-                    Of = case Partner of
-                             #{match := default} -> {domain, Domain};
-                             #{name := Name} -> Name
-                         end,
-                    case s2s_partners_places:question(Local, Domain, Of) of
-                        allow -> {pass, State#{remote_server => From}};
-                        {refuse, Reason, _} -> s2s_partners_stream:swallow(dialback_error(Key, Reason, State))
-                    end;
-                Refusal ->
-                    {stop, s2s_partners_stream:refuse(Refusal, State)}
-            end;
-        Decision ->
-            conclude(Decision, State)
-    end.
-
-dialback_error(Packet, Reason, State) ->
-    #guarded{direction = Direction, remote = Remote, local = Local} = s2s_partners_stream:guarded(State),
-    s2s_partners_report:element_refused(Direction, Remote, Local, Reason),
-    {Type, Condition} = s2s_partners_nif:dialback_error(Reason),
-    Error = #stanza_error{type = binary_to_atom(Type), reason = binary_to_atom(Condition)},
-    ejabberd_s2s_in:send(State, case Packet of
-                                    #db_result{from = From, to = To} ->
-                                        #db_result{from = To, to = From, type = error, sub_els = [Error]};
-                                    #db_verify{from = From, to = To, id = Id} ->
-                                        #db_verify{from = To, to = From, id = Id, type = error, sub_els = [Error]}
-                                end).
 
 %%% Packets
 
@@ -451,9 +204,9 @@ handle_authenticated_packet(Packet, State) when ?is_stanza(Packet) ->
             true ->
                 State1;
             false ->
-                case s2s_partners_stream:stanza_in(Packet, State1) of
+                case s2s_partners_stanza:incoming(Packet, State1) of
                     {pass, Packet1, State2} ->
-                        ejabberd_s2s_in:handle_authenticated_packet(Packet1, spelled(xmpp:get_from(Packet1), State2));
+                        s2s_partners_stanza:deliver(Packet1, xmpp:get_to(Packet1), State2);
                     {stop, State2} ->
                         State2
                 end
@@ -461,12 +214,6 @@ handle_authenticated_packet(Packet, State) when ?is_stanza(Packet) ->
     end, State);
 handle_authenticated_packet(Packet, State) ->
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) -> ejabberd_s2s_in:handle_authenticated_packet(Packet, State1) end, State).
-
-%% Two spellings of a domain are two domains to ejabberd. The record has said that it is the stream's.
-spelled(#jid{lserver = Remote}, #{s2s_partners := #guarded{remote = Remote}} = State) ->
-    State;
-spelled(#jid{lserver = Remote}, #{auth_domains := Domains} = State) ->
-    State#{auth_domains => sets:add_element(Remote, Domains)}.
 
 -spec handle_send(term(), ok | {error, term()}, state()) -> state().
 handle_send(Packet, Result, State) ->
@@ -526,7 +273,7 @@ established(#{auth_domains := Domains} = State) ->
             Domain = s2s_partners_nif:stream_domain(Stream),
             case [Other || Other <- sets:to_list(Domains), not s2s_partners_nif:same_domain(Other, Domain)] of
                 [] ->
-                    case s2s_partners_stream:established(State) of
+                    case s2s_partners_standing:established(State) of
                         {allow, State1} -> flush(ejabberd_s2s_in:handle_stream_established(State1));
                         {Refusal, State1} -> s2s_partners_stream:refuse(Refusal, State1)
                     end;
@@ -571,7 +318,7 @@ handle_info(Message, State) ->
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) -> info(Message, State1) end, State).
 
 info({s2s_partners, tick}, State) ->
-    case s2s_partners_stream:tick(State) of
+    case s2s_partners_clock:tick(State) of
         {none, State1} -> State1;
         {keepalive, State1} -> keep_alive(State1);
         {stop, State1} -> State1
@@ -585,14 +332,14 @@ info({s2s_partners, crowded}, State) ->
                                            s2s_partners_stream:keep(Guarded#guarded{quiet = true}, State))
     end;
 info({s2s_partners, keepalive_answered}, State) ->
-    s2s_partners_stream:keepalive_answered(State);
+    s2s_partners_clock:keepalive_answered(State);
 info({s2s_partners, bound}, State) ->
     s2s_partners_size:bound(State);
 %% XEP-0288: the stream is registered for sending as soon as it is authenticated.
 info({route, Packet}, State) ->
     case s2s_partners_stream:guarded(State) of
         #guarded{refused = {Reason, _}} ->
-            s2s_partners_stream:bounce(Packet, Reason),
+            s2s_partners_stanza:bounce(Packet, Reason),
             State;
         #guarded{established = true} ->
             sent(Packet, State);
@@ -601,7 +348,7 @@ info({route, Packet}, State) ->
                 allow ->
                     s2s_partners_stream:keep(Guarded#guarded{waiting = [Packet | Waiting]}, State);
                 Refusal ->
-                    s2s_partners_stream:bounce_stanza(Packet, Refusal, State),
+                    s2s_partners_stanza:return(Packet, Refusal, State),
                     State
             end
     end;
@@ -609,7 +356,7 @@ info(Message, State) ->
     ejabberd_s2s_in:handle_info(Message, State).
 
 sent(Packet, State) ->
-    case s2s_partners_stream:stanza_out(Packet, State) of
+    case s2s_partners_stanza:outgoing(Packet, State) of
         {pass, State1} -> ejabberd_s2s_in:handle_info({route, Packet}, State1);
         {stop, State1} -> State1
     end.
@@ -641,9 +388,9 @@ terminate(Reason, State) ->
 bounce_waiting(State) ->
     #guarded{waiting = Waiting, refused = Refused} = s2s_partners_stream:guarded(State),
     Reason = case Refused of {Known, _} -> Known; none -> 'establishment-timeout' end,
-    lists:foreach(fun(Packet) -> s2s_partners_stream:bounce(Packet, Reason) end, lists:reverse(Waiting)),
+    lists:foreach(fun(Packet) -> s2s_partners_stanza:bounce(Packet, Reason) end, lists:reverse(Waiting)),
     receive {route, Packet} ->
-        s2s_partners_stream:bounce(Packet, Reason),
+        s2s_partners_stanza:bounce(Packet, Reason),
         bounce_waiting(s2s_partners_stream:keep((s2s_partners_stream:guarded(State))#guarded{waiting = []}, State))
     after 0 ->
         ok

@@ -6,8 +6,8 @@
 -module(s2s_partners_in_force).
 
 -export([policy/1, store/2, crls/2, intermediates/1, limits/1]).
--export([vhost_of/1, is_local/1, vhosts/0]).
--export([current/0]).
+-export([vhost_of/1, is_vhost/1, is_local/1, vhosts/0]).
+-export([current/0, generation/0]).
 %% For s2s_partners_guard alone.
 -export([init/0, put/1, route_changed/1]).
 
@@ -35,6 +35,7 @@
 }.
 
 -define(KEY, ?MODULE).
+-define(GENERATION, s2s_partners_generation).
 %% Domains that were no route of this server a moment ago, so that a stanza to a partner does not ask ejabberd each time.
 -define(FOREIGN, s2s_partners_foreign).
 -define(FOREIGN_MAX, 20000).
@@ -109,6 +110,14 @@ vhost_of(Domain) ->
             end
     end.
 
+%% A virtual host is a domain of this server for as long as it is in the term: it leaves with ejabberd's hook host_down.
+-spec is_vhost(Domain :: binary()) -> boolean().
+is_vhost(Domain) ->
+    case persistent_term:get(?KEY, none) of
+        #{vhosts := #{Domain := _}} -> true;
+        _ -> false
+    end.
+
 %% Whether this server serves the domain: a virtual host, or any other route. Throws where that cannot be found out.
 -spec is_local(Domain :: binary()) -> boolean().
 is_local(Domain) ->
@@ -159,9 +168,23 @@ vhosts() ->
 current() ->
     persistent_term:get(?KEY, none).
 
-%% Makes the table; the caller owns it.
+%% A number that is another one after each change of the term, and of this server's routes. Of routes on other nodes nothing is said here:
+%% what goes by it is to be found out anew after a second as well.
+-spec generation() -> integer().
+generation() ->
+    atomics:get(persistent_term:get(?GENERATION), 1).
+
+next_generation() ->
+    case persistent_term:get(?GENERATION, none) of
+        none -> ok;
+        Generation -> atomics:add(Generation, 1, 1)
+    end.
+
+%% Makes the tables; the caller owns them.
 -spec init() -> ok.
 init() ->
+    persistent_term:get(?GENERATION, none) =:= none andalso persistent_term:put(?GENERATION, atomics:new(1, [])),
+    ok = s2s_partners_tally:init(),
     case ets:whereis(?FOREIGN) of
         undefined ->
             ?FOREIGN = ets:new(?FOREIGN, [named_table, public, {read_concurrency, true}, {write_concurrency, true}]),
@@ -173,11 +196,13 @@ init() ->
 -spec put(term_in_force()) -> ok.
 put(#{policies := _, vhosts := _, limits := _, stores := _, crls := _, crl_signatures := _, patterns := _, host_crls := _, intermediates := _,
       issues := _, locals := _, applied := _} = Term) ->
-    persistent_term:put(?KEY, Term).
+    ok = persistent_term:put(?KEY, Term),
+    next_generation().
 
 %% Hooks route_registered and route_unregistered.
 -spec route_changed(Domain :: binary()) -> ok.
 route_changed(Domain) ->
+    next_generation(),
     case ets:whereis(?FOREIGN) of
         undefined -> ok;
         _ ->

@@ -235,8 +235,9 @@ s2s_out_auth_result(#{mod := s2s_partners_out, s2s_partners := _} = State, Resul
 s2s_out_auth_result(State, Result) ->
     unguarded(outgoing, Result, maps:get(remote_server, State, <<>>), State).
 
-%% A stanza is about to be delivered. Only a guarded stream has had it judged.
--spec s2s_receive_packet({stanza() | drop, map()}) -> {stanza() | drop, map()} | {stop, {drop, map()}}.
+%% A stanza is about to be delivered. Only a guarded stream has had it judged. Another one ends: with `supervisor: false` nobody else finds one
+%% that has come about while nothing was enforced.
+-spec s2s_receive_packet({stanza() | drop, map()}) -> {stanza() | drop, map()}.
 s2s_receive_packet({_, #{mod := Module, s2s_partners := _}} = Acc) when Module =:= s2s_partners_in; Module =:= s2s_partners_out ->
     Acc;
 s2s_receive_packet({Packet, State} = Acc) ->
@@ -245,16 +246,30 @@ s2s_receive_packet({Packet, State} = Acc) ->
             told(s2s_receive_packet, fun() -> s2s_partners_observe:incoming(Packet, State) end),
             Acc;
         false ->
-            {stop, {drop, State}}
+            cut(State)
     end.
 
 %% A message of ours that was on its way to a stream when nothing was enforced any more.
 -spec s2s_in_handle_info(map(), term()) -> map() | {stop, map()}.
-s2s_in_handle_info(State, Message) when element(1, Message) =:= s2s_partners -> {stop, State};
-s2s_in_handle_info(State, _) -> State.
+s2s_in_handle_info(State, Message) when element(1, Message) =:= s2s_partners ->
+    {stop, State};
+s2s_in_handle_info(#{mod := s2s_partners_in, s2s_partners := _} = State, _) ->
+    State;
+%% XEP-0288 sends over it.
+s2s_in_handle_info(State, {route, Packet}) ->
+    case ?OBSERVING of
+        true ->
+            State;
+        false ->
+            bounce(Packet),
+            cut(State)
+    end;
+s2s_in_handle_info(State, _) ->
+    State.
 
 -spec s2s_out_handle_info(map(), term()) -> map() | {stop, map()}.
-s2s_out_handle_info(State, Message) -> s2s_in_handle_info(State, Message).
+s2s_out_handle_info(State, Message) when element(1, Message) =:= s2s_partners -> {stop, State};
+s2s_out_handle_info(State, _) -> State.
 
 %% Ends the process of a stream that nobody guards: with a stream error where that can be sent, and in any case. A hook lets this exit
 %% through, and no other.

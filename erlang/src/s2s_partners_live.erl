@@ -68,8 +68,8 @@ ready() ->
     gen_server:call(?MODULE, ready).
 
 %% Every live stream is judged again under what is in force now, in its own process. Those that were opened
-%% while nobody was guarding have no record and are closed. ejabberd is asked which streams there are, not the
-%% list: that begins empty when the process that keeps it has been restarted, and so do the places. Each
+%% while nobody was guarding have no record and are closed. ejabberd is asked which streams there are, and not the
+%% list alone: that begins empty when the process that keeps it has been restarted, and so do the places. Each
 %% stream enters again what has forgotten it.
 -spec rejudge() -> ok.
 rejudge() ->
@@ -78,21 +78,30 @@ rejudge() ->
                    none -> []
                end,
     ok = s2s_partners_places:rooms(Policies),
-    lists:foreach(fun({Module, Supervisor}) ->
-                          Pids = [Pid || whereis(Supervisor) =/= undefined, {_, Pid, _, _} <- supervisor:which_children(Supervisor),
-                                         is_pid(Pid)],
+    Listed = streams(),
+    lists:foreach(fun({Module, Supervisor, Direction}) ->
                           %% One that has just come enters before it does anything else: the cast finds it guarded.
-                          lists:foreach(fun(Pid) -> Module:update_state(Pid, fun(State) -> judge_again(Module, State) end) end, Pids)
-                  end, [{ejabberd_s2s_in, ejabberd_s2s_in_sup}, {ejabberd_s2s_out, ejabberd_s2s_out_sup}]).
+                          lists:foreach(fun(Pid) -> Module:update_state(Pid, fun(State) -> judge_again(Module, State) end) end,
+                                        lists:usort(children(Supervisor) ++ [Pid || #{pid := Pid, direction := Its} <- Listed, Its =:= Direction]))
+                  end, [{ejabberd_s2s_in, ejabberd_s2s_in_sup, incoming}, {ejabberd_s2s_out, ejabberd_s2s_out_sup, outgoing}]).
+
+%% Streams of a listener with `supervisor: false` are none of them.
+children(Supervisor) ->
+    [Pid || whereis(Supervisor) =/= undefined, {_, Pid, _, _} <- supervisor:which_children(Supervisor), is_pid(Pid)].
 
 %% In the stream's process. An error in it closes the stream.
 judge_again(ejabberd_s2s_in, #{mod := s2s_partners_in, s2s_partners := #guarded{established = Established}} = State) ->
-    enter_again(incoming, State),
+    _ = enter_again(incoming, State),
     Established orelse s2s_partners_stream:is_over(State) orelse s2s_partners_places:enter(address(State)),
     s2s_partners_in:rejudge(State);
 judge_again(ejabberd_s2s_out, #{mod := s2s_partners_out, s2s_partners := #guarded{}} = State) ->
-    enter_again(outgoing, State),
-    s2s_partners_out:rejudge(State);
+    %% The ping that it has sent has been forgotten as well, and its answer would not be known.
+    s2s_partners_out:rejudge(case enter_again(outgoing, State) of
+                                 #{s2s_partners := #guarded{stream = Stream}} = State1 when Stream =/= none ->
+                                     s2s_partners_stream:keepalive_answered(State1);
+                                 _ ->
+                                     State
+                             end);
 judge_again(Module, State) ->
     end_if_unguarded(Module, maps:remove(s2s_partners, State)).
 
@@ -108,9 +117,10 @@ enter_again(Direction, State) ->
     case view(self()) of
         none ->
             enter(Direction),
-            s2s_partners_stream:publish(State);
+            s2s_partners_stream:publish(State),
+            State;
         _ ->
-            ok
+            known
     end.
 
 address(#{ip := {Address, _}}) -> Address;

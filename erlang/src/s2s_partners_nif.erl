@@ -25,7 +25,7 @@
 -export([external_access/3, route/3]).
 %% Certificates
 -export([trust_store/1, trust_store_facts/1, crl_read/1, crl_facts/1, crl_follows/3, crl_same/2, crl_mentions/2, crl_begins/2]).
--export([judge/1, own_certificate/2, own_chain/1, certificate_pins/1, learned/0]).
+-export([judge/1, judged/1, own_certificate/2, own_chain/1, certificate_pins/1, learned/0]).
 %% Streams
 -export([stream_new/4, stream_bind/2, stream_identify/2, stream_domain/1, stream_partner/1, stream_observe/3, stream_certificate/1]).
 -export([stream_offer/1, stream_starttls/1, stream_auth/1, stream_dialback/1, stream_verify/1, stream_wrong_key/1]).
@@ -37,7 +37,7 @@
 -export([stream_active/2, stream_keepalive_sent/3, stream_keepalive_answered/1, stream_due/3]).
 -export([place/4, limits_suffice/3, key_question/2, waiting_room/1, waiting_crowded/2, waiting_due/2]).
 %% Stanzas
--export([stanza_kind/2, question/4, fact/3, authorise/4, is_service/2, is_personal_event/1]).
+-export([stanza_kind/2, question/4, fact/3, authorise/4, passes/4, stream_passes/5, is_service/2, is_personal_event/1]).
 -export([reply_to/2, reply_to_malformed/3, refused_route/4, dialback_error/1, own_way/4]).
 -export([own_words/3, is_published/2, is_echo/1, answer_is_replaced/2]).
 %% Texts, tables and suppositions
@@ -334,6 +334,12 @@ crl_begins(_Crl, _Now) ->
 judge(_Question) ->
     erlang:nif_error(?NOT_LOADED).
 
+%% What judge/1 has said to the same question within the last ten minutes, if that was `valid` and no date of
+%% the chain or of a revocation list has passed since; none: ask it. The store remembers, and forgets when it ends.
+-spec judged(map()) -> {valid, Cause :: binary(), report()} | none.
+judged(_Question) ->
+    erlang:nif_error(?NOT_LOADED).
+
 %% A certificate of our own, DER: would a partner that checks as we do accept it for the domain?
 -spec own_certificate(binary(), binary()) ->
           {ok, #{names_domain := boolean(), key_strong := boolean(), self_signed := boolean(), key_type := binary(),
@@ -618,6 +624,18 @@ fact(_Question, _Fact, _Value) ->
           allow | allow_without_events | {allow, change(), PersonalEvents :: boolean()} | fact()
         | {refuse, reason(), rule(), reply()}.
 authorise(_Policy, _Domain, _User, _Question) ->
+    erlang:nif_error(?NOT_LOADED).
+
+%% What authorise/4 says of a message or available presence (its type as ejabberd has it) of a local user's to that domain, where it
+%% allows it at once, personal events included: allow, or the change. ask: anything else, authorise/4 finds it out. Presence with
+%% which a room is joined is none that this may be asked about.
+-spec passes(policy() | none, Domain :: binary(), User :: binary(), Type :: atom()) -> allow | change() | ask.
+passes(_Policy, _Domain, _User, _Type) ->
+    erlang:nif_error(?NOT_LOADED).
+
+%% The same for a user who exists and the stream's own domain, incoming: what stream_stanza/3 and authorise/4 say.
+-spec stream_passes(stream(), policy() | none, Domain :: binary(), User :: binary(), Type :: atom()) -> allow | change() | ask.
+stream_passes(_Stream, _Policy, _Domain, _User, _Type) ->
     erlang:nif_error(?NOT_LOADED).
 
 %% Whether a payload so named is one of the services that any partner may ask a bare domain for.

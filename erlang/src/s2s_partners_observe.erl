@@ -16,8 +16,6 @@
 -define(MODE, s2s_partners_mode).
 %% In the state of a stream that nobody guards.
 -define(NO_SASL, s2s_partners_no_sasl).
-%% As s2s_partners_route marks it.
--define(DIRECTED, s2s_partners_directed).
 
 -spec is_on() -> boolean().
 is_on() ->

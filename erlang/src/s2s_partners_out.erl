@@ -54,23 +54,15 @@ begun(Verify, #{remote_server := Remote, server_host := VHost} = State) ->
     Policy = s2s_partners_stream:policy(VHost),
     Stream = s2s_partners_nif:stream_new(outgoing, Policy, Created, VerifyOnly),
     State1 = s2s_partners_stream:keep(Guarded#guarded{stream = Stream, policy = Policy}, State),
-    case first([fun() -> s2s_partners_nif:route(Policy, Remote, VerifyOnly) end,
+    case s2s_partners_out_answers:first([fun() -> s2s_partners_nif:route(Policy, Remote, VerifyOnly) end,
                 fun() -> s2s_partners_nif:stream_identify(Stream, Remote) end,
-                fun() -> s2s_partners_stream:hold_place(State1) end]) of
+                fun() -> s2s_partners_standing:hold_place(State1) end]) of
         allow ->
             Partner = s2s_partners_nif:policy_find(Policy, Remote),
-            s2s_partners_stream:start_clock(
+            s2s_partners_clock:start(
               s2s_partners_stream:keep((s2s_partners_stream:guarded(State1))#guarded{partner = Partner}, State1));
         {refuse, Reason, Rule} ->
             stillborn(s2s_partners_nif:stream_refuse(Stream, Reason, Rule), State1)
-    end.
-
-first([]) ->
-    allow;
-first([Question | Questions]) ->
-    case Question() of
-        allow -> first(Questions);
-        Refusal -> Refusal
     end.
 
 %% The library ignores the command to connect in a state that it does not know.
@@ -104,49 +96,17 @@ rejudge(#{on_route := bounce} = State) ->
     ejabberd_s2s_out:stop_async(self()),
     State;
 rejudge(State) ->
-    case s2s_partners_stream:rejudge(State) of
+    case s2s_partners_standing:rejudge(State) of
         {allow, #{s2s_partners := #guarded{established = true}} = State1} ->
             s2s_partners_stream:publish(State1),
             State1;
         {allow, State1} ->
-            again(State1);
+            s2s_partners_out_queue:again(State1);
         {Refusal, #{stream_state := connecting} = State1} ->
-            closed(refused(Refusal, State1));
+            s2s_partners_out_queue:closed(s2s_partners_out_queue:refused(Refusal, State1));
         {Refusal, State1} ->
             s2s_partners_stream:refuse(Refusal, State1)
     end.
-
-%% What waits was let pass by rules that may have changed: it is routed once more.
-again(State) ->
-    {Packets, State1} = taken(State),
-    lists:foreach(fun ejabberd_router:route/1, Packets),
-    State1.
-
-taken(#{queue := Queue} = State) ->
-    case p1_queue:out(Queue) of
-        {{value, Packet}, Queue1} ->
-            {Packets, State1} = taken(State#{queue => Queue1}),
-            {[Packet | Packets], State1};
-        {empty, Queue1} ->
-            #guarded{stream = Stream} = s2s_partners_stream:guarded(State),
-            Stream =:= none orelse s2s_partners_nif:stream_queue_emptied(Stream),
-            {[], State#{queue => Queue1}}
-    end.
-
-refused({refuse, Reason, Rule}, State) ->
-    #guarded{local = Local, remote = Remote} = Guarded = s2s_partners_stream:guarded(State),
-    s2s_partners_report:stream_refused(#{direction => outgoing, remote => Remote, host => Local}, Reason, Rule),
-    s2s_partners_stream:keep(Guarded#guarded{refused = {Reason, Rule}}, State).
-
-%% A refused stream is over: its queue goes back, and nobody finds it any more.
-closed(State) ->
-    #guarded{refused = {Reason, _}, local = Local, remote = Remote} = s2s_partners_stream:guarded(State),
-    mnesia:dirty_delete_object(s2s, {s2s, {Local, Remote}, self()}),
-    s2s_partners_places:give_back(),
-    {Packets, State1} = taken(State),
-    lists:foreach(fun(Packet) -> s2s_partners_stream:bounce(Packet, Reason) end, Packets),
-    ejabberd_s2s_out:stop_async(self()),
-    State1.
 
 %%% Connecting
 
@@ -166,7 +126,7 @@ connect_timeout(State) ->
 
 %% The process hears nothing while it connects, so that it must not take longer than it may.
 in_time(Timeout, State) ->
-    min(Timeout, s2s_partners_stream:time_left(State)).
+    min(Timeout, s2s_partners_clock:time_left(State)).
 
 -spec address_families(state()) -> [inet | inet6].
 address_families(State) ->
@@ -250,10 +210,10 @@ handle_stream_start(_Start, State) ->
 -spec handle_unauthenticated_features(#stream_features{}, state()) -> state().
 handle_unauthenticated_features(Features, State) ->
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
-        case planned(advertised(Features), State1) of
+        case s2s_partners_out_features:planned(s2s_partners_out_features:advertised(Features), State1) of
             {allow, State2} ->
                 case erlang:function_exported(ejabberd_s2s_out, handle_unauthenticated_features, 2) of
-                    true -> ejabberd_s2s_out:handle_unauthenticated_features(without_bidi(Features, State2), State2);
+                    true -> ejabberd_s2s_out:handle_unauthenticated_features(s2s_partners_out_features:without_bidi(Features, State2), State2);
                     false -> State2
                 end;
             {Refusal, State2} ->
@@ -261,81 +221,11 @@ handle_unauthenticated_features(Features, State) ->
         end
     end, State).
 
-advertised(Features) ->
-    Starttls = case sub(Features, #starttls{}) of
-                   #starttls{required = true} -> [starttls, starttls_required];
-                   #starttls{} -> [starttls];
-                   false -> []
-               end,
-    Sasl = case sub(Features, #sasl_mechanisms{}) of
-               #sasl_mechanisms{list = Mechanisms} -> [sasl_external || lists:member(<<"EXTERNAL">>, Mechanisms)];
-               false -> []
-           end,
-    Dialback = case sub(Features, #db_feature{}) of
-                   #db_feature{} -> [dialback];
-                   false -> []
-               end,
-    Starttls ++ Sasl ++ Dialback.
-
-%% What cannot be read is not offered.
-sub(Features, Element) ->
-    try xmpp:try_subtag(Features, Element)
-    catch _:{xmpp_codec, _} -> false
-    end.
-
-%% mod_s2s_dialback sends a key where `db_enabled` says so, whatever the features were. So the plan says it
-%% each time.
-planned(Advertised, State) ->
-    #guarded{stream = Stream, vhost = VHost, verify_only = VerifyOnly} = Guarded = s2s_partners_stream:guarded(State),
-    case s2s_partners_nif:stream_plan(Stream, Advertised) of
-        {allow, Plan} ->
-            State1 = s2s_partners_stream:keep(Guarded#guarded{plan = Plan}, maps:remove(db_enabled, State)),
-            Starttls = lists:member(starttls, Plan),
-            Dialback = lists:member(dialback, Plan),
-            if
-                Starttls -> {allow, State1};
-                VerifyOnly -> {may_ask(Stream), State1};
-                true ->
-                    case Dialback andalso gen_mod:is_loaded(VHost, mod_s2s_dialback) of
-                        true ->
-                            {allow, State1#{db_enabled => true}};
-                        false when Dialback, Plan =:= [dialback] ->
-                            {s2s_partners_nif:stream_refuse(Stream, 'dialback-not-allowed',
-                                                            <<"mod_s2s_dialback is not loaded on the host">>), State1};
-                        false ->
-                            {allow, State1}
-                    end
-            end;
-        {Refusal, _} ->
-            {Refusal, State}
-    end.
-
-%% Whether the stream may be used to ask about a key.
-may_ask(Stream) ->
-    case s2s_partners_nif:stream_verify(Stream) of
-        {wait, Reason, Rule} -> s2s_partners_nif:stream_refuse(Stream, Reason, Rule);
-        Decision -> Decision
-    end.
-
-%% Before TLS nothing is said of XEP-0288.
-without_bidi(#stream_features{sub_els = Elements} = Features, State) ->
-    case s2s_partners_stream:guarded(State) of
-        #guarded{plan = Plan, verify_only = VerifyOnly} ->
-            case VerifyOnly orelse lists:member(starttls, Plan) of
-                true -> Features#stream_features{sub_els = [Element || Element <- Elements, not is_bidi(Element)]};
-                false -> Features
-            end
-    end.
-
-is_bidi(#xmlel{name = <<"bidi">>}) -> true;
-is_bidi(Element) when is_tuple(Element), element(1, Element) =:= s2s_bidi -> true;
-is_bidi(_) -> false.
-
 %% A peer from before XMPP 1.0 sends no features.
 -spec handle_stream_downgraded(#stream_start{}, state()) -> state().
 handle_stream_downgraded(Start, State) ->
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
-        case planned(none, State1) of
+        case s2s_partners_out_features:planned(none, State1) of
             {allow, State2} -> ejabberd_s2s_out:handle_stream_downgraded(Start, State2);
             {Refusal, State2} -> s2s_partners_stream:refuse(Refusal, State2)
         end
@@ -350,54 +240,13 @@ handle_recv(Element, Packet, State) ->
             true ->
                 State1;
             false ->
-                case s2s_partners_stream:element(Element, Packet, State1) of
+                case s2s_partners_element:pass(Element, Packet, State1) of
                     {pass, stanza} -> ejabberd_s2s_out:handle_recv(Element, Packet, State1);
-                    {pass, handshake} -> answered(Element, Packet, State1);
+                    {pass, handshake} -> s2s_partners_out_answers:received(Element, Packet, State1);
                     {stop, State2} -> State2
                 end
         end
     end, State).
-
-%% An answer for which nobody has asked. The library would pass it over, or wait for ever.
-answered(Element, Packet, #{stream_state := Stage} = State) ->
-    #guarded{plan = Plan, awaits_features = Features} = Guarded = s2s_partners_stream:guarded(State),
-    %% The library still says that it waits after a failure of SASL, and for features while dialback goes on.
-    Waits = case Stage of
-                wait_for_sasl_response when is_list(Plan) ->
-                    case lists:member(sasl, Plan) of true -> Stage; false -> wait_for_dialback end;
-                wait_for_features when not Features ->
-                    wait_for_dialback;
-                _ ->
-                    Stage
-            end,
-    case expected(Packet, Waits) of
-        true when is_record(Packet, stream_features) ->
-            ejabberd_s2s_out:handle_recv(Element, Packet,
-                                         s2s_partners_stream:keep(Guarded#guarded{awaits_features = false}, State));
-        true ->
-            ejabberd_s2s_out:handle_recv(Element, Packet, State);
-        {false, Reason, Rule} ->
-            s2s_partners_stream:refuse_for(Reason, Rule, State)
-    end.
-
-expected(#stream_features{}, Stage) when Stage =/= wait_for_features ->
-    {false, 'no-method-left', <<"features that nobody waits for">>};
-expected(#starttls_proceed{}, Stage) when Stage =/= wait_for_starttls_response ->
-    {false, 'tls-not-supported', <<"an answer to STARTTLS that nobody asked for">>};
-expected(#starttls_failure{}, wait_for_starttls_response) ->
-    {false, 'tls-required', <<"the peer offers STARTTLS and fails to start it">>};
-expected(#starttls_failure{}, _) ->
-    {false, 'tls-not-supported', <<"an answer to STARTTLS that nobody asked for">>};
-expected(#sasl_success{}, Stage) when Stage =/= wait_for_sasl_response ->
-    {false, 'sasl-not-supported', <<"an answer to SASL that nobody asked for">>};
-expected(#sasl_failure{}, Stage) when Stage =/= wait_for_sasl_response ->
-    {false, 'sasl-not-supported', <<"an answer to SASL that nobody asked for">>};
-expected(#stream_error{}, _) ->
-    true;
-expected(_, wait_for_stream) ->
-    {false, 'no-method-left', <<"an element before the header of the stream">>};
-expected(_, _) ->
-    true.
 
 -spec handle_send(term(), term(), state()) -> state().
 handle_send(Packet, Result, State) ->
@@ -420,73 +269,9 @@ handle_packet(Packet, State) ->
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
         case s2s_partners_stream:is_over(State1) of
             true -> State1;
-            false -> packet(Packet, State1)
+            false -> s2s_partners_out_answers:packet(Packet, State1)
         end
     end, State).
-
-packet(#db_result{type = Type, from = From} = Result, #{stream_state := Stage} = State) when Type =/= undefined ->
-    #guarded{stream = Stream, key_sent = KeySent, plan = Plan} = s2s_partners_stream:guarded(State),
-    SaslPending = Stage =:= wait_for_sasl_response andalso is_list(Plan) andalso lists:member(sasl, Plan),
-    case first([fun() -> own_pair(From, State) end,
-                fun() -> s2s_partners_nif:stream_dialback_answer(Stream, KeySent, SaslPending) end]) of
-        allow when Type =:= valid ->
-            case first([fun() -> s2s_partners_nif:stream_authenticated(Stream, dialback, From) end,
-                        fun() -> s2s_partners_stream:hold_place(State) end]) of
-                allow -> ejabberd_s2s_out:handle_packet(Result, State);
-                Decision -> ended(Decision, Stream, State)
-            end;
-        allow ->
-            ejabberd_s2s_out:handle_packet(Result, State);
-        Decision ->
-            ended(Decision, Stream, State)
-    end;
-%% The answer to the one question that this stream was opened for. Any other one is passed over.
-packet(#db_verify{type = Type, from = From, id = Id} = Answer, #{db_verify := {Id, _, _}} = State) when Type =/= undefined ->
-    #guarded{stream = Stream} = s2s_partners_stream:guarded(State),
-    case first([fun() -> own_pair(From, State) end, fun() -> may_ask(Stream) end]) of
-        allow -> ejabberd_s2s_out:handle_packet(Answer, State);
-        Decision -> ended(Decision, Stream, State)
-    end;
-%% XEP-0288: nothing else in the server asks whether the stream is established.
-packet(Packet, State) when ?is_stanza(Packet), not is_map_key(bidi_enabled, State) ->
-    Refusal = case s2s_partners_stream:guarded(State) of
-                  #guarded{stream = Stream, established = true} ->
-                      s2s_partners_nif:stream_refuse(Stream, 'wrong-domain', <<"a stanza over a stream that only we may send on">>);
-                  #guarded{stream = Stream} ->
-                      s2s_partners_nif:stream_premature(Stream)
-              end,
-    s2s_partners_stream:refuse(Refusal, <<"not-authorized">>, State);
-packet(Packet, State) when ?is_stanza(Packet) ->
-    case s2s_partners_stream:stanza_in(Packet, State) of
-        {pass, Packet1, State1} -> ejabberd_s2s_out:handle_packet(Packet1, State1);
-        {stop, State1} -> State1
-    end;
-packet(_, State) ->
-    State.
-
-own_pair(From, State) ->
-    #guarded{stream = Stream, policy = Policy} = s2s_partners_stream:guarded(State),
-    case s2s_partners_nif:same_domain(From, s2s_partners_nif:stream_domain(Stream)) of
-        true ->
-            allow;
-        false ->
-            case s2s_partners_nif:route(Policy, From, false) of
-                allow ->
-                    foreign;
-                {_, Reason, _} ->
-                    s2s_partners_nif:stream_refuse(Stream, Reason, <<"a dialback element for a domain that is not listed">>)
-            end
-    end.
-
-%% An answer for another partner: one stream carries one domain pair.
-ended(foreign, _, State) ->
-    #guarded{remote = Remote, local = Local} = s2s_partners_stream:guarded(State),
-    s2s_partners_report:element_refused(outgoing, Remote, Local, 'wrong-domain'),
-    State;
-ended({refuse, _, _} = Refusal, _, State) ->
-    s2s_partners_stream:refuse(Refusal, State);
-ended({wait, Reason, Rule}, Stream, State) ->
-    s2s_partners_stream:refuse(s2s_partners_nif:stream_refuse(Stream, Reason, Rule), State).
 
 %%% Authenticated, established, and the end
 
@@ -494,10 +279,10 @@ ended({wait, Reason, Rule}, Stream, State) ->
 handle_auth_success(Mechanism, #{remote_server := Remote} = State) ->
     s2s_partners_stream:run(?FUNCTION_NAME, fun(State1) ->
         #guarded{stream = Stream} = s2s_partners_stream:guarded(State1),
-        case first([fun() -> s2s_partners_nif:stream_authenticated(Stream, sasl, Remote) end,
-                    fun() -> s2s_partners_stream:hold_place(State1) end]) of
+        case s2s_partners_out_answers:first([fun() -> s2s_partners_nif:stream_authenticated(Stream, sasl, Remote) end,
+                    fun() -> s2s_partners_standing:hold_place(State1) end]) of
             allow -> ejabberd_s2s_out:handle_auth_success(Mechanism, State1);
-            Decision -> ended(Decision, Stream, State1)
+            Decision -> s2s_partners_out_answers:ended(Decision, Stream, State1)
         end
     end, State).
 
@@ -508,7 +293,7 @@ handle_auth_failure(Mechanism, Reason, State) ->
         #guarded{stream = Stream, plan = Plan, verify_only = VerifyOnly} = s2s_partners_stream:guarded(State1),
         Tried = not VerifyOnly andalso is_list(Plan) andalso lists:member(sasl, Plan),
         Decision = if
-                       VerifyOnly -> may_ask(Stream);
+                       VerifyOnly -> s2s_partners_out_features:may_ask(Stream);
                        Tried -> s2s_partners_nif:stream_sasl_failed(Stream);
                        true -> allow
                    end,
@@ -534,7 +319,7 @@ handle_stream_established(State) ->
             true ->
                 State1;
             false ->
-                case s2s_partners_stream:established(State1) of
+                case s2s_partners_standing:established(State1) of
                     {allow, State2} ->
                         #guarded{stream = Stream} = s2s_partners_stream:guarded(State2),
                         ok = s2s_partners_nif:stream_queue_emptied(Stream),
@@ -554,9 +339,9 @@ handle_stream_end(Said, State) ->
         s2s_partners_stream:publish_end(Reason, State1),
         case s2s_partners_stream:guarded(State1) of
             #guarded{refused = none} ->
-                case s2s_partners_stream:overdue(State1) of
+                case s2s_partners_clock:overdue(State1) of
                     none -> ejabberd_s2s_out:handle_stream_end(Reason, State1);
-                    Refusal -> finished(Reason, refused(Refusal, State1))
+                    Refusal -> finished(Reason, s2s_partners_out_queue:refused(Refusal, State1))
                 end;
             #guarded{} ->
                 finished(Reason, State1)
@@ -564,7 +349,7 @@ handle_stream_end(Said, State) ->
     end, State).
 
 finished(Reason, State) ->
-    ejabberd_s2s_out:handle_stream_end(Reason, (closed(State))#{on_route => send}).
+    ejabberd_s2s_out:handle_stream_end(Reason, (s2s_partners_out_queue:closed(State))#{on_route => send}).
 
 -spec handle_timeout(state()) -> state().
 handle_timeout(State) ->
@@ -593,10 +378,10 @@ info({route, Packet}, State) ->
         #guarded{refused = {Reason, _}, local = Local, remote = Remote} ->
             %% The next stanza finds another stream.
             mnesia:dirty_delete_object(s2s, {s2s, {Local, Remote}, self()}),
-            s2s_partners_stream:bounce(Packet, Reason),
+            s2s_partners_stanza:bounce(Packet, Reason),
             State;
         #guarded{established = true} ->
-            case s2s_partners_stream:stanza_out(Packet, State) of
+            case s2s_partners_stanza:outgoing(Packet, State) of
                 {pass, State1} -> ejabberd_s2s_out:handle_info({route, Packet}, State1);
                 {stop, State1} -> State1
             end;
@@ -605,17 +390,17 @@ info({route, Packet}, State) ->
                 allow ->
                     ejabberd_s2s_out:handle_info({route, Packet}, State);
                 Refusal ->
-                    s2s_partners_stream:bounce_stanza(Packet, Refusal, State),
+                    s2s_partners_stanza:return(Packet, Refusal, State),
                     State
             end
     end;
 info({s2s_partners, tick}, State) ->
-    case s2s_partners_stream:tick(State) of
+    case s2s_partners_clock:tick(State) of
         {keepalive, State1} -> keep_alive(State1);
         {_, State1} -> State1
     end;
 info({s2s_partners, keepalive_answered}, State) ->
-    s2s_partners_stream:keepalive_answered(State);
+    s2s_partners_clock:keepalive_answered(State);
 info({s2s_partners, over}, #{s2s_partners := #guarded{refused = {Reason, _}, verify_only = true}} = State) ->
     %% mod_s2s_dialback tells the stream for which the key was to be verified.
     ejabberd_s2s_out:stop_async(self()),
@@ -647,7 +432,7 @@ terminate(Reason, State) ->
 
 bounce_mailbox(Reason) ->
     receive {route, Packet} ->
-        s2s_partners_stream:bounce(Packet, Reason),
+        s2s_partners_stanza:bounce(Packet, Reason),
         bounce_mailbox(Reason)
     after 0 ->
         ok

@@ -255,6 +255,8 @@ place(_) ->
 
 %% One more decision. `Decision`: allow, refuse or change; `Reason` none for an allow.
 -spec count(Host :: binary(), Partner :: binary(), in | out, allow | refuse | change, atom()) -> ok.
+count(Host, Partner, Direction, allow, none) ->
+    s2s_partners_tally:add(s2s_partners_tally:number(Host, Partner, Direction));
 count(Host, Partner, Direction, Decision, Reason) ->
     Key = {Host, Partner, Direction, done(Decision), Reason},
     try ets:update_counter(?COUNTERS, Key, 1, {Key, 0}) of
@@ -281,7 +283,8 @@ verb(Done, Plain) ->
 -spec counters() -> [{{Host :: binary(), Partner :: binary(), in | out, allow | refuse | change | 'would-refuse' | 'would-change', atom()},
                       pos_integer()}].
 counters() ->
-    ets:tab2list(?COUNTERS).
+    [{{Host, Partner, Direction, allow, none}, Number} || {{Host, Partner, Direction}, Number} <- s2s_partners_tally:counts()]
+        ++ ets:tab2list(?COUNTERS).
 
 add(Key) ->
     try ets:update_counter(?MINUTE, Key, 1, {Key, 0})

@@ -3,14 +3,13 @@
 %%% decides nothing. What fails refuses; s2s_partners_latch refuses where this module fails altogether.
 -module(s2s_partners_route).
 
--export([init/0, init/2, filter_packet/1, incoming/2, remember/4]).
+-export([init/0, init/2, filter_packet/1, incoming/2, incoming_passed/0, remember/4]).
 -export([user_send_packet/1, roster_out_subscription/1, roster_process_item/2, session_ended/3, remove_user/2]).
 
 -include_lib("xmpp/include/xmpp.hrl").
+-include("s2s_partners_stream.hrl").
 
-%% Marks of ours in the metadata of a stanza, which no wire carries and which copies keep: presence that a client has addressed to
-%% somebody else than its own account, an error that a client has written.
--define(DIRECTED, s2s_partners_directed).
+%% A mark in the metadata of a stanza, as ?DIRECTED: an error that a client has written.
 -define(BY_CLIENT, s2s_partners_by_client).
 %% The same of what a partner has sent to a service: {domain of the sender, whom it has been judged for}.
 -define(FOR_SERVICE, s2s_partners_for_service).
@@ -24,6 +23,7 @@
 init() ->
     ok = s2s_partners_directed:init(),
     ok = s2s_partners_requests:init(),
+    ok = s2s_partners_facts:init(),
     ok = s2s_partners_interests:init(),
     ok = s2s_partners_cancellations:init().
 
@@ -41,6 +41,17 @@ filter_packet(drop) ->
     drop;
 filter_packet(Packet) ->
     #jid{lserver = Domain} = To = xmpp:get_to(Packet),
+    case s2s_partners_in_force:is_vhost(Domain) of
+        true ->
+            passed_on(xmpp:get_meta(Packet, ?FOR_SERVICE, none), Packet, To);
+        false ->
+            case s2s_partners_fast_path:outgoing(Packet) of
+                {pass, Packet1} -> Packet1;
+                ask -> filter_packet(Packet, To)
+            end
+    end.
+
+filter_packet(Packet, #jid{lserver = Domain} = To) ->
     case s2s_partners_in_force:is_local(Domain) of
         true -> passed_on(xmpp:get_meta(Packet, ?FOR_SERVICE, none), Packet, To);
         false -> outgoing(Packet, xmpp:get_from(Packet), To)
@@ -141,7 +152,14 @@ notes(Packet, Changed, Kind, Local, none, About, VHost) ->
 
 sent(Packet, Changed, Kind, Local, About, VHost) ->
     remember(Kind, Local, Packet, About),
+    simple(out, Kind, Local, About, VHost),
     done(Packet, Changed, About, VHost).
+
+%% The next stanza of its kind has a shorter way.
+simple(Way, Kind, user, #{contact := #jid{lserver = Domain}, policy := Policy}, VHost) when Kind =:= message; Kind =:= presence, Way =:= out ->
+    s2s_partners_fast_path:found(Way, VHost, Domain, s2s_partners_question:label(Policy, Domain));
+simple(_, _, _, _, _) ->
+    ok.
 
 alike(Packet, Condition, Changed, About, VHost) ->
     done(s2s_partners_answers:alike(Packet, Condition), Changed, About, VHost).
@@ -303,9 +321,16 @@ judge_incoming(Packet, #jid{lserver = Domain} = From, #jid{lserver = LServer} = 
                     refuse_incoming(Reason, Rule, Reply, Local, About, VHost);
                 _ ->
                     s2s_partners_report:count(VHost, s2s_partners_question:label(Policy, Domain), in, allow, none),
+                    simple(in, Kind, Local, About, VHost),
                     {pass, passed_in(Packet, Kind, Local, About)}
             end
     end.
+
+%% A message that s2s_partners_fast_path has let in is next.
+-spec incoming_passed() -> ok.
+incoming_passed() ->
+    erase(?WITHDRAWN),
+    ok.
 
 refuse_incoming(Reason, Rule, Reply, Local, #{contact := #jid{lserver = Domain}, policy := Policy, packet := Packet} = About, VHost) ->
     Local =:= user andalso take_as_long(Reason, About),

@@ -49,4 +49,11 @@ struct s2sp_learned_counts {
 };
 struct s2sp_learned_counts s2sp_learned_counts(void);
 
+struct s2sp_learned_digest {
+	unsigned char sha256[32];
+};
+
+/* SHA-256 of texts one after the other, each with its length before it. False when OpenSSL fails. */
+bool s2sp_learned_digest(const struct s2sp_text *parts, size_t count, struct s2sp_learned_digest *digest);
+
 #endif

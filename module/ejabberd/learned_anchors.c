@@ -15,13 +15,27 @@ uint32_t learned_name_hash(const X509_NAME *name) {
 	return fine ? (uint32_t)hash : 0;
 }
 
-bool learned_digest_of(const X509 *certificate, struct learned_digest *digest) {
+bool learned_digest_of(const X509 *certificate, struct s2sp_learned_digest *digest) {
 	unsigned length = 0;
 	return X509_digest(certificate, EVP_sha256(), digest->sha256, &length) == 1 && length == sizeof(digest->sha256);
 }
 
+bool s2sp_learned_digest(const struct s2sp_text *parts, size_t count, struct s2sp_learned_digest *digest) {
+	unsigned length = 0;
+	ERR_set_mark();
+	EVP_MD_CTX *hash = EVP_MD_CTX_new();
+	bool fine = hash != NULL && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1;
+	for (size_t i = 0; i < count && fine; i++)
+		fine = EVP_DigestUpdate(hash, &parts[i].length, sizeof(parts[i].length)) == 1 &&
+			   EVP_DigestUpdate(hash, parts[i].bytes, parts[i].length) == 1;
+	fine = fine && EVP_DigestFinal_ex(hash, digest->sha256, &length) == 1 && length == sizeof(digest->sha256);
+	EVP_MD_CTX_free(hash);
+	ERR_pop_to_mark();
+	return fine;
+}
+
 const struct learned_anchor *learned_find_anchor(const struct s2sp_learned_anchors *anchors,
-												 const struct learned_digest *digest) {
+												 const struct s2sp_learned_digest *digest) {
 	for (size_t i = 0; anchors != NULL && i < anchors->count; i++) {
 		if (learned_same(&anchors->list[i].digest, digest))
 			return &anchors->list[i];
@@ -29,7 +43,7 @@ const struct learned_anchor *learned_find_anchor(const struct s2sp_learned_ancho
 	return NULL;
 }
 
-bool learned_is_anchor(const struct learned_digest *digest) {
+bool learned_is_anchor(const struct s2sp_learned_digest *digest) {
 	for (const struct s2sp_learned_anchors *anchors = learned_all_anchors; anchors != NULL; anchors = anchors->next) {
 		if (learned_find_anchor(anchors, digest) != NULL)
 			return true;

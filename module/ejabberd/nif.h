@@ -31,9 +31,11 @@ struct s2sp_nif_policy {
 struct s2sp_nif_store {
 	struct s2sp_trust_store *store;
 	struct s2sp_learned_anchors *anchors; /* those of its file, for what is learned; NULL: none */
+	struct s2sp_nif_known *known;         /* what was found valid by it; NULL: nothing is remembered */
 };
 struct s2sp_nif_crl {
 	struct s2sp_crl_file *file;
+	uint64_t number; /* of no other list in the life of the library */
 };
 /* One record, for the process that made it: nobody else may look at it, so it needs no lock. */
 struct s2sp_nif_stream {

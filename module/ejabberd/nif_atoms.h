@@ -23,6 +23,7 @@
 	WORD(anchors)                                                                                                                \
 	WORD(anonymous)                                                                                                              \
 	WORD(any)                                                                                                                    \
+	WORD(ask)                                                                                                                    \
 	WORD(asks)                                                                                                                   \
 	WORD(authority)                                                                                                              \
 	WORD(automatic)                                                                                                              \
@@ -33,6 +34,7 @@
 	WORD(certificate)                                                                                                            \
 	WORD(chain)                                                                                                                  \
 	WORD(chain_not_after)                                                                                                        \
+	WORD(chat)                                                                                                                   \
 	WORD(code)                                                                                                                   \
 	WORD(complete)                                                                                                               \
 	WORD(connection_limit)                                                                                                       \
@@ -68,6 +70,8 @@
 	WORD(got)                                                                                                                    \
 	WORD(grade)                                                                                                                  \
 	WORD(group_chat)                                                                                                             \
+	WORD(groupchat)                                                                                                              \
+	WORD(headline)                                                                                                               \
 	WORD(holding)                                                                                                                \
 	WORD(host_crls)                                                                                                              \
 	WORD(idle)                                                                                                                   \

@@ -39,6 +39,7 @@ NIF(s2sp_nif_crl_mentions);
 NIF(s2sp_nif_crl_begins);
 /* nif_judge.c */
 NIF(s2sp_nif_judge);
+NIF(s2sp_nif_judged);
 NIF(s2sp_nif_learned);
 /* nif_own.c */
 NIF(s2sp_nif_own_certificate);
@@ -86,6 +87,8 @@ NIF(s2sp_nif_stanza_kind);
 NIF(s2sp_nif_question);
 NIF(s2sp_nif_fact);
 NIF(s2sp_nif_authorise);
+NIF(s2sp_nif_passes);
+NIF(s2sp_nif_stream_passes);
 NIF(s2sp_nif_is_service);
 NIF(s2sp_nif_is_personal_event);
 /* nif_refusal.c */

@@ -1,14 +1,14 @@
 /* The peer's certificate, judged from its bytes. Dirty CPU: signatures take most of a millisecond. */
 #include "idna.h"
-#include "learned.h"
-#include "nif.h"
 #include "nif_functions.h"
+#include "nif_known.h"
 
 /* What a judgement works on; too large for a stack. */
 struct bench {
 	struct s2sp_certificate_report report;
 	struct s2sp_text chain[S2SP_CHAIN_LENGTH_MAX + 1];
-	const struct s2sp_crl_file *crls[];
+	const struct s2sp_nif_crl **crls; /* one after the other in `files`, which has room for both */
+	const struct s2sp_crl_file *files[];
 };
 
 static void put_string(ErlNifEnv *env, struct s2sp_nif_map *map, ERL_NIF_TERM key, const char *string) {
@@ -67,22 +67,21 @@ static ERL_NIF_TERM unknown(ErlNifEnv *env, const char *cause) {
 }
 
 /* The chain as it was presented: one more than there may be says that there are too many. */
-static bool read_chain(ErlNifEnv *env, ERL_NIF_TERM list, struct bench *bench, size_t *count) {
+static bool read_chain(ErlNifEnv *env, ERL_NIF_TERM list, struct s2sp_text chain[S2SP_CHAIN_LENGTH_MAX + 1], size_t *count) {
 	ERL_NIF_TERM head;
-	for (*count = 0; *count < COUNT(bench->chain) && enif_get_list_cell(env, list, &head, &list); ++*count) {
-		if (!s2sp_nif_text(env, head, &bench->chain[*count]))
+	for (*count = 0; *count <= S2SP_CHAIN_LENGTH_MAX && enif_get_list_cell(env, list, &head, &list); ++*count) {
+		if (!s2sp_nif_text(env, head, &chain[*count]))
 			return false;
 	}
-	return *count == COUNT(bench->chain) || enif_is_empty_list(env, list);
+	return *count > S2SP_CHAIN_LENGTH_MAX || enif_is_empty_list(env, list);
 }
 
-static bool read_crls(ErlNifEnv *env, ERL_NIF_TERM list, struct bench *bench, size_t count) {
+static bool read_crls(ErlNifEnv *env, ERL_NIF_TERM list, const struct s2sp_nif_crl *crls[], size_t count) {
 	ERL_NIF_TERM head;
 	for (size_t i = 0; i < count && enif_get_list_cell(env, list, &head, &list); i++) {
-		const struct s2sp_nif_crl *crl = s2sp_nif_get(env, head, S2SP_NIF_CRL);
-		if (crl == NULL)
+		crls[i] = s2sp_nif_get(env, head, S2SP_NIF_CRL);
+		if (crls[i] == NULL)
 			return false;
-		bench->crls[i] = crl->file;
 	}
 	return true;
 }
@@ -113,20 +112,46 @@ static bool read_asked(ErlNifEnv *env, ERL_NIF_TERM map, struct asked *asked) {
 		   enif_get_int64(env, now, &asked->now);
 }
 
+/* The partner whose certificate it is; NULL with a policy of which the domain is nobody's. */
+static const struct s2sp_partner *partner_of(const struct asked *asked) {
+	if (asked->policy == NULL || asked->domain.length == 0)
+		return NULL;
+	return s2sp_policy_find(asked->policy, s2sp_domain_text(&asked->domain), NULL);
+}
+
+static struct s2sp_nif_judged judged_of(const struct asked *asked, const struct s2sp_partner *partner,
+										const struct s2sp_text *chain, size_t presented, const struct s2sp_nif_crl *const *crls) {
+	return (struct s2sp_nif_judged){
+		.chain = chain,
+		.chain_length = presented,
+		.domain = s2sp_domain_text(&asked->domain),
+		.pins = partner == NULL ? NULL : partner->pins,
+		.pin_count = partner == NULL ? 0 : partner->pin_count,
+		.revocation = partner == NULL ? S2SP_REVOCATION_OFF : s2sp_policy_revocation(asked->policy, partner),
+		.crls = crls,
+		.crl_count = asked->crl_count,
+	};
+}
+
 static ERL_NIF_TERM judge(ErlNifEnv *env, const struct asked *asked, const struct s2sp_partner *partner, struct bench *bench) {
 	size_t presented, learned = 0;
-	if (!read_chain(env, asked->chain, bench, &presented) || !read_crls(env, asked->crls, bench, asked->crl_count))
+	struct s2sp_learned_digest key;
+	if (!read_chain(env, asked->chain, bench->chain, &presented) || !read_crls(env, asked->crls, bench->crls, asked->crl_count))
 		return enif_make_badarg(env);
+	for (size_t i = 0; i < asked->crl_count; i++)
+		bench->files[i] = bench->crls[i]->file;
+	const struct s2sp_nif_judged judged = judged_of(asked, partner, bench->chain, presented, bench->crls);
+	bool keyed = asked->store->known != NULL && s2sp_nif_known_key(&judged, &key);
 	void *hints = s2sp_learned_take(asked->store->anchors, bench->chain, presented, S2SP_CHAIN_LENGTH_MAX, &learned);
 	const struct s2sp_certificate_question question = {
 		.chain = bench->chain,
 		.chain_length = presented + learned,
 		.store = asked->store->store,
-		.domain = s2sp_domain_text(&asked->domain),
-		.pins = partner == NULL ? NULL : partner->pins,
-		.pin_count = partner == NULL ? 0 : partner->pin_count,
-		.revocation = partner == NULL ? S2SP_REVOCATION_OFF : s2sp_policy_revocation(asked->policy, partner),
-		.crls = bench->crls,
+		.domain = judged.domain,
+		.pins = judged.pins,
+		.pin_count = judged.pin_count,
+		.revocation = judged.revocation,
+		.crls = bench->files,
 		.crl_count = asked->crl_count,
 		.to_ascii = s2sp_idna_to_ascii,
 		.now = asked->now,
@@ -137,8 +162,11 @@ static ERL_NIF_TERM judge(ErlNifEnv *env, const struct asked *asked, const struc
 	if (verdict == S2SP_CERTIFICATE_VALID && learned > 0)
 		s2sp_learned_used(bench->chain + presented, learned);
 	s2sp_learned_give_back(hints);
-	return enif_make_tuple3(env, s2sp_atoms.verdicts[verdict], s2sp_nif_make_words(env, bench->report.cause),
-							make_report(env, &bench->report, presented, learned));
+	ERL_NIF_TERM answer = enif_make_tuple3(env, s2sp_atoms.verdicts[verdict], s2sp_nif_make_words(env, bench->report.cause),
+										   make_report(env, &bench->report, presented, learned));
+	if (verdict == S2SP_CERTIFICATE_VALID && keyed)
+		s2sp_nif_known_keep(asked->store->known, &key, asked->now, &bench->report, answer);
+	return answer;
 }
 
 /* Why nothing may be learned, which leaves everybody behind an intermediate untrusted. */
@@ -164,20 +192,43 @@ NIF(s2sp_nif_learned) {
 
 NIF(s2sp_nif_judge) {
 	struct asked asked;
-	const struct s2sp_partner *partner = NULL;
 	(void)argc;
 	if (!enif_is_map(env, argv[0]) || !read_asked(env, argv[0], &asked))
 		return enif_make_badarg(env);
 	if (asked.store == NULL)
 		return unknown(env, "there are no trust anchors to judge it by");
-	if (asked.policy != NULL && asked.domain.length > 0)
-		partner = s2sp_policy_find(asked.policy, s2sp_domain_text(&asked.domain), NULL);
+	const struct s2sp_partner *partner = partner_of(&asked);
 	if (asked.policy != NULL && partner == NULL)
 		return unknown(env, "the domain is not a partner of this host");
-	struct bench *bench = s2sp_nif_allocate(sizeof(*bench) + asked.crl_count * sizeof(bench->crls[0]));
+	struct bench *bench =
+		s2sp_nif_allocate(sizeof(*bench) + asked.crl_count * (sizeof(bench->files[0]) + sizeof(bench->crls[0])));
 	if (bench == NULL)
 		return unknown(env, "not enough memory to judge it");
+	bench->crls = (const struct s2sp_nif_crl **)(bench->files + asked.crl_count);
 	ERL_NIF_TERM result = judge(env, &asked, partner, bench);
 	s2sp_nif_free(bench);
 	return result;
+}
+
+/* The same question to what is remembered: no certificate is read, no memory taken. */
+NIF(s2sp_nif_judged) {
+	struct asked asked;
+	struct s2sp_text chain[S2SP_CHAIN_LENGTH_MAX + 1];
+	const struct s2sp_nif_crl *crls[S2SP_NIF_KNOWN_CRLS_MAX];
+	struct s2sp_learned_digest key;
+	size_t presented;
+	ERL_NIF_TERM answer;
+	(void)argc;
+	if (!enif_is_map(env, argv[0]) || !read_asked(env, argv[0], &asked))
+		return enif_make_badarg(env);
+	const struct s2sp_partner *partner = partner_of(&asked);
+	if (asked.store == NULL || asked.store->known == NULL || (asked.policy != NULL && partner == NULL) ||
+		asked.crl_count > COUNT(crls))
+		return s2sp_atoms.none;
+	if (!read_chain(env, asked.chain, chain, &presented) || !read_crls(env, asked.crls, crls, asked.crl_count))
+		return enif_make_badarg(env);
+	const struct s2sp_nif_judged judged = judged_of(&asked, partner, chain, presented, crls);
+	if (!s2sp_nif_known_key(&judged, &key) || !s2sp_nif_known_find(asked.store->known, &key, asked.now, env, &answer))
+		return s2sp_atoms.none;
+	return answer;
 }

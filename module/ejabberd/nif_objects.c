@@ -2,7 +2,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "nif.h"
+#include "nif_known.h"
 
 static ErlNifResourceType *types[S2SP_NIF_TYPES];
 static atomic_size_t live[S2SP_NIF_TYPES];
@@ -33,6 +33,7 @@ static void end_store(ErlNifEnv *env, void *object) {
 	(void)env;
 	s2sp_trust_store_free(store->store);
 	s2sp_learned_anchors_free(store->anchors);
+	s2sp_nif_known_free(store->known);
 	atomic_fetch_sub(&live[S2SP_NIF_STORE], 1);
 }
 

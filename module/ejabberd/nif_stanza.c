@@ -140,6 +140,69 @@ NIF(s2sp_nif_stanza_kind) {
 	return s2sp_atoms.kinds[s2sp_stanza_kind_of(name, type)];
 }
 
+/* What a message or available presence of no special kind is by its type alone; UNKNOWN: it is of another kind. */
+static enum s2sp_stanza_kind plain_kind(ERL_NIF_TERM type) {
+	if (type == s2sp_atoms.chat || type == s2sp_atoms.normal || type == s2sp_atoms.headline)
+		return S2SP_STANZA_MESSAGE;
+	if (type == s2sp_atoms.available)
+		return S2SP_STANZA_PRESENCE;
+	return type == s2sp_atoms.groupchat ? S2SP_STANZA_GROUPCHAT : S2SP_STANZA_UNKNOWN;
+}
+
+/* The answer to a stanza of a user's that is decided by what is known already; `ask` when it is not that simple. */
+static ERL_NIF_TERM simply(const struct s2sp_policy *policy, const struct s2sp_partner *partner, enum s2sp_direction direction,
+						   enum s2sp_stanza_kind kind, struct s2sp_text domain, struct s2sp_text user) {
+	if (kind == S2SP_STANZA_UNKNOWN || user.length == 0)
+		return s2sp_atoms.ask;
+	const struct s2sp_stanza_facts facts = {
+		.partner_type = (enum s2sp_partner_type)partner->type,
+		.direction = direction,
+		.kind = kind,
+		.local = S2SP_LOCAL_USER,
+		.group_chat = partner->group_chat,
+		.presence_automatic = partner->presence_automatic,
+		.personal_events = partner->personal_events,
+		.spellings = s2sp_domain_has_spellings(domain),
+		.account = S2SP_ACCOUNT_EXISTS,
+		.access = s2sp_policy_external_access(policy, partner, user) ? S2SP_ACCESS_ALLOWED : S2SP_ACCESS_DENIED,
+	};
+	const struct s2sp_authorisation decision = s2sp_authorise(&facts);
+	if (decision.verdict != S2SP_VERDICT_ALLOW || !decision.personal_events)
+		return s2sp_atoms.ask;
+	return decision.change == S2SP_REASON_NONE ? s2sp_atoms.allow : s2sp_atoms.reasons[decision.change];
+}
+
+/*
+ * passes(Policy, Domain, User, Type): outgoing, of a local user who is there. Nearly every stanza is decided here, so it is one call, and the
+ * answer an atom.
+ */
+NIF(s2sp_nif_passes) {
+	const struct s2sp_policy *policy;
+	struct s2sp_text name, user;
+	(void)argc;
+	if (!s2sp_nif_get_policy(env, argv[0], &policy) || !s2sp_nif_text(env, argv[1], &name) || !s2sp_nif_text(env, argv[2], &user))
+		return enif_make_badarg(env);
+	const struct s2sp_partner *partner = policy == NULL ? NULL : find(policy, name);
+	return partner == NULL ? s2sp_atoms.ask : simply(policy, partner, S2SP_OUTGOING, plain_kind(argv[3]), name, user);
+}
+
+/* stream_passes(Stream, Policy, Domain, User, Type): incoming, for such a user, over a stream that stands under the same policy. */
+NIF(s2sp_nif_stream_passes) {
+	struct s2sp_nif_stream *stream = s2sp_nif_get_stream(env, argv[0]);
+	const struct s2sp_policy *policy;
+	struct s2sp_text name, user;
+	(void)argc;
+	if (stream == NULL || !s2sp_nif_get_policy(env, argv[1], &policy) || !s2sp_nif_text(env, argv[2], &name) ||
+		!s2sp_nif_text(env, argv[3], &user))
+		return enif_make_badarg(env);
+	const struct s2sp_stream *record = &stream->record;
+	struct s2sp_text own = s2sp_domain_text(&stream->domain);
+	if (policy == NULL || policy != record->policy || record->partner == NULL || own.length == 0 || !s2sp_text_equal(name, own) ||
+		s2sp_stream_stanza(record, policy, own).verdict != S2SP_VERDICT_ALLOW)
+		return s2sp_atoms.ask;
+	return simply(policy, record->partner, S2SP_INCOMING, plain_kind(argv[4]), name, user);
+}
+
 NIF(s2sp_nif_is_service) {
 	struct s2sp_text xmlns, name;
 	(void)argc;

@@ -1,10 +1,13 @@
 /* Where chains may end, and what has been revoked: files, read on dirty schedulers. */
+#include <stdatomic.h>
 #include <string.h>
 
-#include "nif.h"
 #include "nif_functions.h"
+#include "nif_known.h"
 
 enum { MESSAGE_SIZE = 4096, PATH_SIZE = 4096 };
+/* Chains that a store remembers as valid: the host's, which judges most partners; one partner's own. */
+enum { KNOWN_OF_HOST = 512, KNOWN_OF_PARTNER = 16 };
 
 /* spec[key], a path, in `room`; *path NULL when it is absent. False: no path at all. */
 static bool read_path(ErlNifEnv *env, ERL_NIF_TERM spec, ERL_NIF_TERM key, char room[PATH_SIZE], const char **path) {
@@ -55,6 +58,8 @@ NIF(s2sp_nif_trust_store) {
 	const char *bundle = source.anchors != NULL ? source.anchors : source.file;
 	if (status == S2SP_STATUS_OK && bundle != NULL)
 		store->anchors = s2sp_learned_anchors_new(bundle);
+	if (status == S2SP_STATUS_OK)
+		store->known = s2sp_nif_known_new(source.anchors != NULL ? KNOWN_OF_PARTNER : KNOWN_OF_HOST);
 	return outcome(env, status, store, message);
 }
 
@@ -70,6 +75,7 @@ NIF(s2sp_nif_trust_store_facts) {
 }
 
 NIF(s2sp_nif_crl_read) {
+	static atomic_uint_fast64_t numbers;
 	char path[PATH_SIZE], message[MESSAGE_SIZE] = "";
 	struct s2sp_text text;
 	struct s2sp_crl_reader *reader = NULL;
@@ -82,6 +88,7 @@ NIF(s2sp_nif_crl_read) {
 	struct s2sp_nif_crl *crl = s2sp_nif_new(S2SP_NIF_CRL);
 	if (crl == NULL)
 		return failed(env, S2SP_STATUS_NO_MEMORY, "");
+	crl->number = atomic_fetch_add(&numbers, 1) + 1;
 	enum s2sp_status status = s2sp_crl_reader_new(path, &reader, message, sizeof(message));
 	while (status == S2SP_STATUS_OK && crl->file == NULL)
 		status = s2sp_crl_reader_step(reader, &crl->file, message, sizeof(message));

@@ -16,7 +16,7 @@ live_test_() ->
              unlink(Pid),
              gen_server:stop(Pid)
      end,
-     [fun listed_until_the_end/0, {timeout, 60, fun the_end_of_one_of_many/0}]}.
+     [fun listed_until_the_end/0, fun judged_again_without_supervisor/0, {timeout, 60, fun the_end_of_one_of_many/0}]}.
 
 stream(Then) ->
     Self = self(),
@@ -45,6 +45,22 @@ listed_until_the_end() ->
     ?LIVE:publish(#{stage => established}),
     ?assertEqual([], ?LIVE:streams()).
 
+%% Streams of a listener with `supervisor: false` are nobody's children; a reload has to reach them.
+judged_again_without_supervisor() ->
+    %% Stands for the process that counts places: it is only told of the waiting room.
+    true = register(s2s_partners_places, self()),
+    try
+        Pid = stream(fun() -> ?LIVE:publish(#{direction => outgoing, stage => established}) end),
+        1 = erlang:trace(Pid, true, ['receive']),
+        ok = ?LIVE:rejudge(),
+        receive {trace, Pid, 'receive', {'$gen_cast', {update_state, Judge}}} -> ?assert(is_function(Judge, 1))
+        after 5000 -> error(not_judged)
+        end,
+        stop(Pid)
+    after
+        unregister(s2s_partners_places)
+    end.
+
 %% A stranger's connection costs no more where many streams wait for an answer to a ping.
 the_end_of_one_of_many() ->
     ets:insert(?KEEPALIVES, [{integer_to_binary(N), self(), <<"contoso.test">>, <<"fabrikam.test">>} || N <- lists:seq(1, 50000)]),
@@ -55,3 +71,25 @@ the_end_of_one_of_many() ->
     Each = (Reductions() - Before) div 50,
     ?assertEqual([], ?LIVE:streams()),
     ?assert(Each < 1000, Each).
+
+%% A stream that came about while nothing was enforced, where nobody finds it: it ends with what it brings, or is to send.
+unguarded_test_() ->
+    Result = fun(Function, Arguments) ->
+                     {_, Monitor} = spawn_monitor(fun() -> exit({returned, apply(s2s_partners_latch, Function, Arguments)}) end),
+                     receive {'DOWN', Monitor, process, _, Reason} -> Reason after 5000 -> error(late) end
+             end,
+    Presence = {presence, <<>>, available, <<>>, undefined, undefined, [], [], undefined, [], #{}},
+    Stream = #{mod => ejabberd_s2s_in},
+    Guarded = #{mod => s2s_partners_in, s2s_partners => guarded},
+    Mode = fun(Mode) -> persistent_term:put(s2s_partners_mode, Mode) end,
+    {setup, fun() -> Mode(enforce) end, fun(_) -> persistent_term:erase(s2s_partners_mode) end,
+     [?_assertEqual(normal, Result(s2s_receive_packet, [{Presence, Stream}])),
+      ?_assertEqual(normal, Result(s2s_in_handle_info, [Stream, {route, Presence}])),
+      ?_assertEqual({returned, Stream}, Result(s2s_in_handle_info, [Stream, other])),
+      ?_assertEqual({returned, {stop, Stream}}, Result(s2s_in_handle_info, [Stream, {s2s_partners, tick}])),
+      ?_assertEqual({returned, Guarded}, Result(s2s_in_handle_info, [Guarded, {route, Presence}])),
+      ?_assertEqual({returned, {Presence, Guarded}}, Result(s2s_receive_packet, [{Presence, Guarded}])),
+      fun() ->
+              Mode(observe),
+              ?assertEqual({returned, Stream}, Result(s2s_in_handle_info, [Stream, {route, Presence}]))
+      end]}.

@@ -23,7 +23,11 @@ verdicts_test_() ->
                      {"reports", fun() -> report(Directory, Store) end},
                      {"stores", fun() -> stores(Directory) end},
                      {"our own", fun() -> own(Directory, Store) end},
-                     {"revocation", fun() -> revocation(Directory, Store) end}]
+                     {"revocation", fun() -> revocation(Directory, Store) end},
+                     {"what was valid is remembered, for this question alone", fun() -> remembered(Directory) end},
+                     {"and forgotten in time", fun() -> forgotten_in_time(Directory) end},
+                     {"and with a revocation list", fun() -> remembered_with_lists(Directory) end},
+                     {"never more of it than has room", fun() -> remembered_many(Directory) end}]
      end}.
 
 learned_test_() ->
@@ -42,7 +46,7 @@ judged(Directory, Kind, Verdict, Store) ->
 
 make() ->
     Directory = string:trim(os:cmd("mktemp -d")),
-    Names = lists:usort([Kind || {Kind, _} <- kinds()] ++ ["third-ca"]),
+    Names = lists:usort([Kind || {Kind, _} <- kinds()] ++ ["third-ca", "p-384"]),
     Command = [os:getenv("S2S_PARTNERS_SOURCE"), "/spec/lab/make-certificates ", Directory,
                [[" fabrikam.test:", Kind] || Kind <- Names], " contoso.test:good crl:good:good:fabrikam.test:good"],
     Output = os:cmd("env -u LD_PRELOAD " ++ lists:flatten(Command) ++ " >/dev/null || echo failed"),
@@ -139,6 +143,97 @@ revocation(Directory, Store) ->
     ?assertError(badarg, Judge(chain(Directory, "good"), [x])),
     {error, Message} = ?NIF:crl_read(<<"/nowhere/x.crl">>),
     ?assertNotEqual(nomatch, string:find(Message, <<"/nowhere/x.crl">>)).
+
+%%% What is remembered
+
+question(Chain, Store) ->
+    #{chain => Chain, store => Store, domain => ?DOMAIN, policy => none, now => now_seconds()}.
+
+remembered(Directory) ->
+    Store = store(Directory),
+    [Leaf] = Good = chain(Directory, "good"),
+    Question = question(Good, Store),
+    ?assertEqual(none, ?NIF:judged(Question)),
+    Answer = {valid, _, _} = ?NIF:judge(Question),
+    ?assertEqual(Answer, ?NIF:judged(Question)),
+    {ok, [#{pin := Pin}]} = ?NIF:certificate_pins(Leaf),
+    Pinned = policy([{<<"pinned_keys">>, {list, [Pin]}}]),
+    Others = [Question#{store := store(Directory)}, Question#{store := none}, Question#{domain := <<"contoso.test">>}, Question#{domain := <<>>},
+              Question#{chain := []}, Question#{chain := Good ++ Good}, Question#{chain := [<<Leaf/binary, 0>>]},
+              Question#{chain := [binary:part(Leaf, 0, byte_size(Leaf) - 1)]}, Question#{chain := lists:duplicate(21, Leaf)},
+              Question#{chain := [binary:copy(<<0>>, 70000)]}, Question#{policy := Pinned},
+              Question#{policy := policy([{<<"revocation">>, <<"required">>}])}],
+    [?assertEqual({N, none}, {N, ?NIF:judged(Other)}) || {N, Other} <- lists:enumerate(Others)],
+    %% A policy with the same pins, which a reload makes, asks the same.
+    {valid, _, _} = ?NIF:judge(Question#{policy := Pinned}),
+    ?assertMatch({valid, _, _}, ?NIF:judged(Question#{policy := policy([{<<"pinned_keys">>, {list, [Pin]}}, {<<"description">>, <<"x">>}])})),
+    ?assertEqual(none, ?NIF:judged(Question#{domain := <<"contoso.test">>, policy := Pinned})),
+    [?assertError(badarg, ?NIF:judged(Wrong)) || Wrong <- [x, #{}, Question#{chain := x}, Question#{chain := [1]}]],
+    %% What is not valid is judged each time.
+    [begin
+         Bad = question(chain(Directory, Kind), Store),
+         {Verdict, _, _} = ?NIF:judge(Bad),
+         ?assertEqual({Kind, none}, {Kind, ?NIF:judged(Bad)})
+     end || {Kind, Verdict} <- kinds(), Verdict =/= valid].
+
+forgotten_in_time(Directory) ->
+    Question = #{now := Now} = question(chain(Directory, "good"), store(Directory)),
+    {valid, _, #{chain_not_after := End}} = ?NIF:judge(Question),
+    ?assertMatch({valid, _, _}, ?NIF:judged(Question#{now := Now + 599})),
+    [?assertEqual({Later, none}, {Later, ?NIF:judged(Question#{now := Now + Later})}) || Later <- [600, -1, 100000]],
+    %% Judged shortly before its end, it is valid no longer than that.
+    Late = Question#{now := End - 10},
+    {valid, _, _} = ?NIF:judge(Late),
+    ?assertMatch({valid, _, _}, ?NIF:judged(Late#{now := End - 1})),
+    ?assertEqual(none, ?NIF:judged(Late#{now := End})),
+    ?assertMatch({expired, _, _}, ?NIF:judge(Late#{now := End + 1})).
+
+%% The list of the lab names the certificate "good" as revoked and covers all others of that authority.
+remembered_with_lists(Directory) ->
+    Path = list_to_binary(filename:join(Directory, "good.crl")),
+    {ok, Crl, []} = ?NIF:crl_read(Path),
+    {ok, Again, []} = ?NIF:crl_read(Path),
+    #{next_update := Next} = ?NIF:crl_facts(Crl),
+    Policy = policy([{<<"revocation">>, <<"if_known">>}]),
+    Without = (question(chain(Directory, "good"), store(Directory)))#{policy := Policy},
+    {valid, _, _} = ?NIF:judge(Without),
+    ?assertEqual(none, ?NIF:judged(Without#{crls => [Crl]})),
+    ?assertMatch({revoked, _, _}, ?NIF:judge(Without#{crls => [Crl]})),
+    Other = Without#{chain := chain(Directory, "p-384"), crls => [Crl]},
+    {valid, _, #{revocation_until := Next}} = ?NIF:judge(Other),
+    ?assertMatch({valid, _, _}, ?NIF:judged(Other)),
+    %% The same file read anew is another list, and so is none.
+    [?assertEqual({N, none}, {N, ?NIF:judged(Other#{crls := Crls})}) || {N, Crls} <- lists:enumerate([[Again], [], [Crl, Again]])],
+    ?assertEqual(none, ?NIF:judged(Other#{crls := lists:duplicate(65, Crl)})),
+    %% With the list's time ends what it covers.
+    Late = Other#{now := Next - 10},
+    {valid, _, _} = ?NIF:judge(Late),
+    ?assertMatch({valid, _, _}, ?NIF:judged(Late#{now := Next - 1})),
+    ?assertEqual(none, ?NIF:judged(Late#{now := Next})),
+    ?assertError(badarg, ?NIF:judged(Other#{crls := [x]})).
+
+%% The domain is part of what is asked: many wildcards, one certificate each. Nothing grows, and what is known is right.
+remembered_many(Directory) ->
+    Store = store(Directory),
+    Question = question(chain(Directory, "good"), Store),
+    #{bytes := Before} = ?NIF:counts(),
+    [begin
+         Pin = base64:encode(crypto:hash(sha256, <<N:32>>)),
+         {ok, [#{pin := Own}]} = ?NIF:certificate_pins(hd(chain(Directory, "good"))),
+         Asked = Question#{policy := policy([{<<"pinned_keys">>, {list, [Own, <<"sha256//", Pin/binary>>]}}])},
+         {valid, _, _} = ?NIF:judge(Asked),
+         ?assertMatch({valid, _, _}, ?NIF:judged(Asked))
+     end || N <- lists:seq(1, 60)],
+    collected(),
+    #{bytes := After} = ?NIF:counts(),
+    ?assert(After - Before < 4096),
+    true = is_reference(Store).
+
+collected() ->
+    erlang:garbage_collect(),
+    timer:sleep(50).
+
+%%% What is learned
 
 %% The leaf alone is what the TLS library gives out.
 learned(Directory) ->

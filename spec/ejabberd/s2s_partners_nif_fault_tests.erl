@@ -2,6 +2,7 @@
 -module(s2s_partners_nif_fault_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-include_lib("public_key/include/public_key.hrl").
 
 -define(NIF, s2s_partners_nif).
 
@@ -9,7 +10,8 @@
 faults_test_() ->
     [{Words, {timeout, 120, fun() -> each_allocation(Call) end}}
      || {Words, Call} <- [{"a table", fun table/0}, {"a policy", fun policy/0}, {"constraints", fun constraints/0}, {"a stream", fun stream/0},
-                          {"issues", fun issues/0}, {"a store", fun store/0}, {"a judgement", fun judge/0}]].
+                          {"issues", fun issues/0}, {"a store", fun store/0}, {"a judgement", fun judge/0},
+                          {"what was valid", fun judged/0}]].
 
 each_allocation(Call) ->
     ?NIF:fail_after(-1),
@@ -117,6 +119,37 @@ judge() ->
     case Verdict of
         unknown -> {unknown, refused};
         Other -> Other
+    end.
+
+%% A valid chain by a store of its own, with the memory that it is kept in. What cannot be kept is judged anew.
+judged() ->
+    {Path, Chain, Domain} = valid_chain(),
+    Now = erlang:system_time(second),
+    outcome(?NIF:trust_store(#{anchors => Path, now => Now}),
+            fun(Store) ->
+                    Question = #{chain => Chain, store => Store, domain => Domain, policy => none, now => Now},
+                    case ?NIF:judge(Question) of
+                        {unknown, _, _} -> no_memory;
+                        {Verdict, _, _} = Answer ->
+                            %% It is remembered as it was, or not at all.
+                            ?assert(lists:member(?NIF:judged(Question), [none, Answer])),
+                            Verdict
+                    end
+            end).
+
+valid_chain() ->
+    case get(valid_chain) of
+        undefined ->
+            Domain = "x.example",
+            Key = [{key, {namedCurve, secp256r1}}, {digest, sha256}],
+            Names = #'Extension'{extnID = ?'id-ce-subjectAltName', extnValue = [{dNSName, Domain}], critical = false},
+            Data = public_key:pkix_test_data(#{root => Key, intermediates => [], peer => [{extensions, [Names]} | Key]}),
+            Path = filename:join(os:getenv("S2S_PARTNERS_PRIV"), "test-anchor-" ++ os:getpid() ++ ".pem"),
+            ok = file:write_file(Path, public_key:pem_encode([{'Certificate', Der, not_encrypted} || Der <- proplists:get_value(cacerts, Data)])),
+            put(valid_chain, {list_to_binary(Path), [proplists:get_value(cert, Data)], list_to_binary(Domain)}),
+            get(valid_chain);
+        Known ->
+            Known
     end.
 
 kept_store() ->

@@ -13,6 +13,7 @@ report_test_() ->
     {foreach,
      fun() ->
              ok = ?REPORT:init(),
+             ok = s2s_partners_tally:init(),
              Before = logger:get_primary_config(),
              ok = logger:set_primary_config(level, debug),
              ok = logger:update_handler_config(default, level, none),
@@ -24,7 +25,7 @@ report_test_() ->
              ok = logger:remove_handler(?MODULE),
              ok = logger:update_handler_config(default, level, all),
              ok = logger:set_primary_config(level, Level),
-             [ets:delete(Table) || Table <- [?MODULE, s2s_partners_counters, s2s_partners_minute, s2s_partners_uncovered]]
+             [ets:delete(Table) || Table <- [?MODULE, s2s_partners_tally, s2s_partners_counters, s2s_partners_minute, s2s_partners_uncovered]]
      end,
      [fun established/0, fun refused/0, fun names_of_strangers/0, fun certificate_causes/0, fun lines_of_an_address/0, fun not_covered/0,
       fun lines_in_all/0, fun lines_of_a_network/0, fun addresses_are_bounded/0, fun refused_stanzas/0, fun nothing_to_sum_up/0, fun an_error_without_its_values/0,

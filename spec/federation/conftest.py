@@ -7,7 +7,8 @@ end with the lab.  TIMEOUT: seconds for each scenario (60), for setup and for te
 PATIENCE times as much is waited.  The lab has ENDING to end.
 A scenario also fails when a server of the lab ends by itself, a log has a traceback (unless the module says
 TRACEBACKS = True) or a sanitizer's report, or a remote's script raises.  Nothing is passed over: what has come in setup or
-between two scenarios fails the one that comes next, what comes behind the last one, or while the servers end, fails the module.
+between two scenarios fails the one that comes next, what comes while the servers end fails the module.  There a traceback counts
+that leads through the code under test: a server that is just stopping has some of its own.
 lab.Skipped, raised by a scenario or by setup, says what is not there to test it with: it counts as skipped."""
 
 import importlib
@@ -33,10 +34,19 @@ BUILT = {"prosody": ("S2S_PARTNERS_PLUGINS", "mod_s2s_partners"), "ejabberd": ("
 TAIL = 25
 PATIENCE = 3
 ENDING = 90    # seconds for the servers of a lab to end, each of which is killed after some
-FRAMES = 14    # of a traceback
+BEFORE, FRAMES = 12, 14    # lines around a traceback
 REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Sanitizer: ")
 # What an Erlang node writes when one of its processes dies of a fault, or ejabberd when a hook does.
 CRASHES = re.compile(r"CRASH REPORT|^\*\* Generic server .* terminating|^\*\* State machine .* terminating|Hook \S+ crashed|Error in process <")
+# COMPAT Prosody 0.12.3: seen once in net.server_epoll, when a connection ended while the server stopped.
+OURS = re.compile(r"mod_s2s_partners/|\bs2s_partners_\w+[:,/]")
+DATED = re.compile(r"[A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[ T]")
+
+
+def is_ours(lines, number, before):
+    """Whether the traceback there, with so many lines of message before it, names a file or a module of the code under test."""
+    end = next((at for at in range(number + 1, len(lines)) if DATED.match(lines[at])), len(lines))
+    return any(map(OURS.search, lines[max(0, number - before):end]))
 
 
 class Overdue(BaseException):
@@ -77,7 +87,7 @@ class Logs:
                 log.seek(sizes.get(path, 0))
                 yield path, log.read()
 
-    def complaints(self, tracebacks):
+    def complaints(self, tracebacks, ending=False):
         for path, data in self.since(self.read):
             data = data[:data.rfind(b"\n") + 1]         # a line that is just being written comes next time
             self.read[path] = self.read.get(path, 0) + len(data)
@@ -86,8 +96,12 @@ class Logs:
                 if any(report in line for report in REPORTS):
                     yield f"{path.name}: {line.strip()}"
                 if not tracebacks and ("Traceback" in line or "traceback:" in line or (self.lab.host == "ejabberd" and CRASHES.search(line))):
-                    around = [line.rstrip() for line in lines[max(0, number - 4):number + FRAMES]]
-                    yield "\n    ".join([f"{path.parent.name}: {line.strip()}", *around])
+                    if ending and not is_ours(lines, number, 2 if self.lab.host == "prosody" else 0):
+                        continue
+                    around = [line.rstrip() for line in lines[max(0, number - BEFORE):number + FRAMES]]
+                    # What it is about first: the lines next to it, those around it behind.
+                    about = " / ".join(near.strip() for near in lines[max(0, number - 2):number + 2])
+                    yield "\n    ".join([f"{path.parent.name}: {about}", *around])
         for process in self.lab.processes:
             if not process.running and not process.stopped:
                 process.stopped = True      # reported once
@@ -117,8 +131,8 @@ class ScenarioFile(pytest.File):
     def bounded(self, function, *arguments):
         return bounded(PATIENCE * getattr(self.module, "TIMEOUT", 60), function, *arguments)
 
-    def complaints(self):
-        return "\n".join(self.logs.complaints(getattr(self.module, "TRACEBACKS", False)))
+    def complaints(self, **more):
+        return "\n".join(self.logs.complaints(getattr(self.module, "TRACEBACKS", False), **more))
 
     def setup(self):
         enter_network()
@@ -138,7 +152,7 @@ class ScenarioFile(pytest.File):
         except BaseException:
             self.lab.kill()
             raise
-        complaints = self.complaints()
+        complaints = self.complaints(ending=True)
         if complaints:
             pytest.fail(f"behind the last scenario:\n{complaints}", pytrace=False)
 

@@ -184,14 +184,22 @@ def lua_faults(path, text, tokens):
 
 # Erlang carries decisions out as well. These name reasons, and say why; no other module does.
 ERLANG_MAY = {
+    "s2s_partners_clock": "nothing was said in time, so that there is no record",
+    "s2s_partners_element": "an element that the library cannot read, told in the log",
     "s2s_partners_explain": "tells changes apart for people",
-    "s2s_partners_in": "what only the wire shows is told the record: another host, too many waiting, nothing said in time",
+    "s2s_partners_in": "what only the wire shows is told the record: another domain, too many waiting, stanzas that wait for a stream that ends",
+    "s2s_partners_in_authentication": "the same: authentication as somebody else, a key for another pair",
+    "s2s_partners_in_header": "the same: another host, a domain of this server's",
     "s2s_partners_nif": "the words of the border, in comments and types",
-    "s2s_partners_out": "the same of answers that nobody asked for",
+    "s2s_partners_out": "a handler has failed: there is no decision",
+    "s2s_partners_out_answers": "what only the wire shows is told the record: answers that nobody asked for",
+    "s2s_partners_out_features": "the same: the host lacks the module for the only method left",
     "s2s_partners_places": "a handler has failed: there is no decision",
     "s2s_partners_report": "labels of counters, and of lines in the log",
     "s2s_partners_route": "carries changes out; a handler has failed, an authorisation could not be written",
-    "s2s_partners_stream": "the same as of both directions; a new policy's refusal is told the record",
+    "s2s_partners_standing": "a new policy's refusal is told the record",
+    "s2s_partners_stanza": "carries a refusal out that closes the stream; a stanza without addresses",
+    "s2s_partners_stream": "a handler has failed: there is no decision",
 }
 ERLANG_COMMENT = re.compile(r"%[^\n]*")
 

@@ -81,7 +81,7 @@ _GLOBAL = {     # options of Prosody's that have a counterpart in ejabberd.yml
     "s2s_secure_auth": lambda value: {},                # the certificate is judged by the module
     "s2s_timeout": lambda value: {"negotiation_timeout": value},
     "s2s_insecure_domains": lambda value: {},
-    "s2s_ssl": lambda value: {},                        # one ca_file for all hosts
+    "s2s_ssl": lambda value: {"s2s_cafile": value["cafile"]} if list(value) == ["cafile"] else {},
     "muc_room_locking": lambda value: {},               # ejabberd's rooms are open at once
     "statistics": lambda value: {},                     # always there
     "custom_roles": lambda value: {},                   # no roles, no groups_file: what asks for them is in not_on_ejabberd.py
@@ -444,6 +444,8 @@ class EdgeEjabberd(Ejabberd):
         if command == "config:reload()":
             self.reload()
             return self.answer
+        if command == "> os.time()":
+            return f"Result: {self.evaluate('os:system_time(second)')}"
         if command == "> prosody.lab_measure()":
             return self._measure()
         found = re.fullmatch(r"partners:(list|show|explain|check|test|streams)\((.*)\)", command)

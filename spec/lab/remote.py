@@ -7,7 +7,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from xml.parsers import expat
 
 from .waiting import wait_until
@@ -95,7 +94,7 @@ class Remote:
         self.request_from = request_from or lab.certificates.trust
         self.address, self.port = address or lab.address(), port
         self.connections = []
-        self._threads = []          # one for each
+        self._over = False
         self.failures = []          # exceptions in scripts; the runner counts them as the scenario's
         self._listener = socket.create_server((self.address, port), backlog=100)
         lab.cleanup(self.close)
@@ -127,18 +126,16 @@ class Remote:
         return "done" if connection.authenticated else "tls" if connection.tls else "tcp"
 
     def close(self):
+        self._over = True
         self.healed.set()
         try:
             self._listener.shutdown(socket.SHUT_RDWR)   # wakes accept()
         except OSError:
             pass
         self._listener.close()
-        # A connection that a thread reads from ends with that thread alone: closed here, its descriptor would be another connection's
-        # by the time that the thread reads on, and the peer would hear of the end only then.
+        # Each socket is closed by the thread that reads from it (_serve): closed here, its descriptor would be another connection's by the
+        # time that the thread reads on, and the peer would hear of the end only then.
         self.hang_up()
-        deadline = time.monotonic() + 2
-        for thread in list(self._threads):
-            thread.join(max(0, deadline - time.monotonic()))
 
     def elements(self, name=None):
         """All elements from all connections, or those so named."""
@@ -162,9 +159,7 @@ class Remote:
                 return
             connection = Connection(self, sock, peer)
             self.connections.append(connection)
-            thread = threading.Thread(target=self._serve, args=[connection], daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            threading.Thread(target=self._serve, args=[connection], daemon=True).start()
 
     def _serve(self, connection):
         try:
@@ -172,7 +167,8 @@ class Remote:
         except (Closed, TimeoutError, OSError, expat.ExpatError):
             pass
         except Exception as problem:
-            self.failures.append(problem)
+            if not self._over:      # what hanging up has done to a script is no failure of its own
+                self.failures.append(problem)
         finally:
             connection.close()
 

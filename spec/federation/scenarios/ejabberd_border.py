@@ -2,6 +2,7 @@
 ejabberd does not resolve, elements without a bound in size."""
 
 import base64
+import re
 import socket
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from lab.waiting import wait_until
 from lab.xmlstream import SASL, Stream, server_context
 
 from scenarios._edge import ALICE, HOST, ended, heard
-from scenarios._types import DORA, FED, MUC, OPEN, PARTNERS, QUIET, VER, bob
+from scenarios._types import DORA, FED, MANUAL, MUC, OPEN, PARTNERS, QUIET, VER, bob
 from scenarios.ejabberd_types import Bosh
 
 CAROL = f"carol@{HOST}"
@@ -81,7 +82,7 @@ def setup(lab):
     if lab.host != "ejabberd":
         raise Skipped("an edge that is no ejabberd")
     edge = Edge(lab, "edge", [HOST], users=[ALICE, CAROL, DORA], partners=PARTNERS, direct_tls=True)
-    remote = Remote(lab, [FED, VER, OPEN, QUIET, f"rooms.{QUIET}"], leaf=lab.certificates.leaf(FED))
+    remote = Remote(lab, [FED, VER, OPEN, QUIET, MANUAL, f"rooms.{QUIET}"], leaf=lab.certificates.leaf(FED))
     return Servers(lab, edge.start(), remote)
 
 
@@ -128,6 +129,20 @@ def scenario_rooms_and_errors_of_ejabberd_pass(servers):
         servers.edge.evaluate("timer:sleep(500)")
     with Client(CAROL, servers.edge.address) as carol:
         carol.wait_message("while she is away")
+
+
+def scenario_domains_that_are_not_ours_answer_nothing(servers):
+    """An answer in their name could not be sent: ejabberd would log each in a dozen lines."""
+    mark = servers.edge.mark()
+    with Client(ALICE, servers.edge.address) as alice, servers.probe(FED) as fed:
+        fed.authenticate()
+        for to in (f"nowhere.{HOST}", f"user@nowhere.{HOST}/x", "user@unlisted.test", bob(VER)):
+            fed.message(bob(FED), to)
+            fed.send(f"<iq from='{bob(FED)}' to='{to}' type='get' id='i'><ping xmlns='urn:xmpp:ping'/></iq>"
+                     f"<iq from='{bob(FED)}' to='{to}' type='get' id='none'/>")
+        fed.message(bob(FED), ALICE, "behind them")
+        alice.wait_message("behind them")
+    assert "Failed to route" not in servers.edge.log_since(mark)
 
 
 # Names
@@ -255,3 +270,53 @@ def scenario_what_we_connect_to_has_a_bound(servers):
             alice.wait_error(stage)
             wait_until(lambda number=number: len(closed) > number, 10, stage)
             assert closed[-1], stage
+
+
+# Prices
+
+def rosters_read(servers, act):
+    """How often whole rosters were read from the disk meanwhile."""
+    function = "{mod_roster_mnesia, get_roster, 2}"
+    servers.edge.evaluate(f"erlang:trace_pattern({function}, true, [call_count])")
+    try:
+        act()
+        return int(servers.edge.evaluate(f"element(2, erlang:trace_info({function}, call_count))"))
+    finally:
+        servers.edge.evaluate(f"erlang:trace_pattern({function}, false, [call_count])")
+
+
+def scenario_invented_senders_read_no_roster(servers):
+    """Each is another one, of whom ejabberd has not kept that the user does not know it."""
+    servers.edge.set_roster(CAROL, {f"friend{number}@{FED}": "both" for number in range(20)})
+
+    def strangers():
+        with servers.probe(OPEN) as probe:
+            probe.authenticate()
+            for number in range(30):
+                sender = f"stranger{number}@{OPEN}"
+                probe.message(sender, CAROL)
+                probe.send(f"<presence from='{sender}/x' to='{CAROL}'/><presence from='{sender}/x' to='{CAROL}' type='probe'/>")
+            probe.send("</stream:stream>")
+            assert ended(probe, 10)
+
+    read = rosters_read(servers, strangers)
+    assert read <= 2, read
+    before = servers.edge.roster(CAROL)
+    assert "stranger" not in before and before.count("friend") == 20, before
+
+
+def scenario_requests_read_the_roster_once(servers):
+    """Each changes it, so that ejabberd keeps nothing of it."""
+    def requests(domain):
+        with servers.probe(domain) as probe:
+            probe.authenticate()
+            for number in range(20):
+                probe.send(f"<presence from='new{number}@{domain}' to='{CAROL}' type='subscribe'/>")
+            probe.send("</stream:stream>")
+            assert ended(probe, 20)
+
+    for domain in (MANUAL, FED):        # they wait for her; they are granted
+        read = rosters_read(servers, lambda domain=domain: requests(domain))
+        roster = servers.edge.roster(CAROL)
+        assert len(re.findall(rf"new\d+@{domain}", roster)) == 20, roster
+        assert read <= 3, (domain, read)

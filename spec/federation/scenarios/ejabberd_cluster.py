@@ -189,6 +189,10 @@ def keepalive_answered_at_another_node(site):
             # The next one is not answered twice.
             remote.connections[-1].elements[:] = [element for element in remote.elements() if not is_ping(element) or element is ping]
     assert len(site.alice.stanzas) == seen
+    # Who remembers the pings has died: the one that was sent counts as answered.
+    site.cluster.a.evaluate("exit(whereis(s2s_partners_live), kill)")
+    remote.wait_element(lambda element: is_ping(element) and element.get("id") != ping.get("id"), 12)
+    assert not remote.connections[-1].closed and len(remote.connections) == 1
 
 
 def forged_keepalives_are_told_to_nobody(site):

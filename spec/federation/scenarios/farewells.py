@@ -14,10 +14,13 @@ TIMEOUT = 90
 STREAMS = "urn:ietf:params:xml:ns:xmpp-streams"
 SHARED, RUDE = "shared.test", "rude.test"
 LOG_MAX = 1024      # bytes of a connection, beyond the first line
+CLOSED = "s2s stream .* closed|Closing inbound s2s connection|Failed to establish outbound s2s connection"
 
 
 def setup(lab):
-    lab.edge = edge_server(lab, configuration(any_method(SHARED), any_method(RUDE)), s2s_timeout=60).start()
+    # At debug an ejabberd writes each element as it came.
+    level = {"log_level": "info"} if lab.host == "ejabberd" else {}
+    lab.edge = edge_server(lab, configuration(any_method(SHARED), any_method(RUDE)), s2s_timeout=60, **level).start()
     lab.alice = Client(ALICE, lab.edge.address)
 
 
@@ -61,7 +64,7 @@ def scenario_long_farewell_of_a_stranger(lab):
             if machine.parser_waits():      # for an incomplete element to double; core may have closed the stream before
                 with contextlib.suppress(OSError):
                     probe.send(" " * LONG)
-            lab.edge.wait_log("s2s stream .* closed", 10, mark)
+            lab.edge.wait_log(CLOSED, 10, mark)
             modest(lab, mark, what)
 
 
@@ -72,7 +75,7 @@ def scenario_farewells_without_end(lab):
         with Probe(lab.edge.address, from_=SHARED, to=HOST) as probe:
             probe.features()
             probe.send(said)
-            lab.edge.wait_log("s2s stream .* closed", 10, mark)
+            lab.edge.wait_log(CLOSED, 10, mark)
             closed_somehow(probe, 2)
             modest(lab, mark, what)
 
@@ -101,4 +104,7 @@ def scenario_farewell_is_understood(lab):
         probe.send(error("system-shutdown", "back at ten, gr\u00fc\u00dfe"))
         closed_somehow(probe, 2)
     said = "\n".join(modest(lab, mark, "short"))
-    assert said.count("system-shutdown (back at ten, gr\u00fc\u00dfe)") == 2, said
+    if lab.edge.host == "ejabberd":
+        assert "back at ten, gr\u00fc\u00dfe (system-shutdown)" in said, said
+    else:
+        assert said.count("system-shutdown (back at ten, gr\u00fc\u00dfe)") == 2, said

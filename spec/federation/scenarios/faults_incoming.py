@@ -12,7 +12,7 @@ from lab.xmlstream import TLS as TLS_XMLNS
 from lab.xmlstream import Closed, client_context
 
 from scenarios._edge import ALICE, HOST, heard, partner, tcp_dialback, tls_dialback
-from scenarios._faults import impatient_edge, nothing_left, streams
+from scenarios._faults import impatient_edge, nothing_left, patient, streams
 
 FABRIKAM, KEYS, PLAIN = "fabrikam.test", "keys.test", "plain.test"
 ACTIONS = {"drop": drop, "reset": reset, "silent": silence}
@@ -90,13 +90,14 @@ def scenario_silent_at_each_stage(lab):
     mark = lab.alice.mark()
     with contextlib.ExitStack() as held:
         silent = {}
-        for stage, reach in STAGES.items():
-            silent[stage] = held.enter_context(probe(lab))
-            reach(silent[stage])
-        found = streams(lab.edge)
-        # The one that has only connected has a place among those that wait, and a session with its first bytes.
-        # On ejabberd each connection is a stream.
-        assert found["s2sin"] == len(STAGES) - (lab.edge.host == "prosody") and found["waiting"] >= 1, found
+        with patient(lab.edge):     # until all are where they are to fall silent
+            for stage, reach in STAGES.items():
+                silent[stage] = held.enter_context(probe(lab))
+                reach(silent[stage])
+            found = streams(lab.edge)
+            # The one that has only connected has a place among those that wait, and a session with its first bytes.
+            # On ejabberd each connection is a stream.
+            assert found["s2sin"] == len(STAGES) - (lab.edge.host == "prosody") and found["waiting"] >= 1, found
         nothing_left(lab.edge)
         for stage, one in silent.items():
             error = one.read_close()
