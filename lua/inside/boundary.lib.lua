@@ -19,7 +19,13 @@ local function new_boundary(with)
 		return policy and domain and policy:find(domain) ~= nil or false;
 	end
 
-	local contacts = module:require "inside/contacts" (with.address.canonical, is_listed);
+	local function type_of(host, domain)
+		local policy = guard.policies[host];
+		local partner = policy and domain and policy:find(domain);
+		return partner and partner.partner_type;
+	end
+
+	local contacts = module:require "inside/contacts" (with.address.canonical, type_of);
 	boundary.contacts = contacts;
 
 	local told = {}; -- relay host -> when

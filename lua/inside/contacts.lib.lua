@@ -1,6 +1,7 @@
 -- The contact relation of relay hosts: whom their users have in their rosters, as far as it shows in what passes. The rosters are inside. For
 -- partners of the type public_unverified "listed" is asked here, and where this is not exact it has fewer contacts than the roster, not more; but
--- for a contact that was removed without a word, which is forgotten when nothing has confirmed it for a while.
+-- for a contact that was removed without a word, which is forgotten when nothing has confirmed it for a while. What comes from outside makes
+-- no entry: it only changes one that the user has made.
 
 local jid = require "util.jid";
 local new_cache = require "util.cache".new;
@@ -9,15 +10,15 @@ local hosts = prosody.hosts;
 
 local STORE = "s2s_partners_contacts";
 local CONTACTS_MAX, CONTACT_BYTES = 1000, 1023; -- of a user; of an address
-local PENDING_MAX = 100; -- requests of contacts that wait for a user's answer
 local USERS_KEPT = 1000; -- in memory
 local UNSAVED_MAX = 1000; -- users whose contacts could not be written
 local DAY = 86400; -- seconds
 local FORGET_AFTER = 30 * DAY; -- since the last stanza that confirmed a contact
+local STRICT = "public_unverified"; -- the partner type whose members reach only those in whose roster they are
 local CONFIRM_EVERY = DAY; -- no more than one write a day for what only confirms
 
--- `canonical`: of an address, see address. `listed_domain(host, domain)`: whether it is a partner's.
-local function new_contacts(canonical, listed_domain)
+-- `canonical`: of an address, see address. `type_of(host, domain)`: the type of the partner whose domain it is, nil for nobody's.
+local function new_contacts(canonical, type_of)
 	local contacts = {};
 	local stores = setmetatable({}, { __mode = "k" }); -- events of the host -> store
 	local kept = new_cache(USERS_KEPT); -- user's bare JID -> data
@@ -30,7 +31,7 @@ local function new_contacts(canonical, listed_domain)
 		return stores[events];
 	end
 
-	-- { items = { [contact] = { to, from, ask, seen, since, by } }, pending = { [contact] = true } }. Raises an error when it cannot be read.
+	-- { items = { [contact] = { to, from, ask, seen, since, by } } }. Raises an error when it cannot be read.
 	local function read(host, user)
 		local key = jid.join(user, host);
 		local data = unsaved[key] or kept:get(key);
@@ -39,15 +40,14 @@ local function new_contacts(canonical, listed_domain)
 		local stored, err = store_of(host):get(user);
 		if stored == nil and err then error(err, 0); end
 		data = type(stored) == "table" and stored or {};
-		data.items, data.pending = type(data.items) == "table" and data.items or {}, type(data.pending) == "table" and data.pending or {};
+		data.items = type(data.items) == "table" and data.items or {};
 		kept:set(key, data);
 		return data;
 	end
 
 	local function save(host, user, data)
 		local key = jid.join(user, host);
-		local empty = next(data.items) == nil and next(data.pending) == nil;
-		local ok, stored, err = pcall(function () return store_of(host):set(user, not empty and data or nil); end);
+		local ok, stored, err = pcall(function () return store_of(host):set(user, next(data.items) ~= nil and data or nil); end);
 		if ok and stored then
 			if unsaved[key] then unsaved_count = unsaved_count - 1; end
 			unsaved[key] = nil;
@@ -125,13 +125,12 @@ local function new_contacts(canonical, listed_domain)
 		return true;
 	end
 
-	-- RFC 6121 3.1.5, of a request that has come or of a contact there is. Otherwise it is approved in advance, if at all: not learned.
-	function out.subscribed(data, contact, item)
-		local asked = data.pending[contact];
-		data.pending[contact] = nil;
-		if not item and asked then item = new_item(data, contact, "a request of the contact's that the user has approved"); end
-		if not item then return asked == true; end
-		if item.from then return confirm(item) or asked == true; end
+	-- RFC 6121 3.1.5. Where only contacts are let in no request of anybody else gets here, so that this would be an approval in advance: it may be
+	-- in nobody's roster. Elsewhere it only tells who sees the user's presence.
+	function out.subscribed(data, contact, item, partner_type)
+		if not item and partner_type ~= STRICT then item = new_item(data, contact, "a request of the contact's that the user has approved"); end
+		if not item then return false; end
+		if item.from then return confirm(item); end
 		item.from, item.seen = true, os.time();
 		return true;
 	end
@@ -150,9 +149,7 @@ local function new_contacts(canonical, listed_domain)
 	end
 
 	function out.unsubscribed(data, contact, item)
-		local asked = data.pending[contact];
-		data.pending[contact] = nil;
-		if not item then return asked == true; end
+		if not item then return false; end
 		item.from = nil;
 		lowered(data, contact, item);
 		return true;
@@ -161,12 +158,6 @@ local function new_contacts(canonical, listed_domain)
 	-- Presence that goes to a contact's bare JID confirms one that there is. It teaches none: directed presence looks the same.
 	function out.available(_, _, item)
 		return item ~= nil and item.from == true and confirm(item);
-	end
-
-	function incoming.subscribe(data, contact, item)
-		if item or data.pending[contact] or #contact > CONTACT_BYTES or count(data.pending) >= PENDING_MAX then return false; end
-		data.pending[contact] = true;
-		return true;
 	end
 
 	-- An approval that nobody has asked for makes nobody a contact.
@@ -183,15 +174,13 @@ local function new_contacts(canonical, listed_domain)
 		return true;
 	end
 
-	function incoming.unsubscribe(data, contact, item)
-		local asked = data.pending[contact];
-		data.pending[contact] = nil;
-		if not item or not item.from then return asked == true; end
+	function incoming.unsubscribe(_, _, item)
+		if not item or not item.from then return false; end
 		item.from = nil;
 		return true;
 	end
 
-	local function learn(steps, host, own, other, kind)
+	local function learn(steps, host, own, other, kind, partner_type)
 		local user = jid.node(own);
 		local step = steps[kind or "available"];
 		if not step or not user or not jid.node(other) then return; end
@@ -202,21 +191,21 @@ local function new_contacts(canonical, listed_domain)
 		end
 		local contact = canonical(jid.bare(other));
 		local item, old = item_of(data, contact);
-		if step(data, contact, item) or old then save(host, user, data); end
+		if step(data, contact, item, partner_type) or old then save(host, user, data); end
 	end
 
 	-- A stanza that a user of the relay host sends, before the guard: it refuses what goes to somebody who is no contact yet, a probe too.
 	function contacts.sent(host, stanza)
 		if stanza.name ~= "presence" or hosts[host].type ~= "local" then return; end
 		local attr = stanza.attr;
-		if attr.type == "unavailable" or attr.type == "error" or not listed_domain(host, jid.host(attr.to)) then return; end
-		if attr.type == nil and jid.bare(attr.to) ~= attr.to then return; end
-		learn(out, host, attr.from, attr.to, attr.type);
+		if attr.type == "unavailable" or attr.type == "error" or attr.type == nil and jid.bare(attr.to) ~= attr.to then return; end
+		local partner_type = type_of(host, jid.host(attr.to));
+		if partner_type then learn(out, host, attr.from, attr.to, attr.type, partner_type); end
 	end
 
 	-- One that the guard has let in.
 	function contacts.received(host, stanza)
-		if stanza.name ~= "presence" or hosts[host].type ~= "local" or not stanza.attr.type then return; end
+		if stanza.name ~= "presence" or hosts[host].type ~= "local" or not incoming[stanza.attr.type] then return; end
 		learn(incoming, host, stanza.attr.to, stanza.attr.from, stanza.attr.type);
 	end
 

@@ -122,3 +122,15 @@ def scenario_unreadable_relation_is_a_refusal(lab):
     with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
         _refused(bob, ALICE, alice)
     path.unlink()
+
+
+def scenario_requests_make_no_files(lab):
+    """A partner's requests, to users who are there and who are not, leave nothing at the edge."""
+    before = set(lab.edge._store_path(ALICE, "s2s_partners_contacts").parent.glob("*"))
+    with Client(VERA, lab.public.address) as vera, Client(CAROL, lab.inside.address) as carol:
+        for i in range(50):
+            vera.subscribe(f"nobody-{i}@contoso.test")
+        vera.subscribe(CAROL)
+        carol.wait_presence(VERA, "subscribe")
+    after = set(lab.edge._store_path(ALICE, "s2s_partners_contacts").parent.glob("*"))
+    assert after == before, after - before

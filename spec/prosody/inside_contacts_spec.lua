@@ -1,0 +1,136 @@
+-- What relay hosts learn of their users' contacts: from whom, for whom it counts, and that nobody outside makes it grow.
+
+local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
+package.path = source.."/spec/prosody/?.lua;"..package.path;
+local lua_world = require "lua_world";
+local st = require "util.stanza";
+
+local HOST, ALICE = "contoso.test", "alice@contoso.test";
+local BOB, TRUDY = "bob@public.test", "trudy@fed.test"; -- of an unverified partner, of a trusted one
+local DAY = 86400;
+local types = { ["public.test"] = "public_unverified"; ["fed.test"] = "federated" };
+
+describe("contacts of a relay host", function ()
+	local world, contacts, files, writes, broken;
+	local time = os.time;
+
+	local function start()
+		contacts = world.load("inside/contacts")(function (address) return address; end, function (_, domain) return types[domain]; end);
+	end
+
+	before_each(function ()
+		world = lua_world.new();
+		world.prosody.hosts[HOST] = { type = "local"; events = {} };
+		files, writes, broken = {}, 0, false;
+		function world.open_store()
+			return {
+				get = function (_, user)
+					if broken then return nil, "broken"; end
+					return files[user];
+				end;
+				set = function (_, user, data)
+					if broken then return nil, "broken"; end
+					writes, files[user] = writes + 1, data;
+					return true;
+				end;
+			};
+		end
+		start();
+	end);
+
+	after_each(function () os.time = time; end); -- luacheck: ignore 122
+
+	local function sent(kind, to, from) contacts.sent(HOST, st.presence({ type = kind; from = from or ALICE; to = to })); end
+	local function received(kind, from, to) contacts.received(HOST, st.presence({ type = kind; from = from; to = to or ALICE })); end
+	local function listed(contact) return contacts.listed(HOST, "alice", ALICE, contact); end
+	local function sees(contact) return contacts.sees(HOST, "alice", ALICE, contact); end
+	local function later(seconds) local now = time() + seconds; os.time = function () return now; end; end -- luacheck: ignore 122
+
+	it("are not made by requests from outside, in whatever number and name", function ()
+		for i = 1, 500 do
+			received("subscribe", TRUDY, ("made-up-%d@%s"):format(i, HOST));
+			received("subscribe", ("t%d@fed.test"):format(i));
+			received("subscribe", ("b%d@public.test"):format(i));
+		end
+		for _, kind in ipairs({ "subscribed"; "unsubscribe"; "unsubscribed"; "probe"; "unknown" }) do
+			received(kind, TRUDY);
+			received(kind, BOB);
+		end
+		assert.same({}, files);
+		assert.equal(0, writes);
+		assert.equal("no", listed(BOB));
+		assert.equal("no", sees(TRUDY));
+	end);
+
+	it("cannot be kept from being learned by requests that nobody answers", function ()
+		for i = 1, 300 do received("subscribe", ("t%d@fed.test"):format(i)); end
+		received("subscribe", TRUDY);
+		sent("subscribed", TRUDY);
+		assert.equal("yes", sees(TRUDY));
+		assert.equal("no", sees("t1@fed.test"));
+	end);
+
+	it("are those whom the user asks, over a restart", function ()
+		sent("subscribe", BOB);
+		assert.equal("yes", listed(BOB));
+		assert.equal("no", sees(BOB));
+		start();
+		assert.equal("yes", listed(BOB));
+		received("subscribed", BOB);
+		sent("subscribed", BOB);
+		assert.equal("yes", sees(BOB));
+		received("unsubscribe", BOB);
+		assert.equal("no", sees(BOB));
+		received("unsubscribed", BOB);
+		assert.equal("yes", listed(BOB)); -- whoever refuses stays in the roster
+		sent("unsubscribe", BOB);
+		assert.equal("no", listed(BOB));
+		assert.same({}, files);
+	end);
+
+	it("are those whom the users' server probes", function ()
+		sent("probe", BOB);
+		assert.equal("yes", listed(BOB));
+	end);
+
+	it("are no strangers who are approved in advance, where only contacts are let in", function ()
+		sent("subscribed", BOB);
+		assert.equal("no", listed(BOB));
+		assert.equal("no", sees(BOB));
+		assert.equal(0, writes);
+	end);
+
+	it("are nobody's from outside the list, and none of directed presence", function ()
+		sent("subscribe", "eve@evil.test");
+		sent(nil, BOB);
+		sent(nil, BOB.."/phone");
+		sent("unavailable", BOB);
+		assert.same({}, files);
+	end);
+
+	it("are no more than a thousand of a user", function ()
+		for i = 1, 1001 do sent("subscribe", ("b%d@public.test"):format(i)); end
+		assert.equal("yes", listed("b1000@public.test"));
+		assert.equal("no", listed("b1001@public.test"));
+	end);
+
+	it("are forgotten when nothing has confirmed them, and confirmed with one write a day", function ()
+		sent("subscribe", BOB);
+		sent("probe", BOB);
+		local before = writes;
+		for _ = 1, 50 do sent("probe", BOB); end
+		assert.equal(before, writes);
+		later(2 * DAY);
+		for _ = 1, 50 do sent("probe", BOB); end
+		assert.equal(before + 1, writes);
+		later(33 * DAY);
+		assert.equal("no", listed(BOB));
+	end);
+
+	it("are refused while the relation cannot be read", function ()
+		sent("subscribe", BOB);
+		start();
+		broken = true;
+		assert.equal("unavailable", listed(BOB));
+	end);
+end);
