@@ -108,6 +108,12 @@ local function new_endpoint(with)
 		return globals.fire_event(event, data);
 	end
 
+	-- Where a relay host's server is now, nil where there is none.
+	local function place_of(relay)
+		local host = current and current.hosts[relay];
+		return host and ("%s:%d"):format(host.server_host, host.server_port);
+	end
+
 	function endpoint.context(relay, mode)
 		local host = current and current.hosts[relay];
 		return host and host.tls and host.tls[mode];
@@ -315,6 +321,7 @@ local function new_endpoint(with)
 		if not claim(session, ours, theirs) then return close(session, "resource-constraint"); end
 		if not session.known then know(session, ours); end
 		session.to_host, session.from_host, session.host = ours, theirs, ours;
+		session.place = session.place or place_of(theirs);
 		if not checked_tls(session) then return; end
 		session:open_stream();
 		session.notopen = nil;
@@ -431,7 +438,7 @@ local function new_endpoint(with)
 		if hosts[ours] or not native.canonical_domain(ours) then return nil, "not the domain of another server"; end
 		local session = new_session("outgoing");
 		session.from_host, session.to_host, session.host, session.asks_about = ours, relay, ours, question;
-		session.for_key = question ~= nil;
+		session.for_key, session.place = question ~= nil, place_of(relay);
 		local room = claim(session, ours, relay);
 		know(session, ours);
 		if not room then
@@ -516,6 +523,13 @@ local function new_endpoint(with)
 		end
 	end
 
+	-- A stream was proven at the server that the settings named then, or leads there. Under another one it is nobody's; what waits for it waits for
+	-- one to the new server.
+	local function end_moved(session)
+		session.moved = true;
+		with.act.close(session, "policy-changed", native.reasons["policy-changed"].stream_condition, "the relay host has another server now");
+	end
+
 	-- Settings come into force (false: there are none any more). Streams are judged again by them, as outer ones are.
 	function endpoint.apply(settings)
 		current = settings or false;
@@ -524,10 +538,14 @@ local function new_endpoint(with)
 		end
 		border.trust = { anchors = current and current.anchors or {}; hosts = {}; own = {} };
 		provide(current and current.places or {});
-		for session in pairs(live) do
+		-- What is closed may be followed by a stream that is opened.
+		for _, session in ipairs(list()) do
 			local _, relay = endpoint.pair(session);
-			if relay and not (current and current.hosts[relay]) then
+			local place = relay and place_of(relay);
+			if relay and not place then
 				close(session, "host-unknown", "the host is no relay host any more");
+			elseif relay and session.place and session.place ~= place then
+				end_moved(session);
 			end
 		end
 		if current then act_on((native.rejudge(border, list()))); end

@@ -80,22 +80,27 @@ local function new_relay(with)
 		return session;
 	end
 
-	local function hand_over(host, domain, stanza)
-		local session, err = stream_for(host, domain);
-		if not session then
-			with.log_failure(host, domain, err);
-			return bounce(host, domain, stub_of(stanza), err);
-		end
-		if session.established then
-			endpoint.used(session);
-			return session.sends2s(stanza);
-		end
-		local text, queue = tostring(stanza), session.queue;
+	-- Until the stream is established.
+	local function wait(session, host, domain, text, stub)
+		local queue = session.queue;
 		if #queue >= QUEUE_MAX or session.queued_bytes + #text > QUEUE_BYTES or queued_bytes + #text > ALL_QUEUES_BYTES then
-			return bounce(host, domain, stub_of(stanza), "too many stanzas wait for the server inside", "resource-constraint");
+			return bounce(host, domain, stub, "too many stanzas wait for the server inside", "resource-constraint");
 		end
 		session.queued_bytes, queued_bytes = session.queued_bytes + #text, queued_bytes + #text;
-		queue[#queue + 1] = { text = text; stub = stub_of(stanza) };
+		queue[#queue + 1] = { text = text; stub = stub };
+	end
+
+	-- `what`: a stanza, or its text and `stub`, see stub_of.
+	local function hand_over(host, domain, what, stub)
+		local session, err = stream_for(host, domain);
+		if session and session.established then
+			endpoint.used(session);
+			return session.sends2s(what);
+		end
+		if stub == nil then stub = stub_of(what); end
+		if session then return wait(session, host, domain, tostring(what), stub); end
+		with.log_failure(host, domain, err);
+		return bounce(host, domain, stub, err);
 	end
 
 	--- For the endpoint
@@ -113,6 +118,10 @@ local function new_relay(with)
 		if of_host and of_host[domain] == session then
 			of_host[domain] = nil;
 			if next(of_host) == nil then pairs_of[host] = nil; end
+		end
+		if session.moved and relays[host] then
+			for _, item in ipairs(take_queue(session) or {}) do hand_over(host, domain, item.text, item.stub); end
+			return;
 		end
 		if not session.established and (unanswered or not session.for_key) then
 			relay.failures[host] = relays[host] and { when = os.time(); why = why } or nil;

@@ -11,8 +11,10 @@ local lua_world = {};
 --   hooks       event -> list of { handler, priority } of the global module; of a host's context(host).hooks
 --   timers      { seconds, function }... as they were added; run() runs and clears them
 --   routed      { host, stanza }... that prosody.core_route_stanza got
+--   contexts    { host, context }... that module:context has given
+--   items       name -> list of what module:add_item has added
 function lua_world.new(core)
-	local world = { lines = {}; hooks = {}; timers = {}; routed = {}; shared = {}; metrics = {}; wrapped = {} };
+	local world = { lines = {}; hooks = {}; timers = {}; routed = {}; items = {}; contexts = {}; shared = {}; metrics = {}; wrapped = {} };
 	world.prosody = { hosts = {}; bare_sessions = {}; full_sessions = {}; s2s_partners_latch = world.shared;
 		core_route_stanza = function (host, stanza) table.insert(world.routed, { host; stanza }); end };
 
@@ -28,9 +30,22 @@ function lua_world.new(core)
 		log = function (_, level, text, ...) table.insert(world.lines, level..": "..text:format(...)); end;
 		require = function (_, name) return world.load(name); end;
 		hook_global = hook(world.hooks);
-		add_timer = function (_, seconds, action) table.insert(world.timers, { seconds, action }); end;
+		add_timer = function (_, seconds, action)
+			table.insert(world.timers, { seconds, action });
+			return { stop = function () end };
+		end;
 		shared = function () return world.shared; end;
 		handle_items = function () end;
+		add_item = function (_, name, item)
+			world.items[name] = world.items[name] or {};
+			table.insert(world.items[name], item);
+		end;
+		remove_item = function (_, name, item)
+			for i, other in ipairs(world.items[name] or {}) do
+				if other == item then table.remove(world.items[name], i); end
+			end
+		end;
+		get_option_boolean = function (_, _, default) return default; end;
 		metric = function (_, _, name)
 			local metric = { values = {} };
 			world.metrics[name] = metric;
@@ -48,6 +63,8 @@ function lua_world.new(core)
 		local context = { hooks = {}; wrapped = {} };
 		context.hook = hook(context.hooks);
 		function context:wrap_event(event, wrapper) self.wrapped[event] = wrapper; end
+		table.insert(world.contexts, { host, context });
+		function context:get_option_string(_, default) return default; end
 		function context:open_store(name) return world.open_store(host, name); end
 		return context;
 	end

@@ -7,7 +7,7 @@ from lab.client import Client
 from lab.prosody import Prosody
 from lab.waiting import wait_until
 
-from ._boundary import ALICE, BOB, HOST, Boundary
+from ._boundary import ALICE, BOB, HOST, ROOMS, Boundary
 from ._edge import any_method, configuration
 
 PARTNERS = configuration(any_method("fabrikam.test", presence_authorization="user"))
@@ -99,6 +99,35 @@ def scenario_settings_of_the_inside_change(lab):
         assert bob.wait_error(bob.send_message(ALICE, "to the wrong key"))[0] == "remote-server-timeout"
     lab.edge.hosts[HOST] = text
     lab.edge.reload()
+    _both_ways(lab, "after")
+
+
+def scenario_server_inside_moves(lab):
+    """The settings name another server: nothing goes to the one before any more, and nothing of it is taken."""
+    _both_ways(lab, "before")
+    boundary, old, text, rooms = lab.boundary, lab.inside, lab.edge.hosts[HOST], lab.edge.components[ROOMS]
+    before, boundary.inside_address = boundary.inside_address, lab.address()
+    moved = boundary.prosody(name="moved").start()
+    mark = lab.edge.mark()
+    lab.edge.hosts[HOST] = text.replace(before, boundary.inside_address)
+    lab.edge.components[ROOMS] = (rooms[0], rooms[1].replace(before, boundary.inside_address))
+    lab.edge.reload()
+    try:
+        for direction in ("to", "from"):
+            lab.edge.wait_log(rf"Refused inner stream {direction} contoso.test .*policy-changed: the relay host has another server now", 5, mark)
+        with Client(ALICE, old.address) as left, Client(ALICE, moved.address) as alice, Client(BOB, lab.partner.address) as bob:
+            bob.send_message(ALICE, "to the new one")
+            alice.wait_message("to the new one")
+            alice.send_message(BOB, "from the new one")
+            bob.wait_message("from the new one")
+            left.send_message(BOB, "from the old one")
+            bob.assert_nothing(lambda stanza: stanza.name == "message" and stanza.find("body") and stanza.find("body").text == "from the old one", 2)
+            left.assert_nothing(lambda stanza: stanza.name == "message" and stanza.get("type") != "error", 0.2)
+    finally:
+        moved.stop()
+        boundary.inside, boundary.inside_address = old, before
+        lab.edge.hosts[HOST], lab.edge.components[ROOMS] = text, rooms
+        lab.edge.reload()
     _both_ways(lab, "after")
 
 

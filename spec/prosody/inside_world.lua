@@ -1,0 +1,149 @@
+-- A pretended edge for lua/inside: its real parts over the shared object, a stub of a guard outside, and connections that are tables.
+
+local lua_world = require "lua_world";
+local native = require "config_stub".native();
+
+local inside_world = { native = native };
+
+local function entry(host, server)
+	return { domain = host; partner_type = "federated"; presence_authorization = "user"; tls = "not_supported"; sasl = "not_supported"; dialback = true;
+		keepalive = true; proxy = server };
+end
+
+-- Settings as inner_settings.compile gives them. `servers`: relay host -> "host:port".
+function inside_world.settings(servers)
+	local list, hosts = {}, {};
+	for host, server in pairs(servers) do list[#list + 1] = entry(host, server); end
+	local compiled = assert(native.compile_table({ lists = { { place = "s2s_inside"; list = list } }; issues = {}; local_domains = {} }));
+	local policy = assert(native.compile_policy({ table = compiled; options = { require_encryption = false; allow_encryption = true }; issues = {};
+		limits = { connections = 10000; partner_connections = 10000 } }));
+	for host, server in pairs(servers) do
+		local name, port = server:match("^(.*):(%d+)$");
+		hosts[host] = { server = server; server_host = name; server_port = tonumber(port); view = policy:find(host); tls = {} };
+	end
+	return { hosts = hosts; policy = policy; anchors = {}; places = { { interface = "10.1.0.2"; port = 5269 } } };
+end
+
+-- `hosts`: relay hosts, each a VirtualHost; `partners`: the outer list. What is made has
+--   world, boundary, dialled (connections that were begun, { host, port, listener, data }), clock (seconds; the monotonic clock)
+function inside_world.new(hosts, partners)
+	local edge = { dialled = {}; clock = 1000 };
+	local world = lua_world.new({
+		["util.async"] = { runner = function (action, watchers)
+			return { run = function (_, item)
+				local ok, err = pcall(action, item);
+				if not ok then watchers.error(nil, err); end
+			end };
+		end };
+		["util.time"] = { monotonic = function () return edge.clock; end; now = os.time };
+		["net.connect"] = { connect = function (place, listener, _, data)
+			table.insert(edge.dialled, { host = place.host; port = place.port; listener = listener; data = data });
+		end };
+		["prosody.net.connect"] = { connect = function (place, listener, _, data)
+			table.insert(edge.dialled, { host = place.host; port = place.port; listener = listener; data = data });
+		end };
+		["net.resolvers.basic"] = { new = function (host, port) return { host = host; port = port }; end };
+		["prosody.net.resolvers.basic"] = { new = function (host, port) return { host = host; port = port }; end };
+		["core.s2smanager"] = {};
+	});
+	edge.world = world;
+	world.open_store = function () return { get = function () end; set = function () return true; end }; end;
+	local compiled = assert(native.compile_table({ lists = { { place = "s2s_partners"; list = partners } }; issues = {}; local_domains = hosts }));
+	local policy = assert(native.compile_policy({ table = compiled; options = { require_encryption = false }; issues = {} }));
+	local guard = { policies = {}; observing = false };
+	local listeners = {};
+	edge.guard, edge.events = guard, listeners;
+	for _, host in ipairs(hosts) do
+		world.prosody.hosts[host] = { type = "local"; events = { fire_event = function () end } };
+		guard.policies[host] = policy;
+	end
+	edge.refused = {};
+	edge.boundary = world.load("inside/boundary")({ guard = guard; native = native; relays = {};
+		latch = { kill = function (conn) conn:close(); end }; limits = { may_log = function () return true; end };
+		report = { stanza_refused = function (...) table.insert(edge.refused, { ... }); end };
+		detached = function (action) action(); end;
+		features = { read = function () return false, false, false, true; end; fill = function () end; trim = function () end };
+		unparsed = function () return ""; end;
+		address = { canonical = function (address) return address; end } });
+	return edge;
+end
+
+-- A stanza that the guard has let in.
+function inside_world.arrive(edge, stanza)
+	local to = stanza.attr.to;
+	local host = to:match("^[^/]*"):match("[^@]*$");
+	local event = ("%s/%s"):format(stanza.name, to:find("/", 1, true) and "full" or to:find("@", 1, true) and "bare" or "host");
+	for _, hooked in ipairs(edge.world.contexts) do
+		if hooked[1] == host and hooked[2].hooks[event] then
+			return hooked[2].hooks[event][1][1]({ stanza = stanza; origin = { type = "s2sin"; send = function () end } });
+		end
+	end
+end
+
+-- A connection of that address: what is written to it is in `sent`.
+function inside_world.connection(ip)
+	local conn = { sent = ""; closed = false };
+	function conn.ip() return ip or "10.1.0.10"; end
+	function conn.setoption() end
+	function conn.socket() return nil; end
+	function conn.pause() end
+	function conn.resume() end
+	function conn:write(data)
+		self.sent = self.sent..data;
+		return #data;
+	end
+	function conn:close() self.closed = true; end
+	return conn;
+end
+
+-- The server inside opens a connection; what is given back takes what it says.
+function inside_world.accept(edge, ip)
+	local conn, listener = inside_world.connection(ip), edge.world.items["net-provider"][1].listener;
+	listener.onconnect(conn);
+	function conn.say(_, data) listener.onincoming(conn, data); end
+	function conn.drop() listener.ondisconnect(conn, "gone"); end
+	return conn;
+end
+
+-- The connection that we began last is there, or that of `number`.
+function inside_world.answer(edge, number)
+	local begun = edge.dialled[number or #edge.dialled];
+	local conn = inside_world.connection();
+	begun.listener.onattach(conn, begun.data);
+	begun.listener.onconnect(conn);
+	function conn.say(_, data) begun.listener.onincoming(conn, data); end
+	function conn.drop() begun.listener.ondisconnect(conn, "gone"); end
+	return conn;
+end
+
+function inside_world.fail(edge, number)
+	local begun = edge.dialled[number or #edge.dialled];
+	begun.listener.onfail(begun.data, "connection refused");
+end
+
+inside_world.FEATURES = "<stream:features><dialback xmlns='urn:xmpp:features:dialback'/></stream:features>";
+
+function inside_world.header(from, to, id)
+	return ("<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' "
+		.."xmlns:db='jabber:server:dialback' version='1.0' from='%s' to='%s'%s>"):format(from, to, id and (" id='%s'"):format(id) or "");
+end
+
+-- An outgoing stream of ours gets as far as stanzas.
+function inside_world.establish(conn, relay, domain)
+	conn:say(inside_world.header(relay, domain, "id1")..inside_world.FEATURES);
+	conn:say(("<db:result from='%s' to='%s' type='valid'/>"):format(relay, domain));
+end
+
+-- The server inside opens a stream and proves itself by dialback.
+function inside_world.prove(edge, relay, domain)
+	local conn = inside_world.accept(edge);
+	conn:say(inside_world.header(relay, domain));
+	conn:say(("<db:result from='%s' to='%s'>key</db:result>"):format(relay, domain));
+	local question = inside_world.answer(edge);
+	question:say(inside_world.header(relay, domain, "id2")..inside_world.FEATURES);
+	local id = conn.sent:match("<stream:stream[^>]* id='([^']+)'") or conn.sent:match('<stream:stream[^>]* id="([^"]+)"');
+	question:say(("<db:verify from='%s' to='%s' id='%s' type='valid'/>"):format(relay, domain, id));
+	return conn, question;
+end
+
+return inside_world;
