@@ -82,7 +82,7 @@ describe("contacts of a relay host", function ()
 		received("unsubscribe", BOB);
 		assert.equal("no", sees(BOB));
 		received("unsubscribed", BOB);
-		assert.equal("yes", listed(BOB)); -- whoever refuses stays in the roster
+		assert.equal("yes", listed(BOB)); -- a contact who refuses stays in the roster
 		sent("unsubscribe", BOB);
 		assert.equal("no", listed(BOB));
 		assert.same({}, files);
