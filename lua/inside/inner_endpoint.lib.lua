@@ -25,9 +25,9 @@ local basic = first_of("prosody.net.resolvers.basic", "net.resolvers.basic");
 
 local hosts = prosody.hosts;
 
-local STANZA_MAX = 512 * 1024; -- bytes, as core has it
+local STANZA_MAX, ELEMENTS_MAX = 512 * 1024, 25000; -- bytes, as core has it; elements in a stanza
+local EARLY_STANZA_MAX, EARLY_ELEMENTS_MAX = 10000, 200; -- the same, before anybody has authenticated
 local READ_SIZE = 8192; -- bytes at a time
-local WAITING_MAX = 200; -- incoming connections that have not authenticated
 local STRANGERS_MAX = 200; -- streams in the names of domains that are nobody's: to refuse a stanza there takes four
 local LINE_EVERY = 10; -- seconds between two lines about what cannot be
 local USED_EVERY = 30; -- seconds
@@ -42,16 +42,19 @@ local function new_endpoint(with)
 	local endpoint = {};
 	local sessions = {}; -- connection -> session
 	local live = {}; -- session -> true, connected or not
-	local waiting, first_waiting, last_waiting, waiting_count = {}, 1, 0, 0; -- sessions that have not authenticated, in order
+	local newcomers = module:require "inside/newcomers" ();
 	local globals = new_events();
 	local known = {}; -- domain we speak as -> { events, count of its sessions }
 	local current = false; -- what inner_settings.compile gave
 	local strangers, last_line = 0, -LINE_EVERY;
 	local filter;
 
-	-- What installs handlers through "module:hook" gets our events instead.
+	-- What installs handlers through "module:hook" gets our events instead: those of the handshake. Those of stanzas, "message/bare" and the like, are
+	-- the outer side's alone, and would double what a domain costs.
 	local function context_of(events)
-		return { hook = function (_, event, handler, priority) events.add_handler(event, handler, priority); end };
+		return { hook = function (_, event, handler, priority)
+			if not event:find("^%l+/%l+$") then events.add_handler(event, handler, priority); end
+		end };
 	end
 
 	--- The domains that we speak as: known as long as they have streams
@@ -121,18 +124,10 @@ local function new_endpoint(with)
 
 	--- Sessions
 
-	local function not_waiting(session)
-		if session.waits and waiting[session.waits] == session then
-			waiting[session.waits] = nil;
-			waiting_count = waiting_count - 1;
-		end
-		session.waits = nil;
-	end
-
 	local function destroy(session, why)
 		if session.destroyed then return; end
 		session.destroyed, session.type = true, "s2s_destroyed";
-		not_waiting(session);
+		newcomers.remove(session);
 		native.place_release(border, session);
 		live[session] = nil;
 		if session.opening then timer.stop(session.opening); end
@@ -194,18 +189,6 @@ local function new_endpoint(with)
 		close(session, "internal-server-error");
 	end
 
-	local function too_many_waiting()
-		while first_waiting <= last_waiting do
-			local oldest = waiting[first_waiting];
-			first_waiting = first_waiting + 1;
-			if oldest then
-				first_waiting = first_waiting - 1;
-				module:log("debug", "More than %d inner connections wait to authenticate: the oldest is closed", WAITING_MAX);
-				return close(oldest, "resource-constraint");
-			end
-		end
-	end
-
 	local stream_callbacks = { default_ns = "jabber:server" };
 	local step = {};
 
@@ -221,7 +204,8 @@ local function new_endpoint(with)
 		session.conn, session.ip = conn, conn:ip();
 		sessions[conn] = session;
 		pcall(conn.setoption, conn, "tcp-nodelay", true);
-		local stream = new_xmpp_stream(session, stream_callbacks, STANZA_MAX);
+		local stream = new_xmpp_stream(session, stream_callbacks, EARLY_STANZA_MAX);
+		stream:set_stanza_size_limit(EARLY_STANZA_MAX, EARLY_ELEMENTS_MAX); -- 13.0.1 has no bound on elements
 		session.stream = stream;
 		function session.open_stream(self)
 			self.header_sent = true;
@@ -284,6 +268,8 @@ local function new_endpoint(with)
 			local said = data.tags[1] and data.tags[1].name or "no reason";
 			local text = data:get_child_text("text", xmlns_errors);
 			close(session, nil, ("the inside has closed the stream: %s"):format((said..(text and " ("..text..")" or "")):sub(1, 200):gsub("%c", " ")));
+		elseif err == "parse-error" and data == "resource-constraint" then
+			close(session, "policy-violation"); -- too many elements
 		else
 			close(session, err == "no-stream" and "invalid-namespace" or "not-well-formed");
 		end
@@ -317,6 +303,10 @@ local function new_endpoint(with)
 				"Refused inner stream from %s to %s, which is a host of this server (address %s)", theirs, ours, session.ip);
 			if now - last_line >= LINE_EVERY then last_line = now; end
 			return close(session, { condition = "host-unknown"; text = "This is no domain of a partner" });
+		end
+		if not (current and current.hosts[theirs]) then
+			session.to_host, session.from_host = ours, theirs;
+			return with.act.close(session, "unlisted-domain", native.reasons["unlisted-domain"].stream_condition, "it is no relay host");
 		end
 		if not claim(session, ours, theirs) then return close(session, "resource-constraint"); end
 		if not session.known then know(session, ours); end
@@ -386,10 +376,11 @@ local function new_endpoint(with)
 		if not current then return conn:close(); end
 		local session = new_session("incoming");
 		attach(session, conn);
-		last_waiting = last_waiting + 1;
-		waiting[last_waiting], session.waits = session, last_waiting;
-		waiting_count = waiting_count + 1;
-		if waiting_count > WAITING_MAX then too_many_waiting(); end
+		local one_too_many = newcomers.add(session, session.ip or "?");
+		if one_too_many then
+			module:log("debug", "Too many inner connections wait to authenticate: one from %s is closed", one_too_many.ip);
+			close(one_too_many, "resource-constraint");
+		end
 	end
 
 	local function on_data(conn, data)
@@ -478,7 +469,8 @@ local function new_endpoint(with)
 
 	-- For the handshake: stanzas may move.
 	function endpoint.established(session)
-		not_waiting(session);
+		newcomers.prove(session);
+		session.stream:set_stanza_size_limit(STANZA_MAX, ELEMENTS_MAX);
 		if session.opening then timer.stop(session.opening); end
 		session.opening = nil;
 		with.opened(session);
@@ -572,8 +564,6 @@ local function new_endpoint(with)
 		current = false;
 		for _, session in ipairs(list()) do close(session, "system-shutdown", "mod_s2s_partners is being unloaded"); end
 	end
-
-	function endpoint.waiting() return waiting_count; end
 
 	return endpoint;
 end

@@ -151,6 +151,7 @@ LUA_MAY = {
     "lua/observe.lib.lua": dict.fromkeys(("internal-error", "sasl-not-supported", "tls-not-supported", "sasl-required",
                                            "dialback-not-allowed"), "a longer line in the log"),
     "lua/inside/contacts.lib.lua": {LUA_TYPE: "what passes tells who is in whose roster; what follows from that is decided in C"},
+    "lua/inside/inner_endpoint.lib.lua": {"unlisted-domain": "who is no relay host has no record", "policy-changed": "another server: the record knows no places"},
     "lua/inside/inner_handshake.lib.lua": {LUA_TYPE: "the answer of dialback, which the guard has let pass"},
     "lua/inside/relay.lib.lua": {"inside-unreachable": "the server inside is not there: there is no decision",
                                  LUA_TYPE: "what cannot be handed over is answered where it is a request; a ping of our own is"},

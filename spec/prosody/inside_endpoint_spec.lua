@@ -89,4 +89,95 @@ describe("the inner side", function ()
 		assert.is_true(question.closed);
 		assert.is_true(conn.closed);
 	end);
+
+	it("makes nothing for a domain that no relay host has named", function ()
+		for _, from in ipairs({ "fed.test"; "evil.test"; "sub.contoso.test" }) do
+			local conn = inside.accept(edge);
+			conn:say(inside.header(from, "trunk.test"));
+			assert.is_true(conn.closed);
+			assert.truthy(conn.sent:find("policy-violation", 1, true), conn.sent);
+			assert.truthy(conn.sent:find("unlisted-domain", 1, true), conn.sent);
+		end
+		assert.same({}, edge.installed);
+	end);
+
+	it("takes a small stanza at most before anybody has authenticated, and a large one then", function ()
+		local large = ("<message from='%s' to='%s'><body>%s</body></message>"):format(ALICE, BOB, ("x"):rep(100000));
+		local conn = inside.accept(edge);
+		conn:say(inside.header(HOST, "fed.test"));
+		for i = 1, #large, 8192 do
+			if conn.closed then break; end
+			conn:say(large:sub(i, i + 8191));
+		end
+		assert.is_true(conn.closed);
+		assert.truthy(conn.sent:find("policy-violation", 1, true), conn.sent);
+		local proven = inside.prove(edge, HOST, "fed.test");
+		for i = 1, #large, 8192 do proven:say(large:sub(i, i + 8191)); end
+		assert.is_false(proven.closed);
+		assert.equal(1, #edge.world.routed);
+	end);
+
+	-- The parser of Prosody 13 has no such bound.
+	it("takes few elements at most before anybody has authenticated, where the parser can count them", function ()
+		local xmppstream = assert(io.open(assert(package.searchpath("util.xmppstream", package.path)))):read("a");
+		local counts = xmppstream:find("set_max_elements", 1, true) ~= nil;
+		local conn = inside.accept(edge);
+		conn:say(inside.header(HOST, "fed.test"));
+		conn:say("<foo>"..("<a/>"):rep(300));
+		assert.equal(counts, conn.closed);
+		local proven = inside.prove(edge, HOST, "fed.test");
+		proven:say(("<message from='%s' to='%s'>%s</message>"):format(ALICE, BOB, ("<a/>"):rep(1000)));
+		assert.is_false(proven.closed);
+		assert.equal(1, #edge.world.routed);
+	end);
+
+	describe("while connections wait to authenticate", function ()
+		local function crowd(number, address)
+			local conns = {};
+			for i = 1, number do conns[i] = inside.accept(edge, address); end
+			return conns;
+		end
+		local function closed(conns)
+			local count = 0;
+			for _, conn in ipairs(conns) do count = count + (conn.closed and 1 or 0); end
+			return count;
+		end
+
+		it("lets no address have more than its share", function ()
+			local own = inside.accept(edge, "10.1.0.10");
+			local conns = crowd(300, "10.1.0.66");
+			assert.equal(200, closed(conns));
+			assert.is_true(conns[200].closed);
+			assert.is_false(conns[201].closed);
+			assert.is_false(own.closed);
+		end);
+
+		it("closes one of the address that has most when there are too many", function ()
+			local own = crowd(5, "10.1.0.10");
+			local others = {};
+			for i = 1, 30 do others[i] = crowd(10, ("10.1.1.%d"):format(i)); end
+			assert.equal(0, closed(own));
+			local open = 0;
+			for _, conns in ipairs(others) do open = open + #conns - closed(conns); end
+			assert.equal(195, open);
+		end);
+
+		it("has room of its own for an address that somebody has authenticated from", function ()
+			inside.prove(edge, HOST, "fed.test");
+			local strangers, gone = {}, 0;
+			for i = 1, 4 do strangers[i] = crowd(100, ("10.1.1.%d"):format(i)); end
+			for _, conns in ipairs(strangers) do gone = gone + closed(conns); end
+			assert.equal(200, gone);
+			local own = crowd(1001, "10.1.0.10");
+			assert.equal(1, closed(own));
+			assert.is_true(own[1].closed);
+			for _, conn in ipairs(own) do conn:drop(); end
+			assert.equal(0, closed(crowd(500, "10.1.0.10")));
+		end);
+
+		it("counts those no more that are gone", function ()
+			for _ = 1, 500 do inside.accept(edge, "10.1.0.66"):drop(); end
+			assert.equal(0, closed(crowd(100, "10.1.0.66")));
+		end);
+	end);
 end);

@@ -25,6 +25,7 @@ function inside_world.settings(servers)
 end
 
 -- `hosts`: relay hosts, each a VirtualHost; `partners`: the outer list. What is made has
+--   refused (what the outer side's report was told of stanzas), installed (domains for which C has installed handlers, { domain, events }),
 --   world, boundary, dialled (connections that were begun, { host, port, listener, data }), clock (seconds; the monotonic clock)
 function inside_world.new(hosts, partners)
 	local edge = { dialled = {}; clock = 1000 };
@@ -57,8 +58,16 @@ function inside_world.new(hosts, partners)
 		world.prosody.hosts[host] = { type = "local"; events = { fire_event = function () end } };
 		guard.policies[host] = policy;
 	end
-	edge.refused = {};
-	edge.boundary = world.load("inside/boundary")({ guard = guard; native = native; relays = {};
+	edge.refused, edge.installed = {}, {};
+	local watched = setmetatable({ install_host = function (border, context, domain)
+		local events = {};
+		table.insert(edge.installed, { domain = domain; events = events });
+		return native.install_host(border, { hook = function (_, event, handler, priority)
+			events[event] = true;
+			return context:hook(event, handler, priority);
+		end }, domain);
+	end }, { __index = native });
+	edge.boundary = world.load("inside/boundary")({ guard = guard; native = watched; relays = {};
 		latch = { kill = function (conn) conn:close(); end }; limits = { may_log = function () return true; end };
 		report = { stanza_refused = function (...) table.insert(edge.refused, { ... }); end };
 		detached = function (action) action(); end;

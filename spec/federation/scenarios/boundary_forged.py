@@ -23,8 +23,8 @@ def setup(lab):
     lab.northwind = Prosody(lab, "northwind", ["northwind.test"], users=["nora@northwind.test"], preset="any").start()
 
 
-def _inner(lab, from_=HOST, to="fabrikam.test"):
-    return Probe(lab.boundary.inner_address, from_=from_, to=to)
+def _inner(lab, from_=HOST, to="fabrikam.test", source=None):
+    return Probe(lab.boundary.inner_address, from_=from_, to=to, source=source)
 
 
 def scenario_key_that_the_inside_does_not_confirm(lab):
@@ -134,8 +134,8 @@ def scenario_partner_does_not_speak_for_the_inside(lab):
 
 
 def scenario_many_that_do_not_authenticate(lab):
-    """Connections that wait have a bound; a server that authenticates comes through."""
-    probes = [_inner(lab) for _ in range(230)]
+    """Connections that wait have a bound, and so has an address; a server that authenticates comes through."""
+    probes = [_inner(lab, source="127.0.66.1") for _ in range(130)]
     try:
         for probe in probes:
             probe.open()
@@ -149,10 +149,18 @@ def scenario_many_that_do_not_authenticate(lab):
                 closed += 1
             except (AssertionError, TimeoutError):
                 break
-        assert closed >= 20, closed
+        assert closed == 30, closed
     finally:
         for probe in probes:
             probe.close()
+
+
+def scenario_large_before_authentication(lab):
+    """What may come before anybody has proven anything is small."""
+    with _inner(lab) as probe:
+        probe.features()
+        probe.send("<db:result from='contoso.test' to='fabrikam.test'>" + "0" * 30000)
+        probe.read_close("policy-violation")
 
 
 def scenario_malformed(lab):

@@ -1,0 +1,83 @@
+-- Connections at the inner port that have not authenticated yet. Their number has a bound, and so has each address's share. An address from which
+-- somebody has authenticated has more room, since a server that starts again opens streams for all its partners at once; strangers cannot take it.
+
+local new_cache = require "util.cache".new;
+
+local STRANGERS_MAX = 200; -- of all addresses that nobody has authenticated from
+local ADDRESS_MAX = 100; -- of one of these
+local PROVEN_MAX = 1000; -- of all addresses that somebody has authenticated from
+local PROVEN_KEPT = 100; -- addresses
+
+local function new_newcomers()
+	local newcomers = {};
+	local lists = {}; -- address -> { first, last, count, proven; [number] = session }
+	local places = {}; -- session -> { list, number, address, order }
+	local total = 0; -- of those that have ever come
+	local proven = new_cache(PROVEN_KEPT); -- address -> true
+	local strangers, others = 0, 0;
+
+	local function add_to_count(list, by)
+		list.count = list.count + by;
+		if list.proven then others = others + by; else strangers = strangers + by; end
+	end
+
+	-- A list has its sessions in order: list[first] to list[last], some of which are gone.
+
+	-- The one that has waited longest. There is one.
+	local function oldest(list)
+		while list[list.first] == nil do list.first = list.first + 1; end
+		return list[list.first];
+	end
+
+	local function largest()
+		local most;
+		for _, list in pairs(lists) do
+			local more = not most and 1 or list.count - most.count;
+			if not list.proven and (more > 0 or more == 0 and places[oldest(list)].order < places[oldest(most)].order) then most = list; end
+		end
+		return most;
+	end
+
+	-- The one that has to go for it, perhaps itself; nil where there is room.
+	function newcomers.add(session, address)
+		local list = lists[address];
+		if not list then
+			list = { first = 1; last = 0; count = 0; proven = proven:get(address) or false };
+			lists[address] = list;
+		end
+		total, list.last = total + 1, list.last + 1;
+		list[list.last], places[session] = session, { list = list; number = list.last; address = address; order = total };
+		add_to_count(list, 1);
+		if list.proven then return others > PROVEN_MAX and oldest(list) or nil; end
+		if list.count > ADDRESS_MAX then return oldest(list); end
+		return strangers > STRANGERS_MAX and oldest(largest()) or nil;
+	end
+
+	-- It is gone, or waits no more.
+	function newcomers.remove(session)
+		local place = places[session];
+		if not place then return; end
+		local list = place.list;
+		places[session], list[place.number] = nil, nil;
+		add_to_count(list, -1);
+		if list.count == 0 then lists[place.address] = nil; end
+	end
+
+	-- Somebody has authenticated over it.
+	function newcomers.prove(session)
+		local place = places[session];
+		if not place then return; end
+		proven:set(place.address, true);
+		local list = place.list;
+		if not list.proven then
+			list.proven, strangers, others = true, strangers - list.count, others + list.count;
+		end
+		newcomers.remove(session);
+	end
+
+	function newcomers.count() return strangers + others; end
+
+	return newcomers;
+end
+
+return new_newcomers;
