@@ -14,14 +14,21 @@ local function new_boundary(with)
 	local guard, native = with.guard, with.native;
 	local boundary = { settings = false };
 
-	local function is_listed(host, domain)
+	local function partner_of(host, domain)
 		local policy = guard.policies[host];
-		return policy and domain and policy:find(domain) ~= nil or false;
+		return policy and domain and policy:find(domain) or nil;
+	end
+
+	-- Whether an entry names the domain, or only covers it (and which).
+	local function listing(host, domain)
+		local partner = partner_of(host, domain);
+		if not partner then return "unlisted"; end
+		if partner.match == "primary" or partner.match == "additional" then return "named"; end
+		return "covered", partner.match == "wildcard" and partner.name or "*";
 	end
 
 	local function type_of(host, domain)
-		local policy = guard.policies[host];
-		local partner = policy and domain and policy:find(domain);
+		local partner = partner_of(host, domain);
 		return partner and partner.partner_type;
 	end
 
@@ -62,7 +69,7 @@ local function new_boundary(with)
 	border.would = {};
 
 	inner.native, inner.border, inner.latch, inner.act = native, border, with.latch, border.act;
-	inner.deliver, inner.opened, inner.ended, inner.is_listed = relay.deliver, relay.opened, relay.ended, is_listed;
+	inner.deliver, inner.opened, inner.ended, inner.listing = relay.deliver, relay.opened, relay.ended, listing;
 	local endpoint = module:require "inside/inner_endpoint" (inner);
 	inner.handshake = module:require "inside/inner_handshake" (endpoint);
 	boundary.endpoint = endpoint;

@@ -29,6 +29,8 @@ local STANZA_MAX, ELEMENTS_MAX = 512 * 1024, 25000; -- bytes, as core has it; el
 local EARLY_STANZA_MAX, EARLY_ELEMENTS_MAX = 10000, 200; -- the same, before anybody has authenticated
 local READ_SIZE = 8192; -- bytes at a time
 local STRANGERS_MAX = 200; -- streams in the names of domains that are nobody's: to refuse a stanza there takes four
+-- Streams of a relay host in the names of domains that no entry names, but a wildcard or the default covers; those by one wildcard, or the default.
+local COVERED_MAX, ENTRY_MAX = 2000, 1000;
 local LINE_EVERY = 10; -- seconds between two lines about what cannot be
 local USED_EVERY = 30; -- seconds
 local OPENING_MAX = 20; -- seconds until an outgoing stream has to be established
@@ -36,7 +38,8 @@ local OPENING_MAX = 20; -- seconds until an outgoing stream has to be establishe
 local xmlns_errors = "urn:ietf:params:xml:ns:xmpp-streams";
 
 -- `with`: native, border, latch (see mod_s2s_partners), act (functions of the guard's border), deliver(session, stanza): of an established stream,
--- opened(session), ended(session, why, unanswered), is_listed(relay host, domain). Filled in by others: handshake.
+-- opened(session), ended(session, why, unanswered), listing(relay host, domain): "named", "covered" and by which partner, or "unlisted". Filled in by
+-- others: handshake.
 local function new_endpoint(with)
 	local native, border = with.native, with.border;
 	local endpoint = {};
@@ -46,7 +49,7 @@ local function new_endpoint(with)
 	local globals = new_events();
 	local known = {}; -- domain we speak as -> { events, count of its sessions }
 	local current = false; -- what inner_settings.compile gave
-	local strangers, last_line = 0, -LINE_EVERY;
+	local counts, last_line = {}, -LINE_EVERY; -- counts: see bounds_for
 	local filter;
 
 	-- What installs handlers through "module:hook" gets our events instead: those of the handshake. Those of stanzas, "message/bare" and the like, are
@@ -72,18 +75,32 @@ local function new_endpoint(with)
 		session.known = domain;
 	end
 
-	-- Whether there is room for one more stream of that pair. The inside can make up any number of domains.
+	-- What a stream of that pair counts for: name -> bound. The inside can make up any number of domains, and so can strangers outside where they
+	-- are covered; what is in the list has its bound there.
+	local function bounds_for(ours, relay)
+		local listing, partner = with.listing(relay, ours);
+		if listing == "named" then return {}; end
+		if listing == "covered" then return { [relay] = COVERED_MAX; [relay.." "..partner] = ENTRY_MAX }; end
+		return { [""] = STRANGERS_MAX };
+	end
+
+	-- Whether there is room for one more stream of that pair.
 	local function claim(session, ours, relay)
-		if session.stranger ~= nil then return true; end
-		session.stranger = not with.is_listed(relay, ours);
-		if not session.stranger then return true; end
-		strangers = strangers + 1;
-		return strangers <= STRANGERS_MAX;
+		if session.counted then return true; end
+		session.counted = bounds_for(ours, relay);
+		local room = true;
+		for name, bound in pairs(session.counted) do
+			counts[name] = (counts[name] or 0) + 1;
+			if counts[name] > bound then room = false; end
+		end
+		return room;
 	end
 
 	local function let_go(session)
-		if session.stranger then strangers = strangers - 1; end
-		session.stranger = false;
+		for name in pairs(session.counted or {}) do
+			counts[name] = counts[name] > 1 and counts[name] - 1 or nil;
+		end
+		session.counted = {};
 		local domain = session.known;
 		local entry = domain and known[domain];
 		session.known = nil;
@@ -430,12 +447,12 @@ local function new_endpoint(with)
 		local session = new_session("outgoing");
 		session.from_host, session.to_host, session.host, session.asks_about = ours, relay, ours, question;
 		session.for_key, session.place = question ~= nil, place_of(relay);
-		local room = claim(session, ours, relay);
-		know(session, ours);
-		if not room then
-			destroy(session, "too many streams in the names of unlisted domains");
-			return nil, "too many streams in the names of unlisted domains";
+		if not claim(session, ours, relay) then
+			local why = "too many streams in the names of domains that the list does not name";
+			destroy(session, why);
+			return nil, why;
 		end
+		know(session, ours);
 		session.opening = timer.add_task(OPENING_MAX, function ()
 			session.opening = nil;
 			if not session.established then close(session, "connection-timeout", ("no stream after %d seconds"):format(OPENING_MAX)); end

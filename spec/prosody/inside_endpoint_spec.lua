@@ -180,4 +180,50 @@ describe("the inner side", function ()
 			assert.equal(0, closed(crowd(100, "10.1.0.66")));
 		end);
 	end);
+
+	describe("bounds streams in the names of domains", function ()
+		local function many(number, name)
+			local refused = 0;
+			for i = 1, number do
+				local conn = inside.accept(edge);
+				conn:say(inside.header(HOST, name:format(i)));
+				if conn.closed then
+					refused = refused + 1;
+					assert.truthy(conn.sent:find("resource-constraint", 1, true), conn.sent);
+				end
+			end
+			return refused;
+		end
+		before_each(function () inside.prove(edge, HOST, "fed.test"); end); -- there is room for connections
+
+		it("that are nobody's", function ()
+			assert.equal(50, many(250, "d%d.evil.test"));
+			assert.equal(0, many(10, "fed.test"));
+			assert.equal(0, many(10, "d%d.fed.test"));
+		end);
+
+		it("that a wildcard covers, and none that an entry names", function ()
+			for i = 1, 1100 do arrive(message(("bob@d%d.fed.test"):format(i), ALICE, "hello")); end
+			assert.equal(1000, #edge.dialled - 1);
+			assert.equal(100, #edge.refused);
+			arrive(message(BOB, ALICE, "hello"));
+			arrive(message("bob@d1.trunk.test", ALICE, "hello"));
+			assert.equal(1002, #edge.dialled - 1);
+			for i = 2, 1001 do inside.fail(edge, i); end -- the first one was of a key
+			arrive(message("bob@more.fed.test", ALICE, "hello"));
+			assert.equal(1003, #edge.dialled - 1);
+		end);
+
+		it("that are unlisted where the default covers them", function ()
+			edge.guard.policies[HOST] = inside.policy(partners, { HOST; ROOMS }, { partner_type = "federated"; tls = "not_supported"; sasl = "not_supported";
+				dialback = true });
+			for i = 1, 1100 do arrive(message(("bob@d%d.evil.test"):format(i), ALICE, "hello")); end
+			assert.equal(1000, #edge.dialled - 1);
+			for i = 1, 1100 do arrive(message(("bob@d%d.fed.test"):format(i), ALICE, "hello")); end
+			assert.equal(2000, #edge.dialled - 1);
+			arrive(message(BOB, ALICE, "hello"));
+			arrive(message("bob@d1.trunk.test", ALICE, "hello"));
+			assert.equal(2001, #edge.dialled - 1);
+		end);
+	end);
 end);

@@ -24,6 +24,12 @@ function inside_world.settings(servers)
 	return { hosts = hosts; policy = policy; anchors = {}; places = { { interface = "10.1.0.2"; port = 5269 } } };
 end
 
+-- The policy of a host. `default`: that of unlisted domains, or nil.
+function inside_world.policy(partners, hosts, default)
+	local compiled = assert(native.compile_table({ lists = { { place = "s2s_partners"; list = partners } }; issues = {}; local_domains = hosts }));
+	return assert(native.compile_policy({ table = compiled; options = { require_encryption = false }; issues = {}; default = default }));
+end
+
 -- `hosts`: relay hosts, each a VirtualHost; `partners`: the outer list. What is made has
 --   refused (what the outer side's report was told of stanzas), installed (domains for which C has installed handlers, { domain, events }),
 --   world, boundary, dialled (connections that were begun, { host, port, listener, data }), clock (seconds; the monotonic clock)
@@ -49,8 +55,7 @@ function inside_world.new(hosts, partners)
 	});
 	edge.world = world;
 	world.open_store = function () return { get = function () end; set = function () return true; end }; end;
-	local compiled = assert(native.compile_table({ lists = { { place = "s2s_partners"; list = partners } }; issues = {}; local_domains = hosts }));
-	local policy = assert(native.compile_policy({ table = compiled; options = { require_encryption = false }; issues = {} }));
+	local policy = inside_world.policy(partners, hosts);
 	local guard = { policies = {}; observing = false };
 	local listeners = {};
 	edge.guard, edge.events = guard, listeners;
