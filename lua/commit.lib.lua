@@ -40,10 +40,10 @@ local function new_commit(native, options, trust, observes)
 	end
 
 	-- What the configuration says of the inside, false for nothing; see inside/inner_settings.
-	local function compile_inside(policies, issues)
+	local function compile_inside(policies, issues, pause)
 		if not has_relay_hosts() then return false; end
 		inner_settings = inner_settings or module:require "inside/inner_settings" (native);
-		return inner_settings.compile(policies, issues, observes and observes() == true);
+		return inner_settings.compile(policies, issues, observes and observes() == true, pause);
 	end
 
 	-- The hosts whose own section sets one of our options: their issues need the host's name to be found.
@@ -152,7 +152,7 @@ local function new_commit(native, options, trust, observes)
 		add_issues(found);
 		pause();
 		found = {};
-		local inside = relays and compile_inside(policies, found) or false;
+		local inside = relays and compile_inside(policies, found, pause) or false;
 		add_issues(found);
 		if failed then
 			return nil, issues, count, run.user_files;

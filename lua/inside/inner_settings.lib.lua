@@ -13,7 +13,7 @@ local hosts = prosody.hosts;
 
 local COMPONENT = "s2s_inside"; -- the component module of a relay host without users
 local PARTNERS_TOLD = 5; -- of those about whom there is the same to say
-local PARTNERS_LOOKED_AT = 1000; -- for their names in a certificate
+local NAMES_LOOKED_AT, NAMES_IN_A_TURN = 1000, 20; -- in certificates, of all relay hosts together: each takes a tenth of a millisecond
 local CERTIFICATE_MAX = 1024 * 1024; -- bytes of a file
 local STREAMS_MAX = 10000; -- inner ones, in all: a pair of domains takes two
 
@@ -148,7 +148,7 @@ local function new_settings(native)
 	end
 
 	-- The edge would answer "subscribed", the users' server would never hear of it, and the contact would never see presence.
-	local function check_authorisation(host, policy, add)
+	local function check_authorisation(host, policy, partners_of, add)
 		local told, count = {}, 0;
 		local function look(view, name)
 			if view and view.presence_authorization == "automatic" then
@@ -156,7 +156,7 @@ local function new_settings(native)
 				if count <= PARTNERS_TOLD then told[count] = name; end
 			end
 		end
-		for _, view in ipairs(policy and policy:partners() or {}) do look(view, view.name); end
+		for _, view in ipairs(policy and partners_of(policy) or {}) do look(view, view.name); end
 		look(policy and policy:default(), "s2s_partners_default");
 		if count > 0 then
 			add(host, "error", "presence_authorization", "\"automatic\"", ("for a relay host the users' server keeps the rosters, so nothing can be "
@@ -295,28 +295,47 @@ local function new_settings(native)
 		return tls;
 	end
 
+	-- Whether certificates name domains: each is asked once a domain, and not about more domains than NAMES_LOOKED_AT. `pause`: see settings.compile.
+	local function new_names(pause)
+		local texts, named, looked_at = {}, {}, 0;
+		-- nil when it is not known.
+		return function (path, domain)
+			if texts[path] == nil then
+				local file = io.open(path, "rb");
+				texts[path] = file and file:read(CERTIFICATE_MAX) or false;
+				if file then file:close(); end
+				named[path] = {};
+			end
+			local known = named[path];
+			if known[domain] == nil and texts[path] and looked_at < NAMES_LOOKED_AT then
+				looked_at = looked_at + 1;
+				if looked_at % NAMES_IN_A_TURN == 0 then pause(); end
+				local own = native.own_certificate(texts[path], (domain:gsub("^%*", "any")));
+				if own then known[domain] = own.names_domain; else texts[path] = false; end
+			end
+			return known[domain];
+		end;
+	end
+
 	-- Where nothing but certificates proves the edge inside, it can speak for the partners that its certificate names, and for nobody else.
-	local function check_names(host, found, policy, add)
+	local function check_names(host, found, policy, partners_of, names, add)
 		local methods = found.view.methods;
 		if not policy or #methods ~= 1 or methods[1] ~= "sasl" or not found.tls or not found.tls.certificate then return; end
-		local file = io.open(found.tls.certificate, "rb");
-		local text = file and file:read(CERTIFICATE_MAX);
-		if file then file:close(); end
-		local missing, count = {}, 0;
-		for i, partner in ipairs(text and policy:partners() or {}) do
-			if i > PARTNERS_LOOKED_AT then break; end
+		local missing, more = {}, false;
+		for _, partner in ipairs(partners_of(policy)) do
 			for _, domain in ipairs({ partner.name; table.unpack(partner.additional_domains) }) do
-				local own = native.own_certificate(text, (domain:gsub("^%*", "any")));
-				if own and not own.names_domain then
-					count = count + 1;
-					if count <= PARTNERS_TOLD then missing[count] = domain; end
+				if names(found.tls.certificate, domain) == false then
+					more = #missing == PARTNERS_TOLD;
+					if more then break; end
+					missing[#missing + 1] = domain;
 				end
 			end
+			if more then break; end
 		end
-		if count > 0 then
+		if #missing > 0 then
 			add(host, "warning", "s2s_inside.certificate", nil, ("%s does not name %s%s: the server inside will refuse this one there; have one made whose "
 				.."subjectAltName has the partners, or allow dialback"):format(found.tls.certificate, table.concat(missing, ", "),
-				count > PARTNERS_TOLD and (" and %d more"):format(count - PARTNERS_TOLD) or ""));
+				more and " and more" or ""));
 		end
 	end
 
@@ -326,6 +345,18 @@ local function new_settings(native)
 		local store, message = native.trust_store({ file = resolve_relative_path(prosody.paths.config or ".", path) });
 		anchors[path] = store;
 		if message then add(host, store and "warning" or "error", "s2s_inside.trust_anchors", quote(path), message); end
+	end
+
+	-- The partners of a policy, which hosts may share. Of a long list they take long to make.
+	local function new_partners(pause)
+		local views = {};
+		return function (policy)
+			if not views[policy] then
+				views[policy] = policy:partners();
+				pause();
+			end
+			return views[policy];
+		end;
 	end
 
 	local function find_unknown(add)
@@ -341,9 +372,10 @@ local function new_settings(native)
 	--[[
 	What the configuration says of the inside: { hosts = { [relay host] = { server_host, server_port, server, tls = { server, client }, view } },
 	policy, anchors, places = { { interface, port }... } }; false where there are no relay hosts. `policies`: those of the hosts, by name. Issues are
-	added to `issues`; with an error among them nothing of it may come into force. `observes`: whether nothing is to be enforced.
+	added to `issues`; with an error among them nothing of it may come into force. `observes`: whether nothing is to be enforced. `pause`: called
+	between steps, see commit.compile_all.
 	]]
-	function settings.compile(policies, issues, observes)
+	function settings.compile(policies, issues, observes, pause)
 		local names = relay_hosts();
 		if #names == 0 then return false; end
 		local add = new_issues(issues);
@@ -355,7 +387,7 @@ local function new_settings(native)
 		local outside = outer_places();
 		local inside = inner_places(outside, add);
 		local found = { hosts = {}; anchors = {}; places = inside };
-		local list, values = {}, {};
+		local list, values, names_domain, partners_of = {}, {}, new_names(pause), new_partners(pause);
 		for _, host in ipairs(names) do
 			local component = own_option(host, "component_module");
 			if component and component ~= COMPONENT then
@@ -370,7 +402,7 @@ local function new_settings(native)
 				if compiled then list[#list + 1], values[host] = entry, value; end
 			end
 			if not component then check_clients(host, add); end
-			check_authorisation(host, not component and policies[host] or nil, add);
+			check_authorisation(host, not component and policies[host] or nil, partners_of, add);
 		end
 		if #list == 0 then return found; end
 		local compiled = compile_list(list);
@@ -391,7 +423,7 @@ local function new_settings(native)
 			anchors_of(host, view, found.anchors, add);
 			found.hosts[host] = { server = view.proxy; server_host = view.proxy_host; server_port = view.proxy_port; view = view;
 				tls = contexts_of(host, value, view, add) };
-			check_names(host, found.hosts[host], policies[host], add);
+			check_names(host, found.hosts[host], policies[host], partners_of, names_domain, add);
 		end
 		return found;
 	end

@@ -11,10 +11,11 @@ local lua_world = {};
 --   hooks       event -> list of { handler, priority } of the global module; of a host's context(host).hooks
 --   timers      { seconds, function }... as they were added; run() runs and clears them
 --   routed      { host, stanza }... that prosody.core_route_stanza got
+--   config      host or "*" -> options, for context:get_option
 --   contexts    { host, context }... that module:context has given
 --   items       name -> list of what module:add_item has added
 function lua_world.new(core)
-	local world = { lines = {}; hooks = {}; timers = {}; routed = {}; items = {}; contexts = {}; shared = {}; metrics = {}; wrapped = {} };
+	local world = { lines = {}; hooks = {}; timers = {}; routed = {}; items = {}; contexts = {}; config = {}; shared = {}; metrics = {}; wrapped = {} };
 	world.prosody = { hosts = {}; bare_sessions = {}; full_sessions = {}; s2s_partners_latch = world.shared;
 		core_route_stanza = function (host, stanza) table.insert(world.routed, { host; stanza }); end };
 
@@ -64,6 +65,11 @@ function lua_world.new(core)
 		context.hook = hook(context.hooks);
 		function context:wrap_event(event, wrapper) self.wrapped[event] = wrapper; end
 		table.insert(world.contexts, { host, context });
+		function context:get_option(name, default)
+			local value = (world.config[host] or world.config["*"] or {})[name];
+			if value == nil then return default; end
+			return value;
+		end
 		function context:get_option_string(_, default) return default; end
 		function context:open_store(name) return world.open_store(host, name); end
 		return context;

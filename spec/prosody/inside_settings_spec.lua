@@ -1,0 +1,114 @@
+-- Settings of relay hosts: what is an error or a warning, and what it costs to find out.
+
+local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
+package.path = source.."/spec/prosody/?.lua;"..package.path;
+local lua_world = require "lua_world";
+local native = require "config_stub".native();
+
+local HOST = "contoso.test";
+
+describe("settings of relay hosts", function ()
+	local world, config, asked, named, accounts, certificate;
+
+	setup(function ()
+		certificate = os.tmpname();
+		local file = assert(io.open(certificate, "wb"));
+		file:write("a certificate");
+		file:close();
+	end);
+	teardown(function () os.remove(certificate); end);
+
+	before_each(function ()
+		asked, named, accounts = 0, {}, {};
+		config = {
+			["*"] = { s2s_inside_interfaces = { "10.1.0.2" }; s2s_interfaces = { "203.0.113.5" }; c2s_interfaces = { "203.0.113.5" }; modules_enabled = {} };
+			[HOST] = { s2s_inside = { server = "10.1.0.10:5269"; sasl = "not_supported"; dialback = true }; modules_disabled = { "c2s" } };
+		};
+		for name, section in pairs(config) do
+			if name ~= "*" then setmetatable(section, { __index = config["*"] }); end
+		end
+		world = lua_world.new({
+			["core.configmanager"] = { getconfig = function () return config; end; rawget = function (host, name)
+				return config[host] and rawget(config[host], name);
+			end };
+			["core.usermanager"] = { users = function (host) return next, accounts[host] or {}; end };
+			["core.certmanager"] = { create_context = function () return {}, nil, { certificate = certificate }; end };
+		});
+		world.config = config;
+		world.prosody.paths = { config = "/nonexistent" };
+		world.prosody.hosts[HOST] = { type = "local"; modules = {}; sessions = {} };
+	end);
+
+	-- In words, sorted; and what was compiled.
+	local function compile(partners, more)
+		more = more or {};
+		local watched = setmetatable({ own_certificate = function (_, domain)
+			asked = asked + 1;
+			return { names_domain = named[domain] == true };
+		end }, { __index = native });
+		local policies = {};
+		if partners then
+			local compiled = assert(native.compile_table({ lists = { { place = "s2s_partners"; list = partners } }; issues = {}; local_domains = { HOST } }));
+			local policy = assert(native.compile_policy({ table = compiled; options = { require_encryption = true }; issues = {} }));
+			for name in pairs(config) do policies[name] = name ~= "*" and policy or nil; end
+		end
+		local issues, messages = {}, {};
+		local result = world.load("inside/inner_settings")(watched).compile(policies, issues, more.observes, more.pause or function () end);
+		for _, issue in ipairs(issues) do table.insert(messages, issue.severity..": "..issue.message); end
+		table.sort(messages);
+		return table.concat(messages, "\n"), result;
+	end
+
+	local function partner(domain, additional)
+		return { domain = domain; additional_domains = additional; partner_type = "federated"; presence_authorization = "user"; tls = "required";
+			sasl = "required"; dialback = false };
+	end
+
+	it("are compiled", function ()
+		local messages, result = compile({ partner "fabrikam.test" });
+		assert.equal("", messages);
+		assert.equal("10.1.0.10", result.hosts[HOST].server_host);
+		assert.equal(0, asked);
+	end);
+
+	describe("with certificates alone", function ()
+		before_each(function ()
+			config[HOST].s2s_inside = { server = "10.1.0.10:5269"; trust_anchors = "inside-ca.pem" };
+		end);
+
+		it("warn of the first partners that the inner certificate does not name", function ()
+			named["fabrikam.test"], named["any.northwind.test"] = true, true;
+			local messages = compile({ partner "fabrikam.test", partner("northwind.test", { "*.northwind.test" }) });
+			assert.truthy(messages:find("does not name northwind.test: the server", 1, true), messages);
+			local list = {};
+			for i = 1, 400 do list[i] = partner(("p%d.test"):format(i)); end
+			asked = 0;
+			messages = compile(list);
+			assert.truthy(messages:find("does not name p1.test, p2.test, p3.test, p4.test, p5.test and more: the server", 1, true), messages);
+			assert.equal(6, asked);
+		end);
+
+		it("look for no more than a thousand domains, each once, and let others have their turns", function ()
+			local list, pauses, before, longest = {}, 0, 0, 0;
+			for i = 1, 30 do
+				local additional = {};
+				for j = 1, 99 do
+					additional[j] = ("a%d.p%d.test"):format(j, i);
+					named[additional[j]] = true;
+				end
+				list[i], named[("p%d.test"):format(i)] = partner(("p%d.test"):format(i), additional), true;
+			end
+			for i = 1, 20 do
+				local host = ("h%d.test"):format(i);
+				config[host] = setmetatable({ s2s_inside = config[HOST].s2s_inside; modules_disabled = { "c2s" } }, { __index = config["*"] });
+			end
+			local messages = compile(list, { pause = function ()
+				pauses, longest, before = pauses + 1, math.max(longest, asked - before), asked;
+			end });
+			assert.is_nil(messages:find("does not name", 1, true), messages);
+			assert.equal(1000, asked);
+			assert.equal(51, pauses); -- one of them for the list itself
+			assert.equal(20, longest);
+		end);
+	end);
+end);
