@@ -60,7 +60,7 @@ local function new_commit(context)
 
 	local function commit(print, wanted, done)
 		local shown = wanted ~= nil and wanted ~= "preview";
-		local result, state, config, stamps = disk.try(native, pause);
+		local result, state, config, stamps = disk.try(native, latch.observes, pause);
 		local errors = print_errors(print, state, shown);
 		if not result then return done(nil, refused(errors)); end
 		local token = token_of(stamps);

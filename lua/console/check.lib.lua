@@ -45,7 +45,7 @@ local function new_check(context)
 	local function check(self)
 		local print = self.session.print;
 		context.say_if_not_applied(print);
-		local result, state, config = disk.try(native);
+		local result, state, config = disk.try(native, context.latch.observes);
 		local errors, warnings = layout.issues(print, state.issues);
 		if errors + warnings == 0 then
 			print("The configuration on disk has no errors and no warnings.");

@@ -8,6 +8,8 @@ local function private_configmanager()
 	return assert(loadfile(path))("core.configmanager");
 end
 
+local load_with;
+
 -- The module API of a host, over those options.
 local function stand_in(config, host)
 	return setmetatable({
@@ -18,11 +20,16 @@ local function stand_in(config, host)
 			return value;
 		end;
 		context = function (_, other) return stand_in(config, other); end;
+		require = function (_, library)
+			-- What reads options when it is asked, and not when it is loaded.
+			if library == "inside/inner_settings" then return load_with(config, library); end
+			return module:require(library);
+		end;
 	}, { __index = module });
 end
 
 -- Files of this module, loaded so that they see those options and no others.
-local function load_with(config, name)
+function load_with(config, name)
 	local environment = setmetatable({
 		module = stand_in(config, "*");
 		require = function (library)
@@ -38,8 +45,8 @@ end
 local fingerprint;
 
 -- The outcome of compiling what is on disk: result (nil with any error) and state, as commit has them; the configuration, and the fingerprint
--- of its files before the last of them was read. `pause` (or nil) as commit.compile_all has it.
-local function try(native, pause)
+-- of its files before the last of them was read. `observes`: the latch's; `pause` (or nil) as commit.compile_all has it.
+local function try(native, observes, pause)
 	local config = private_configmanager();
 	local ok, level, err = config.load(prosody.config_file, "lua");
 	if not ok then
@@ -47,7 +54,8 @@ local function try(native, pause)
 			got = ""; expected = ""; nearest = ""; message = ("%s: %s"):format(level == "file" and "the file cannot be read"
 			or "the file cannot be parsed", tostring(err)) } } };
 	end
-	local commit = load_with(config, "commit")(native, load_with(config, "options"), load_with(config, "trust")(native));
+	local commit = load_with(config, "commit")(native, load_with(config, "options"), load_with(config, "trust")(native),
+		function () return observes(config); end);
 	local stamps = fingerprint(config);
 	return commit.compile_all(pause), commit.state, config, stamps;
 end

@@ -64,7 +64,7 @@ local function new_changes(shared)
 
 	-- Checks the configuration with this text in place of the file (nil: without the file), says what is wrong, and saves.
 	local function finish_change(change, text, entry)
-		local result, state = entries.check(native, change.place, text);
+		local result, state = entries.check(native, change.place, text, shared.observes);
 		local errors = layout.issues(result and print or complain, state.issues);
 		if not result then
 			return refuse(change, ("the configuration would have %s"):format(layout.count(errors, "error")));
@@ -105,7 +105,7 @@ local function new_changes(shared)
 
 	-- Why an entry's file cannot be changed. Where there is none, the domain may be listed in another place.
 	local function not_open(change, problem)
-		local result = not lfs.symlinkattributes(change.place.path, "mode") and entries.check(native, change.place, nil);
+		local result = not lfs.symlinkattributes(change.place.path, "mode") and entries.check(native, change.place, nil, shared.observes);
 		for _, policy in pairs(result and result.policies or {}) do
 			local found = policy:find(change.domain);
 			if found and found.match ~= "default" then

@@ -102,7 +102,7 @@ local function new_offline(native, observes)
 	local function compile()
 		local options = module:require "options";
 		local trust = module:require "trust" (native);
-		local commit = module:require "commit" (native, options, trust);
+		local commit = module:require "commit" (native, options, trust, observes);
 		return commit.compile_all(), commit.state;
 	end
 
@@ -344,7 +344,7 @@ local function new_offline(native, observes)
 		return OK;
 	end
 
-	local shared = { native = native; wrong_usage = wrong_usage; complain = complain; parse = parse;
+	local shared = { native = native; observes = observes; wrong_usage = wrong_usage; complain = complain; parse = parse;
 		compile = compile; sorted_hosts = sorted_hosts; OK = OK; FAILED = FAILED };
 	for _, group in ipairs({ "offline/changes"; "offline/discovery"; "offline/running" }) do
 		for name, command in pairs((module:require(group))(shared)) do commands[name] = command; end

@@ -227,10 +227,11 @@ end
 
 --- The whole configuration, with it
 
--- Compiles everything as it would be with this text in place (nil: without the file): the result, nil with any error, and the state.
-function entries.check(native, place, text)
+-- Compiles everything as it would be with this text in place (nil: without the file): the result, nil with any error, and the state. `observes`: see
+-- commit.
+function entries.check(native, place, text, observes)
 	local options = overlay.options(place.path, text);
-	local commit = module:require "commit" (native, options, module:require "trust" (native));
+	local commit = module:require "commit" (native, options, module:require "trust" (native), observes);
 	return commit.compile_all(), commit.state;
 end
 

@@ -46,7 +46,9 @@ function lua_world.new(core)
 				if other == item then table.remove(world.items[name], i); end
 			end
 		end;
-		get_option_boolean = function (_, _, default) return default; end;
+		get_option = function (_, _, default) return default; end;
+		get_option_boolean = function (self, name, default) return self:get_option(name, default); end;
+		get_option_number = function (self, name, default) return tonumber(self:get_option(name, default)); end;
 		metric = function (_, _, name)
 			local metric = { values = {} };
 			world.metrics[name] = metric;
@@ -88,6 +90,8 @@ function lua_world.new(core)
 
 	env = setmetatable({ module = module; prosody = world.prosody;
 		require = function (name) return libraries[name] or require(name); end }, { __index = _G });
+
+	function world.library(name) return libraries[name]; end
 
 	function world.load(name)
 		return assert(loadfile(source.."/lua/"..name..".lib.lua", "t", env))();

@@ -109,6 +109,32 @@ def scenario_observe_mode(lab):
     _apply(lab)
 
 
+def scenario_observe_mode_offline(lab):
+    """prosodyctl and the console refuse before a reload what a reload would refuse."""
+    lab.edge.options = 's2s_partners_mode = "observe"\n'
+    lab.edge.write_config()
+    try:
+        ran = lab.edge.ctl("mod_s2s_partners", "check")
+        shown = lab.edge.shell("partners:check()")
+    finally:
+        lab.edge.options = ""
+        lab.edge.write_config()
+    assert ran.returncode == 1 and "nothing passes one while nothing" in " ".join(ran.stdout.split()), ran.stdout
+    assert "nothing passes one while nothing" in " ".join(shown.split()), shown
+
+
+def scenario_console_looks_at_the_disk(lab):
+    """partners:check judges relay hosts as they are written now, not as they were when the server read them."""
+    lab.edge.hosts[HOST] = NO_C2S + GOOD.replace("127.0.9.9:5269", HOST)
+    lab.edge.write_config()
+    try:
+        shown = lab.edge.shell("partners:check()")
+    finally:
+        lab.edge.hosts[HOST] = NO_C2S + GOOD
+        lab.edge.write_config()
+    assert "is a domain of this server" in " ".join(shown.split()), shown
+
+
 def scenario_offline_check(lab):
     """prosodyctl looks at the settings of relay hosts too, without a running server."""
     lab.edge.write_config()
