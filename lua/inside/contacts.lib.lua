@@ -5,11 +5,14 @@
 
 local jid = require "util.jid";
 local new_cache = require "util.cache".new;
+local monotonic = require "util.time".monotonic;
 
 local hosts = prosody.hosts;
 
 local STORE = "s2s_partners_contacts";
 local CONTACTS_MAX, CONTACT_BYTES = 1000, 1023; -- of a user; of an address
+local NAME_BYTES = 200; -- of a user, as files are named: there are file systems that take no more than 255 with what comes behind
+local COMPLAINT_EVERY = 60; -- seconds between lines about what cannot be read
 local USERS_KEPT = 1000; -- in memory
 local UNSAVED_MAX = 1000; -- users whose contacts could not be written
 local DAY = 86400; -- seconds
@@ -29,6 +32,23 @@ local function new_contacts(canonical, type_of)
 		local events = hosts[host].events;
 		stores[events] = stores[events] or assert(module:context(host):open_store(STORE, "keyval"));
 		return stores[events];
+	end
+
+	-- Nothing can be stored of users with longer names, so they have no contacts. Prosody's file storage writes most bytes as three.
+	local function is_storable(user)
+		local _, special = user:gsub("%W", "");
+		return #user + 2 * special <= NAME_BYTES;
+	end
+
+	local complained = -COMPLAINT_EVERY;
+
+	-- It may be so for each stanza that a stranger sends.
+	local function complain(host, user, err)
+		local now = monotonic();
+		if now - complained < COMPLAINT_EVERY then return; end
+		complained = now;
+		module:log("error", "The contacts of %s@%s cannot be read; until they can, nothing is learned of them and they are refused: %s", user, host,
+			tostring(err));
 	end
 
 	-- { items = { [contact] = { to, from, ask, seen, since, by } } }. Raises an error when it cannot be read.
@@ -183,12 +203,9 @@ local function new_contacts(canonical, type_of)
 	local function learn(steps, host, own, other, kind, partner_type)
 		local user = jid.node(own);
 		local step = steps[kind or "available"];
-		if not step or not user or not jid.node(other) then return; end
+		if not step or not user or not is_storable(user) or not jid.node(other) then return; end
 		local ok, data = pcall(read, host, user);
-		if not ok then
-			module:log("error", "The contacts of %s@%s cannot be read, and nothing is learned of them: %s", user, host, tostring(data));
-			return;
-		end
+		if not ok then return complain(host, user, data); end
 		local contact = canonical(jid.bare(other));
 		local item, old = item_of(data, contact);
 		if step(data, contact, item, partner_type) or old then save(host, user, data); end
@@ -209,16 +226,24 @@ local function new_contacts(canonical, type_of)
 		learn(incoming, host, stanza.attr.to, stanza.attr.from, stanza.attr.type);
 	end
 
-	--- For the guard, see facts: raises an error when the relation cannot be read, which is a refusal
+	--- For the guard, see facts
 
-	local function look_up(host, user, contact)
+	local function find(host, user, contact)
 		return (item_of(read(host, user), canonical(jid.bare(contact))));
 	end
 
+	-- The item or nil; false when the relation cannot be read, which is a refusal.
+	local function look_up(host, user, contact)
+		if not is_storable(user) then return nil; end
+		local ok, item = pcall(find, host, user, contact);
+		if ok then return item; end
+		complain(host, user, item);
+		return false;
+	end
+
 	function contacts.listed(host, user, _, contact)
-		local ok, item = pcall(look_up, host, user, contact);
-		if not ok then return "unavailable"; end
-		return item and "yes" or "no";
+		local item = look_up(host, user, contact);
+		return item and "yes" or item == nil and "no" or "unavailable";
 	end
 
 	function contacts.sees(host, user, _, contact)

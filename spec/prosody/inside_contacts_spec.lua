@@ -127,10 +127,39 @@ describe("contacts of a relay host", function ()
 		assert.equal("no", listed(BOB));
 	end);
 
+	it("are none of a user whose name is too long for a file, without a look at the disk", function ()
+		local reads = 0;
+		world.open_store = function () return { get = function () reads = reads + 1; error("File name too long"); end }; end;
+		start();
+		for _, name in ipairs({ ("a"):rep(201), ("é"):rep(34), ("a"):rep(1023) }) do
+			local own = name.."@"..HOST;
+			sent("subscribe", BOB, own);
+			received("subscribed", BOB, own);
+			assert.equal("no", contacts.listed(HOST, name, own, BOB));
+			assert.equal("no", contacts.sees(HOST, name, own, BOB));
+		end
+		assert.equal(0, reads);
+		assert.same({}, world.lines);
+	end);
+
+	it("are those of a user with a long name too", function ()
+		local name = ("a"):rep(200);
+		sent("subscribe", BOB, name.."@"..HOST);
+		assert.equal("yes", contacts.listed(HOST, name, name.."@"..HOST, BOB));
+	end);
+
 	it("are refused while the relation cannot be read", function ()
 		sent("subscribe", BOB);
 		start();
 		broken = true;
-		assert.equal("unavailable", listed(BOB));
+		for _ = 1, 100 do
+			assert.equal("unavailable", listed(BOB));
+			assert.equal("no", sees(BOB));
+			sent("subscribe", BOB);
+		end
+		assert.equal(1, #world.lines);
+		assert.truthy(world.lines[1]:find("The contacts of alice@contoso.test cannot be read", 1, true));
+		broken = false;
+		assert.equal("yes", listed(BOB));
 	end);
 end);

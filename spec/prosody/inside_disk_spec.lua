@@ -42,7 +42,7 @@ describe("the configuration on disk", function ()
 	local TEXT = [[
 		modules_enabled = { "tls"; "saslauth"; "dialback"; "s2s_partners" }
 		modules_disabled = { "c2s" }
-		s2s_partners = { { domain = "fabrikam.test"; partner_type = "federated"; presence_authorization = "user"; tls = "required"; sasl = "required"; dialback = false } }
+		s2s_partners = { { domain = "fabrikam.test"; partner_type = "federated"; presence_authorization = "user"; tls = "required"; sasl = "required" } }
 		s2s_interfaces = { "203.0.113.5" }
 		c2s_interfaces = { "203.0.113.5" }
 		s2s_inside_interfaces = { "10.1.0.2" }

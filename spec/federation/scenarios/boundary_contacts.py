@@ -110,6 +110,18 @@ def scenario_status_notes(lab):
         assert seen.find("status") is None, seen
 
 
+def scenario_names_that_are_too_long_for_a_file(lab):
+    """They are refused as users who have not listed the contact, and nothing of it is an error."""
+    mark = lab.edge.mark()
+    with Client(EVE, lab.partner.address) as eve, Client(VERA, lab.public.address) as vera:
+        for name in ("a" * 300, "é" * 200):
+            assert eve.wait_error(eve.send_message(f"{name}@contoso.test", "hello"))[0] == "service-unavailable"
+            vera.subscribe(f"{name}@contoso.test")
+        vera.wait_error(vera.send_message("nobody@contoso.test", "behind them"))
+    log = lab.edge.log_since(mark)
+    assert "too long" not in log.lower() and "Traceback" not in log and "cannot be read" not in log, log
+
+
 def scenario_unreadable_relation_is_a_refusal(lab):
     with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
         alice.subscribe(BOB)
