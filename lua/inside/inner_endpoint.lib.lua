@@ -435,6 +435,7 @@ local function new_endpoint(with)
 	end
 
 	function dialled.onfail(data, err)
+		data.session.unreached = true;
 		destroy(data.session, err or "no connection");
 	end
 

@@ -3,12 +3,16 @@
 
 local st = require "util.stanza";
 local jid = require "util.jid";
+local new_cache = require "util.cache".new;
+local monotonic = require "util.time".monotonic;
 
 local hosts = prosody.hosts;
 
 local BEHIND_THE_GUARD = 900; -- the guard is at 1000, core's own modules at 500 and less
 local QUEUE_MAX, QUEUE_BYTES = 100, 1024 * 1024; -- of a pair, while its stream is being opened
 local ALL_QUEUES_BYTES = 32 * 1024 * 1024; -- of all pairs together
+local PAUSE = 1; -- seconds after a failure in which no further stream is tried
+local PAUSES_KEPT = 1000; -- pairs
 
 -- `with`: guard, native, report (of the outer side), detached (see lua/guard), contacts, log_failure(relay host, domain, why)
 local function new_relay(with)
@@ -61,6 +65,29 @@ local function new_relay(with)
 		for _, item in ipairs(queue or {}) do bounce(host, domain, item.stub, why); end
 	end
 
+	--- After a failure nothing is tried for a moment: a stream takes much more than the stanza that wants it
+
+	local unreached, failed; -- relay host -> { at, why }: nobody answers there, for whichever domain; "relay host domain" -> the same, of a pair
+
+	local function forget_failures()
+		unreached, failed = {}, new_cache(PAUSES_KEPT);
+	end
+	forget_failures();
+
+	local function note_failure(session, host, domain, why)
+		local failure = { at = monotonic(); why = why };
+		if session.unreached then unreached[host] = failure; end
+		if not session.for_key then failed:set(host.." "..domain, failure); end
+	end
+
+	-- Why no stream is tried just now, nil when one may be.
+	local function why_paused(host, domain)
+		local now = monotonic();
+		for _, failure in ipairs({ unreached[host] or false, failed:get(host.." "..domain) or false }) do
+			if failure and now - failure.at < PAUSE then return failure.why; end
+		end
+	end
+
 	-- The stream of a pair; nil and why there is none.
 	local function stream_for(host, domain)
 		local of_host = pairs_of[host];
@@ -70,7 +97,8 @@ local function new_relay(with)
 		end
 		local session = of_host[domain];
 		if session and not session.destroyed then return session; end
-		local err;
+		local err = why_paused(host, domain);
+		if err then return nil, err; end
 		session, err = endpoint.open(domain, host);
 		if not session then return nil, err; end
 		-- It may be over already.
@@ -95,7 +123,8 @@ local function new_relay(with)
 		local session, err = stream_for(host, domain);
 		if session and session.established then
 			endpoint.used(session);
-			return session.sends2s(what);
+			if not session.destroyed then return session.sends2s(what); end
+			session, err = stream_for(host, domain); -- it has been refused just now
 		end
 		if stub == nil then stub = stub_of(what); end
 		if session then return wait(session, host, domain, tostring(what), stub); end
@@ -124,8 +153,11 @@ local function new_relay(with)
 			return;
 		end
 		if not session.established and (unanswered or not session.for_key) then
-			relay.failures[host] = relays[host] and { when = os.time(); why = why } or nil;
-			if not session.stopped then with.log_failure(host, domain, why); end
+			if relays[host] then
+				relay.failures[host] = { when = os.time(); why = why };
+				note_failure(session, host, domain, why);
+				with.log_failure(host, domain, why);
+			end
 		end
 		bounce_all(host, domain, session, why);
 	end
@@ -187,6 +219,7 @@ local function new_relay(with)
 	-- Which hosts are relay hosts now.
 	function relay.apply(names)
 		relays = {};
+		forget_failures(); -- of other settings
 		for name in pairs(names) do
 			relays[name] = true;
 			hook(name);

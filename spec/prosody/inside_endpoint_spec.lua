@@ -210,6 +210,7 @@ describe("the inner side", function ()
 			arrive(message("bob@d1.trunk.test", ALICE, "hello"));
 			assert.equal(1002, #edge.dialled - 1);
 			for i = 2, 1001 do inside.fail(edge, i); end -- the first one was of a key
+			edge.clock = edge.clock + 1;
 			arrive(message("bob@more.fed.test", ALICE, "hello"));
 			assert.equal(1003, #edge.dialled - 1);
 		end);
@@ -225,5 +226,74 @@ describe("the inner side", function ()
 			arrive(message("bob@d1.trunk.test", ALICE, "hello"));
 			assert.equal(2001, #edge.dialled - 1);
 		end);
+	end);
+
+	describe("after a failure", function ()
+		it("tries nobody's stream for a second where nobody answers", function ()
+			arrive(message(BOB, ALICE, "first"));
+			inside.fail(edge);
+			assert.equal(1, #edge.refused);
+			for i = 1, 50 do arrive(message(("bob@d%d.fed.test"):format(i), ALICE, "more")); end
+			arrive(message(BOB, ALICE, "more"));
+			assert.equal(1, #edge.dialled);
+			assert.equal(52, #edge.refused);
+			assert.equal(52, #edge.world.routed); -- the senders have heard of it
+			arrive(message(BOB, "room@"..ROOMS, "another relay host"));
+			assert.equal(2, #edge.dialled);
+			edge.clock = edge.clock + 1;
+			arrive(message(BOB, ALICE, "again"));
+			assert.equal(3, #edge.dialled);
+		end);
+
+		it("of one partner's stream, tries those of the others", function ()
+			arrive(message(BOB, ALICE, "first"));
+			local conn = inside.answer(edge);
+			conn:say(inside.header(HOST, "fed.test", "id1").."<stream:error><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>");
+			arrive(message(BOB, ALICE, "more"));
+			assert.equal(1, #edge.dialled);
+			arrive(message("tom@trunk.test", ALICE, "hello"));
+			assert.equal(2, #edge.dialled);
+		end);
+
+		it("tries at once under other settings", function ()
+			arrive(message(BOB, ALICE, "first"));
+			inside.fail(edge);
+			apply();
+			arrive(message(BOB, ALICE, "more"));
+			assert.equal(2, #edge.dialled);
+		end);
+
+		it("of an established stream, opens another", function ()
+			arrive(message(BOB, ALICE, "first"));
+			local conn = inside.answer(edge);
+			inside.establish(conn, HOST, "fed.test");
+			conn:drop();
+			arrive(message(BOB, ALICE, "more"));
+			assert.equal(2, #edge.dialled);
+			assert.equal(0, #edge.refused);
+		end);
+	end);
+
+	it("loses no stanza when a stream is refused on its way out", function ()
+		arrive(message(BOB, ALICE, "first"));
+		local conn = inside.answer(edge);
+		inside.establish(conn, HOST, "fed.test");
+		edge.clock = edge.clock + 60;
+		for _, session in ipairs(edge.boundary.endpoint.sessions()) do
+			-- C refuses it when it looks next.
+			local used = edge.boundary.endpoint.used;
+			edge.boundary.endpoint.used = function (other)
+				edge.boundary.endpoint.used = used;
+				assert.equal(session, other);
+				session:close("policy-violation");
+			end;
+		end
+		arrive(message(BOB, ALICE, "second"));
+		assert.is_true(conn.closed);
+		assert.equal(2, #edge.dialled);
+		local other = inside.answer(edge);
+		inside.establish(other, HOST, "fed.test");
+		assert.truthy(other.sent:find("second", 1, true));
+		assert.equal(0, #edge.refused);
 	end);
 end);

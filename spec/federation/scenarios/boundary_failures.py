@@ -10,6 +10,8 @@ from lab.waiting import wait_until
 from ._boundary import ALICE, BOB, HOST, ROOMS, Boundary
 from ._edge import any_method, configuration
 
+PAUSE = 1.1     # seconds: after a failure the edge tries nothing for one
+
 PARTNERS = configuration(any_method("fabrikam.test", presence_authorization="user"))
 
 
@@ -41,6 +43,26 @@ def scenario_inside_gone_and_back(lab):
         bob.send_raw(f"<message to='{ALICE}' type='error' id='e1'><error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
         bob.assert_nothing(lambda stanza: stanza.get("type") == "error", 1, mark)
     lab.inside.start()
+    time.sleep(PAUSE)
+    _both_ways(lab, "after")
+
+
+def scenario_no_attempt_for_each_stanza(lab):
+    """While nobody answers inside, what many partners' users send is refused without a look-up, a connection or a line for each."""
+    lab.inside.stop()
+    try:
+        with Client(BOB, lab.partner.address) as bob:
+            bob.wait_error(bob.send_message(ALICE, "nobody at home"))
+            mark = lab.edge.mark()
+            start = time.monotonic()
+            for i in range(50):
+                bob.wait_error(bob.send_message(ALICE, f"still nobody {i}"))
+            took = time.monotonic() - start
+        log = lab.edge.log_since(mark)
+        assert log.count("cannot be reached for") <= 1 + took / 10, log
+    finally:
+        lab.inside.start()
+        time.sleep(PAUSE)
     _both_ways(lab, "after")
 
 
@@ -62,6 +84,7 @@ def scenario_inside_silent(lab):
     finally:
         listening.close()
         lab.inside.start()
+        time.sleep(PAUSE)
     _both_ways(lab, "after silence")
 
 
