@@ -127,11 +127,19 @@ local function new_settings(native)
 
 	local function check_clients(host, add)
 		local global, context = module:context("*"), module:context(host);
+		local loaded, sessions = hosts[host] and hosts[host].modules or {}, hosts[host] and hosts[host].sessions or {};
 		for _, which in ipairs(client_modules) do
 			if core_options.loads(global, context, which[1], which[2]) then
 				add(host, "error", "modules_enabled", quote(which[1]), ("clients could log in here, but the users of a relay host are inside; "
 					.."write modules_disabled = { %q }, for this host or for all"):format(which[1]));
+			elseif loaded[which[1]] then
+				add(host, "error", "modules_disabled", quote(which[1]), "the module is still loaded, and only a restart takes it from a host that has had "
+					.."clients; restart the server");
 			end
+		end
+		-- What is known of them, as their rosters, would go on to be believed.
+		if next(sessions) ~= nil then
+			add(host, "error", "s2s_inside", nil, "clients are logged in at this host, but the users of a relay host are inside; restart the server");
 		end
 		if own_option(host, "authentication") ~= nil then
 			add(host, "error", "authentication", quote(own_option(host, "authentication")), "a relay host has no accounts; remove the option");

@@ -111,4 +111,27 @@ describe("settings of relay hosts", function ()
 			assert.equal(20, longest);
 		end);
 	end);
+
+	it("do not make a relay host of one that has clients", function ()
+		local object = world.prosody.hosts[HOST];
+		object.sessions.alice = { sessions = {} };
+		local messages = compile();
+		assert.truthy(messages:find('"contoso.test": s2s_inside: clients are logged in at this host', 1, true), messages);
+		object.sessions = {};
+		for _, name in ipairs({ "c2s"; "bosh"; "websocket" }) do
+			object.modules = { [name] = {} };
+			messages = compile();
+			assert.truthy(messages:find(('modules_disabled: got %q; the module is still loaded'):format(name), 1, true), messages);
+		end
+		object.modules = { tls = {} };
+		assert.equal("", (compile()));
+		world.prosody.hosts[HOST] = nil; -- prosodyctl has none that runs
+		assert.equal("", (compile()));
+	end);
+
+	it("do not make a relay host of one that has accounts", function ()
+		accounts[HOST] = { mallory = true };
+		local messages = compile();
+		assert.truthy(messages:find('this host has accounts ("mallory", for one)', 1, true), messages);
+	end);
 end);

@@ -1,5 +1,6 @@
 """Settings of relay hosts: each error is told with its remedy, and nothing of such a configuration comes into force."""
 
+from lab.client import Client
 from lab.prosody import Prosody
 from lab.waiting import wait_until
 
@@ -73,6 +74,19 @@ def scenario_clients_and_accounts(lab):
     finally:
         lab.edge._store_path(f"mallory@{HOST}", "accounts").unlink()
         _apply(lab)
+
+
+def scenario_host_with_clients(lab):
+    """A host at which clients log in becomes no relay host by a reload: a restart does it."""
+    lab.edge.hosts[HOST], lab.edge.components = "", {}
+    lab.edge.restart()
+    lab.edge.add_user(f"mallory@{HOST}")
+    with Client(f"mallory@{HOST}", lab.edge.address):
+        lab.edge._store_path(f"mallory@{HOST}", "accounts").unlink()
+        log = _apply(lab)
+        assert "clients are logged in at this host" in log and "the module is still loaded" in log and "was not applied" in log, log
+    lab.edge.restart()
+    assert "Partner configuration applied" in _apply(lab)
 
 
 def scenario_automatic_authorisation(lab):
