@@ -28,6 +28,8 @@ local hosts = prosody.hosts;
 local STANZA_MAX, ELEMENTS_MAX = 512 * 1024, 25000; -- bytes, as core has it; elements in a stanza
 local EARLY_STANZA_MAX, EARLY_ELEMENTS_MAX = 10000, 200; -- the same, before anybody has authenticated
 local READ_SIZE = 8192; -- bytes at a time
+local JUDGED = 1000; -- the priority at which stanzas are judged
+local PING = "s2s-inside-"; -- what ids of our pings begin with
 local STRANGERS_MAX = 200; -- streams in the names of domains that are nobody's: to refuse a stanza there takes four
 -- Streams of a relay host in the names of domains that no entry names, but a wildcard or the default covers; those by one wildcard, or the default.
 local COVERED_MAX, ENTRY_MAX = 2000, 1000;
@@ -53,10 +55,10 @@ local function new_endpoint(with)
 	local filter;
 
 	-- What installs handlers through "module:hook" gets our events instead: those of the handshake. Those of stanzas, "message/bare" and the like, are
-	-- the outer side's alone, and would double what a domain costs.
+	-- the outer side's alone, and would double what a domain costs; but for the one before them all, which takes answers to pings.
 	local function context_of(events)
 		return { hook = function (_, event, handler, priority)
-			if not event:find("^%l+/%l+$") then events.add_handler(event, handler, priority); end
+			if not event:find("^%l+/%l+$") or (priority or 0) > JUDGED then events.add_handler(event, handler, priority); end
 		end };
 	end
 
@@ -381,6 +383,11 @@ local function new_endpoint(with)
 			return close(session, { condition = "host-unknown"; text = "A stanza for another domain than the stream's" });
 		end
 		attr.to, attr.from = to, from;
+		-- An answer that comes too late is nobody's any more.
+		if stanza.name == "iq" and attr.id and attr.id:sub(1, #PING) == PING and to == session.to_host then
+			endpoint.fire(to, "iq/host", { origin = session; stanza = stanza });
+			return;
+		end
 		with.deliver(session, stanza);
 	end
 
@@ -521,14 +528,25 @@ local function new_endpoint(with)
 	end
 	endpoint.sessions = list;
 
+	-- As lua/keepalive does it outside: where stanzas go out, a ping proves that somebody hears us. Over a stream in the name of an unlisted domain,
+	-- which carries refusals, the server inside is not to open one more of these for its answer.
+	local function keep_alive(session)
+		local _, relay = endpoint.pair(session);
+		local asks = session.direction == "outgoing" and session.established and with.listing(relay, session.from_host) ~= "unlisted";
+		native.keepalive_sent(session, asks);
+		if not asks then return session.sends2s(" "); end
+		local id = PING..short_id();
+		border.keepalives[id] = session;
+		session.sends2s(st.iq({ type = "get"; from = session.from_host; to = session.to_host; id = id }):tag("ping", { xmlns = "urn:xmpp:ping" }));
+	end
+
 	local function act_on(found)
 		for _, entry in ipairs(found) do
 			local session, due, reason, condition, rule = table.unpack(entry, 1, 5);
 			if due == "refuse" and not session.destroyed then
 				with.act.close(session, reason, condition, rule);
 			elseif due == "keepalive" and not session.destroyed then
-				native.keepalive_sent(session, false);
-				session.sends2s(" ");
+				keep_alive(session);
 			end
 		end
 	end

@@ -296,4 +296,79 @@ describe("the inner side", function ()
 		assert.truthy(other.sent:find("second", 1, true));
 		assert.equal(0, #edge.refused);
 	end);
+
+	describe("keeps streams alive", function ()
+		-- What is to be kept alive by the next look: all that is established.
+		local function sweep()
+			edge.native.sweep = function (_, streams)
+				local found = {};
+				for _, session in ipairs(streams) do
+					if session.established then table.insert(found, { session, "keepalive", "none", "", "" }); end
+				end
+				return found, true;
+			end;
+			edge.boundary.endpoint.sweep();
+		end
+		local PATTERN = "<iq[^>]*>";
+		local function ping_of(conn) return conn.sent:match(PATTERN) and conn.sent:match("id=['\"](s2s%-inside%-[^'\"]+)['\"]"); end
+		local function awaits_answer(domain)
+			for _, session in ipairs(edge.boundary.endpoint.sessions()) do
+				if session.direction == "outgoing" and session.from_host == domain then return edge.pinged[session]; end
+			end
+		end
+
+		before_each(function ()
+			edge.pinged = {};
+			edge.native.keepalive_sent = function (session, answer) edge.pinged[session] = answer; return inside.native.keepalive_sent(session, answer); end;
+		end);
+
+		it("by a ping where stanzas go out, whose answer comes over another stream and goes no further", function ()
+			arrive(message(BOB, ALICE, "hello"));
+			local conn = inside.answer(edge);
+			inside.establish(conn, HOST, "fed.test");
+			local incoming = inside.prove(edge, HOST, "fed.test");
+			local before = incoming.sent;
+			sweep();
+			local id = ping_of(conn);
+			assert.truthy(id, conn.sent);
+			assert.is_true(awaits_answer("fed.test"));
+			assert.equal(before.." ", incoming.sent);
+			assert.truthy(edge.border.keepalives[id]);
+			incoming:say(("<iq type='result' from='contoso.test' to='fed.test' id='%s'/>"):format(id));
+			assert.equal(0, #edge.world.routed);
+			assert.is_nil(edge.border.keepalives[id]);
+			-- A late one neither.
+			incoming:say(("<iq type='result' from='contoso.test' to='fed.test' id='%s'/>"):format(id));
+			assert.equal(0, #edge.world.routed);
+			incoming:say("<iq type='result' from='contoso.test' to='fed.test' id='other'/>");
+			assert.equal(1, #edge.world.routed);
+			assert.is_false(incoming.closed);
+		end);
+
+		it("and the answer of another relay host is none", function ()
+			arrive(message(BOB, ALICE, "hello"));
+			local conn = inside.answer(edge);
+			inside.establish(conn, HOST, "fed.test");
+			local rooms = inside.prove(edge, ROOMS, "fed.test");
+			sweep();
+			local id = ping_of(conn);
+			rooms:say(("<iq type='result' from='rooms.contoso.test' to='fed.test' id='%s'/>"):format(id));
+			assert.equal(0, #edge.world.routed);
+			assert.truthy(edge.border.keepalives[id]);
+			local own = inside.prove(edge, HOST, "fed.test");
+			own:say(("<iq type='result' from='contoso.test' to='fed.test' id='%s'/>"):format(id));
+			assert.is_nil(edge.border.keepalives[id]);
+			assert.equal(0, #edge.world.routed);
+		end);
+
+		it("by a blank where they carry refusals for an unlisted domain", function ()
+			arrive(message("eve@evil.test", ALICE, "a refusal"));
+			local conn = inside.answer(edge);
+			inside.establish(conn, HOST, "evil.test");
+			sweep();
+			assert.is_nil(ping_of(conn));
+			assert.is_false(awaits_answer("evil.test"));
+			assert.equal(" ", conn.sent:sub(-1));
+		end);
+	end);
 end);

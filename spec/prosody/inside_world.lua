@@ -32,6 +32,7 @@ end
 
 -- `hosts`: relay hosts, each a VirtualHost; `partners`: the outer list. What is made has
 --   refused (what the outer side's report was told of stanzas), installed (domains for which C has installed handlers, { domain, events }),
+--   border (of the inner side), native (the shared object, whose functions may be replaced),
 --   world, boundary, dialled (connections that were begun, { host, port, listener, data }), clock (seconds; the monotonic clock)
 function inside_world.new(hosts, partners)
 	local edge = { dialled = {}; clock = 1000 };
@@ -64,7 +65,10 @@ function inside_world.new(hosts, partners)
 		guard.policies[host] = policy;
 	end
 	edge.refused, edge.installed = {}, {};
-	local watched = setmetatable({ install_host = function (border, context, domain)
+	edge.native = setmetatable({ install_global = function (border, context)
+		edge.border = border;
+		return native.install_global(border, context);
+	end; install_host = function (border, context, domain)
 		local events = {};
 		table.insert(edge.installed, { domain = domain; events = events });
 		return native.install_host(border, { hook = function (_, event, handler, priority)
@@ -72,7 +76,7 @@ function inside_world.new(hosts, partners)
 			return context:hook(event, handler, priority);
 		end }, domain);
 	end }, { __index = native });
-	edge.boundary = world.load("inside/boundary")({ guard = guard; native = watched; relays = {};
+	edge.boundary = world.load("inside/boundary")({ guard = guard; native = edge.native; relays = {};
 		latch = { kill = function (conn) conn:close(); end }; limits = { may_log = function () return true; end };
 		report = { stanza_refused = function (...) table.insert(edge.refused, { ... }); end };
 		detached = function (action) action(); end;

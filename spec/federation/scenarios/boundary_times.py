@@ -1,5 +1,6 @@
 """The inner side has the time-outs of the outer one."""
 
+import signal
 import time
 
 from lab.client import Client
@@ -51,3 +52,26 @@ def scenario_idle_streams_end_and_come_again(lab):
             bob.wait_message(f"{words}, out")
             for direction in ("to", "from"):
                 lab.edge.wait_log(rf"Refused inner stream {direction} contoso.test .*inactivity-timeout", 20, mark)
+
+
+def scenario_server_inside_vanishes(lab):
+    """Its machine is gone without a word: the ping over the stream gets no answer, and the next stanza is answered."""
+    lab.edge.partners = lab.edge.partners.replace('["inactivity_timeout"] = 5;', '["inactivity_timeout"] = 60; ["keepalive_interval"] = 3;')
+    for name in list(lab.edge.hosts):
+        lab.edge.hosts[name] = lab.edge.hosts[name].replace("dialback = true", "dialback = true; keepalive = true")
+    lab.edge.reload()
+    with Client(BOB, lab.partner.address) as bob:
+        with Client(ALICE, lab.inside.address) as alice:
+            bob.send_message(ALICE, "here")
+            alice.wait_message("here")
+            mark = lab.edge.mark()
+            time.sleep(8)
+            assert "inactivity-timeout" not in lab.edge.log_since(mark), "a server that answers is not kept"
+        mark = lab.edge.mark()
+        lab.inside.process.send_signal(signal.SIGSTOP)
+        try:
+            lab.edge.wait_log(r"Refused inner stream to contoso.test .*inactivity-timeout: the partner did not answer a keepalive", 20, mark)
+            id_ = bob.send_message(ALICE, "to nobody")
+            assert bob.wait_error(id_, 30)[0] == "remote-server-timeout"
+        finally:
+            lab.inside.process.send_signal(signal.SIGCONT)
