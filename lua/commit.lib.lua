@@ -5,7 +5,7 @@ local WAIT = 0.01; -- seconds between looks at what a thread has done
 -- `observes`: whether the configuration wants nothing to be enforced, see mod_s2s_partners.lua.
 local function new_commit(native, options, trust, observes)
 	local hold_collector = module:require "collector".hold;
-	local inner_settings; -- loaded when there is a relay host
+	local inner_settings; -- loaded when there is an option about relay hosts
 	local function no_pause() end
 	local commit = {
 		superseded = {}; -- what `pause` throws when nobody wants the outcome any more
@@ -32,16 +32,20 @@ local function new_commit(native, options, trust, observes)
 		return list;
 	end
 
-	local function has_relay_hosts()
-		for name, section in pairs(configmanager.getconfig()) do
-			if name ~= "*" and (rawget(section, "s2s_inside") ~= nil or rawget(section, "component_module") == "s2s_inside") then return true; end
+	-- Whether there is anything about relay hosts, if only a misspelt option.
+	local function speaks_of_inside()
+		for _, section in pairs(configmanager.getconfig()) do
+			if rawget(section, "component_module") == "s2s_inside" then return true; end
+			for name in next, section do
+				if type(name) == "string" and name:match("^s2s_insid") then return true; end
+			end
 		end
 		return false;
 	end
 
 	-- What the configuration says of the inside, false for nothing; see inside/inner_settings.
 	local function compile_inside(policies, issues, pause)
-		if not has_relay_hosts() then return false; end
+		if not speaks_of_inside() then return false; end
 		inner_settings = inner_settings or module:require "inside/inner_settings" (native);
 		return inner_settings.compile(policies, issues, observes and observes() == true, pause);
 	end
@@ -49,7 +53,7 @@ local function new_commit(native, options, trust, observes)
 	-- The hosts whose own section sets one of our options: their issues need the host's name to be found.
 	local function speaks_for_itself(host)
 		for name in pairs(rawget(configmanager.getconfig(), host) or {}) do
-			if type(name) == "string" and name:match("^s2s_") and not name:match("^s2s_inside") then return true; end
+			if type(name) == "string" and name:match("^s2s_") and not name:match("^s2s_insid") then return true; end
 		end
 	end
 

@@ -369,10 +369,20 @@ local function new_settings(native)
 
 	local function find_unknown(add)
 		for host, values in pairs(configmanager.getconfig()) do
-			for name in pairs(values) do
-				if type(name) == "string" and name:match("^s2s_inside") and not known_options[name] then
+			for name in next, values do
+				if type(name) == "string" and name:match("^s2s_insid") and not known_options[name] then
 					add(host ~= "*" and host or nil, "error", name, nil, "unknown option; the options are s2s_inside, s2s_inside_interfaces and s2s_inside_ports");
 				end
+			end
+		end
+	end
+
+	-- Where there is no relay host. Every host is an ordinary one then, whose users nobody has heard of.
+	local function find_useless(add)
+		for name in pairs(known_options) do
+			if own_option("*", name) ~= nil then
+				add(nil, "warning", name, nil, "has no effect, because there is no relay host: a VirtualHost needs an s2s_inside of its own, and a component is "
+					.."written Component \"conference.contoso.com\" \"s2s_inside\"");
 			end
 		end
 	end
@@ -385,9 +395,12 @@ local function new_settings(native)
 	]]
 	function settings.compile(policies, issues, observes, pause)
 		local names = relay_hosts();
-		if #names == 0 then return false; end
 		local add = new_issues(issues);
 		find_unknown(add);
+		if #names == 0 then
+			find_useless(add);
+			return false;
+		end
 		if observes then
 			add(nil, "error", "s2s_partners_mode", "\"observe\"", "a relay host without a policy would be an open relay, so nothing passes one while nothing "
 				.."is enforced; write s2s_partners_mode = \"enforce\", or remove the relay hosts");

@@ -134,4 +134,25 @@ describe("settings of relay hosts", function ()
 		local messages = compile();
 		assert.truthy(messages:find('this host has accounts ("mallory", for one)', 1, true), messages);
 	end);
+
+	it("that are misspelt are told of, whether there is a relay host or not", function ()
+		config[HOST].s2s_insides = {};
+		local messages = compile();
+		assert.truthy(messages:find('error: VirtualHost or Component "contoso.test": s2s_insides: unknown option', 1, true), messages);
+		config[HOST].s2s_inside, config[HOST].s2s_insides, config[HOST].s2s_insid = nil, nil, {};
+		local result;
+		messages, result = compile();
+		assert.is_false(result);
+		assert.truthy(messages:find('error: VirtualHost or Component "contoso.test": s2s_insid: unknown option', 1, true), messages);
+	end);
+
+	it("that have no effect are told of", function ()
+		config["*"].s2s_inside, config[HOST].s2s_inside = config[HOST].s2s_inside, nil;
+		local messages, result = compile();
+		assert.is_false(result);
+		assert.truthy(messages:find("warning: s2s_inside: has no effect", 1, true), messages);
+		assert.truthy(messages:find("warning: s2s_inside_interfaces: has no effect", 1, true), messages);
+		config["*"].s2s_inside, config["*"].s2s_inside_interfaces = nil, nil;
+		assert.equal("", (compile()));
+	end);
 end);

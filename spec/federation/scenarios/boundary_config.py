@@ -52,6 +52,15 @@ def scenario_unknown_key_and_value(lab):
     _refused(lab, "s2s_inside_interface: unknown option", interfaces=INTERFACES + 's2s_inside_interface = "127.0.9.1"\n')
 
 
+def scenario_no_relay_host(lab):
+    """What is written about relay hosts where there is none is told of."""
+    log = _apply(lab, host=NO_C2S + GOOD.replace("s2s_inside", "s2s_insid"))
+    assert "s2s_insid: unknown option" in log and "was not applied" in log, log
+    log = _apply(lab, host=NO_C2S)
+    assert "s2s_inside_interfaces: has no effect" in log and "Partner configuration applied" in log, log
+    _apply(lab)
+
+
 def scenario_impossible_row(lab):
     _refused(lab, "SASL requires TLS", host=NO_C2S + 's2s_inside = { server = "127.0.9.9:5269"; tls = "not_supported"; sasl = "optional"; dialback = true }')
     _refused(lab, "s2s_inside.trust_anchors: is needed where sasl is required", host=NO_C2S + 's2s_inside = { server = "127.0.9.9:5269" }')
