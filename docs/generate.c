@@ -56,7 +56,8 @@ static const char reasons_intro[] =
 	"\n"
 	"\"Stream error\" is the condition a stream is closed with, and the text the other server is told. \"Local sender\" is the\n"
 	"stanza error that a local user gets for a stanza that cannot go out, with its text. A remote sender learns nothing from a refused\n"
-	"stanza: messages and IQ requests are answered with `service-unavailable`, whatever the reason, and the rest is dropped.\n";
+	"stanza: messages and IQ requests are answered with `service-unavailable`, whatever the reason, and the rest is dropped. The one exception is\n"
+	"what a relay host cannot hand over: there \"Remote sender\" is what such a sender gets.\n";
 
 static void print_methods(unsigned methods) {
 	static const enum s2sp_method order[] = { S2SP_METHOD_SASL, S2SP_METHOD_TLS_DIALBACK, S2SP_METHOD_TCP_DIALBACK };
@@ -133,7 +134,8 @@ static void print_reasons(void) {
 		/* The reasons for stanzas close no stream. */
 		if (i < S2SP_REASON_EXTERNAL_ACCESS_DENIED)
 			printf("\n* Stream error: `%s`, \"%s\"", row->stream_condition, row->peer_text);
-		printf("\n* Local sender: `%s` (%s), \"%s\"\n", row->stanza_condition, row->stanza_type, row->user_text);
+		printf("\n* %s sender: `%s` (%s), \"%s\"\n", i == S2SP_REASON_INSIDE_UNREACHABLE ? "Remote" : "Local", row->stanza_condition,
+			   row->stanza_type, row->user_text);
 	}
 }
 

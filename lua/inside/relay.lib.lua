@@ -40,14 +40,14 @@ local function new_relay(with)
 	local REASON = "inside-unreachable";
 	local row = with.native.reasons[REASON];
 
-	-- What cannot be handed over is refused as anything else is. The sender outside hears that it may try again; the answer is a stanza as others,
-	-- which the guard judges. `stub` false: it is dropped. `condition`: another than the reason's.
+	-- What cannot be handed over is refused as anything else is. The sender outside hears that it may try again, and not that there is a server behind
+	-- this one; the answer is a stanza as others, which the guard judges. `stub` false: it is dropped. `condition`: another than the reason's.
 	local function bounce(host, domain, stub, why, condition)
 		local policy = guard.policies[host];
 		with.report.stanza_refused("in", policy and policy:label(domain) or "unlisted", domain, host, REASON, why);
 		if not stub then return; end
 		relay.bounces = relay.bounces + 1;
-		local answer = st.error_reply(stub, row.stanza_type, condition or row.stanza_condition, ("%s (%s)"):format(row.peer_text, REASON));
+		local answer = st.error_reply(stub, row.stanza_type, condition or row.stanza_condition, row.peer_text);
 		with.detached(function ()
 			if hosts[host] then prosody.core_route_stanza(hosts[host], answer); end
 		end);

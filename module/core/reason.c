@@ -202,8 +202,8 @@ static const struct s2sp_reason_row rows[S2SP_REASON_COUNT] = {
 	[S2SP_REASON_INSIDE_UNREACHABLE] = { "inside-unreachable", REFUSAL, TIMEOUT, UNREACHABLE,
 		"This host is a relay host, and the server inside, which has its users, could not be reached, or did not accept a stream from this one. "
 		"The log says why: check the address, the firewall, and how both authenticate. Nothing is stored here: the sender outside was told to try again.",
-		"The server behind this one cannot be reached at the moment",
-		"The server behind this one cannot be reached at the moment" },
+		"This domain cannot be reached at the moment",
+		"This domain cannot be reached at the moment" },
 
 	[S2SP_REASON_STATUS_NOTE_REMOVED] = { "status-note-removed", CHANGE, POLICY, REFUSED,
 		"A status note, or a personal event such as mood or location, was taken out of what went to this partner; the rest was sent, if "

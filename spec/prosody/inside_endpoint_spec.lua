@@ -238,6 +238,9 @@ describe("the inner side", function ()
 			assert.equal(1, #edge.dialled);
 			assert.equal(52, #edge.refused);
 			assert.equal(52, #edge.world.routed); -- the senders have heard of it
+			local answer = edge.world.routed[1][2];
+			assert.equal("remote-server-timeout", select(2, answer:get_error()));
+			assert.is_nil(tostring(answer):find("inside", 1, true), tostring(answer));
 			arrive(message(BOB, "room@"..ROOMS, "another relay host"));
 			assert.equal(2, #edge.dialled);
 			edge.clock = edge.clock + 1;
