@@ -21,11 +21,9 @@ local function new_newcomers()
 		if list.proven then others = others + by; else strangers = strangers + by; end
 	end
 
-	-- A list has its sessions in order: list[first] to list[last], some of which are gone.
-
-	-- The one that has waited longest. There is one.
+	-- The one that has waited longest. There is one: a list has its sessions from list[first] to list[last], in order; behind the first one some of
+	-- them are gone.
 	local function oldest(list)
-		while list[list.first] == nil do list.first = list.first + 1; end
 		return list[list.first];
 	end
 
@@ -60,7 +58,11 @@ local function new_newcomers()
 		local list = place.list;
 		places[session], list[place.number] = nil, nil;
 		add_to_count(list, -1);
-		if list.count == 0 then lists[place.address] = nil; end
+		if list.count == 0 then
+			lists[place.address] = nil;
+			return;
+		end
+		while list[list.first] == nil do list.first = list.first + 1; end
 	end
 
 	-- Somebody has authenticated over it.
@@ -74,8 +76,6 @@ local function new_newcomers()
 		end
 		newcomers.remove(session);
 	end
-
-	function newcomers.count() return strangers + others; end
 
 	return newcomers;
 end

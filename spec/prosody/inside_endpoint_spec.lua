@@ -179,6 +179,17 @@ describe("the inner side", function ()
 			for _ = 1, 500 do inside.accept(edge, "10.1.0.66"):drop(); end
 			assert.equal(0, closed(crowd(100, "10.1.0.66")));
 		end);
+
+		it("closes the one that has waited longest, with others gone before and behind it", function ()
+			local conns = crowd(100, "10.1.0.66");
+			for i = 1, 100 do
+				if i <= 10 or i % 2 == 0 then conns[i]:drop(); end
+			end
+			local others = crowd(56, "10.1.0.66");
+			assert.is_true(conns[11].closed);
+			assert.is_false(conns[13].closed);
+			assert.equal(0, closed(others));
+		end);
 	end);
 
 	describe("bounds streams in the names of domains", function ()
