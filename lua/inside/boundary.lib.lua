@@ -110,8 +110,11 @@ local function new_boundary(with)
 		if settings and not sweeper then
 			sweeper = module:add_timer(SWEEP, function ()
 				if not boundary.settings then sweeper = nil; return; end
-				local ok, err = xpcall(endpoint.sweep, debug.traceback);
-				if not ok then module:log("error", "Error in the look at inner streams' times: %s", err); end
+				local ok, err = xpcall(function ()
+					endpoint.sweep();
+					contacts.retry();
+				end, debug.traceback);
+				if not ok then module:log("error", "Error in the look at inner streams' times and unsaved contacts: %s", err); end
 				return SWEEP;
 			end);
 		end

@@ -15,6 +15,7 @@ local NAME_BYTES = 200; -- of a user, as files are named: there are file systems
 local COMPLAINT_EVERY = 60; -- seconds between lines about what cannot be read
 local USERS_KEPT = 1000; -- in memory
 local UNSAVED_MAX = 1000; -- users whose contacts could not be written
+local RETRY_EVERY, RETRIES = 60, 100; -- seconds until those are tried again; how many at a time
 local DAY = 86400; -- seconds
 local FORGET_AFTER = 30 * DAY; -- since the last stanza that confirmed a contact
 local STRICT = "public_unverified"; -- the partner type whose members reach only those in whose roster they are
@@ -80,6 +81,27 @@ local function new_contacts(canonical, type_of)
 					tostring(ok and err or stored));
 			end
 			unsaved[key] = data;
+		end
+	end
+
+	local tried = monotonic();
+
+	-- What could not be written may be by now. It is not the end of `lost`: which users' changes those were is not known.
+	function contacts.retry()
+		local now = monotonic();
+		if unsaved_count == 0 or now - tried < RETRY_EVERY then return; end
+		tried = now;
+		local due = {};
+		for key, data in pairs(unsaved) do
+			due[#due + 1] = { key, data };
+			if #due == RETRIES then break; end
+		end
+		for _, entry in ipairs(due) do
+			local user, host = jid.split(entry[1]);
+			if hosts[host] then
+				save(host, user, entry[2]);
+				if unsaved[entry[1]] then return; end
+			end
 		end
 	end
 

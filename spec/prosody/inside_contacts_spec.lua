@@ -148,6 +148,45 @@ describe("contacts of a relay host", function ()
 		assert.equal("yes", contacts.listed(HOST, name, name.."@"..HOST, BOB));
 	end);
 
+	it("are written as soon as they can be", function ()
+		local clock = 1000;
+		world = lua_world.new({ ["util.time"] = { monotonic = function () return clock; end } });
+		world.prosody.hosts[HOST] = { type = "local"; events = {} };
+		world.open_store = function () return { get = function (_, user) return files[user]; end; set = function (_, user, data)
+			writes = writes + 1;
+			if broken then return nil, "disk full"; end
+			files[user] = data;
+			return true;
+		end }; end;
+		start();
+		broken = true;
+		for i = 1, 150 do sent("subscribe", BOB, ("u%d@%s"):format(i, HOST)); end
+		assert.equal("yes", contacts.listed(HOST, "u7", nil, BOB));
+		writes = 0;
+		clock = clock + 60;
+		contacts.retry();
+		assert.equal(1, writes); -- still full
+		broken, writes = false, 0;
+		contacts.retry();
+		assert.equal(0, writes);
+		for _ = 1, 3 do
+			clock = clock + 60;
+			contacts.retry();
+		end
+		assert.equal(150, writes);
+		start();
+		assert.equal("yes", contacts.listed(HOST, "u7", nil, BOB));
+	end);
+
+	it("are all refused when more could not be written than can be kept", function ()
+		broken = true;
+		world.open_store = function () return { get = function (_, user) return files[user]; end; set = function () return nil, "disk full"; end }; end;
+		start();
+		for i = 1, 1001 do sent("subscribe", BOB, ("u%d@%s"):format(i, HOST)); end
+		assert.equal("yes", contacts.listed(HOST, "u7", nil, BOB)); -- it is kept
+		assert.equal("unavailable", listed(BOB));
+	end);
+
 	it("are refused while the relation cannot be read", function ()
 		sent("subscribe", BOB);
 		start();
