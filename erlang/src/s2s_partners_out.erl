@@ -378,7 +378,7 @@ info({route, Packet}, State) ->
         #guarded{refused = {Reason, _}, local = Local, remote = Remote} ->
             %% The next stanza finds another stream.
             mnesia:dirty_delete_object(s2s, {s2s, {Local, Remote}, self()}),
-            s2s_partners_stanza:bounce(Packet, Reason),
+            s2s_partners_out_queue:too_late(Packet, Reason),
             State;
         #guarded{established = true} ->
             case s2s_partners_stanza:outgoing(Packet, State) of
@@ -422,7 +422,7 @@ keep_alive(#{server := Local, remote_server := Remote} = State) ->
 terminate(Reason, State) ->
     try
         case s2s_partners_stream:guarded(State) of
-            #guarded{refused = {Refused, _}} -> bounce_mailbox(Refused);
+            #guarded{refused = {Refused, _}} -> mailbox_too_late(Refused);
             _ -> ok
         end,
         ejabberd_s2s_out:terminate(Reason, State)
@@ -430,10 +430,10 @@ terminate(Reason, State) ->
         Class:Error:Stack -> s2s_partners_report:internal_error(?FUNCTION_NAME, Class, Error, Stack)
     end.
 
-bounce_mailbox(Reason) ->
+mailbox_too_late(Reason) ->
     receive {route, Packet} ->
-        s2s_partners_stanza:bounce(Packet, Reason),
-        bounce_mailbox(Reason)
+        s2s_partners_out_queue:too_late(Packet, Reason),
+        mailbox_too_late(Reason)
     after 0 ->
         ok
     end.

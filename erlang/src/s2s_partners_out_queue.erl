@@ -1,8 +1,9 @@
 %%% What waits for an outgoing stream, and what becomes of it when the stream is judged again or is over.
 -module(s2s_partners_out_queue).
 
--export([again/1, refused/2, closed/1]).
+-export([again/1, refused/2, closed/1, too_late/2]).
 
+-include_lib("xmpp/include/xmpp.hrl").
 -include("s2s_partners_stream.hrl").
 
 -type state() :: s2s_partners_stream:state().
@@ -39,6 +40,15 @@ closed(State) ->
     mnesia:dirty_delete_object(s2s, {s2s, {Local, Remote}, self()}),
     s2s_partners_places:give_back(),
     {Packets, State1} = taken(State),
-    lists:foreach(fun(Packet) -> s2s_partners_stanza:bounce(Packet, Reason) end, Packets),
+    lists:foreach(fun(Packet) -> too_late(Packet, Reason) end, Packets),
     ejabberd_s2s_out:stop_async(self()),
     State1.
+
+%% What waited for a stream that is over, or has come to it since; nobody finds that stream any more. Where it is over because the configuration
+%% has changed, another one may be allowed: the stanza is routed, and with that judged, once more.
+-spec too_late(term(), s2s_partners_nif:reason()) -> ok.
+too_late(Packet, 'policy-changed') when ?is_stanza(Packet) ->
+    s2s_partners_places:give_back(),
+    ejabberd_router:route(Packet);
+too_late(Packet, Reason) ->
+    s2s_partners_stanza:bounce(Packet, Reason).
