@@ -227,7 +227,8 @@ def scenario_killed_counter(lab):
         waits.close()
         wait_until(lambda: edge.evaluate("s2s_partners_places:waiting()") == "{0,0}", 20, "an empty waiting room")
         one.close()
-        wait_until(lambda: edge.evaluate("s2s_partners_places:counts()") == "#{partners => #{},total => 0}", 20, "the place given back")
+        wait_until(lambda: edge.evaluate("#{partners := Partners, total := Total} = s2s_partners_places:counts(), {map_size(Partners), Total}") == "{0,0}", 20,
+                   "the place given back")
 
 
 def scenario_killed_list(lab):
