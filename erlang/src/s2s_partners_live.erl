@@ -98,7 +98,7 @@ judge_again(ejabberd_s2s_out, #{mod := s2s_partners_out, s2s_partners := #guarde
     %% The ping that it has sent has been forgotten as well, and its answer would not be known.
     s2s_partners_out:rejudge(case enter_again(outgoing, State) of
                                  #{s2s_partners := #guarded{stream = Stream}} = State1 when Stream =/= none ->
-                                     s2s_partners_stream:keepalive_answered(State1);
+                                     s2s_partners_clock:keepalive_answered(State1);
                                  _ ->
                                      State
                              end);

@@ -375,10 +375,8 @@ handle_info(Message, State) ->
 
 info({route, Packet}, State) ->
     case s2s_partners_stream:guarded(State) of
-        #guarded{refused = {Reason, _}, local = Local, remote = Remote} ->
-            %% The next stanza finds another stream.
-            mnesia:dirty_delete_object(s2s, {s2s, {Local, Remote}, self()}),
-            s2s_partners_stanza:bounce(Packet, Reason),
+        #guarded{refused = {_, _}} ->
+            s2s_partners_out_queue:too_late(Packet, State),
             State;
         #guarded{established = true} ->
             case s2s_partners_stanza:outgoing(Packet, State) of
@@ -422,7 +420,7 @@ keep_alive(#{server := Local, remote_server := Remote} = State) ->
 terminate(Reason, State) ->
     try
         case s2s_partners_stream:guarded(State) of
-            #guarded{refused = {Refused, _}} -> bounce_mailbox(Refused);
+            #guarded{refused = {_, _}} -> mailbox_too_late(State);
             _ -> ok
         end,
         ejabberd_s2s_out:terminate(Reason, State)
@@ -430,10 +428,10 @@ terminate(Reason, State) ->
         Class:Error:Stack -> s2s_partners_report:internal_error(?FUNCTION_NAME, Class, Error, Stack)
     end.
 
-bounce_mailbox(Reason) ->
+mailbox_too_late(State) ->
     receive {route, Packet} ->
-        s2s_partners_stanza:bounce(Packet, Reason),
-        bounce_mailbox(Reason)
+        s2s_partners_out_queue:too_late(Packet, State),
+        mailbox_too_late(State)
     after 0 ->
         ok
     end.

@@ -1,8 +1,9 @@
 %%% What waits for an outgoing stream, and what becomes of it when the stream is judged again or is over.
 -module(s2s_partners_out_queue).
 
--export([again/1, refused/2, closed/1]).
+-export([again/1, refused/2, closed/1, too_late/2]).
 
+-include_lib("xmpp/include/xmpp.hrl").
 -include("s2s_partners_stream.hrl").
 
 -type state() :: s2s_partners_stream:state().
@@ -35,10 +36,26 @@ refused({refuse, Reason, Rule}, State) ->
 %% A refused stream is over: its queue goes back, and nobody finds it any more.
 -spec closed(state()) -> state().
 closed(State) ->
-    #guarded{refused = {Reason, _}, local = Local, remote = Remote} = s2s_partners_stream:guarded(State),
-    mnesia:dirty_delete_object(s2s, {s2s, {Local, Remote}, self()}),
+    unlist(State),
     s2s_partners_places:give_back(),
     {Packets, State1} = taken(State),
-    lists:foreach(fun(Packet) -> s2s_partners_stanza:bounce(Packet, Reason) end, Packets),
+    lists:foreach(fun(Packet) -> too_late(Packet, State1) end, Packets),
     ejabberd_s2s_out:stop_async(self()),
     State1.
+
+%% What waited for a stream that is refused, or has come to it since. Where it is over because the configuration has changed, another one may be
+%% allowed: the stanza is routed, and with that judged, once more. It must not find this stream again, or it would come back without end.
+-spec too_late(term(), state()) -> ok.
+too_late(Packet, State) ->
+    unlist(State),
+    case s2s_partners_stream:guarded(State) of
+        #guarded{refused = {'policy-changed', _}} when ?is_stanza(Packet) ->
+            s2s_partners_places:give_back(),
+            ejabberd_router:route(Packet);
+        #guarded{refused = {Reason, _}} ->
+            s2s_partners_stanza:bounce(Packet, Reason)
+    end.
+
+unlist(State) ->
+    #guarded{local = Local, remote = Remote} = s2s_partners_stream:guarded(State),
+    mnesia:dirty_delete_object(s2s, {s2s, {Local, Remote}, self()}).

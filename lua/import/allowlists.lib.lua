@@ -189,13 +189,17 @@ local function from_openfire(text)
 		position, number = after, number + 1;
 		if #fields > 1 or fields[1] ~= "" then
 			local domain, permission = fields[places.domain], fields[places.permission];
-			local port = places.port and tonumber(fields[places.port]);
+			local written = (places.port and fields[places.port] or ""):match("^%s*(.-)%s*$");
+			-- Digits alone: tonumber() also takes 5269.5 and 1e309.
+			local port = written:match("^%d%d?%d?%d?%d?$") and tonumber(written);
 			permission = permission and permission:lower();
 			if permission == "blocked" then
 				blocked = blocked + 1;
 			elseif permission == "allowed" and domain and domain ~= "" then
 				local row = { domain = domain; notes = { ("ofRemoteServerConf, line %d"):format(number) } };
-				if port and port ~= 5269 and port > 0 then
+				if written ~= "" and (not port or port > 65535) then
+					table.insert(row.notes, ("its remotePort %s is no port from 0 to 65535, and is left out"):format(exports.show(written)));
+				elseif port and port ~= 5269 and port > 0 then
 					table.insert(row.notes, ("port %d there, used when DNS has no SRV record: proxy = \"HOST:%d\" is its counterpart"):format(port, port));
 				end
 				rows[#rows + 1] = row;

@@ -1,5 +1,5 @@
 %%% What the border costs: microseconds and words of heap a call, and how long schedulers are held while 10 000 partners compile.
-%%%   ERL_LIBS=STAGE/usr/lib/erlang/lib escript spec/bench/nif_bench.erl
+%%%   ERL_LIBS=STAGE/usr/lib/erlang/lib escript -c spec/bench/nif_bench.erl
 %%% A figure a line: NAME TAB VALUE.
 -module(nif_bench).
 

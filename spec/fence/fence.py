@@ -195,6 +195,7 @@ ERLANG_MAY = {
     "s2s_partners_out": "a handler has failed: there is no decision",
     "s2s_partners_out_answers": "what only the wire shows is told the record: answers that nobody asked for",
     "s2s_partners_out_features": "the same: the host lacks the module for the only method left",
+    "s2s_partners_out_queue": "what comes to a stream that a new policy has ended is routed, and decided, once more",
     "s2s_partners_places": "a handler has failed: there is no decision",
     "s2s_partners_report": "labels of counters, and of lines in the log",
     "s2s_partners_route": "carries changes out; a handler has failed, an authorisation could not be written",

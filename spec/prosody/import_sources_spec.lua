@@ -224,6 +224,19 @@ describe("lists of other servers", function ()
 		assert.same(entries("a.example"), import(text('"PERMISSION";"XMPPDOMAIN"\n"ALLOWED";"A.example"\n')).s2s_partners);
 	end);
 
+	it("of Openfire have ports, or a comment that says what is there instead", function ()
+		for _, port in ipairs({ "5270.5", "1e309", "65536", "nan", "-1", "0x10", "123456" }) do
+			local options, config, impossible = import(text("xmppDomain,remotePort,permission\na.example,"..port..",allowed\n"));
+			assert.same(entries("a.example"), options.s2s_partners);
+			assert.equal(0, impossible);
+			has(config, "its remotePort "..port.." is no port from 0 to 65535, and is left out");
+		end
+		for _, port in ipairs({ "", " ", "0", " 5269 " }) do
+			local _, config = import(text("xmppDomain,remotePort,permission\na.example,"..port..",allowed\n"));
+			assert.falsy(config:lower():find("port ", 1, true), config);
+		end
+	end);
+
 	it("of Openfire are whole or refused", function ()
 		refused("only blocks domains", text("xmppDomain,permission\nb.example,blocked\n"));
 		refused("has no domains", text("xmppDomain,permission\n"));

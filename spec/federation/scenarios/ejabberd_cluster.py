@@ -247,7 +247,7 @@ def each_node_has_the_list_that_it_has_read(site):
     reload(b, [*ENTRIES, partner(EXTRA)])
     assert site.arrives(site.carol, EXTRA) is stream
     reload(a, ENTRIES)
-    wait_until(lambda: stream.closed, 5, "end of the stream")
+    wait_until(lambda: stream.closed, 20, "end of the stream")
     assert site.alice.wait_error(site.alice.send_message(f"eve@{EXTRA}", "no more"), 15)[0] == "not-allowed"
     assert site.arrives(site.carol, EXTRA) is not stream
     reload(b, ENTRIES)
@@ -260,7 +260,7 @@ def streams_closed_on_one_node(site):
     with site.stream(site.cluster.b, FABRIKAM) as of_b:
         stream = site.arrives(site.alice, LONELY)
         site.cluster.b.command("stop_s2s_connections")
-        wait_until(lambda: closed(of_b), 5, "end of b's stream")
+        wait_until(lambda: closed(of_b), 20, "end of b's stream")
         soon(lambda: "lonely.test" in site.cluster.a.evaluate("mnesia:dirty_all_keys(s2s)"), "the stream known again")
         assert site.arrives(site.alice, LONELY) is stream
         assert site.arrives(site.carol, LONELY) is stream
@@ -288,7 +288,7 @@ def node_killed(site):
         soon(lambda: not site.has_place(b, NORTHWIND), "end of the places")
         c.kill()
         start = time.monotonic()
-        wait_until(lambda: site.has_place(b, NORTHWIND), 5, "place of the node that is gone", interval=0.05)
+        wait_until(lambda: site.has_place(b, NORTHWIND), 20, "place of the node that is gone", interval=0.05)
         assert time.monotonic() - start < 5
         site.cluster.wait_whole([a, b])
         assert site.arrives(site.alice, WOODGROVE) is not through_c
@@ -313,7 +313,7 @@ def cut_apart(site):
     over_a = site.arrives(site.alice, FABRIKAM)
     site.cluster.cut(a, b)
     for node in (a, b):
-        wait_until(lambda node=node: site.cluster.seen_from(node, "[node() | s2s_partners_places:others()]") == [node.name], 5, "the cut")
+        wait_until(lambda node=node: site.cluster.seen_from(node, "[node() | s2s_partners_places:others()]") == [node.name], 20, "the cut")
     with contextlib.ExitStack() as streams:
         held = [streams.enter_context(site.stream(node, NORTHWIND)) for node in (a, b) for _ in range(LIMIT)]
         for node in (a, b):
@@ -330,7 +330,7 @@ def cut_apart(site):
         b.set_roster(CAROL, {f"only-b@{FABRIKAM}": "both"})
         site.cluster.heal(a, b)
         for node in (a, b):
-            wait_until(lambda node=node: site.cluster.seen_from(node, "[node() | s2s_partners_places:others()]") == ["a", "b"], 5, "both")
+            wait_until(lambda node=node: site.cluster.seen_from(node, "[node() | s2s_partners_places:others()]") == ["a", "b"], 20, "both")
         for stream, node in zip(held, (a, a, a, b, b, b)):
             stream.message(f"eve@{NORTHWIND}", ALICE if node is a else CAROL, f"over a stream to {node.name}")
         site.alice.wait_message("over a stream to a")

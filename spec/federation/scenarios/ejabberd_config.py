@@ -48,7 +48,7 @@ def warned(edge, since, words):
     """A warning with these words is logged; the server writes its log some time later."""
     def logged():
         return any("[warning]" in line and words in line for line in edge.log_file.read_text()[since:].splitlines())
-    wait_until(logged, 5, f"warning: {words}")
+    wait_until(logged, 20, f"warning: {words}")
 
 
 def mark(edge):

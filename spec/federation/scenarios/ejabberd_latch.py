@@ -52,7 +52,7 @@ def copy_of_beams(lab, name):
 
 
 def logged(edge, words):
-    wait_until(lambda: words in edge.log_file.read_text(), 5, f"log line with {words}")
+    wait_until(lambda: words in edge.log_file.read_text(), 20, f"log line with {words}")
 
 
 def served(alice, carol):
@@ -179,8 +179,8 @@ def scenario_killed_guard(lab):
         for name in ("s2s_partners_guard", "s2s_partners_places", "s2s_partners_live", "s2s_partners_sup"):
             before = edge.evaluate(f"whereis({name})")
             edge.evaluate(f"exit(whereis({name}), kill)")
-            wait_until(lambda name=name, before=before: edge.evaluate(f"whereis({name})") not in (before, "undefined"), 5, f"another {name}")
-            wait_until(lambda: "1 partner" in edge.command("s2s_partners_list", ""), 5, "the list")
+            wait_until(lambda name=name, before=before: edge.evaluate(f"whereis({name})") not in (before, "undefined"), 20, f"another {name}")
+            wait_until(lambda: "1 partner" in edge.command("s2s_partners_list", ""), 20, "the list")
             served(alice, carol)
             open_again(edge, alice)
         assert edge.evaluate("is_pid(whereis(ejabberd_gen_mod_sup))") == "true"
@@ -188,7 +188,7 @@ def scenario_killed_guard(lab):
         edge._module("unload", HOST)
         before = edge.evaluate("whereis(s2s_partners_guard)")
         edge.evaluate("exit(whereis(s2s_partners_guard), kill)")
-        wait_until(lambda: edge.evaluate("whereis(s2s_partners_guard)") not in (before, "undefined"), 5, "another guard")
+        wait_until(lambda: edge.evaluate("whereis(s2s_partners_guard)") not in (before, "undefined"), 20, "another guard")
         assert edge.evaluate("is_tuple(s2s_partners_guard:reloads())") == "false"
         assert outbound_error(alice, f"bob@{PARTNER}")[0] == "internal-server-error"
         edge._module("load", HOST)
@@ -207,16 +207,17 @@ def stream(lab, edge):
 def kill(edge, name):
     before = edge.evaluate(f"whereis({name})")
     edge.evaluate(f"exit(whereis({name}), kill)")
-    wait_until(lambda: edge.evaluate(f"whereis({name})") not in (before, "undefined"), 5, f"another {name}")
+    wait_until(lambda: edge.evaluate(f"whereis({name})") not in (before, "undefined"), 20, f"another {name}")
 
 
 def scenario_killed_counter(lab):
     """Who counts the places has died: each stream takes its place again, and each connection that waits waits again."""
     with running(lab, "counter", **LIMITED) as (edge, alice, _), stream(lab, edge) as one, Probe(edge.address, from_=PARTNER, to=HOST) as waits:
+        wait_until(lambda: edge.evaluate("s2s_partners_places:waiting()") == "{1,1}", 10, "the connection in the waiting room")
         for _ in range(2):
             kill(edge, "s2s_partners_places")
-            wait_until(lambda: edge.evaluate("s2s_partners_places:waiting()") == "{1,1}", 5, "the waiting room as it was")
-            wait_until(lambda: edge.evaluate("maps:get(total, s2s_partners_places:counts())") == "1", 5, "the place of the stream")
+            wait_until(lambda: edge.evaluate("s2s_partners_places:waiting()") == "{1,1}", 10, "the waiting room as it was")
+            wait_until(lambda: edge.evaluate("maps:get(total, s2s_partners_places:counts())") == "1", 20, "the place of the stream")
             with Probe(edge.address, from_=PARTNER, to=HOST) as late:
                 late.open()
                 refused(late, "connection-limit", "resource-constraint")
@@ -224,16 +225,17 @@ def scenario_killed_counter(lab):
             alice.wait_message("still here")
         logged(edge, "s2s_partners_places has been restarted: each stream takes its place again")
         waits.close()
-        wait_until(lambda: edge.evaluate("s2s_partners_places:waiting()") == "{0,0}", 5, "an empty waiting room")
+        wait_until(lambda: edge.evaluate("s2s_partners_places:waiting()") == "{0,0}", 20, "an empty waiting room")
         one.close()
-        wait_until(lambda: edge.evaluate("s2s_partners_places:counts()") == "#{partners => #{},total => 0}", 5, "the place given back")
+        wait_until(lambda: edge.evaluate("#{partners := Partners, total := Total} = s2s_partners_places:counts(), {map_size(Partners), Total}") == "{0,0}", 20,
+                   "the place given back")
 
 
 def scenario_killed_list(lab):
     """Who keeps the list of live streams has died: they are listed again, and a reload judges them."""
     with running(lab, "list", **LIMITED) as (edge, alice, _), stream(lab, edge) as one:
         kill(edge, "s2s_partners_live")
-        wait_until(lambda: PARTNER in edge.command("s2s_partners_streams"), 5, "the stream in the list")
+        wait_until(lambda: PARTNER in edge.command("s2s_partners_streams"), 20, "the stream in the list")
         one.message(f"bob@{PARTNER}", ALICE, "still here")
         alice.wait_message("still here")
         kill(edge, "s2s_partners_live")
@@ -241,7 +243,7 @@ def scenario_killed_list(lab):
         edge.reload()
         assert edge.answer == "ok", edge.answer
         refused(one, "policy-changed")
-        wait_until(lambda: PARTNER not in edge.command("s2s_partners_streams"), 5, "the end of the stream in the list")
+        wait_until(lambda: PARTNER not in edge.command("s2s_partners_streams"), 20, "the end of the stream in the list")
 
 
 def shuts_out(edge):
@@ -257,7 +259,7 @@ def scenario_killed_hooks(lab):
     """Who keeps ejabberd's hooks has died, and all hooks with it: ours are back at once, and who came meanwhile is closed."""
     with running(lab, "hooks", **GOOD) as (edge, _, _), stream(lab, edge):
         kill(edge, "ejabberd_hooks")
-        wait_until(lambda: edge.evaluate("length(ets:lookup(hooks, {filter_packet, global}))") == "1", 2, "the hook")
+        wait_until(lambda: edge.evaluate("length(ets:lookup(hooks, {filter_packet, global}))") == "1", 20, "the hook")
         logged(edge, "ejabberd_hooks has been restarted: the hooks of mod_s2s_partners are registered again")
         shuts_out(edge)
         # A guard that takes its time, so that there is a meanwhile.

@@ -116,7 +116,7 @@ def scenario_bidi_of_another_domain(streams):
         streams.sends(remote, domain, f"to {domain}")
         seen = streams.alice.mark()
         remote.connections[-1].send(forged(sender))
-        wait_until(lambda remote=remote: remote.connections[-1].error is not None, 5, "stream error")
+        wait_until(lambda remote=remote: remote.connections[-1].error is not None, 20, "stream error")
         assert remote.connections[-1].error.condition == "not-authorized"
         assert heard(streams.alice, seen) == []
 
@@ -142,7 +142,7 @@ def scenario_no_stanzas_without_bidi(streams):
     streams.sends(remote, "backwards.sasl.test", "out")
     seen = streams.alice.mark()
     remote.connections[-1].send(f"<presence type='subscribe' from='eve@backwards.sasl.test' to='{ALICE}'/>")
-    wait_until(lambda: remote.connections[-1].error is not None, 5, "stream error")
+    wait_until(lambda: remote.connections[-1].error is not None, 20, "stream error")
     assert heard(streams.alice, seen) == [] and "eve@" not in streams.edge.roster(ALICE)
 
 
