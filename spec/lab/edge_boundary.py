@@ -45,7 +45,7 @@ class EdgeBoundary(Prosody):
         super().__init__(lab, name, hosts, components, (), partners=partners, options=options, plugins=plugins,
                          modules=[module for module in modules if module not in _OF_USERS], certificates=certificates, **more)
         self.view = Dns(lab, address=f"127.0.{54 + EdgeBoundary._count // 250}.{1 + EdgeBoundary._count % 250}", name=f"view-{name}")
-        self.view.redirect("test", self.inner_address)
+        self.view.redirect(self.inner_address)
         self.rosters = {}
         common = {"components": self.components, "users": users, "register": False, "address": self.inside_address, "log_level": "info",
                   "modules": [module for module in modules if module in _OF_USERS], "s2s_timeout": 10}
@@ -106,6 +106,10 @@ class EdgeBoundary(Prosody):
         super().stop()
         return super().start()
 
+    def shell(self, command, timeout=30):
+        """Sessions of users are inside."""
+        return (self.inside.shell if command.startswith("c2s:") else super().shell)(command, timeout)
+
     # Accounts and rosters: inside. The edge knows of contacts what it would have learned of them.
 
     def add_user(self, jid):
@@ -115,7 +119,8 @@ class EdgeBoundary(Prosody):
         self.inside.set_roster(jid, items)
         known = self.rosters.setdefault(jid, {})
         for contact, item in items.items():
-            known[contact] = _learned(item)
+            local, _, domain = contact.rpartition("@")
+            known[f"{local}@{_a_labels(domain)}"] = _learned(item)
         text = "".join(f'\t\t["{contact}"] = {{ {item}seen = {int(time.time())}; since = {int(time.time())} }};\n' for contact, item in known.items())
         self._store(jid, "s2s_partners_contacts", f"return {{\n\titems = {{\n{text}\t}};\n}};\n")
 
@@ -125,6 +130,10 @@ class EdgeBoundary(Prosody):
 
 def _by_the_user(text):
     return _ENTRY.sub(lambda found: _BY_THE_USER + found[0], text or "")
+
+
+def _a_labels(domain):
+    return domain if domain.isascii() else domain.encode("idna").decode()
 
 
 def _learned(item):

@@ -49,7 +49,7 @@ class Federation(Partners):
         super().__init__(lab)
         self.inner_address = lab.address()
         self.view = Dns(lab, address="127.0.54.1", name="view")
-        self.view.redirect("test", self.inner_address)
+        self.view.redirect(self.inner_address)
         places = {host: lab.address() for host in INSIDES}
         relay = {host: f's2s_inside = {{ server = "{place}:5269"; sasl = "not_supported"; dialback = true }}\n' for host, place in places.items()}
         self.interfaces = f's2s_inside_interfaces = {{ "{self.inner_address}" }}\n'
