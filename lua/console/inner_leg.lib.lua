@@ -77,7 +77,7 @@ function inner_leg.look(native, boundary, question, stage, done)
 	local function failed_at(stream)
 		local view = outcome.view or {};
 		local without = { DNS = true; TLS = question.view.tls == "not_supported" or reached.method and not view.tls;
-			key = not (stream and stream.dialback_key); ["round trip"] = not question.payload };
+			key = reached.method or not (stream and stream.dialback_key); ["round trip"] = not question.payload };
 		without.certificate = without.TLS or view.certificate == "unknown";
 		if view.reason and view.reason:find("^certificate") then return "certificate"; end
 		for _, name in ipairs(inner_leg.stages) do

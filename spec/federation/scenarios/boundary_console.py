@@ -197,23 +197,29 @@ def scenario_no_tls(lab):
 
 
 def scenario_certificates(lab):
-    """SASL EXTERNAL inside: a certificate of another authority, one that is good, and a partner that the edge's own does not name. The last one, since
-    it leaves the servers so."""
+    """SASL EXTERNAL inside: a certificate of another authority, one that ends soon, and a partner that the edge's own does not name. The last one,
+    since it leaves the servers so."""
     authority = lab.certificates.trust
-    inner = lab.certificates.leaf("edge-inner.test", also=["fabrikam.test"])
+    inner = lab.certificates.leaf("edge-inner.test", "expiring", also=["fabrikam.test"])
     lab.edge.hosts[HOST] = ('modules_disabled = {{ "c2s" }}\ns2s_inside = {{ server = "{}:5269"; sasl = "required"; dialback = false; '
                             'trust_anchors = "{}"; certificate = {{ certificate = "{}"; key = "{}" }} }}'
                             .format(lab.boundary.inside_address, authority, inner.certificate, inner.key))
     lab.edge.partners = lab.edge.partners.replace(PARTNERS, configuration({**LISTED, "additional_domains": ["corp.fabrikam.test"]}))
     restart(lab, preset="external", certificate="self-signed")
+    mark = lab.edge.mark()
     lab.edge.reload()
+    lab.edge.wait_log(r"which is shown inside \(for contoso\.test\), expires in [45] days", PAUSE, mark)
     shown = test(lab)
     assert "certificate failed" in shown and "[certificate-untrusted]" in shown, shown
     assert "of the authority in trust_anchors of s2s_inside" in shown, shown
     shown = check(lab)
     assert "shows a certificate that does not do" in shown and "[certificate-untrusted]" in shown, shown
     assert f"{inner.certificate} does not name corp.fabrikam.test: the server inside refuses this one there" in unwrapped(shown), shown
-    restart(lab, preset="external")
+    assert f"{inner.certificate}, which is shown inside, expires soon" in unwrapped(shown), shown
+    restart(lab, preset="external", certificate="expiring")
     shown = test(lab)
     assert "valid, expires" in shown and "SASL EXTERNAL" in shown and " key " not in shown and "works" in shown, shown
-    assert "takes this one for fabrikam.test: SASL, TLSv1.3, certificate valid" in check(lab)
+    shown = check(lab)
+    assert "takes this one for fabrikam.test: SASL, TLSv1.3, certificate valid" in shown, shown
+    assert "warning contoso.test: the certificate of the server inside expires soon" in shown, shown
+    lab.edge.wait_log(r"The certificate that the server inside shows for contoso\.test expires in [45] days", PAUSE, mark)
