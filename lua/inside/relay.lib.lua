@@ -90,12 +90,7 @@ local function new_relay(with)
 
 	-- The stream of a pair; nil and why there is none.
 	local function stream_for(host, domain)
-		local of_host = pairs_of[host];
-		if not of_host then
-			of_host = {};
-			pairs_of[host] = of_host;
-		end
-		local session = of_host[domain];
+		local session = pairs_of[host] and pairs_of[host][domain];
 		if session and not session.destroyed then return session; end
 		local err = why_paused(host, domain);
 		if err then return nil, err; end
@@ -104,7 +99,8 @@ local function new_relay(with)
 		-- It may be over already.
 		if session.destroyed then return nil, "no connection"; end
 		session.queue, session.queued_bytes = {}, 0;
-		of_host[domain] = session;
+		pairs_of[host] = pairs_of[host] or {};
+		pairs_of[host][domain] = session;
 		return session;
 	end
 

@@ -5,21 +5,24 @@ local native = require "config_stub".native();
 
 local inside_world = { native = native };
 
-local function entry(host, server)
-	return { domain = host; partner_type = "federated"; presence_authorization = "user"; tls = "not_supported"; sasl = "not_supported"; dialback = true;
-		keepalive = true; proxy = server };
+local function entry(host, server, more)
+	local made = { domain = host; partner_type = "federated"; presence_authorization = "user"; tls = "not_supported"; sasl = "not_supported";
+		dialback = true; keepalive = true; proxy = server };
+	for key, value in pairs(more or {}) do made[key] = value; end
+	return made;
 end
 
--- Settings as inner_settings.compile gives them. `servers`: relay host -> "host:port".
-function inside_world.settings(servers)
+-- Settings as inner_settings.compile gives them. `servers`: relay host -> "host:port". `more`: relay host -> other keys of its entry.
+function inside_world.settings(servers, more)
 	local list, hosts = {}, {};
-	for host, server in pairs(servers) do list[#list + 1] = entry(host, server); end
+	for host, server in pairs(servers) do list[#list + 1] = entry(host, server, more and more[host]); end
 	local compiled = assert(native.compile_table({ lists = { { place = "s2s_inside"; list = list } }; issues = {}; local_domains = {} }));
 	local policy = assert(native.compile_policy({ table = compiled; options = { require_encryption = false; allow_encryption = true }; issues = {};
 		limits = { connections = 10000; partner_connections = 10000 } }));
 	for host, server in pairs(servers) do
 		local name, port = server:match("^(.*):(%d+)$");
-		hosts[host] = { server = server; server_host = name; server_port = tonumber(port); view = policy:find(host); tls = {} };
+		hosts[host] = { server = server; server_host = name; server_port = tonumber(port); view = policy:find(host);
+			tls = more and more[host] and { server = {}; client = {} } or {} };
 	end
 	return { hosts = hosts; policy = policy; anchors = {}; places = { { interface = "10.1.0.2"; port = 5269 } } };
 end
