@@ -118,6 +118,8 @@ local function new_boundary(with)
 
 	local sweeper;
 
+	module:hook_global("server-stopping", function () contacts.flush(true); end);
+
 	-- `settings`: what inner_settings.compile gave; false when there are no relay hosts (any more).
 	function boundary.apply(settings)
 		boundary.settings = settings;
@@ -131,6 +133,7 @@ local function new_boundary(with)
 				local ok, err = xpcall(function ()
 					endpoint.sweep();
 					protected(expiry.tick, endpoint);
+					contacts.flush();
 					contacts.retry();
 				end, debug.traceback);
 				if not ok then module:log("error", "Error in the look at inner streams' times and unsaved contacts: %s", err); end
@@ -145,6 +148,7 @@ local function new_boundary(with)
 		mark_hosts(false);
 		relay.apply({});
 		endpoint.stop();
+		contacts.flush(true);
 		if sweeper then sweeper:stop(); end
 		sweeper = nil;
 	end
