@@ -71,7 +71,7 @@ local function new_directed(by_user, canonical)
 		end
 	end
 
-	-- names: relay host -> anything. Of a host that is none any more nothing stays.
+	-- names: relay host -> anything. Of a host that is an ordinary one now nothing stays.
 	function directed.apply(names)
 		for host in pairs(relays) do
 			if not names[host] then directed.forget(host); end
