@@ -273,6 +273,39 @@ local function new_contacts(canonical, type_of)
 		return item and item.from and "yes" or "no";
 	end
 
+	--- For the import of rosters, see offline/contacts
+
+	-- Adds contacts to a user's: { [canonical address] = { to, from, ask } }. What is known already has been learned later than any export was made, and
+	-- stays. How many were added, were known, and found no room; nil and why, with nothing changed. `write`: whether to store it.
+	function contacts.import(host, user, items, write)
+		if not is_storable(user) then return 0, 0, count(items); end
+		local ok, data = pcall(read, host, user);
+		if not ok then return nil, data; end
+		local addresses, added, known, full = {}, 0, 0, 0;
+		for address in pairs(items) do addresses[#addresses + 1] = address; end
+		table.sort(addresses);
+		for _, address in ipairs(addresses) do
+			local item = not item_of(data, address) and new_item(data, address, "an import of rosters");
+			if item then
+				item.to, item.from, item.ask = items[address].to, items[address].from, items[address].ask;
+				added = added + 1;
+			elseif data.items[address] then
+				known = known + 1;
+			else
+				full = full + 1;
+			end
+		end
+		local stored, err = true, nil;
+		if write and added > 0 then
+			ok, stored, err = pcall(function () return store_of(host):set(user, data); end);
+			if not ok then stored, err = nil, stored; end
+		end
+		-- A copy of what is stored may be kept, and no other.
+		if not write or not stored then kept:set(jid.join(user, host), nil); end
+		if not stored then return nil, err; end
+		return added, known, full;
+	end
+
 	--- For the console
 
 	-- { { contact, to, from, ask, since, seen, by, old }... }, sorted; nil and what is wrong.
