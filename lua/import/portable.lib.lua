@@ -48,7 +48,7 @@ end
 --[[
 Reads a file, and all that it includes. `visit(host, user, items, more)` is called once for each user that it has, prepared: items is a list of
 { jid, subscription, ask } as they are written, `more` how many there were beyond. Nil, the file and what is wrong with it as soon as something is;
-what has been visited by then is not taken back, so that whoever writes reads all of it before.
+what has been visited by then is not taken back, so that a caller that writes reads all of it before.
 `total`: {} at the first file, and the same table for further ones.
 ]]
 function portable.read(path, visit, total, context)

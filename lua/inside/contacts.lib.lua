@@ -273,7 +273,7 @@ local function new_contacts(canonical, type_of)
 		return item and item.from and "yes" or "no";
 	end
 
-	--- For the import of rosters, see offline/contacts
+	--- For the import of rosters, see offline/roster_import
 
 	-- Adds contacts to a user's: { [canonical address] = { to, from, ask } }. What is known already has been learned later than any export was made, and
 	-- stays. How many were added, were known, and found no room; nil and why, with nothing changed. `write`: whether to store it.

@@ -357,7 +357,7 @@ local function new_offline(native, observes)
 
 	local shared = { native = native; observes = observes; wrong_usage = wrong_usage; complain = complain; parse = parse;
 		compile = compile; sorted_hosts = sorted_hosts; resolve = resolve; OK = OK; FAILED = FAILED; USAGE_ERROR = USAGE_ERROR };
-	for _, group in ipairs({ "offline/changes"; "offline/contacts"; "offline/discovery"; "offline/inside"; "offline/running" }) do
+	for _, group in ipairs({ "offline/changes"; "offline/roster_import"; "offline/discovery"; "offline/inside"; "offline/running" }) do
 		for name, command in pairs((module:require(group))(shared)) do commands[name] = command; end
 	end
 

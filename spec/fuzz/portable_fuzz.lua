@@ -89,8 +89,8 @@ return function (text)
 	opened = 0;
 	local users, total = {}, {};
 	local ok, file, problem = portable.read(FOLDER.."/main.xml", function (host, user, items, more)
-		assert(host == jid.prep(host) and not host:find("[@/]"), "a host that is none");
-		assert(user == nodeprep(user) and user ~= "", "a user that is none");
+		assert(host == jid.prep(host) and not host:find("[@/]"), "not a host");
+		assert(user == nodeprep(user) and user ~= "", "not a user");
 		assert(#items <= portable.ITEMS_MAX and (more == 0 or #items == portable.ITEMS_MAX), "too many items");
 		users[#users + 1] = { host, user, items };
 	end, total);
