@@ -327,8 +327,8 @@ function ways.settings()
 	check_routed();
 end
 
-local order = { "speak"; "connect"; "speak_freely"; "show_key"; "answer"; "reply"; "lie"; "tls"; "drop"; "arrive"; "time"; "settings"; "speak"; "answer";
-	"reply"; "show_key" };
+local order = { "speak"; "connect"; "speak_freely"; "show_key"; "answer"; "reply"; "lie"; "tls"; "drop"; "arrive"; "time"; "settings";
+	"speak"; "answer"; "reply"; "show_key" };
 
 --- Afterwards
 

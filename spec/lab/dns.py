@@ -47,6 +47,12 @@ class Dns:
             self.record(f"_xmpps-server._tcp.{domain}. 0 IN SRV 0 0 {direct_tls_port} {target}.")
         self.record(f"{target}. 0 IN A {address}")
 
+    def redirect(self, address):
+        """Every name has this address, and no SRV record."""
+        for zone in (".", "test."):     # which has one of its own
+            self._control("local_zone", zone, "redirect")
+            self.record(f"{zone} 0 IN A {address}")
+
     def remove(self, domain):
         """Forgets all that server() said about the domain."""
         for owner in (f"_xmpp-server._tcp.{domain}", f"_xmpps-server._tcp.{domain}", domain):

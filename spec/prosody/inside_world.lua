@@ -55,12 +55,13 @@ function inside_world.new(hosts, partners)
 		end };
 		["net.resolvers.basic"] = { new = function (host, port) return { host = host; port = port }; end };
 		["prosody.net.resolvers.basic"] = { new = function (host, port) return { host = host; port = port }; end };
-		["core.s2smanager"] = {};
+		["core.s2smanager"] = {}; ["core.configmanager"] = { get = function () end };
 	});
 	edge.world = world;
 	world.open_store = function () return { get = function () end; set = function () return true; end }; end;
 	local policy = inside_world.policy(partners, hosts);
-	local guard = { policies = {}; observing = false };
+	local guard = { policies = {}; observing = false; hosts = world.prosody.hosts; trust = { own = {} } };
+	edge.expiry = world.load("expiry")(native, { all_streams = function () return {}; end });
 	local listeners = {};
 	edge.guard, edge.events = guard, listeners;
 	for _, host in ipairs(hosts) do
@@ -85,7 +86,7 @@ function inside_world.new(hosts, partners)
 		detached = function (action) action(); end;
 		features = { read = function () return false, false, false, true; end; fill = function () end; trim = function () end };
 		unparsed = function () return ""; end;
-		address = { canonical = function (address) return address; end } });
+		address = { canonical = function (address) return address; end }; expiry = edge.expiry });
 	return edge;
 end
 
