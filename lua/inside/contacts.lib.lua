@@ -279,9 +279,10 @@ local function new_contacts(canonical, type_of)
 	-- stays. How many were added, were known, and found no room; nil and why, with nothing changed. `write`: whether to store it.
 	function contacts.import(host, user, items, write)
 		if not is_storable(user) then return 0, 0, count(items); end
-		local ok, data = pcall(read, host, user);
-		if not ok then return nil, data; end
-		local addresses, added, known, full = {}, 0, 0, 0;
+		local ok, before = pcall(read, host, user);
+		if not ok then return nil, before; end
+		local data, addresses, added, known, full = { items = {} }, {}, 0, 0, 0;
+		for address, item in pairs(before.items) do data.items[address] = item; end
 		for address in pairs(items) do addresses[#addresses + 1] = address; end
 		table.sort(addresses);
 		for _, address in ipairs(addresses) do
@@ -295,14 +296,12 @@ local function new_contacts(canonical, type_of)
 				full = full + 1;
 			end
 		end
-		local stored, err = true, nil;
 		if write and added > 0 then
+			local stored, err;
 			ok, stored, err = pcall(function () return store_of(host):set(user, data); end);
-			if not ok then stored, err = nil, stored; end
+			if not ok or not stored then return nil, tostring(ok and err or stored); end
+			kept:set(jid.join(user, host), data);
 		end
-		-- A copy of what is stored may be kept, and no other.
-		if not write or not stored then kept:set(jid.join(user, host), nil); end
-		if not stored then return nil, err; end
 		return added, known, full;
 	end
 
