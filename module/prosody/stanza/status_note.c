@@ -146,8 +146,8 @@ static bool iq_has_note(lua_State *L, int stanza) {
 	bool found = false;
 	lua_Integer count = (lua_Integer)lua_rawlen(L, stanza);
 	for (lua_Integer i = 1; !found && i <= count; i++) {
-		found = lua_rawgeti(L, stanza, i) == LUA_TTABLE &&
-				is_last_activity(L, top + 1, namespace_of(L, top + 1, none)) && has_note(L, top + 1, none, 1);
+		found = lua_rawgeti(L, stanza, i) == LUA_TTABLE && is_last_activity(L, top + 1, namespace_of(L, top + 1, none)) &&
+				has_note(L, top + 1, none, 1);
 		lua_settop(L, top);
 	}
 	return found;
