@@ -19,7 +19,7 @@ local LATE_MAX, LATE_ITEMS = 100, 1000; -- users whose contacts wait to be writt
 local UNSAVED_MAX = 1000; -- users whose contacts could not be written
 local RETRY_EVERY, RETRIES = 60, 100; -- seconds until those are tried again; how many at a time
 local DAY = 86400; -- seconds
-local FORGET_AFTER = 30 * DAY; -- since the last stanza that confirmed a contact
+local FORGET_AFTER = 30; -- days since the last stanza that confirmed a contact
 local STRICT = "public_unverified"; -- the partner type whose members reach only those in whose roster they are
 local CONFIRM_EVERY = DAY; -- no more than one write a day for what only confirms
 
@@ -161,8 +161,14 @@ local function new_contacts(canonical, type_of)
 		end
 	end
 
+	local forget_after = FORGET_AFTER * DAY;
+
+	function contacts.forget_after(days)
+		forget_after = (days or FORGET_AFTER) * DAY;
+	end
+
 	local function is_old(item)
-		return os.time() - (tonumber(item.seen) or 0) > FORGET_AFTER;
+		return os.time() - (tonumber(item.seen) or 0) > forget_after;
 	end
 
 	local function remove(data, contact)

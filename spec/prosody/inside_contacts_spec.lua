@@ -136,6 +136,19 @@ describe("contacts of a relay host", function ()
 		assert.equal("no", listed(BOB));
 	end);
 
+	it("are forgotten after as many days as are set", function ()
+		contacts.forget_after(2);
+		sent("subscribe", BOB);
+		later(2 * DAY - 10);
+		assert.equal("yes", listed(BOB));
+		later(2 * DAY + 10);
+		assert.equal("no", listed(BOB));
+		contacts.forget_after();
+		sent("subscribe", BOB);
+		later(29 * DAY);
+		assert.equal("yes", listed(BOB));
+	end);
+
 	it("are written at once, and then no more than once in two seconds however many come", function ()
 		sent("subscribe", BOB);
 		assert.equal(1, writes);
