@@ -262,6 +262,49 @@ describe("contacts of a relay host", function ()
 		assert.equal("unavailable", listed(BOB));
 	end);
 
+	it("are imported beside those that are known, which stay as they are", function ()
+		sent("subscribe", BOB);
+		local items = { [BOB] = { to = true; from = true }, ["dora@public.test"] = { from = true }, ["eve@public.test"] = {} };
+		assert.same({ 2, 1, 0 }, { contacts.import(HOST, "alice", items, false) });
+		assert.equal("no", listed("dora@public.test")); -- only looked at
+		assert.same({ 2, 1, 0 }, { contacts.import(HOST, "alice", items, true) });
+		start();
+		for contact, answers in pairs({ [BOB] = { "yes"; "no" }, ["dora@public.test"] = { "yes"; "yes" }, ["eve@public.test"] = { "yes"; "no" } }) do
+			assert.same(answers, { listed(contact); sees(contact) });
+		end
+		assert.same({ 0, 3, 0 }, { contacts.import(HOST, "alice", items, true) });
+		later(31 * DAY);
+		assert.equal("no", listed("eve@public.test"));
+		assert.same({ 3, 0, 0 }, { contacts.import(HOST, "alice", items, true) }); -- forgotten ones are known no longer
+		assert.equal("yes", sees(BOB));
+	end);
+
+	it("are imported up to a thousand of a user, and none of one that nothing can be stored of", function ()
+		local items = {};
+		for i = 1, 1100 do items[("b%04d@public.test"):format(i)] = { to = true }; end
+		assert.same({ 1000, 0, 100 }, { contacts.import(HOST, "alice", items, true) });
+		assert.equal("yes", listed("b1000@public.test"));
+		assert.equal("no", listed("b1001@public.test"));
+		assert.same({ 0, 0, 1100 }, { contacts.import(HOST, ("a"):rep(201), items, true) });
+		assert.same({ 0, 0, 1 }, { contacts.import(HOST, "carol", { [("x"):rep(1020).."@y.test"] = {} }, true) });
+		assert.is_nil(files.carol);
+	end);
+
+	it("are not imported, not even in memory, where they cannot be read or stored", function ()
+		broken = true;
+		local added, why = contacts.import(HOST, "alice", { [BOB] = {} }, true);
+		assert.is_nil(added);
+		assert.equal("broken", why);
+		broken = false;
+		assert.equal("no", listed(BOB));
+		broken = true; -- what has been read is kept
+		added, why = contacts.import(HOST, "alice", { [BOB] = {} }, true);
+		assert.is_nil(added);
+		assert.equal("broken", why);
+		broken = false;
+		assert.equal("no", listed(BOB));
+	end);
+
 	it("are refused while the relation cannot be read", function ()
 		sent("subscribe", BOB);
 		start();
