@@ -98,6 +98,19 @@ local function new_contacts(canonical, type_of)
 		return data;
 	end
 
+	-- What has been stored takes the place of all that is in memory.
+	local function replace(key, data)
+		local old = kept:get(key);
+		if old then
+			kept:set(key, nil);
+			let_go(key, old);
+		end
+		if late[key] then late[key], late_count = nil, late_count - 1; end
+		if unsaved[key] then unsaved[key], unsaved_count = nil, unsaved_count - 1; end
+		written[data] = monotonic();
+		keep(key, data);
+	end
+
 	local function write(key, data)
 		if late[key] then late[key], late_count = nil, late_count - 1; end
 		written[data] = monotonic();
@@ -345,6 +358,7 @@ local function new_contacts(canonical, type_of)
 		if not ok then return nil, before; end
 		local data, addresses, added, known, full = { items = {} }, {}, 0, 0, 0;
 		for address, item in pairs(before.items) do data.items[address] = item; end
+		counts[data] = counts[before];
 		for address in pairs(items) do addresses[#addresses + 1] = address; end
 		table.sort(addresses);
 		for _, address in ipairs(addresses) do
@@ -362,7 +376,7 @@ local function new_contacts(canonical, type_of)
 			local stored, err;
 			ok, stored, err = pcall(function () return store_of(host):set(user, data); end);
 			if not ok or not stored then return nil, tostring(ok and err or stored); end
-			kept:set(jid.join(user, host), data);
+			replace(jid.join(user, host), data);
 		end
 		return added, known, full;
 	end

@@ -279,6 +279,22 @@ describe("contacts of a relay host", function ()
 		assert.equal("yes", sees(BOB));
 	end);
 
+	it("are imported beside what waits to be written, or could not be", function ()
+		sent("subscribe", BOB);
+		sent("subscribe", "dora@public.test");
+		assert.same({ 1, 0, 0 }, { contacts.import(HOST, "alice", { ["eve@public.test"] = {} }, true) });
+		start();
+		for _, contact in ipairs({ BOB; "dora@public.test"; "eve@public.test" }) do assert.equal("yes", listed(contact), contact); end
+		clock, broken = clock + 10, true;
+		sent("subscribe", "finn@public.test");
+		broken = false;
+		assert.same({ 1, 0, 0 }, { contacts.import(HOST, "alice", { ["gus@public.test"] = {} }, true) });
+		sent("unsubscribe", "finn@public.test");
+		assert.equal("no", listed("finn@public.test"));
+		start();
+		for contact, answer in pairs({ ["finn@public.test"] = "no"; ["gus@public.test"] = "yes" }) do assert.equal(answer, listed(contact), contact); end
+	end);
+
 	it("are imported up to a thousand of a user, and none of one that nothing can be stored of", function ()
 		local items = {};
 		for i = 1, 1100 do items[("b%04d@public.test"):format(i)] = { to = true }; end
