@@ -19,7 +19,7 @@ local LATE_MAX, LATE_ITEMS = 100, 1000; -- users whose contacts wait to be writt
 local UNSAVED_MAX = 1000; -- users whose contacts could not be written
 local RETRY_EVERY, RETRIES = 60, 100; -- seconds until those are tried again; how many at a time
 local DAY = 86400; -- seconds
-local FORGET_AFTER = 30 * DAY; -- since the last stanza that confirmed a contact
+local FORGET_AFTER = 30; -- days since the last stanza that confirmed a contact
 local STRICT = "public_unverified"; -- the partner type whose members reach only those in whose roster they are
 local CONFIRM_EVERY = DAY; -- no more than one write a day for what only confirms
 
@@ -98,6 +98,19 @@ local function new_contacts(canonical, type_of)
 		return data;
 	end
 
+	-- What has been stored takes the place of all that is in memory.
+	local function replace(key, data)
+		local old = kept:get(key);
+		if old then
+			kept:set(key, nil);
+			let_go(key, old);
+		end
+		if late[key] then late[key], late_count = nil, late_count - 1; end
+		if unsaved[key] then unsaved[key], unsaved_count = nil, unsaved_count - 1; end
+		written[data] = monotonic();
+		keep(key, data);
+	end
+
 	local function write(key, data)
 		if late[key] then late[key], late_count = nil, late_count - 1; end
 		written[data] = monotonic();
@@ -161,8 +174,14 @@ local function new_contacts(canonical, type_of)
 		end
 	end
 
+	local forget_after = FORGET_AFTER * DAY;
+
+	function contacts.forget_after(days)
+		forget_after = (days or FORGET_AFTER) * DAY;
+	end
+
 	local function is_old(item)
-		return os.time() - (tonumber(item.seen) or 0) > FORGET_AFTER;
+		return os.time() - (tonumber(item.seen) or 0) > forget_after;
 	end
 
 	local function remove(data, contact)
@@ -339,6 +358,7 @@ local function new_contacts(canonical, type_of)
 		if not ok then return nil, before; end
 		local data, addresses, added, known, full = { items = {} }, {}, 0, 0, 0;
 		for address, item in pairs(before.items) do data.items[address] = item; end
+		counts[data] = counts[before];
 		for address in pairs(items) do addresses[#addresses + 1] = address; end
 		table.sort(addresses);
 		for _, address in ipairs(addresses) do
@@ -356,7 +376,7 @@ local function new_contacts(canonical, type_of)
 			local stored, err;
 			ok, stored, err = pcall(function () return store_of(host):set(user, data); end);
 			if not ok or not stored then return nil, tostring(ok and err or stored); end
-			kept:set(jid.join(user, host), data);
+			replace(jid.join(user, host), data);
 		end
 		return added, known, full;
 	end
