@@ -48,6 +48,11 @@ class Ledger:
         with self._lock:
             return collections.Counter(way for way in self._open.values() if ways is None or way in ways)
 
+    def open_ids(self, ways):
+        """The messages themselves."""
+        with self._lock:
+            return [id_ for id_, way in self._open.items() if way in ways]
+
     def returned_on(self, way):
         return {condition: number for (of, condition), number in self.returned.items() if of == way}
 
