@@ -9,7 +9,7 @@ local hosts = prosody.hosts;
 local SWEEP = 2; -- seconds
 local LINE_EVERY = 10; -- seconds between two lines about one relay host that cannot be reached
 
--- `with`: guard, native, latch, limits, report, detached, features, unparsed, relays (host -> facts of its own, see facts), address
+-- `with`: guard, native, latch, limits, report, detached, features, unparsed, relays (host -> facts of its own, see facts), address, expiry
 local function new_boundary(with)
 	local guard, native = with.guard, with.native;
 	local boundary = { settings = false };
@@ -34,11 +34,23 @@ local function new_boundary(with)
 
 	local contacts = module:require "inside/contacts" (with.address.canonical, type_of);
 	boundary.contacts = contacts;
+	local directed = module:require "inside/directed" (with.guard.directed, with.address.canonical);
+	boundary.directed = directed;
 
 	local told = {}; -- relay host -> when
 
+	local expiry = module:require "inside/inner_expiry" ({ native = native; expiry = with.expiry; own_files = function (host)
+		return guard.trust.own[host] or {};
+	end });
+
+	-- A warning that cannot be given is no reason to pass nothing.
+	local function protected(action, ...)
+		local ok, err = xpcall(action, debug.traceback, ...);
+		if not ok then module:log("error", "The expiry of inner certificates cannot be watched: %s", err); end
+	end
+
 	local relay = module:require "inside/relay" ({ guard = guard; native = native; report = with.report; detached = with.detached;
-		contacts = contacts;
+		contacts = contacts; directed = directed;
 		log_failure = function (host, domain, why)
 			local now = monotonic();
 			if now - (told[host] or -LINE_EVERY) < LINE_EVERY then return; end
@@ -62,11 +74,17 @@ local function new_boundary(with)
 		unparsed = with.unparsed; answers = module:require "answers" (border, with.detached); memory = {};
 		limits = { in_handshake = function () return false; end; may_log = with.limits.may_log; settled = nothing;
 			dismiss = function (session, condition, text) session:close({ condition = condition; text = text }); end };
-		expiry = { seen = nothing }; subscriptions = { authorise = function () return false; end };
+		expiry = { seen = function (view) protected(expiry.seen, view); end }; subscriptions = { authorise = function () return false; end };
 		partner_label = function (_, remote) return remote or "unlisted"; end;
 		watch_header = nothing; connect_through = nothing;
 		destroy_session = function (session, text) session:close(nil, text); end });
 	border.would = {};
+
+	-- Who looks on hears of each inner stream that is refused: function (session, reason, rule) -> true. The console's looks, while they last.
+	boundary.onlookers = {};
+	report.on("stream_refused", function (session, reason, rule)
+		for onlooker in pairs(boundary.onlookers) do onlooker(session, reason, rule); end
+	end);
 
 	inner.native, inner.border, inner.latch, inner.act = native, border, with.latch, border.act;
 	inner.deliver, inner.opened, inner.ended, inner.listing = relay.deliver, relay.opened, relay.ended, listing;
@@ -75,13 +93,17 @@ local function new_boundary(with)
 	boundary.endpoint = endpoint;
 	relay.use(endpoint);
 	endpoint.start();
+	module:require "inside/inner_metrics" (boundary, native);
 
 	--- The users of a relay host, for the guard: all there are, as far as anybody here knows
 
 	local facts = { listed = contacts.listed; sees = contacts.sees };
 	function facts.account(_, user) return user ~= "" and "exists" or "missing"; end
-	function facts.directed() return "no"; end
-	function facts.passed() return "no"; end
+	function facts.note_presence(stanza)
+		local attr = stanza.attr;
+		directed.note(stanza, contacts.listed(jid.host(attr.from), jid.node(attr.from), attr.from, attr.to) == "yes");
+	end
+	function facts.take_back_presence(stanza) directed.take_back(stanza.attr.from, stanza.attr.to); end
 	function facts.standing() return "none"; end -- blocked and cancelled are the users' server's
 	function facts.blocked() return "no"; end
 	function facts.contacts() return "few"; end
@@ -101,17 +123,27 @@ local function new_boundary(with)
 
 	local sweeper;
 
+	module:hook_global("server-stopping", function () contacts.flush(true); end);
+
 	-- `settings`: what inner_settings.compile gave; false when there are no relay hosts (any more).
 	function boundary.apply(settings)
+		local before = boundary.settings and boundary.settings.hosts or {};
 		boundary.settings = settings;
+		directed.apply(settings and settings.hosts or {});
+		for host, of_host in pairs(settings and settings.hosts or {}) do
+			if before[host] and before[host].server ~= of_host.server then directed.forget(host); end
+		end
 		mark_hosts(settings);
 		relay.apply(settings and settings.hosts or {});
 		endpoint.apply(settings);
+		protected(expiry.committed, settings);
 		if settings and not sweeper then
 			sweeper = module:add_timer(SWEEP, function ()
 				if not boundary.settings then sweeper = nil; return; end
 				local ok, err = xpcall(function ()
 					endpoint.sweep();
+					protected(expiry.tick, endpoint);
+					contacts.flush();
 					contacts.retry();
 				end, debug.traceback);
 				if not ok then module:log("error", "Error in the look at inner streams' times and unsaved contacts: %s", err); end
@@ -126,6 +158,8 @@ local function new_boundary(with)
 		mark_hosts(false);
 		relay.apply({});
 		endpoint.stop();
+		contacts.flush(true);
+		directed.apply({});
 		if sweeper then sweeper:stop(); end
 		sweeper = nil;
 	end

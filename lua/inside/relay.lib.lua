@@ -14,10 +14,10 @@ local ALL_QUEUES_BYTES = 32 * 1024 * 1024; -- of all pairs together
 local PAUSE = 1; -- seconds after a failure in which no further stream is tried
 local PAUSES_KEPT = 1000; -- pairs
 
--- `with`: guard, native, report (of the outer side), detached (see lua/guard), contacts, log_failure(relay host, domain, why)
+-- `with`: guard, native, report (of the outer side), detached (see lua/guard), contacts, directed, log_failure(relay host, domain, why)
 local function new_relay(with)
 	local guard, contacts = with.guard, with.contacts;
-	local relay = { bounces = 0; failures = {} };
+	local relay = { bounces = {}; failures = {} }; -- bounces: relay host -> stanzas that came back to their senders
 	local endpoint; -- given later, as each needs the other
 	local pairs_of = {}; -- relay host -> domain we speak as -> outgoing session
 	local queued_bytes = 0; -- in all queues
@@ -46,7 +46,7 @@ local function new_relay(with)
 		local policy = guard.policies[host];
 		with.report.stanza_refused("in", policy and policy:label(domain) or "unlisted", domain, host, REASON, why);
 		if not stub then return; end
-		relay.bounces = relay.bounces + 1;
+		relay.bounces[host] = (relay.bounces[host] or 0) + 1;
 		local answer = st.error_reply(stub, row.stanza_type, condition or row.stanza_condition, row.peer_text);
 		with.detached(function ()
 			if hosts[host] then prosody.core_route_stanza(hosts[host], answer); end
@@ -76,7 +76,10 @@ local function new_relay(with)
 
 	local function note_failure(session, host, domain, why)
 		local failure = { at = monotonic(); why = why };
-		if session.unreached then unreached[host] = failure; end
+		if session.unreached then
+			unreached[host] = failure;
+			with.directed.forget(host);
+		end
 		if not session.for_key then failed:set(host.." "..domain, failure); end
 	end
 
@@ -90,12 +93,7 @@ local function new_relay(with)
 
 	-- The stream of a pair; nil and why there is none.
 	local function stream_for(host, domain)
-		local of_host = pairs_of[host];
-		if not of_host then
-			of_host = {};
-			pairs_of[host] = of_host;
-		end
-		local session = of_host[domain];
+		local session = pairs_of[host] and pairs_of[host][domain];
 		if session and not session.destroyed then return session; end
 		local err = why_paused(host, domain);
 		if err then return nil, err; end
@@ -104,7 +102,8 @@ local function new_relay(with)
 		-- It may be over already.
 		if session.destroyed then return nil, "no connection"; end
 		session.queue, session.queued_bytes = {}, 0;
-		of_host[domain] = session;
+		pairs_of[host] = pairs_of[host] or {};
+		pairs_of[host][domain] = session;
 		return session;
 	end
 
@@ -170,6 +169,7 @@ local function new_relay(with)
 			return; -- there is nobody who would judge it
 		end
 		contacts.sent(host, stanza);
+		if stanza.name == "presence" and stanza.attr.type == "unsubscribed" then with.directed.cancel(stanza.attr.from, stanza.attr.to); end
 		prosody.core_route_stanza(hosts[host], stanza);
 	end
 

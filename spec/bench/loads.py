@@ -6,7 +6,7 @@ import socket
 
 from lab.probe import Probe
 from lab.remote import Remote
-from lab.xmlstream import SASL, Closed, Stream
+from lab.xmlstream import SASL, TLS, Closed, Stream, client_context
 from lab.prosody import PASSWORD
 from servers import CONTACTS
 from variants import ALICE, BOB, GUARDED, LOCAL, REMOTE, STRANGER
@@ -36,10 +36,15 @@ class Raw:
 class User(Stream):
     """A client that logs in by hand and then reads as little as it can."""
 
-    def __init__(self, server, jid=ALICE):
+    def __init__(self, server, jid=ALICE, secure=False):
         super().__init__(socket.create_connection((server.address, 5222), 120), 120)
         name = jid.partition("@")[0]
         self.start()
+        if secure:
+            self.send(f"<starttls xmlns='{TLS}'/>")
+            assert self.read().name == "proceed"
+            self.start_tls(client_context(), name=LOCAL)
+            self.start()
         secret = base64.b64encode(f"\0{name}\0{PASSWORD}".encode()).decode()
         self.send(f"<auth xmlns='{SASL}' mechanism='PLAIN'>{secret}</auth>")
         assert self.read().name == "success"
@@ -60,9 +65,9 @@ class User(Stream):
 class Peer(Remote):
     """fabrikam.test; a connection that stanzas come over is handed out."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, domain=REMOTE, leaf=None, **more):
         self.taken = queue.Queue()
-        super().__init__(lab, [REMOTE], tls=None, offer=["dialback"], script=self.serve, timeout=600)
+        super().__init__(lab, [domain], leaf=leaf, offer=["dialback"], script=self.serve, timeout=600, **more)
 
     def serve(self, connection):
         self.greet(connection)
@@ -79,6 +84,10 @@ class Load:
     """`ready` is called once; `run(count)` makes the server do `count` of what is measured. `arguments`: of the server."""
 
     arguments = {}
+
+    @staticmethod
+    def peer_of(lab):
+        return Peer(lab)
 
     def __init__(self, lab, peer, server, batch):
         self.lab, self.peer, self.server, self.batch = lab, peer, server, batch
@@ -213,6 +222,66 @@ class DirectStranger(Stranger):
                     pass
 
 
+class RelayIn(Load):
+    """a message from a partner: to a local client, or on to the server inside, over one stream each"""
+
+    secure = False      # TLS on every connection
+
+    @classmethod
+    def peer_of(cls, lab):
+        """The partner; beside it the server inside, which knows nothing of a relay."""
+        leaf = lab.certificates.leaf(LOCAL, label="inside") if cls.secure else None
+        lab.inside = Peer(lab, LOCAL, leaf, register=False)
+        return Peer(lab, REMOTE, lab.certificates.leaf(REMOTE, label="long", to=300) if cls.secure else None)
+
+    def opened(self, address, from_, to):
+        stream = Probe(address, from_=from_, to=to, timeout=120)
+        stream.secure() if self.secure else stream.features()
+        answer = stream.dialback()
+        assert answer == "valid", answer
+        return stream
+
+    def ready(self):
+        self.stream = self.opened(self.server.address, REMOTE, LOCAL)
+        self.message = f"<message from='{BOB}/home' to='{ALICE}/a' type='chat' id='m1'>{BODY}</message>".encode()
+        if self.server.variant.startswith("relay"):
+            self.stream.send(self.message)
+            sink = self.lab.inside.taken.get(timeout=120)
+        else:
+            sink = User(self.server, secure=self.secure)       # whose presence is not sent: the partner would be handed out for it
+        self.raw = Raw(sink.socket, "</message>")
+
+    def run(self, count):
+        for some in self.batches(count):
+            self.stream.socket.sendall(self.message * some)
+            self.raw.wait(some)
+
+
+class RelayInTls(RelayIn):
+    """the same with TLS on every connection, the client's too"""
+
+    secure = True
+
+
+class RelayOut(RelayIn):
+    """a message from the server inside on to a partner; bare Prosody, as before, has one of the partner's for a local client"""
+
+    def ready(self):
+        if not self.server.variant.startswith("relay"):
+            super().ready()
+            return
+        self.stream = self.opened(self.server.inner_address, LOCAL, REMOTE)
+        self.message = f"<message from='{ALICE}/a' to='{BOB}/home' type='chat' id='m1'>{BODY}</message>".encode()
+        self.stream.send(self.message)
+        self.raw = Raw(self.peer.taken.get(timeout=120).socket, "</message>")
+
+
+class RelayOutTls(RelayOut):
+    """the same with TLS on every connection"""
+
+    secure = True
+
+
 # name: (class, variants beside bare, runs under callgrind, runs by CPU time)
 LOADS = {
     "inbound": (Inbound, ["timers", "partners-10", "partners-10000", "table-10000", "unverified", "firewall", "strangers", "ejabberd",
@@ -222,5 +291,9 @@ LOADS = {
     "setup": (SetUp, ["partners-10", "crl-100000", "partners-10000", *GUARDED], 25, 200),
     "newcomer": (Newcomer, ["partners-10", "crl-100000"], 25, 100),
     "stranger": (Stranger, ["partners-10", "partners-10000", "ejabberd", "ejabberd-access"], 40, 500),
+    "relay-in": (RelayIn, ["relay-10"], 600, 5000),
+    "relay-out": (RelayOut, ["relay-10"], 600, 5000),
+    "relay-in-tls": (RelayInTls, ["relay-10"], 600, 5000),
+    "relay-out-tls": (RelayOutTls, ["relay-10"], 600, 5000),
     "stranger-tls": (DirectStranger, ["partners-10"], 20, 200),
 }

@@ -71,14 +71,17 @@ class Counted(Timed, Prosody):
     def __init__(self, lab, variant, callgrind, version, build, seed=0, more="", **arguments):
         self.variant, self.callgrind = variant, callgrind
         arguments = {**VARIANTS[variant][1](lab), **arguments}
+        self.inner_address = arguments.pop("inner_address", None)      # of a relay host
         arguments["options"] = GATEKEEPER_OPTIONS + arguments.get("options", "") + more + EXTRA
         # The name is part of the arguments, their length of where the stack begins, and that of the seed of Lua's hashes.
         Counted.count += 1
         env = {"LD_PRELOAD": str(build / "spec/bench/steady.so"), "BENCH_SEED": f"{seed:04}"} if callgrind else {}
-        super().__init__(lab, f"server{Counted.count:03}", [LOCAL], env=env, users=[ALICE], version=version, log_level="info", s2s_timeout=120,
+        arguments = {"hosts": [LOCAL], "users": [ALICE], **arguments}
+        super().__init__(lab, f"server{Counted.count:03}", env=env, version=version, log_level="info", s2s_timeout=120,
                          register=False, **arguments)
         contacts = {f"contact{number}@{REMOTE}": "both" for number in range(CONTACTS)}
-        self.set_roster(ALICE, {BOB: "both", **contacts})
+        for user in arguments["users"]:
+            self.set_roster(user, {BOB: "both", **contacts})
 
     def _command(self, program, *words):
         command = super()._command(program, *words)

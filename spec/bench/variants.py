@@ -31,8 +31,8 @@ COMMUNITY = "/usr/lib/prosody/modules"
 PLUGINS = pathlib.Path(__file__).resolve().parent / "plugins"
 
 
-def _partner(domain, type_, number):
-    return f'{{ domain = "{domain}"; description = "Partner {number}"; partner_type = "{type_}" }};\n'
+def _partner(domain, type_, number, more=""):
+    return f'{{ domain = "{domain}"; description = "Partner {number}"; partner_type = "{type_}"{more} }};\n'
 
 
 def _any_method(domain, type_, more=""):
@@ -44,11 +44,11 @@ def _bare(lab):
     return {"modules": ["dialback"]}
 
 
-def partner_list(count, type_="federated", more=""):
-    """Lua: a list of `count` partners, the one that talks in the middle."""
-    others = [_partner(f"xmpp-{number:07d}.department.example", "federated", number)
+def partner_list(count, type_="federated", more="", each=""):
+    """Lua: a list of `count` partners, the one that talks in the middle. `more`: keys of that one; `each`: of all."""
+    others = [_partner(f"xmpp-{number:07d}.department.example", "federated", number, each)
               for number in range(1, count)]
-    others.insert(count // 2, _any_method(REMOTE, type_, more))
+    others.insert(count // 2, _any_method(REMOTE, type_, each + more))
     return "{\n" + "".join(others) + "}"
 
 
@@ -69,6 +69,19 @@ def _crl(entries):
         path = lab.directory / f"revoked-{entries}.crl"
         path.write_bytes(lab.certificates.crl("good", extra=entries))
         return {"partners": f"s2s_partners = {partner_list(10, more=f'; crls = {{ {chr(34)}{path}{chr(34)} }}')}"}
+    return make
+
+
+def _relay(count):
+    """In front of another server, lab.inside, with the modules of docs/boundary.md. No user is here; edge.test is what the lab knocks at."""
+    def make(lab):
+        inner = lab.address()
+        inside = f's2s_inside = {{ server = "{lab.inside.address}:5269"; tls = "optional"; sasl = "not_supported"; dialback = true }}'
+        partners = partner_list(count, each='; presence_authorization = "user"')
+        return {"partners": f"s2s_partners = {partners}\n"
+                            f's2s_inside_interfaces = {{ "{inner}" }}',
+                "hosts": {"edge.test": "", LOCAL: f'modules_disabled = {{ "c2s" }}\n{inside}'}, "users": [],
+                "inner_address": inner, "options": 'modules_enabled = { "saslauth"; "tls"; "dialback"; "admin_shell"; "s2s_partners" }\n'}
     return make
 
 
@@ -98,6 +111,7 @@ VARIANTS = {
     "unverified": ("s2s_partners, public_unverified, contact listed", _table(10, "public_unverified")),
     "firewall": ("mod_firewall, allow-list and roster check", _firewall),
     "timers": ("bare Prosody with one timer more", lambda lab: {"modules": ["dialback", "bench_timers"], "plugins": [PLUGINS]}),
+    "relay-10": ("s2s_partners, 10 partners, in front of another server", _relay(10)),
     "strangers": ("mod_block_strangers", lambda lab: {"modules": ["dialback", "block_strangers"], "plugins": [COMMUNITY]}),
 }
 

@@ -132,7 +132,51 @@ def stanzas():
                     yield bytes(6) + bytes([way, partner, 1, stage, 1, 1]) + tail
 
 
-MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, crl, domain, identity, stanzas, stream)}
+def inside():
+    """What inside_fuzz.lua reads one byte for each choice of: honest or not, then ways in its order."""
+    speak, connect, freely, show, answer, reply, lie, tls, drop, arrive, time, settings = range(12)
+    prove = [connect, 0, 0, 0, 0, show, 0, answer, 0, 1, reply, 0, 0, reply, 0]
+    false = [connect, 0, 0, 0, 0, speak, 0, 1, 1, 1, answer, 0, 1, reply, 0, 0, reply, 0]     # a key that is not the server's
+    say = [speak, 0, 1, 1, 5, 0, 8, 0, 0, 0]
+    out = [arrive, 0, 0, 0, 0, 0, answer, 0, 1, reply, 0, 0, reply, 0, 1]
+    texts = [b"<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' xmlns:db='jabber:server:dialback' "
+             b"version='1.0' from='contoso.test' to='fed.test'>", b"<message from='alice@contoso.test' to='bob@fed.test'><body>b</body></message>",
+             b"<!DOCTYPE a>", b"<?pi?>", b"<!-- -->", b"<a xmlns='b'", b"</stream:stream>", b"\0\xff", b"<iq type='get' id='1'/>"]
+    for mode in (0, 1):
+        yield bytes([mode, *prove, *say, *say])
+        yield bytes([mode, *false, *say])
+        for tail in ([], [time, 4], [settings, 1], [settings, 2], [drop, 0, 0], [time, 1, time, 1, time, 4]):
+            for piece in range(16):
+                yield bytes([mode, *prove, speak, 0, 1, 1, piece, 0, 0, 0, *tail])
+                yield bytes([mode, *out, lie, 0, 1, piece, 0, 0, *tail])
+                yield bytes([mode, connect, 1, 0, 1, 0, speak, 0, 1, 1, piece, 0, tls, 0, 1, *tail])
+        for text in texts:
+            yield bytes([mode, *prove, freely, 0, len(text)]) + text
+            yield bytes([mode, connect, 0, 1, freely, 0, len(text)]) + text
+            yield bytes([mode, *out, lie, 0, 0, len(text)]) + text
+
+
+def portable():
+    """Rosters as ejabberd and Prosody export them, and what they may not hold."""
+    pie, roster = "xmlns='urn:xmpp:pie:0'", "<query xmlns='jabber:iq:roster' version='1'>{}</query>"
+    include = "xmlns:xi='http://www.w3.org/2001/XInclude'"
+    items = ["<item jid='bob@fabrikam.test' subscription='both' name='B &amp; B'><group>A</group></item>", "<item jid='x' ask='subscribe'/>",
+             "<item xmlns='other' jid='y'/>", "<item/>"]
+    users = ["<user name='alice' password='x'>" + roster.format("".join(items)) + "<presence xmlns='jabber:client' from='p@x.test' type='subscribe'/></user>",
+             "<user name='carol'><vCard xmlns='vcard-temp'><FN>Carol</FN></vCard>" + roster.format(items[0]) + roster.format(items[1]) + "</user>",
+             "<user name='A@b'/>", "<user/>", "<user name='dora'>" + "<a>" * 110 + "</a>" * 110 + "</user>"]
+    for chosen in ([], *([one] for one in users), users[:2], users):
+        inside = "".join(chosen)
+        yield f"<server-data {pie}><host jid='contoso.test'>{inside}</host></server-data>".encode()
+        yield f"<?xml version='1.0' encoding='UTF-8'?><host {pie} {include} jid='contoso.test'>{inside}</host>".encode()
+        yield f"<server-data {pie} {include}><xi:include href='host.xml'/><host jid='b.test'>{inside}<xi:include href='sub/user.xml'/></host></server-data>".encode()
+        yield f"<!DOCTYPE a []><server-data {pie}><host jid='contoso.test'>{inside}</host></server-data>".encode()
+        yield f"<server-data {pie}><!-- --><?a b?><host jid='contoso.test'>{inside}</host></server-data>".encode("utf-16")
+    for href in ("../x", "/etc/passwd", "link", "sub", "nowhere", "main.xml", "sub/./user.xml", "file:x", "%2e%2e/x"):
+        yield f"<server-data {pie} {include}><xi:include href='{href}'/></server-data>".encode()
+
+
+MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, crl, domain, identity, inside, portable, stanzas, stream)}
 MAKERS["import"] = export
 
 directory = pathlib.Path(sys.argv[2])
