@@ -75,8 +75,8 @@ class Accounted(Client):
             self.stanzas.clear()
 
     def _record(self, stanza):
-        super()._record(stanza)
-        with self._came:
+        with self._came:        # in one step: another thread may forget what is kept
+            super()._record(stanza)
             if self.stanzas and self.stanzas[-1].name == "message":
                 self.ledger.came(self.stanzas.pop())
             if len(self.stanzas) > 2 * self.KEPT:
