@@ -384,6 +384,10 @@ local function new_endpoint(with)
 		if jid.host(to) ~= session.to_host or hosts[session.to_host] then
 			return close(session, { condition = "host-unknown"; text = "A stanza for another domain than the stream's" });
 		end
+		-- The guard compares domains, core the letters: of another spelling it knows no host, and writes the whole stanza into the log as an error.
+		if jid.host(from) ~= session.from_host then
+			return close(session, { condition = "invalid-from"; text = "The domain is not written as the stream has it" });
+		end
 		attr.to, attr.from = to, from;
 		-- An answer that comes too late is nobody's any more.
 		if stanza.name == "iq" and attr.id and attr.id:sub(1, #PING) == PING and to == session.to_host then

@@ -4,6 +4,7 @@ local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
 package.path = source.."/spec/prosody/?.lua;"..package.path;
 local inside = require "inside_world";
 local st = require "util.stanza";
+local jid = require "util.jid";
 
 local HOST, ROOMS = "contoso.test", "rooms.contoso.test";
 local ALICE, BOB = "alice@contoso.test", "bob@fed.test";
@@ -126,6 +127,31 @@ describe("the inner side", function ()
 		apply({ [HOST] = "10.1.0.11:5269"; [ROOMS] = "10.1.0.10:5269" });
 		assert.is_true(question.closed);
 		assert.is_true(conn.closed);
+	end);
+
+	-- Core looks for the host by the letters, and writes the whole stanza into the log as an error when there is none.
+	it("takes a stanza from its relay host, as core writes that host", function ()
+		local host, spellings = "bücher.test", { "alice@xn--bcher-kva.test"; "xn--bcher-kva.test" };
+		edge = inside.new({ HOST; host }, partners);
+		apply({ [HOST] = "10.1.0.10:5269"; [host] = "10.1.0.10:5269" });
+		local function said(from)
+			local conn = inside.prove(edge, host, "fed.test");
+			local before = #edge.world.routed;
+			conn:say(("<message from='%s' to='%s'><body>x</body></message>"):format(from, BOB));
+			return conn, #edge.world.routed - before;
+		end
+		for _, from in ipairs(spellings) do
+			local conn, routed = said(from);
+			assert.equal(0, routed, from);
+			assert.is_true(conn.closed, from);
+			assert.truthy(conn.sent:find("<invalid-from", 1, true), conn.sent);
+		end
+		for _, from in ipairs({ "alice@bücher.test"; "alice@BÜCHER.test."; "bücher.test/x@fed.test"; "alice@bücher.test/x@fed.test" }) do
+			local conn, routed = said(from);
+			assert.is_false(conn.closed, from);
+			assert.equal(1, routed, from);
+			assert.equal(host, jid.host(edge.world.routed[#edge.world.routed][2].attr.from));
+		end
 	end);
 
 	it("makes nothing for a domain that no relay host has named", function ()
