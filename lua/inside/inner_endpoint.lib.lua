@@ -48,6 +48,7 @@ local function new_endpoint(with)
 	local sessions = {}; -- connection -> session
 	local live = {}; -- session -> true, connected or not
 	local newcomers = module:require "inside/newcomers" ();
+	local unwritten = module:require "inside/unwritten" ();
 	local globals = new_events();
 	local known = {}; -- domain we speak as -> { events, count of its sessions }
 	local current = false; -- what inner_settings.compile gave
@@ -148,6 +149,7 @@ local function new_endpoint(with)
 		if session.destroyed then return; end
 		session.destroyed, session.type = true, "s2s_destroyed";
 		newcomers.remove(session);
+		unwritten.clear(session);
 		native.place_release(border, session);
 		live[session] = nil;
 		if session.opening then timer.stop(session.opening); end
@@ -237,7 +239,9 @@ local function new_endpoint(with)
 			stream:reset();
 		end
 		function session.sends2s(what)
-			return conn:write(tostring(what));
+			local text = tostring(what);
+			unwritten.add(session, #text);
+			return conn:write(text);
 		end
 		session.send = session.sends2s;
 		function session.data(data)
@@ -418,9 +422,19 @@ local function new_endpoint(with)
 		end
 	end
 
+	-- Nothing of what waits to be written to it will be, nor of what could be said; Prosody would keep it for three minutes more.
+	local function end_unread(session)
+		local conn, waiting = session.conn, unwritten.of(session);
+		session.unread = ("the server inside does not read: %d bytes that were handed to it are lost"):format(waiting);
+		with.act.close(session, "inactivity-timeout", native.reasons["inactivity-timeout"].stream_condition, session.unread);
+		with.latch.kill(conn);
+	end
+
 	local function on_data(conn, data)
 		local session = sessions[conn];
-		if session then session.data(data); end
+		if not session then return; end
+		session.data(data);
+		if session.direction == "incoming" and unwritten.too_many_answers(session) then end_unread(session); end
 	end
 
 	local function on_disconnect(conn, err)
@@ -435,11 +449,23 @@ local function new_endpoint(with)
 		if session.direction == "outgoing" then session:open_stream(); end
 	end
 
+	local function on_writing(conn)
+		local session = sessions[conn];
+		if session then unwritten.moves(session); end
+	end
+
+	local function on_written(conn)
+		local session = sessions[conn];
+		if session then unwritten.clear(session); end
+	end
+
 	listener.onincoming, listener.ondisconnect, listener.onstatus = on_data, on_disconnect, on_status;
+	listener.onpredrain, listener.ondrain = on_writing, on_written;
 
 	--- Streams that we open
 
-	local dialled = { onincoming = on_data; ondisconnect = on_disconnect; onstatus = on_status };
+	local dialled = { onincoming = on_data; ondisconnect = on_disconnect; onstatus = on_status; onpredrain = on_writing;
+		ondrain = on_written };
 
 	function dialled.onattach(conn, data)
 		local session = data and data.session;
@@ -505,6 +531,9 @@ local function new_endpoint(with)
 		session.used = now;
 		globals.fire_event("s2sout-established", { session = session });
 	end
+
+	-- Whether an established stream takes one stanza more.
+	endpoint.has_room = unwritten.has_room;
 
 	-- For the handshake: stanzas may move.
 	function endpoint.established(session)
@@ -612,7 +641,11 @@ local function new_endpoint(with)
 
 	function endpoint.sweep()
 		if not current then return; end
-		local streams = list();
+		local streams, now = list(), monotonic();
+		for _, session in ipairs(streams) do
+			if not session.destroyed and unwritten.is_stuck(session, now) then end_unread(session); end
+		end
+		streams = list();
 		local found, agree = native.sweep(border, streams, current.policy);
 		if not agree then
 			border.places = { total = 0; partners = {} };

@@ -117,10 +117,17 @@ local function new_relay(with)
 		queue[#queue + 1] = { text = text; stub = stub };
 	end
 
+	-- It is connected and takes no more.
+	local function refuse_unread(host, domain, what, stub)
+		if stub == nil then stub = stub_of(what); end
+		return bounce(host, domain, stub, "the server inside does not read what it is sent", "resource-constraint");
+	end
+
 	-- `what`: a stanza, or its text and `stub`, see stub_of.
 	local function hand_over(host, domain, what, stub)
 		local session, err = stream_for(host, domain);
 		if session and session.established then
+			if not endpoint.has_room(session) then return refuse_unread(host, domain, what, stub); end
 			endpoint.used(session);
 			if not session.destroyed then return session.sends2s(what); end
 			session, err = stream_for(host, domain); -- it has been refused just now
@@ -151,8 +158,9 @@ local function new_relay(with)
 			for _, item in ipairs(take_queue(session) or {}) do hand_over(host, domain, item.text, item.stub); end
 			return;
 		end
-		if not session.established and (unanswered or not session.for_key) then
+		if session.unread or not session.established and (unanswered or not session.for_key) then
 			if relays[host] then
+				why = session.unread or why;
 				relay.failures[host] = { when = os.time(); why = why };
 				note_failure(session, host, domain, why);
 				with.log_failure(host, domain, why);

@@ -365,6 +365,96 @@ describe("the inner side", function ()
 		end);
 	end);
 
+	describe("of a server inside that does not read", function ()
+		local PIECE, KEPT = 100000, 4 * 1024 * 1024;
+		local conn;
+
+		local function open(domain)
+			arrive(message("bob@"..domain, ALICE, "first"));
+			local opened = inside.answer(edge);
+			inside.establish(opened, HOST, domain);
+			opened:written(true);
+			return opened;
+		end
+		local function send(count, from)
+			for _ = 1, count do arrive(message(from or BOB, ALICE, ("x"):rep(PIECE))); end
+		end
+		before_each(function () conn = open("fed.test"); end);
+
+		it("hands 4 MiB of a stream over, and tells the senders of more that there is no room", function ()
+			send(41);
+			assert.equal(0, #edge.refused);
+			send(59);
+			assert.truthy(#conn.sent > KEPT and #conn.sent < KEPT + 2 * PIECE, #conn.sent);
+			assert.equal(58, #edge.refused);
+			assert.equal(58, #edge.world.routed);
+			assert.equal("resource-constraint", select(2, edge.world.routed[1][2]:get_error()));
+			assert.equal(1, #edge.dialled);
+			conn:written(true);
+			send(1);
+			assert.equal(58, #edge.refused);
+		end);
+
+		it("hands 32 MiB of all streams over", function ()
+			local conns, bytes = {}, 0;
+			for i = 1, 10 do
+				conns[i] = open(("d%d.fed.test"):format(i));
+				send(45, ("bob@d%d.fed.test"):format(i));
+			end
+			for i = 1, 10 do bytes = bytes + #conns[i].sent; end
+			assert.truthy(bytes > 8 * KEPT and bytes < 8 * KEPT + 2 * PIECE, bytes);
+			local refused = #edge.refused;
+			send(1);
+			assert.equal(refused + 1, #edge.refused);
+			conns[1]:written(true);
+			send(1);
+			assert.equal(refused + 1, #edge.refused);
+			-- What is gone takes no room.
+			for i = 1, 10 do conns[i]:drop(); end
+			refused = #edge.refused;
+			send(30);
+			assert.equal(refused, #edge.refused);
+		end);
+
+		it("ends the stream after a minute in which nothing could be written, and says so", function ()
+			local function sweep(seconds)
+				for _ = 1, seconds // 2 do
+					edge.clock = edge.clock + 2;
+					edge.boundary.endpoint.sweep();
+				end
+			end
+			edge.native.sweep = function () return {}, true; end; -- C has its own clock
+			send(50);
+			sweep(50);
+			conn:written(false); -- it is slow, not dead
+			sweep(60);
+			assert.is_false(conn.closed);
+			sweep(4);
+			assert.is_true(conn.closed);
+			local why = edge.boundary.relay.failures[HOST].why;
+			assert.truthy(why:find("the server inside does not read: 42%d%d%d%d%d bytes that were handed to it are lost"), why);
+			local lines = table.concat(edge.world.lines, "\n");
+			assert.truthy(lines:find("warn: The server inside of contoso.test cannot be reached for fed.test: the server inside does not read", 1, true), lines);
+			assert.truthy(lines:find("Refused inner stream to contoso.test", 1, true), lines);
+			edge.clock = edge.clock + 1;
+			send(1);
+			assert.equal(2, #edge.dialled);
+		end);
+
+		it("and asks without end, ends the stream at 64 KiB of answers", function ()
+			local incoming = inside.prove(edge, HOST, "fed.test");
+			incoming:written(true);
+			local before = #incoming.sent;
+			local question = "<db:verify from='contoso.test' to='fed.test' id='no'>key</db:verify>";
+			for _ = 1, 2000 do
+				if incoming.closed then break; end
+				incoming:say(question);
+			end
+			assert.is_true(incoming.closed);
+			assert.truthy(#incoming.sent - before < 80000, #incoming.sent);
+		end);
+	end);
+
 	it("loses no stanza when a stream is refused on its way out", function ()
 		arrive(message(BOB, ALICE, "first"));
 		local conn = inside.answer(edge);
