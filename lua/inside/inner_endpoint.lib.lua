@@ -626,6 +626,9 @@ local function new_endpoint(with)
 		end
 		border.trust = { anchors = current and current.anchors or {}; hosts = {}; own = {} };
 		provide(current and current.places or {});
+		local servers = {};
+		for _, host in pairs(current and current.hosts or {}) do servers[#servers + 1] = host.server_host; end
+		newcomers.name(servers);
 		-- What is closed may be followed by a stream that is opened.
 		for _, session in ipairs(list()) do
 			local _, relay = endpoint.pair(session);

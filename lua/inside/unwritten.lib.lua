@@ -1,6 +1,6 @@
--- What has been handed to the connections of inner streams and is not written yet. Prosody keeps that in memory, 0.12 without a bound, 13 up to 32 MiB
--- of each connection; and a server inside that hangs still looks connected. A connection says before it writes, which it does when the kernel takes
--- something again, and when all of it is out.
+-- What has been handed to the connections of inner streams and is not written yet. Prosody keeps that in memory, 0.12 without a bound, 13 up to
+-- 32 MiB of each connection; and a server inside that hangs still looks connected. A connection says before it writes, which it does when the kernel
+-- takes something again, and when all of it is out.
 
 local STREAM_MAX = 4 * 1024 * 1024; -- bytes, of a stream
 local ALL_MAX = 32 * 1024 * 1024; -- of all streams

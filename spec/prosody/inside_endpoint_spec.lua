@@ -230,7 +230,7 @@ describe("the inner side", function ()
 		end);
 
 		it("closes one of the address that has most when there are too many", function ()
-			local own = crowd(5, "10.1.0.10");
+			local own = crowd(5, "10.1.0.11");
 			local others = {};
 			for i = 1, 30 do others[i] = crowd(10, ("10.1.1.%d"):format(i)); end
 			assert.equal(0, closed(own));
@@ -240,6 +240,7 @@ describe("the inner side", function ()
 		end);
 
 		it("has room of its own for an address that somebody has authenticated from", function ()
+			apply({ [HOST] = "inside.contoso.test:5269"; [ROOMS] = "inside.contoso.test:5269" });
 			inside.prove(edge, HOST, "fed.test");
 			local strangers, gone = {}, 0;
 			for i = 1, 4 do strangers[i] = crowd(100, ("10.1.1.%d"):format(i)); end
@@ -250,6 +251,27 @@ describe("the inner side", function ()
 			assert.is_true(own[1].closed);
 			for _, conn in ipairs(own) do conn:drop(); end
 			assert.equal(0, closed(crowd(500, "10.1.0.10")));
+		end);
+
+		it("and for one that a stream of ours has led to, or that the settings name", function ()
+			local function room(address)
+				local conns = crowd(150, address);
+				for _, conn in ipairs(conns) do conn:drop(); end
+				return 150 - closed(conns);
+			end
+			assert.equal(100, room("10.1.1.66"));
+			assert.equal(150, room("10.1.0.10"));
+			assert.equal(150, room("::ffff:10.1.0.10"));
+			local settings = inside.settings({ [HOST] = "inside.contoso.test:5269"; [ROOMS] = "[2001:db8::1]:5269" });
+			settings.hosts[ROOMS].server_host = "2001:db8::1";
+			edge.boundary.apply(settings);
+			assert.equal(100, room("10.1.0.10"));
+			assert.equal(150, room("2001:db8::2"));
+			local waiting = crowd(80, "10.1.0.10");
+			arrive(message(BOB, ALICE, "hello"));
+			inside.establish(inside.answer(edge), HOST, "fed.test"); -- a connection to 10.1.0.10
+			assert.equal(150, room("10.1.0.10"));
+			assert.equal(0, closed(waiting));
 		end);
 
 		it("counts those no more that are gone", function ()
@@ -434,7 +456,7 @@ describe("the inner side", function ()
 			local why = edge.boundary.relay.failures[HOST].why;
 			assert.truthy(why:find("the server inside does not read: 42%d%d%d%d%d bytes that were handed to it are lost"), why);
 			local lines = table.concat(edge.world.lines, "\n");
-			assert.truthy(lines:find("warn: The server inside of contoso.test cannot be reached for fed.test: the server inside does not read", 1, true), lines);
+			assert.truthy(lines:find("contoso.test cannot be reached for fed.test: the server inside does not read", 1, true), lines);
 			assert.truthy(lines:find("Refused inner stream to contoso.test", 1, true), lines);
 			edge.clock = edge.clock + 1;
 			send(1);
