@@ -33,6 +33,7 @@ local PING = "s2s-inside-"; -- what ids of our pings begin with
 local STRANGERS_MAX = 200; -- streams in the names of domains that are nobody's: to refuse a stanza there takes four
 -- Streams of a relay host in the names of domains that no entry names, but a wildcard or the default covers; those by one wildcard, or the default.
 local COVERED_MAX, ENTRY_MAX = 2000, 1000;
+local ORPHANS_MAX = 100; -- streams to ask about a key whose stream has ended
 local LINE_EVERY = 10; -- seconds between two lines about what cannot be
 local USED_EVERY = 0.5; -- seconds: less than the shortest inactivity_timeout, which is one
 local OPENING_MAX = 20; -- seconds until an outgoing stream has to be established
@@ -53,6 +54,7 @@ local function new_endpoint(with)
 	local known = {}; -- domain we speak as -> { events, count of its sessions }
 	local current = false; -- what inner_settings.compile gave
 	local counts, last_line = {}, -LINE_EVERY; -- counts: see bounds_for
+	local orphans = 0; -- see leave_alone
 	local requests = {}; -- id -> { relay, answered }: see endpoint.request
 	local filter;
 
@@ -88,7 +90,8 @@ local function new_endpoint(with)
 		return { [""] = STRANGERS_MAX };
 	end
 
-	-- Whether there is room for one more stream of that pair.
+	-- Whether there is room for one more stream of that pair. One that has not proven anything is a newcomer, and is bounded as that; if it were
+	-- counted here, somebody who cannot prove anything could take the places of the relay host's server.
 	local function claim(session, ours, relay)
 		if session.counted then return true; end
 		session.counted = bounds_for(ours, relay);
@@ -145,6 +148,17 @@ local function new_endpoint(with)
 
 	--- Sessions
 
+	-- The stream over which somebody is asked about the key of one that has ended. It goes on, since it may tell why nobody is reached; but the
+	-- bound on newcomers holds these no more.
+	local function leave_alone(asking)
+		if orphans < ORPHANS_MAX then
+			asking.orphan, orphans = true, orphans + 1;
+			return;
+		end
+		asking.asks_about = nil;
+		asking:close(nil, "the stream that has shown the key is gone");
+	end
+
 	local function destroy(session, why)
 		if session.destroyed then return; end
 		session.destroyed, session.type = true, "s2s_destroyed";
@@ -161,6 +175,8 @@ local function new_endpoint(with)
 		else with.ended(session, why or "the stream has ended", question ~= nil); end
 		if question and not question.session.destroyed then question.session:close("remote-connection-failed"); end
 		let_go(session);
+		if session.orphan then orphans = orphans - 1; end
+		if session.asking and not session.asking.destroyed then leave_alone(session.asking); end
 	end
 
 	local function header(session)
@@ -333,7 +349,6 @@ local function new_endpoint(with)
 			session.to_host, session.from_host = ours, theirs;
 			return with.act.close(session, "unlisted-domain", native.reasons["unlisted-domain"].stream_condition, "it is no relay host");
 		end
-		if not claim(session, ours, theirs) then return close(session, "resource-constraint"); end
 		if not session.known then know(session, ours); end
 		session.to_host, session.from_host, session.host = ours, theirs, ours;
 		session.place = session.place or place_of(theirs);
@@ -495,7 +510,7 @@ local function new_endpoint(with)
 		local session = new_session("outgoing");
 		session.from_host, session.to_host, session.host, session.asks_about = ours, relay, ours, question;
 		session.for_key, session.place, session.watcher = question ~= nil, place_of(relay), watcher;
-		if not claim(session, ours, relay) then
+		if not question and not claim(session, ours, relay) then
 			local why = "too many streams in the names of domains that the list does not name";
 			destroy(session, why);
 			return nil, why;
@@ -518,7 +533,8 @@ local function new_endpoint(with)
 
 	-- A key that a stream of the inside has shown: the configured server is asked whether it is its own.
 	function endpoint.ask(session, key)
-		local _, err = endpoint.open(session.to_host, session.from_host, { session = session; id = session.streamid; key = key });
+		local asking, err = endpoint.open(session.to_host, session.from_host, { session = session; id = session.streamid; key = key });
+		session.asking = asking;
 		if err and not session.destroyed then
 			close(session, "remote-connection-failed", err);
 		end
@@ -534,6 +550,13 @@ local function new_endpoint(with)
 
 	-- Whether an established stream takes one stanza more.
 	endpoint.has_room = unwritten.has_room;
+
+	-- For the handshake, before stanzas may move: whether there is room for a stream that has just been proven; it is closed where there is none.
+	function endpoint.admit(session)
+		if claim(session, endpoint.pair(session)) then return true; end
+		close(session, "resource-constraint", "too many streams in the names of domains that the list does not name");
+		return false;
+	end
 
 	-- For the handshake: stanzas may move.
 	function endpoint.established(session)

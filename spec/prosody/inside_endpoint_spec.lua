@@ -292,24 +292,61 @@ describe("the inner side", function ()
 	end);
 
 	describe("bounds streams in the names of domains", function ()
-		local function many(number, name)
-			local refused = 0;
-			for i = 1, number do
-				local conn = inside.accept(edge);
-				conn:say(inside.header(HOST, name:format(i)));
-				if conn.closed then
-					refused = refused + 1;
-					assert.truthy(conn.sent:find("resource-constraint", 1, true), conn.sent);
-				end
-			end
-			return refused;
-		end
 		before_each(function () inside.prove(edge, HOST, "fed.test"); end); -- there is room for connections
 
 		it("that are nobody's", function ()
+			local function many(number, name)
+				local refused = 0;
+				for i = 1, number do
+					local conn, question = inside.prove(edge, HOST, name:format(i));
+					assert.is_true(question.closed);
+					if conn.closed then
+						refused = refused + 1;
+						assert.truthy(conn.sent:find("resource-constraint", 1, true), conn.sent);
+						assert.is_nil(conn.sent:find("'valid'", 1, true), conn.sent);
+					end
+				end
+				return refused;
+			end
 			assert.equal(50, many(250, "d%d.evil.test"));
 			assert.equal(0, many(10, "fed.test"));
 			assert.equal(0, many(10, "d%d.fed.test"));
+		end);
+
+		it("when they have proven something, and others by what bounds newcomers", function ()
+			local function strangers(address, name)
+				for i = 1, 100 do
+					local conn = inside.accept(edge, address);
+					conn:say(inside.header(HOST, name:format(i)));
+					conn:say(("<db:result from='contoso.test' to='%s'>key</db:result>"):format(name:format(i)));
+				end
+			end
+			strangers("10.1.0.66", "x%d.evil.test");
+			strangers("10.1.0.67", "y%d.evil.test");
+			local conn = inside.prove(edge, HOST, "nobody.test");
+			assert.is_false(conn.closed);
+			assert.truthy(conn.sent:find("'valid'", 1, true), conn.sent);
+		end);
+
+		it("to ask about keys of those who are gone", function ()
+			local function open()
+				local count = 0;
+				for _, session in ipairs(edge.boundary.endpoint.sessions()) do count = count + (session.for_key and 1 or 0); end
+				return count;
+			end
+			local function ask(domain)
+				local conn = inside.accept(edge, "10.1.0.66");
+				conn:say(inside.header(HOST, domain));
+				conn:say(("<db:result from='contoso.test' to='%s'>key</db:result>"):format(domain));
+				conn:drop();
+			end
+			for i = 1, 300 do ask(("x%d.evil.test"):format(i)); end
+			assert.equal(100, open());
+			assert.same({}, edge.boundary.relay.failures); -- which pause the partners' streams
+			for i = 2, 101 do inside.fail(edge, i); end
+			assert.equal(0, open());
+			for i = 1, 300 do ask(("x%d.evil.test"):format(i)); end
+			assert.equal(100, open());
 		end);
 
 		it("that a wildcard covers, and none that an entry names", function ()
