@@ -1,5 +1,6 @@
 """What becomes of stanzas when the inside is gone, when the configuration changes, and when there is no guard."""
 
+import signal
 import socket
 import time
 
@@ -87,6 +88,27 @@ def scenario_inside_silent(lab):
         lab.inside.start()
         time.sleep(PAUSE)
     _both_ways(lab, "after silence")
+
+
+def scenario_inside_reads_no_more(lab):
+    """It hangs, and its machine still answers: what the kernels and 4 MiB here do not take comes back to the sender."""
+    _both_ways(lab, "before")
+    body = "x" * 100000
+    with Client(BOB, lab.partner.address) as bob:
+        lab.inside.process.signal(signal.SIGSTOP)
+        try:
+            def refused():
+                for _ in range(20):
+                    bob.send_message(ALICE, body)
+                try:
+                    return bob.wait_error(timeout=1)
+                except TimeoutError:
+                    return None
+            condition, _, kind = wait_until(refused, 40, "refusal")
+            assert (condition, kind) == ("resource-constraint", "wait"), (condition, kind)
+        finally:
+            lab.inside.process.signal(signal.SIGCONT)
+    _both_ways(lab, "after")
 
 
 def scenario_edge_restarted(lab):
