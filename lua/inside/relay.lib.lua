@@ -37,6 +37,7 @@ local function new_relay(with)
 		return is_request(stanza.name, attr.type) and st.stanza(stanza.name, { from = attr.from; to = attr.to; id = attr.id; type = attr.type }) or false;
 	end
 
+	local PASSES_NOTHING = "Nothing passes to other servers at the moment";
 	local REASON = "inside-unreachable";
 	local row = with.native.reasons[REASON];
 
@@ -174,7 +175,9 @@ local function new_relay(with)
 	function relay.deliver(session, stanza)
 		local host = session.from_host;
 		if not relays[host] or guard.observing == true or not hosts[host] then
-			return; -- there is nobody who would judge it
+			-- There is nobody who would judge it. The sender hears of it; the answer to that answer, if there is one, is none.
+			if not is_request(stanza.name, stanza.attr.type) then return; end
+			return hand_over(host, session.to_host, st.error_reply(stanza, "wait", "internal-server-error", PASSES_NOTHING), false);
 		end
 		contacts.sent(host, stanza);
 		if stanza.name == "presence" and stanza.attr.type == "unsubscribed" then with.directed.cancel(stanza.attr.from, stanza.attr.to); end

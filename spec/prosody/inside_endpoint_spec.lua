@@ -42,6 +42,34 @@ describe("the inner side", function ()
 		assert.equal(1, #edge.world.routed);
 	end);
 
+	for why, change in pairs({
+		["nothing is enforced"] = function () edge.guard.observing = true; end;
+		["its host is deactivated"] = function () edge.world.prosody.hosts[HOST] = nil; end;
+	}) do
+		it("answers what it cannot pass on while "..why, function ()
+			local incoming = inside.prove(edge, HOST, "fed.test");
+			change();
+			local begun = #edge.dialled;
+			for _, more in ipairs({ "type='error'"; "type='result'" }) do
+				incoming:say(("<iq from='%s' to='%s' id='a' %s/>"):format(ALICE, BOB, more));
+			end
+			incoming:say(("<presence from='%s' to='%s'/>"):format(ALICE, BOB));
+			assert.equal(begun, #edge.dialled);
+			incoming:say(("<message from='%s' to='%s' id='m1'><body>hello</body></message>"):format(ALICE, BOB));
+			incoming:say(("<iq from='%s' to='%s' id='i1' type='get'><ping xmlns='urn:xmpp:ping'/></iq>"):format(ALICE, BOB));
+			assert.equal(begun + 1, #edge.dialled);
+			local conn = inside.answer(edge);
+			inside.establish(conn, HOST, "fed.test");
+			for _, id in ipairs({ "m1"; "i1" }) do
+				assert.truthy(conn.sent:find(" id=['\"]"..id.."['\"]"), conn.sent);
+			end
+			assert.equal(2, select(2, conn.sent:gsub("<internal%-server%-error", "")));
+			assert.truthy(conn.sent:find("Nothing passes to other servers at the moment", 1, true));
+			assert.equal(0, #edge.world.routed);
+			assert.is_false(incoming.closed);
+		end);
+	end
+
 	it("opens no stream to the inner port of an edge, which says so of itself", function ()
 		local theirs = inside.accept(edge);
 		theirs:say(inside.header(HOST, "fed.test"));
