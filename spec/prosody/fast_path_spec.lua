@@ -7,7 +7,7 @@ local native = require "config_stub".native();
 
 local HOST, ROOMS = "contoso.test", "rooms.contoso.test";
 local DOMAINS = { "fed.test", "quiet.test", "ver.test", "unv.test", "open.test", "xn--bcher-kva.test" };
-local CASES = 10;
+local CASES = 12000;
 -- Every look into the environment of a test is a call too.
 local sethook, getinfo, getlocal, max = debug.sethook, debug.getinfo, debug.getlocal, math.max;
 -- What a handler that is called with an event may have on its stack without asking (LUA_MINSTACK), and what it calls a function with.
