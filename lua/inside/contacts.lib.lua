@@ -351,8 +351,8 @@ local function new_contacts(canonical, type_of)
 	--- For the import of rosters, see offline/roster_import
 
 	-- Adds contacts to a user's: { [canonical address] = { to, from, ask } }. What is known already has been learned later than any export was made, and
-	-- stays. How many were added, were known, and found no room; nil and why, with nothing changed. `write`: whether to store it.
-	function contacts.import(host, user, items, write)
+	-- stays. How many were added, were known, and found no room; nil and why, with nothing changed. `store`: whether to store it.
+	function contacts.import(host, user, items, store)
 		if not is_storable(user) then return 0, 0, count(items); end
 		local ok, before = pcall(read, host, user);
 		if not ok then return nil, before; end
@@ -372,7 +372,7 @@ local function new_contacts(canonical, type_of)
 				full = full + 1;
 			end
 		end
-		if write and added > 0 then
+		if store and added > 0 then
 			local stored, err;
 			ok, stored, err = pcall(function () return store_of(host):set(user, data); end);
 			if not ok or not stored then return nil, tostring(ok and err or stored); end

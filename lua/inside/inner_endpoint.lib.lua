@@ -34,7 +34,7 @@ local STRANGERS_MAX = 200; -- streams in the names of domains that are nobody's:
 -- Streams of a relay host in the names of domains that no entry names, but a wildcard or the default covers; those by one wildcard, or the default.
 local COVERED_MAX, ENTRY_MAX = 2000, 1000;
 local LINE_EVERY = 10; -- seconds between two lines about what cannot be
-local USED_EVERY = 30; -- seconds
+local USED_EVERY = 0.5; -- seconds: less than the shortest inactivity_timeout, which is one
 local OPENING_MAX = 20; -- seconds until an outgoing stream has to be established
 
 local xmlns_errors = "urn:ietf:params:xml:ns:xmpp-streams";

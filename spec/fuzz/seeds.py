@@ -176,7 +176,7 @@ def portable():
         yield f"<server-data {pie} {include}><xi:include href='host.xml'/><host jid='b.test'>{inside}<xi:include href='sub/user.xml'/></host></server-data>".encode()
         yield f"<!DOCTYPE a []><server-data {pie}><host jid='contoso.test'>{inside}</host></server-data>".encode()
         yield f"<server-data {pie}><!-- --><?a b?><host jid='contoso.test'>{inside}</host></server-data>".encode("utf-16")
-    for href in ("../x", "/etc/passwd", "link", "sub", "nowhere", "main.xml", "sub/./user.xml", "file:x", "%2e%2e/x"):
+    for href in ("../x", "../secret", "sub/../secret", "/secret", "/etc/passwd", "link", "sub", "nowhere", "main.xml", "sub/./user.xml", "file:x", "%2e%2e/x"):
         yield f"<server-data {pie} {include}><xi:include href='{href}'/></server-data>".encode()
 
 
