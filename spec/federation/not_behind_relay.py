@@ -7,7 +7,8 @@ _CONSOLE = "console and prosodyctl are the same at every edge; boundary* are abo
 _OBSERVE = "nothing passes a relay host while nothing is enforced: observing is an error there"
 _AUTOMATIC = "automatic authorisation is an error at a relay host: the rosters are inside"
 _SILENT_ITEM = "a contact that is added without a request is not seen at the edge: refused though listed (docs/boundary.md)"
-_DIRECTED = "what goes to one contact and what goes to all look alike at the edge: directed presence is not learned, and not answered (docs/boundary.md)"
+_UNDIRECTED = "what a user inside sends to one contact and what goes to all look alike at the edge: no error comes back for it (docs/boundary.md)"
+_PROBED = "a probe from inside makes the contact known, be it a client's own (docs/boundary.md)"
 _BLOCKED = "whom a user blocks is known inside alone, which compares spellings in its own way"
 _CANCELLED = "whose subscription a user has cancelled is known inside alone"
 _UNKNOWN = "a trusted partner is told what the server inside says of users that it has not (docs/boundary.md)"
@@ -41,22 +42,17 @@ REASONS = {
     "types_alike/unverified": _ROSTER,
     "types_alike/verified_automatic": _AUTOMATIC,
     "types_direct/adding_*": _SILENT_ITEM,
-    "types_direct/denied_user": _DIRECTED,
-    "types_direct/directed_presence_*": _DIRECTED,
     "types_direct/roster_removed_at_the_store": _SILENT_ITEM,
+    "types_direct/presence_and_errors_unverified_unlisted": _PROBED,
     "types_facts/role": _ROLES,
     "types_facts/roster_unavailable": _ROSTER,
     "types_facts/shared_group": "shared groups are inside: the edge learns of them when contacts are probed (docs/boundary.md)",
-    "types_out_of_order/directed_*": _DIRECTED,
-    "types_out_of_order/explain_*": "a probe from inside makes the contact known, so that it passes where an explanation before it says that it would not",
-    "types_out_of_order/refused_from_the_start_*": _DIRECTED,
-    "types_out_of_order/seen_coming_*": _DIRECTED,
+    "types_out_of_order/explain_*": _PROBED,
     "types_subscriptions/authorised": _AUTOMATIC,
     "types_subscriptions/blocked": _BLOCKED,
     "types_subscriptions/cancelled_*": _CANCELLED,
     "types_subscriptions/offline_user": _AUTOMATIC,
     "types_subscriptions/removed_*": _CANCELLED,
-    "unlisted_outbound/directed_presence": _DIRECTED,
 }
 OF_INSIDE = {"prosody": {}, "ejabberd": {}}
 TABLES = Exceptions("not_behind_relay.py", REASONS, OF_INSIDE)
