@@ -308,8 +308,8 @@ local function new_endpoint(with)
 	end
 
 	-- Whether the other end is this server: where a partner's DNS leads to the inner port, what goes to that partner would come in here as the server
-	-- inside's, go to the partner again, and so on without end. By dialback such a stream proves nothing, with a certificate for the domain that both sides
-	-- trust it would.
+	-- inside's, go to the partner again, and so on without end. By dialback such a stream proves nothing; with a certificate for the domain that
+	-- both sides trust it would.
 	local function comes_from_here(session, ours, theirs)
 		local out = hosts[theirs] and hosts[theirs].s2sout and hosts[theirs].s2sout[ours];
 		local conn = out and out.conn;
