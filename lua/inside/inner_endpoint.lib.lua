@@ -131,10 +131,10 @@ local function new_endpoint(with)
 		return globals.fire_event(event, data);
 	end
 
-	-- Where a relay host's server is now, nil where there is none.
+	-- Where a relay host's server is now and by which certificate we are known there, nil where there is none.
 	local function place_of(relay)
 		local host = current and current.hosts[relay];
-		return host and ("%s:%d"):format(host.server_host, host.server_port);
+		return host and ("%s:%d %s"):format(host.server_host, host.server_port, host.tls and host.tls.certificate or "");
 	end
 
 	function endpoint.context(relay, mode)
@@ -592,9 +592,11 @@ local function new_endpoint(with)
 
 	-- A stream was proven at the server that the settings named then, or leads there. Under another one it is nobody's; what waits for it waits for
 	-- one to the new server.
-	local function end_moved(session)
+	local function end_moved(session, place)
 		session.moved = true;
-		with.act.close(session, "policy-changed", native.reasons["policy-changed"].stream_condition, "the relay host has another server now");
+		local same = session.place:match("^%S+") == place:match("^%S+");
+		with.act.close(session, "policy-changed", native.reasons["policy-changed"].stream_condition,
+			same and "the relay host has another certificate now" or "the relay host has another server now");
 	end
 
 	-- Settings come into force (false: there are none any more). Streams are judged again by them, as outer ones are.
@@ -612,7 +614,7 @@ local function new_endpoint(with)
 			if relay and not place then
 				close(session, "host-unknown", "the host is no relay host any more");
 			elseif relay and session.place and session.place ~= place then
-				end_moved(session);
+				end_moved(session, place);
 			end
 		end
 		if current then act_on((native.rejudge(border, list()))); end

@@ -1,8 +1,8 @@
 """The soak of relay hosts: an edge without users, a Prosody and an ejabberd behind it, and both restarted now and then.
 
-Every message is accounted for: what a user writes while both ways stand is delivered, or returned where a stream could not be made in time, what comes while the server inside is gone is returned. For that traffic
-is held, and what is under way awaited, before a server inside ends or the module is reloaded: what has been written to somebody who is just going is lost
-between any two servers."""
+Every message is accounted for: what a user writes while both ways stand is delivered, or returned where a stream could not be made in time, what
+comes while the server inside is gone is returned. For that traffic is held, and what is under way awaited, before a server inside ends or the module
+is reloaded: what has been written to somebody who is just going is lost between any two servers."""
 
 import collections
 import contextlib
