@@ -307,6 +307,16 @@ local function new_endpoint(with)
 		return globals.fire_event("s2s-check-certificate", { session = session; host = theirs }) ~= false and not session.destroyed;
 	end
 
+	-- Whether the other end is this server: where a partner's DNS leads to the inner port, what goes to that partner would come in here as the server
+	-- inside's, go to the partner again, and so on without end. By dialback such a stream proves nothing; with a certificate for the domain that
+	-- both sides trust it would.
+	local function comes_from_here(session, ours, theirs)
+		local out = hosts[theirs] and hosts[theirs].s2sout and hosts[theirs].s2sout[ours];
+		local conn = out and out.conn;
+		return conn and conn.sockname and tonumber(conn.sockport) == tonumber(session.conn:clientport())
+			and conn.sockname:gsub("^::ffff:", "") == session.ip:gsub("^::ffff:", "") or false;
+	end
+
 	-- The header of a stream that the inside opens: `to` a domain that is not ours, `from` one that is.
 	function step.opened(session, attr)
 		session.version = tonumber(attr.version) or 0;
@@ -328,6 +338,10 @@ local function new_endpoint(with)
 		if not (current and current.hosts[theirs]) then
 			session.to_host, session.from_host = ours, theirs;
 			return with.act.close(session, "unlisted-domain", native.reasons["unlisted-domain"].stream_condition, "it is no relay host");
+		end
+		if comes_from_here(session, ours, theirs) then
+			module:log("warn", "The DNS of %s leads to the inner port of this server; nothing is sent there", ours);
+			return close(session, { condition = "policy-violation"; text = "This is a connection of this server's own" });
 		end
 		if not claim(session, ours, theirs) then return close(session, "resource-constraint"); end
 		if not session.known then know(session, ours); end
