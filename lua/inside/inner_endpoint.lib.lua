@@ -22,8 +22,11 @@ end
 
 local connect = first_of("prosody.net.connect", "net.connect").connect;
 local basic = first_of("prosody.net.resolvers.basic", "net.resolvers.basic");
+local server = first_of("prosody.net.server", "net.server");
+local holds = server.get_backend() == "epoll"; -- it says so before it writes
 
 local hosts = prosody.hosts;
+local match = string.match;
 
 local STANZA_MAX, ELEMENTS_MAX = 512 * 1024, 25000; -- bytes, as core has it; elements in a stanza
 local EARLY_STANZA_MAX, EARLY_ELEMENTS_MAX = 10000, 200; -- the same, before anybody has authenticated
@@ -35,6 +38,7 @@ local STRANGERS_MAX = 200; -- streams in the names of domains that are nobody's:
 local COVERED_MAX, ENTRY_MAX = 2000, 1000;
 local LINE_EVERY = 10; -- seconds between two lines about what cannot be
 local USED_EVERY = 30; -- seconds
+local HELD_MAX = 64 * 1024; -- bytes of stanzas, see endpoint.send
 local OPENING_MAX = 20; -- seconds until an outgoing stream has to be established
 
 local xmlns_errors = "urn:ietf:params:xml:ns:xmpp-streams";
@@ -143,6 +147,20 @@ local function new_endpoint(with)
 
 	--- Sessions
 
+	-- What endpoint.send has held back goes into the connection's own buffer, before anything else does. writing: it is about to be written.
+	local function flush(session, writing)
+		local held, count = session.held, session.held_count;
+		session.held_count, session.held_bytes = nil, nil;
+		if not count or count == 0 then return; end
+		if writing then
+			-- Each is no more than one entry in the buffer then; put together they would be there twice.
+			for i = 1, count do session.conn:write(held[i]); end
+		else
+			session.conn:write(table.concat(held, "", 1, count));
+		end
+		for i = count, 1, -1 do held[i] = nil; end
+	end
+
 	local function destroy(session, why)
 		if session.destroyed then return; end
 		session.destroyed, session.type = true, "s2s_destroyed";
@@ -213,7 +231,7 @@ local function new_endpoint(with)
 
 	local function new_session(direction)
 		local session = { type = direction == "incoming" and "s2sin_unauthed" or "s2sout_unauthed"; direction = direction; hosts = {}; notopen = true;
-			version = 1; id = "inside"..short_id(); inner = true; close = close };
+			version = 1; id = "inside"..short_id(); inner = true; close = close; held = {} };
 		function session.log(level, ...) module:log(level, ...); end
 		live[session] = true;
 		return session;
@@ -235,6 +253,7 @@ local function new_endpoint(with)
 			stream:reset();
 		end
 		function session.sends2s(what)
+			if session.held_count then flush(session); end
 			return conn:write(tostring(what));
 		end
 		session.send = session.sends2s;
@@ -370,6 +389,11 @@ local function new_endpoint(with)
 		return result;
 	end
 
+	-- Of an address that has been prepared.
+	local function domain_of(address)
+		return match(address, "^[^@/]+@([^@/]+)") or jid.host(address);
+	end
+
 	-- A stanza of the inside: for the stream's own pair. That the stream is established, and that the stanza is from its domain, has been judged with
 	-- the element; under new settings all streams are judged again.
 	function step.stanza(session, stanza)
@@ -379,7 +403,7 @@ local function new_endpoint(with)
 			module:log("debug", "Dropped a stanza of the inside with an address that is malformed");
 			return;
 		end
-		if jid.host(to) ~= session.to_host or hosts[session.to_host] then
+		if domain_of(to) ~= session.to_host or hosts[session.to_host] then
 			return close(session, { condition = "host-unknown"; text = "A stanza for another domain than the stream's" });
 		end
 		attr.to, attr.from = to, from;
@@ -424,11 +448,17 @@ local function new_endpoint(with)
 		if session.direction == "outgoing" then session:open_stream(); end
 	end
 
-	listener.onincoming, listener.ondisconnect, listener.onstatus = on_data, on_disconnect, on_status;
+	-- The buffer is about to be written.
+	local function on_writing(conn)
+		local session = sessions[conn];
+		if session then flush(session, true); end
+	end
+
+	listener.onincoming, listener.ondisconnect, listener.onstatus, listener.onpredrain = on_data, on_disconnect, on_status, on_writing;
 
 	--- Streams that we open
 
-	local dialled = { onincoming = on_data; ondisconnect = on_disconnect; onstatus = on_status };
+	local dialled = { onincoming = on_data; ondisconnect = on_disconnect; onstatus = on_status; onpredrain = on_writing };
 
 	function dialled.onattach(conn, data)
 		local session = data and data.session;
@@ -485,11 +515,31 @@ local function new_endpoint(with)
 	end
 
 	-- A stanza goes out over it. The record counts what comes in; of what goes out it is told now and then, or a stream in use would be idle.
-	function endpoint.used(session)
+	local function used(session)
 		local now = monotonic();
 		if now - (session.used or 0) < USED_EVERY then return; end
 		session.used = now;
 		globals.fire_event("s2sout-established", { session = session });
+	end
+
+	-- Hands a stanza, or its text, to an established stream; false when that has been refused just now, and the stanza is not sent. For each write the
+	-- connection asks the kernel to be told when it may, and moves its time-out: so the first of several does that, and those that follow before it
+	-- is on its way are held and go with it.
+	function endpoint.send(session, what)
+		local count = session.held_count;
+		if not count then
+			used(session);
+			if session.destroyed then return false; end
+			if holds then session.held_count, session.held_bytes = 0, 0; end
+			session.conn:write(tostring(what));
+			return true;
+		end
+		local text = tostring(what);
+		local bytes = session.held_bytes + #text;
+		session.held[count + 1] = text;
+		session.held_count, session.held_bytes = count + 1, bytes;
+		if bytes > HELD_MAX then flush(session); end
+		return true;
 	end
 
 	-- For the handshake: stanzas may move.

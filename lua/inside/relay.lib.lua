@@ -7,6 +7,7 @@ local new_cache = require "util.cache".new;
 local monotonic = require "util.time".monotonic;
 
 local hosts = prosody.hosts;
+local match = string.match;
 
 local BEHIND_THE_GUARD = 900; -- the guard is at 1000, core's own modules at 500 and less
 local QUEUE_MAX, QUEUE_BYTES = 100, 1024 * 1024; -- of a pair, while its stream is being opened
@@ -120,12 +121,11 @@ local function new_relay(with)
 
 	-- `what`: a stanza, or its text and `stub`, see stub_of.
 	local function hand_over(host, domain, what, stub)
-		local session, err = stream_for(host, domain);
-		if session and session.established then
-			endpoint.used(session);
-			if not session.destroyed then return session.sends2s(what); end
-			session, err = stream_for(host, domain); -- it has been refused just now
-		end
+		local of_host = pairs_of[host];
+		local session, err = of_host and of_host[domain];
+		if session and session.established and not session.destroyed and endpoint.send(session, what) then return; end
+		session, err = stream_for(host, domain); -- another one, if it has been refused just now
+		if session and session.established and endpoint.send(session, what) then return; end
 		if stub == nil then stub = stub_of(what); end
 		if session then return wait(session, host, domain, tostring(what), stub); end
 		with.log_failure(host, domain, err);
@@ -136,7 +136,9 @@ local function new_relay(with)
 
 	function relay.opened(session)
 		if session.direction ~= "outgoing" or not session.queue then return; end
-		for _, item in ipairs(take_queue(session)) do session.sends2s(item.text); end
+		local texts = {};
+		for i, item in ipairs(take_queue(session)) do texts[i] = item.text; end
+		if texts[1] then session.sends2s(table.concat(texts)); end
 	end
 
 	-- `unanswered`: a key was to be asked about over it, and has not been.
@@ -169,16 +171,16 @@ local function new_relay(with)
 		if not relays[host] or guard.observing == true or not hosts[host] then
 			return; -- there is nobody who would judge it
 		end
-		contacts.sent(host, stanza);
+		if stanza.name == "presence" then contacts.sent(host, stanza); end
 		prosody.core_route_stanza(hosts[host], stanza);
 	end
 
 	--- The host's events
 
-	-- What waits for an answer to a question of the host's own, as a console's ping, is asked first.
+	-- Of an iq: what waits for an answer to a question of the host's own, as a console's ping, is asked first.
 	local function is_for_the_host(event, host)
 		local attr = event.stanza.attr;
-		if event.stanza.name ~= "iq" or attr.to ~= host or not attr.id or (attr.type ~= "result" and attr.type ~= "error") then return false; end
+		if attr.to ~= host or not attr.id or (attr.type ~= "result" and attr.type ~= "error") then return false; end
 		return hosts[host].events.fire_event(("iq-%s/host/%s"):format(attr.type, attr.id), event) ~= nil;
 	end
 
@@ -186,7 +188,8 @@ local function new_relay(with)
 		return function (event)
 			if not relays[host] then return; end
 			local stanza = event.stanza;
-			local domain = jid.host(stanza.attr.from);
+			local from, name = stanza.attr.from, stanza.name;
+			local domain = from and match(from, "^[^@/]+@([^@/]+)") or jid.host(from); -- core has prepared it
 			if guard.observing == true or not guard.policies[host] or not domain or hosts[domain] then
 				-- Of a host of this server, which no guard judges.
 				local stub = stub_of(stanza);
@@ -195,8 +198,8 @@ local function new_relay(with)
 				end
 				return true;
 			end
-			if is_for_the_host(event, host) then return true; end
-			contacts.received(host, stanza);
+			if name == "iq" and is_for_the_host(event, host) then return true; end
+			if name == "presence" then contacts.received(host, stanza); end
 			hand_over(host, domain, stanza);
 			return true;
 		end;
