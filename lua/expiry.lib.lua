@@ -16,7 +16,7 @@ local function new_expiry(native, latch)
 		state = {
 			seen = {}; -- partner label -> when what it showed last expires
 			-- what is warned about (file or label) -> certificate -> when that was done
-			warned = { own = {}; anchors = {}; partners = {}; crls = {}; uncovered = {}; pins = {} };
+			warned = { own = {}; anchors = {}; partners = {}; crls = {}; uncovered = {}; pins = {}; inner = {}; inner_own = {} };
 			-- partner label -> { pins, at }: when one of them was last seen, or they were set. A restart begins anew: nothing of it is on disk.
 			pins = {};
 		};
@@ -67,6 +67,9 @@ local function new_expiry(native, latch)
 		if not not_after or not_after - now > AHEAD then return false; end
 		return once_a_day(kind, subject, certificate, now);
 	end
+
+	-- For the inner side (inside/inner_expiry), whose subjects are relay hosts and files of the configuration.
+	expiry.due, expiry.describe = due, describe;
 
 	-- The end of what was presented: the first of its chain to expire, the anchor included.
 	local function end_of(report)

@@ -28,7 +28,8 @@ local type_words = {
 };
 
 --[[
-new_explain{ native, is_local(host), has_accounts(host), policy(host), fact(need, question) } -> explain
+new_explain{ native, is_local(host), has_accounts(host), policy(host), fact(need, question) } -> explain. Where there may be relay hosts also
+inner = { lines(question), detail(need, question) }, see console/inner_explain.
 ]]
 local function new_explain(context)
 	local native = context.native;
@@ -236,7 +237,9 @@ local function new_explain(context)
 				return { verdict = "refuse"; reason = "internal-error"; rule = "a fact about the local user could not be looked up ("..reason..")" }, told;
 			end
 			facts[reason] = value;
-			told[#told + 1] = fact_words[reason] and fact_words[reason][value] or ("%s: %s"):format(reason, value);
+			local detail = context.inner and context.inner.detail(reason, question);
+			local words = fact_words[reason] and fact_words[reason][value] or ("%s: %s"):format(reason, value);
+			told[#told + 1] = detail and ("%s (%s)"):format(words, detail) or words;
 		end
 		return { verdict = "refuse"; reason = "internal-error"; rule = "the rules did not come to an end" }, told;
 	end
@@ -348,6 +351,7 @@ local function new_explain(context)
 				say("The stanza: what users may send each other is not judged by this version; the stream decides.");
 			end
 		end
+		for _, line in ipairs(context.inner and context.inner.lines(question) or {}) do say(line); end
 		print_end(print, question, verdict);
 		return verdict.verdict == "refuse" and "refuse" or "allow";
 	end

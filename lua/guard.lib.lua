@@ -76,7 +76,7 @@ local function new_guard(native, latch)
 		if in_force.stopped or not boundary and not in_force.inside then return; end
 		local ok, err = xpcall(function ()
 			boundary = boundary or module:require "inside/boundary" ({ guard = guard; native = native; latch = latch; limits = limits; report = report;
-				detached = detached; features = features; unparsed = module:require "unparsed"; relays = memory.relays;
+				detached = detached; features = features; unparsed = module:require "unparsed"; relays = memory.relays; expiry = expiry;
 				address = module:require "address" (native) });
 			boundary.apply(in_force.inside);
 		end, debug.traceback);

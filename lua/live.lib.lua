@@ -13,10 +13,11 @@ local function new_live(native, latch)
 		return false;
 	end
 
-	-- Views of all streams, or of those for which choose(view) is true, with `session`, `address` and `tls_version` beside.
-	function live.streams(choose)
+	-- Views of all streams, or of those for which choose(view) is true, with `session`, `address` and `tls_version` beside. each_stream(visit): of
+	-- others than those with other servers.
+	function live.streams(choose, each_stream)
 		local list = {};
-		latch.each_stream(function (session)
+		(each_stream or latch.each_stream)(function (session)
 			local view = native.stream_view(session);
 			if not view or session.destroyed then return; end
 			view.session, view.address = session, session.ip;

@@ -13,6 +13,7 @@ local PARTNERS_SHOWN = 200;
 
 local function new_check(context)
 	local guard, native = context.guard, context.native;
+	local inner_check = module:require "console/inner_check" (context);
 
 	-- Every partner of any host once; those with a proxy are not asked of DNS.
 	local function all_partners(policies)
@@ -124,13 +125,16 @@ local function new_check(context)
 				if unfinished > 0 then
 					say("warning", ("%s not looked up in time"):format(layout.count(unfinished, "domain")));
 				end
-				local text = ("%s, %s"):format(layout.count(errors, "error"), layout.count(warnings, "warning"));
-				if errors > 0 then reject(text); else resolve(text); end
+				inner_check(result, print, say, function ()
+					local text = ("%s, %s"):format(layout.count(errors, "error"), layout.count(warnings, "warning"));
+					if errors > 0 then reject(text); else resolve(text); end
+				end);
 			end);
 		end);
 	end
 
-	return { check = { desc = "The configuration on disk, without applying it; own certificates; DNS of this server and of partners";
+	return { check = { desc = "The configuration on disk, without applying it; own certificates; DNS of this server and of partners; the servers inside "
+		.."of relay hosts";
 		args = {}; handler = check } };
 end
 

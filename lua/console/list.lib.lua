@@ -166,7 +166,10 @@ local function new_list(context)
 		{ title = "TLS"; min = 7 }; { title = "Certificate"; min = 11 }; { title = "Address"; min = 9 };
 	};
 
-	local function print_streams(print, views)
+	-- Of streams with the server inside of a relay host.
+	local inner_columns = { stream_columns[1]; { title = "Relay host"; min = 16 }; { title = "For"; min = 12 }; table.unpack(stream_columns, 4) };
+
+	local function print_streams(print, views, columns_of)
 		local rows = {};
 		for i, view in ipairs(views) do
 			rows[i] = {
@@ -176,7 +179,7 @@ local function new_list(context)
 				view.tls_version or (view.tls and "yes" or "no"); view.tls and view.certificate or "-"; view.address or "-";
 			};
 		end
-		layout.table(print, stream_columns, rows);
+		layout.table(print, columns_of or stream_columns, rows);
 	end
 
 	local function print_certificate(print, report)
@@ -331,17 +334,46 @@ local function new_list(context)
 
 	--- streams
 
-	local function streams(self)
-		local views = live.streams();
-		context.say_observing(self.session.print);
-		if #views > 0 then print_streams(self.session.print, views); end
+	local function count_words(views)
 		local established = 0;
 		for _, view in ipairs(views) do
 			if view.stage == "established" then established = established + 1; end
 		end
-		return true, ("%s, %d established"):format(layout.count(#views, "stream"), established);
+		return ("%s, %d established"):format(layout.count(#views, "stream"), established);
 	end
-	commands.streams = { desc = "Live streams with partners: method, TLS, certificate"; args = {}; handler = streams };
+
+	-- The streams with the servers inside of relay hosts; nil where there is no relay host.
+	local function inner_views()
+		local boundary = context.boundary and context.boundary();
+		if not boundary or not boundary.settings then return nil; end
+		return live.streams(nil, function (visit)
+			for _, session in ipairs(boundary.endpoint.sessions()) do visit(session); end
+		end);
+	end
+
+	local function streams(self, side)
+		local print = self.session.print;
+		if side ~= nil and side ~= "outer" and side ~= "inner" then
+			return nil, ("%s is no side; give \"outer\" (with partners), \"inner\" (with the servers inside of relay hosts), or nothing for both")
+				:format(layout.plain(tostring(side), 40));
+		end
+		local outer, inner = side ~= "inner" and live.streams() or nil, side ~= "outer" and inner_views() or nil;
+		if side == "inner" and not inner then return nil, "there is no relay host: see s2s_inside in docs/boundary.md"; end
+		context.say_observing(print);
+		if outer and inner then print("Streams with other servers"); end
+		if outer and #outer > 0 then print_streams(print, outer); end
+		if outer and inner then
+			print("");
+			print("Streams with the servers inside");
+		end
+		if inner and #inner > 0 then print_streams(print, inner, inner_columns); end
+		local words = {};
+		if outer then words[1] = count_words(outer); end
+		if inner then words[#words + 1] = (outer and "inside " or "")..count_words(inner); end
+		return true, table.concat(words, "; ");
+	end
+	commands.streams = { desc = "Live streams with partners: method, TLS, certificate; with relay hosts also those with the servers inside, or of one "
+		.."side alone (\"outer\", \"inner\")"; args = { { name = "side"; type = "string" } }; handler = streams };
 
 	return commands;
 end

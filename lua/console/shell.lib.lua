@@ -75,6 +75,7 @@ local function init(guard, native, commit, latch, metrics, in_force, reload, obs
 			local look_up = guard.facts and guard.facts[need];
 			return look_up and look_up(own.host, own.user or "", own.jid, question.other.jid, "");
 		end;
+		inner = module:require "console/inner_explain" (context);
 	});
 
 	local commands = {};

@@ -4,11 +4,13 @@ local layout = module:require "layout";
 local service_lookup = module:require "service_lookup";
 local offers = module:require "offers";
 local tls_info = module:require "tls_info";
+local progress_of = module:require "console/progress";
+local new_progress, certificate_words, tls_words, connected_words = progress_of.new, progress_of.certificate_words, progress_of.tls_words,
+	progress_of.connected_words;
 
 local promise = require "util.promise";
 local timer = require "util.timer";
 local st = require "util.stanza";
-local now = require "util.time".now;
 local new_id = require "util.id".medium;
 local errors = require "util.error";
 local is_error = errors.is_error;
@@ -34,6 +36,7 @@ local remedies = {
 
 local function new_test(context)
 	local guard, native = context.guard, context.native;
+	local inner_test = module:require "console/inner_test" (context);
 
 	local function read_question(local_host, remote)
 		if type(local_host) ~= "string" or type(remote) ~= "string" then
@@ -57,26 +60,6 @@ local function new_test(context)
 		return { host = local_host; domain = domain; policy = policy; partner = policy:find(domain) };
 	end
 
-	-- Prints stages as they are reached, each with the time since the one before.
-	local function new_progress(print)
-		local progress = { reached = {}; last = now(); started = now() };
-		function progress.stage(name, text, since)
-			if progress.over or progress.reached[name] then return; end
-			local time = now();
-			progress.reached[name] = true;
-			layout.print(print, ("  %-12s %9s  "):format(name, layout.duration(time - (since or progress.last))), text);
-			progress.last = time;
-		end
-		-- The first stage that was not reached.
-		function progress.failed_at()
-			for _, name in ipairs(stages) do
-				if not progress.reached[name] and not (progress.without and progress.without[name]) then return name; end
-			end
-			return stages[#stages];
-		end
-		return progress;
-	end
-
 	local function describe_targets(targets)
 		local words = {};
 		for i = 1, math.min(#targets, 4) do
@@ -85,14 +68,6 @@ local function new_test(context)
 				layout.plain(target.host, 100), target.port, #(target.addresses or {}) > 0 and table.concat(target.addresses, ", ") or "no address");
 		end
 		return (targets.srv and "SRV " or #targets > 1 and "no SRV record of _xmpp-server; " or "no SRV record; ")..table.concat(words, "; ");
-	end
-
-	local function certificate_text(view)
-		local report = view.report or {};
-		local text = view.certificate;
-		if report.cause and view.certificate ~= "valid" then text = text..": "..report.cause; end
-		if report.not_after then text = text..", expires "..layout.expiry(report.not_after); end
-		return text;
 	end
 
 	-- Follows one stream through core's events until forget() is called.
@@ -110,9 +85,8 @@ local function new_test(context)
 			local view = native.stream_view(session);
 			if not view then return; end
 			if view.tls then
-				local info = tls_info(session.conn);
 				local first, direct = not progress.reached.TLS, not progress.reached.stream;
-				progress.stage("TLS", ("%s, %s"):format(info.protocol or "version not known", info.cipher or "cipher not known"));
+				progress.stage("TLS", tls_words(session.conn));
 				if first and watched.peer then
 					-- LuaSec (1.3.2) tells neither group nor curve, and nothing else here has seen the handshake. In one line, to be copied.
 					layout.print(print, (" "):rep(26), "LuaSec does not tell the group of the key exchange; to see which one this server takes:");
@@ -120,7 +94,7 @@ local function new_test(context)
 						question.domain, direct and "" or " -starttls xmpp-server -xmpphost "..question.domain));
 				end
 				if view.certificate ~= "unknown" then
-					progress.stage("certificate", certificate_text(view));
+					progress.stage("certificate", certificate_words(view));
 				end
 			end
 			watched.view = view;
@@ -128,10 +102,9 @@ local function new_test(context)
 		end
 		hook(module, "s2sout-connected", function (event)
 			if not is_ours(event.session) then return; end
-			local conn = event.session.conn;
-			local ok, ip, port = pcall(function () return conn:ip(), conn:port(); end);
-			if ok and ip and port then watched.peer = (ip:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(ip, port); end
-			progress.stage("TCP", ("connected to %s"):format(ok and ip and ("%s%s"):format(ip, port and " port "..port or "") or "the other server"));
+			local text, peer = connected_words(event.session.conn, "the other server");
+			watched.peer = peer;
+			progress.stage("TCP", text);
 		end);
 		hook(module:context(question.host), "stanza/http://etherx.jabber.org/streams:features", function (event)
 			if not is_ours(event.origin) then return; end
@@ -230,7 +203,7 @@ local function new_test(context)
 		local function answered(answer)
 			progress.stage("round trip", "pong from "..layout.plain(answer.attr.from or question.domain));
 			finish();
-			resolve(("%s -> %s works; %s in all"):format(question.host, question.domain, layout.duration(now() - progress.started)));
+			resolve(("%s -> %s works; %s in all"):format(question.host, question.domain, progress.time()));
 		end
 		local function failed(err)
 			watched.last_look();
@@ -240,11 +213,11 @@ local function new_test(context)
 					err.text and ": "..layout.plain(err.text, 200) or ""));
 				finish();
 				return resolve(("%s -> %s works (it refuses pings); %s in all"):format(question.host, question.domain,
-					layout.duration(now() - progress.started)));
+					progress.time()));
 			end
 			local stage, text, reason = failure_text(progress, watched, err);
 			finish();
-			layout.print(print, ("  %-12s %9s  "):format(stage, "failed"), (text:gsub("^failed at [^:]+: ", "")));
+			progress.print_failure(stage, (text:gsub("^failed at [^:]+: ", "")));
 			layout.print(print, "  Likely remedy: ", reason and native.reasons[reason].text or remedies[stage]);
 			reject(("%s -> %s %s%s"):format(question.host, question.domain, text, reason and " ["..reason.."]" or ""));
 		end
@@ -295,15 +268,18 @@ local function new_test(context)
 
 	local function test(self, local_host, remote)
 		local print = self.session.print;
+		local inner, inner_problem = inner_test.read(local_host, remote);
+		if inner then return inner_test.run(print, inner); end
+		if inner_problem then return nil, inner_problem; end
 		local question, problem = read_question(local_host, remote);
 		if not question then return nil, problem; end
 		layout.print(print, "", ("Testing %s -> %s (%s, %s), for at most %d s"):format(question.host, question.domain,
 			question.partner.name, layout.methods(question.partner.methods), time_limit(question.policy) + 10));
-		local progress = new_progress(print);
+		local progress = new_progress(print, stages);
 		return promise.new(function (resolve, reject)
 			local function fail(text)
 				progress.over = true;
-				layout.print(print, ("  %-12s %9s  "):format("DNS", "failed"), text);
+				progress.print_failure("DNS", text);
 				layout.print(print, "  Likely remedy: ", remedies.DNS);
 				reject(("%s -> %s failed at DNS: %s"):format(question.host, question.domain, text));
 			end
@@ -333,7 +309,8 @@ local function new_test(context)
 		end);
 	end
 
-	return { test = { desc = "Opens a real stream to a partner and pings it; names the stage that fails";
+	return { test = { desc = "Opens a real stream to a partner, or in a partner's name to the server inside of a relay host, and pings; names the stage "
+		.."that fails";
 		args = { { name = "local"; type = "string" }; { name = "remote"; type = "string" } }; handler = test } };
 end
 

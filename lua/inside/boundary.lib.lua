@@ -9,7 +9,7 @@ local hosts = prosody.hosts;
 local SWEEP = 2; -- seconds
 local LINE_EVERY = 10; -- seconds between two lines about one relay host that cannot be reached
 
--- `with`: guard, native, latch, limits, report, detached, features, unparsed, relays (host -> facts of its own, see facts), address
+-- `with`: guard, native, latch, limits, report, detached, features, unparsed, relays (host -> facts of its own, see facts), address, expiry
 local function new_boundary(with)
 	local guard, native = with.guard, with.native;
 	local boundary = { settings = false };
@@ -37,6 +37,16 @@ local function new_boundary(with)
 
 	local told = {}; -- relay host -> when
 
+	local expiry = module:require "inside/inner_expiry" ({ native = native; expiry = with.expiry; own_files = function (host)
+		return guard.trust.own[host] or {};
+	end });
+
+	-- A warning that cannot be given is no reason to pass nothing.
+	local function protected(action, ...)
+		local ok, err = xpcall(action, debug.traceback, ...);
+		if not ok then module:log("error", "The expiry of inner certificates cannot be watched: %s", err); end
+	end
+
 	local relay = module:require "inside/relay" ({ guard = guard; native = native; report = with.report; detached = with.detached;
 		contacts = contacts;
 		log_failure = function (host, domain, why)
@@ -62,11 +72,17 @@ local function new_boundary(with)
 		unparsed = with.unparsed; answers = module:require "answers" (border, with.detached); memory = {};
 		limits = { in_handshake = function () return false; end; may_log = with.limits.may_log; settled = nothing;
 			dismiss = function (session, condition, text) session:close({ condition = condition; text = text }); end };
-		expiry = { seen = nothing }; subscriptions = { authorise = function () return false; end };
+		expiry = { seen = function (view) protected(expiry.seen, view); end }; subscriptions = { authorise = function () return false; end };
 		partner_label = function (_, remote) return remote or "unlisted"; end;
 		watch_header = nothing; connect_through = nothing;
 		destroy_session = function (session, text) session:close(nil, text); end });
 	border.would = {};
+
+	-- Who looks on hears of each inner stream that is refused: function (session, reason, rule) -> true. The console's looks, while they last.
+	boundary.onlookers = {};
+	report.on("stream_refused", function (session, reason, rule)
+		for onlooker in pairs(boundary.onlookers) do onlooker(session, reason, rule); end
+	end);
 
 	inner.native, inner.border, inner.latch, inner.act = native, border, with.latch, border.act;
 	inner.deliver, inner.opened, inner.ended, inner.listing = relay.deliver, relay.opened, relay.ended, listing;
@@ -75,6 +91,7 @@ local function new_boundary(with)
 	boundary.endpoint = endpoint;
 	relay.use(endpoint);
 	endpoint.start();
+	module:require "inside/inner_metrics" (boundary, native);
 
 	--- The users of a relay host, for the guard: all there are, as far as anybody here knows
 
@@ -107,11 +124,13 @@ local function new_boundary(with)
 		mark_hosts(settings);
 		relay.apply(settings and settings.hosts or {});
 		endpoint.apply(settings);
+		protected(expiry.committed, settings);
 		if settings and not sweeper then
 			sweeper = module:add_timer(SWEEP, function ()
 				if not boundary.settings then sweeper = nil; return; end
 				local ok, err = xpcall(function ()
 					endpoint.sweep();
+					protected(expiry.tick, endpoint);
 					contacts.retry();
 				end, debug.traceback);
 				if not ok then module:log("error", "Error in the look at inner streams' times and unsaved contacts: %s", err); end

@@ -275,6 +275,12 @@ local function new_contacts(canonical, type_of)
 
 	--- For the console
 
+	-- { since, seen, by, to, from, ask } of one contact, nil when it is none; nil and true when that cannot be read.
+	function contacts.find(host, user, contact)
+		local item = look_up(host, user, contact);
+		return item or nil, item == false;
+	end
+
 	-- { { contact, to, from, ask, since, seen, by, old }... }, sorted; nil and what is wrong.
 	function contacts.list(host, user)
 		local ok, data = pcall(read, host, user);

@@ -56,6 +56,7 @@ local function new_endpoint(with)
 	local known = {}; -- domain we speak as -> { events, count of its sessions }
 	local current = false; -- what inner_settings.compile gave
 	local counts, last_line = {}, -LINE_EVERY; -- counts: see bounds_for
+	local requests = {}; -- id -> { relay, answered }: see endpoint.request
 	local filter;
 
 	-- What installs handlers through "module:hook" gets our events instead: those of the handshake. Those of stanzas, "message/bare" and the like, are
@@ -172,7 +173,8 @@ local function new_endpoint(with)
 		session.asks_about = nil;
 		if session.conn then sessions[session.conn] = nil; end
 		function session.sends2s() return false; end
-		with.ended(session, why or "the stream has ended", question ~= nil);
+		if session.watcher then session.watcher.ended(session, why or "the stream has ended");
+		else with.ended(session, why or "the stream has ended", question ~= nil); end
 		if question and not question.session.destroyed then question.session:close("remote-connection-failed"); end
 		let_go(session);
 	end
@@ -409,7 +411,13 @@ local function new_endpoint(with)
 		attr.to, attr.from = to, from;
 		-- An answer that comes too late is nobody's any more.
 		if stanza.name == "iq" and attr.id and attr.id:sub(1, #PING) == PING and to == session.to_host then
-			endpoint.fire(to, "iq/host", { origin = session; stanza = stanza });
+			local request = requests[attr.id];
+			if not request then
+				endpoint.fire(to, "iq/host", { origin = session; stanza = stanza });
+			elseif from == request.relay and (attr.type == "result" or attr.type == "error") then
+				requests[attr.id] = nil;
+				request.answered(stanza);
+			end
 			return;
 		end
 		with.deliver(session, stanza);
@@ -468,7 +476,9 @@ local function new_endpoint(with)
 
 	function dialled.onconnect(conn)
 		local session = sessions[conn];
-		if session and not session.destroyed then session:open_stream(); end
+		if not session or session.destroyed then return; end
+		if session.watcher then session.watcher.connected(session); end
+		session:open_stream();
 	end
 
 	function dialled.onfail(data, err)
@@ -476,15 +486,16 @@ local function new_endpoint(with)
 		destroy(data.session, err or "no connection");
 	end
 
-	-- A stream from `ours` (a partner's domain) to the relay host's server. question: { session, id, key } where it is only to verify a key. The
-	-- session, or nil and why not: it may be gone already when this returns.
-	function endpoint.open(ours, relay, question)
+	-- A stream from `ours` (a partner's domain) to the relay host's server. question: { session, id, key } where it is only to verify a key.
+	-- watcher: { connected, opened, ended(session, why) } of one that carries nobody's stanzas, and is closed by who has opened it; nil otherwise.
+	-- The session, or nil and why not: it may be gone already when this returns.
+	function endpoint.open(ours, relay, question, watcher)
 		local host = current and current.hosts[relay];
 		if not host then return nil, "the host is no relay host"; end
 		if hosts[ours] or not native.canonical_domain(ours) then return nil, "not the domain of another server"; end
 		local session = new_session("outgoing");
 		session.from_host, session.to_host, session.host, session.asks_about = ours, relay, ours, question;
-		session.for_key, session.place = question ~= nil, place_of(relay);
+		session.for_key, session.place, session.watcher = question ~= nil, place_of(relay), watcher;
 		if not claim(session, ours, relay) then
 			local why = "too many streams in the names of domains that the list does not name";
 			destroy(session, why);
@@ -548,7 +559,22 @@ local function new_endpoint(with)
 		session.stream:set_stanza_size_limit(STANZA_MAX, ELEMENTS_MAX);
 		if session.opening then timer.stop(session.opening); end
 		session.opening = nil;
-		with.opened(session);
+		if session.watcher then session.watcher.opened(session); else with.opened(session); end
+	end
+
+	-- A request of our own to the relay host, over an established stream of its that goes out: answered(stanza), when the relay host answers over a
+	-- stream of its own. What is given back forgets it.
+	function endpoint.request(session, payload, answered)
+		local id = PING..short_id();
+		requests[id] = { relay = session.to_host; answered = answered };
+		session.sends2s(st.iq({ type = "get"; from = session.from_host; to = session.to_host; id = id }):add_child(payload));
+		return function () requests[id] = nil; end;
+	end
+
+	-- Where one may look on: the events of a domain that we speak as, while it has streams; without a domain those of all streams.
+	function endpoint.events(domain)
+		if not domain then return globals; end
+		return known[domain] and known[domain].events;
 	end
 
 	--- Ports

@@ -11,6 +11,7 @@ local random_id = require "util.uuid".generate;
 local xmlns_tls = "urn:ietf:params:xml:ns:xmpp-tls";
 local xmlns_sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
 local xmlns_dialback_feature = "urn:xmpp:features:dialback";
+local xmlns_edge = "urn:x-s2s-partners:edge"; -- what the inner port of an edge says of itself
 local FEATURES = "stanza/http://etherx.jabber.org/streams:features";
 
 local CORE = 0; -- where core's own handlers are, behind the guard's
@@ -50,6 +51,17 @@ local function new_handshake(endpoint)
 			features:tag("starttls", { xmlns = xmlns_tls }):up();
 		end
 		features:tag("dialback", { xmlns = xmlns_dialback_feature }):up();
+		features:tag("edge", { xmlns = xmlns_edge }):up();
+	end
+
+	-- Two edges whose inner ports are one another's `server` would confirm each other's keys, and a stanza between the two would go round without
+	-- end: nothing in it says where it has been. So an inner port that leads to an inner port leads nowhere.
+	local function refuse_edge(event)
+		local session = event.origin;
+		if session.direction ~= "outgoing" or not event.stanza:get_child("edge", xmlns_edge) then return; end
+		session:close({ condition = "policy-violation"; text = "This is the inner side of an edge, and so are you" },
+			"the place that s2s_inside names as server is the inner port of another edge; name the server that has the users");
+		return true;
 	end
 
 	--- TLS
@@ -257,6 +269,7 @@ local function new_handshake(endpoint)
 		events.add_handler("stanza/"..xmlns_sasl..":failure", on_sasl_failure, 100);
 		events.add_handler("stanza/jabber:server:dialback:result", on_result, CORE);
 		events.add_handler("stanza/jabber:server:dialback:verify", on_verify, CORE);
+		events.add_handler(FEATURES, refuse_edge, 700);
 		events.add_handler(FEATURES, on_later_features, 600);
 		events.add_handler(FEATURES, take_up_tls, 500);
 		events.add_handler(FEATURES, take_up_sasl, 150);

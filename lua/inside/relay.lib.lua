@@ -18,7 +18,7 @@ local PAUSES_KEPT = 1000; -- pairs
 -- `with`: guard, native, report (of the outer side), detached (see lua/guard), contacts, log_failure(relay host, domain, why)
 local function new_relay(with)
 	local guard, contacts = with.guard, with.contacts;
-	local relay = { bounces = 0; failures = {} };
+	local relay = { bounces = {}; failures = {} }; -- bounces: relay host -> stanzas that came back to their senders
 	local endpoint; -- given later, as each needs the other
 	local pairs_of = {}; -- relay host -> domain we speak as -> outgoing session
 	local queued_bytes = 0; -- in all queues
@@ -47,7 +47,7 @@ local function new_relay(with)
 		local policy = guard.policies[host];
 		with.report.stanza_refused("in", policy and policy:label(domain) or "unlisted", domain, host, REASON, why);
 		if not stub then return; end
-		relay.bounces = relay.bounces + 1;
+		relay.bounces[host] = (relay.bounces[host] or 0) + 1;
 		local answer = st.error_reply(stub, row.stanza_type, condition or row.stanza_condition, row.peer_text);
 		with.detached(function ()
 			if hosts[host] then prosody.core_route_stanza(hosts[host], answer); end
@@ -91,12 +91,7 @@ local function new_relay(with)
 
 	-- The stream of a pair; nil and why there is none.
 	local function stream_for(host, domain)
-		local of_host = pairs_of[host];
-		if not of_host then
-			of_host = {};
-			pairs_of[host] = of_host;
-		end
-		local session = of_host[domain];
+		local session = pairs_of[host] and pairs_of[host][domain];
 		if session and not session.destroyed then return session; end
 		local err = why_paused(host, domain);
 		if err then return nil, err; end
@@ -105,7 +100,8 @@ local function new_relay(with)
 		-- It may be over already.
 		if session.destroyed then return nil, "no connection"; end
 		session.queue, session.queued_bytes = {}, 0;
-		of_host[domain] = session;
+		pairs_of[host] = pairs_of[host] or {};
+		pairs_of[host][domain] = session;
 		return session;
 	end
 

@@ -57,6 +57,12 @@ Usage: prosodyctl mod_s2s_partners COMMAND
                                 exit status 1 when no combination fits
   suggest [HOST]                a list of partners as the stored rosters make it;
                                 exit status 1 when one of them cannot be read
+  inside WORD [HOST]            what the server inside of our relay hosts (or of one)
+                                needs for the list as it is. WORD: unbound or dnsmasq
+                                (a view of DNS for it alone), prosody, ejabberd or
+                                openfire (its options), san (a request for the inner
+                                certificate); exit status 1 when the output cannot do
+                                all that the list needs
   pin FILE                      the values for pinned_keys of the certificates in a
                                 file (PEM or DER)
   version                       of the module
@@ -103,7 +109,7 @@ local function new_offline(native, observes)
 		local options = module:require "options";
 		local trust = module:require "trust" (native);
 		local commit = module:require "commit" (native, options, trust, observes);
-		return commit.compile_all(), commit.state;
+		return commit.compile_all(), commit.state, commit;
 	end
 
 	local function say_observing()
@@ -346,7 +352,7 @@ local function new_offline(native, observes)
 
 	local shared = { native = native; observes = observes; wrong_usage = wrong_usage; complain = complain; parse = parse;
 		compile = compile; sorted_hosts = sorted_hosts; OK = OK; FAILED = FAILED };
-	for _, group in ipairs({ "offline/changes"; "offline/discovery"; "offline/running" }) do
+	for _, group in ipairs({ "offline/changes"; "offline/discovery"; "offline/inside"; "offline/running" }) do
 		for name, command in pairs((module:require(group))(shared)) do commands[name] = command; end
 	end
 

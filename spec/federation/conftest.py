@@ -26,7 +26,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 pytest.register_assert_rewrite("scenarios")
 
-import not_on_ejabberd  # noqa: E402 (needs the path above)
+import not_behind_relay  # noqa: E402 (needs the path above)
+import not_on_ejabberd  # noqa: E402
 from lab import machine  # noqa: E402
 from lab.lab import Lab, Skipped, enter_network  # noqa: E402
 
@@ -137,7 +138,7 @@ class ScenarioFile(pytest.File):
     def setup(self):
         enter_network()
         option = self.config.option
-        self.lab = Lab(keep=option.keep, version=option.prosody, host=option.host, ejabberd=option.ejabberd).__enter__()
+        self.lab = Lab(keep=option.keep, version=option.prosody, host=option.host, ejabberd=option.ejabberd, inside=option.inside).__enter__()
         self.addfinalizer(self.lab.close)
         self.logs = Logs(self.lab)
         self.addfinalizer(self.end)
@@ -195,6 +196,7 @@ def pytest_runtest_makereport(item, call):
 def pytest_addoption(parser):
     parser.addoption("--prosody", metavar="VERSION", help="a number or series; the installed one if absent, others through PROSODY_DIRS")
     parser.addoption("--host", choices=["prosody", "ejabberd"], default="prosody", help="what the edge is")
+    parser.addoption("--inside", choices=["prosody", "ejabberd"], help="the edge stands in front of such a server, which has the users and the rooms")
     parser.addoption("--ejabberd", metavar="VERSION", help="a number; the installed one if absent, another through EJABBERD_DIR")
     parser.addoption("--module", metavar="NAME", help="only this module, or several with commas between")
     parser.addoption("--only", metavar="SUBSTRING", default="", help="of MODULE/SCENARIO")
@@ -215,15 +217,19 @@ def pytest_collection_modifyitems(config, items):
     missing = set((config.option.module or "").split(",")) - modules - {""}
     if missing and not config.option.only:
         raise pytest.UsageError(f"no such module: {', '.join(sorted(missing))}")
+    applying = []       # tables of what does not apply, and what it is asked for
     if config.option.host == "ejabberd":
+        applying.append((not_on_ejabberd.TABLES, machine.choose_ejabberd(config.option.ejabberd).number))
+    if config.option.inside:
+        applying.append((not_behind_relay.TABLES, config.option.inside))
+    for tables, kind in applying:
         if not config.option.only:
-            stale = [pattern for pattern in not_on_ejabberd.stale(list(names.values()))
+            stale = [pattern for pattern in tables.stale(list(names.values()))
                      if not config.option.module or pattern.partition("/")[0] in modules]
             if stale:
-                raise pytest.UsageError(f"not_on_ejabberd.py names what no scenario is called: {', '.join(stale)}")
-        number = machine.choose_ejabberd(config.option.ejabberd).number
+                raise pytest.UsageError(f"{tables.name} names what no scenario is called: {', '.join(stale)}")
         for item, name in names.items():
-            reason = not_on_ejabberd.reason(name, number)
+            reason = tables.reason(name, kind)
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
     items[:] = [item for item in items if config.option.only in names[item]]
@@ -265,6 +271,8 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def pytest_configure(config):
+    if config.option.inside and config.option.host != "prosody":
+        raise pytest.UsageError("--inside: only a Prosody has relay hosts")
     variable, content = BUILT[config.option.host]
     if not config.option.collectonly and not os.path.isdir(os.environ.get(variable, "")):
         raise pytest.UsageError(f"{variable} must name the directory that contains {content}/")

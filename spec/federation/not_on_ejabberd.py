@@ -1,6 +1,6 @@
 """What of the scenarios does not apply where the edge is an ejabberd: each with its reason, which the runner prints."""
 
-import fnmatch
+from exceptions import Exceptions
 
 _CONSOLE = "Prosody's shell and prosodyctl: the commands of ejabberdctl have a ring of their own (spec/ejabberd)"
 _BIDI = "XEP-0288 came with ejabberd 24.10"
@@ -86,17 +86,4 @@ OF_VERSION = {
         "several_hosts/bidi_answer": _OTHER_BIDI,
     },
 }
-
-
-def reason(name, version):
-    for table in (OF_VERSION.get(version, {}), REASONS):
-        for pattern, words in table.items():
-            if fnmatch.fnmatchcase(name, pattern):
-                return words
-    return None
-
-
-def stale(names):
-    """Patterns that match no scenario any more."""
-    patterns = [pattern for table in (REASONS, *OF_VERSION.values()) for pattern in table]
-    return [pattern for pattern in patterns if not fnmatch.filter(names, pattern)]
+TABLES = Exceptions("not_on_ejabberd.py", REASONS, OF_VERSION)

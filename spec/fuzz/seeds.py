@@ -132,7 +132,31 @@ def stanzas():
                     yield bytes(6) + bytes([way, partner, 1, stage, 1, 1]) + tail
 
 
-MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, crl, domain, identity, stanzas, stream)}
+def inside():
+    """What inside_fuzz.lua reads one byte for each choice of: honest or not, then ways in its order."""
+    speak, connect, freely, show, answer, reply, lie, tls, drop, arrive, time, settings = range(12)
+    prove = [connect, 0, 0, 0, 0, show, 0, answer, 0, 1, reply, 0, 0, reply, 0]
+    false = [connect, 0, 0, 0, 0, speak, 0, 1, 1, 1, answer, 0, 1, reply, 0, 0, reply, 0]     # a key that is not the server's
+    say = [speak, 0, 1, 1, 5, 0, 8, 0, 0, 0]
+    out = [arrive, 0, 0, 0, 0, 0, answer, 0, 1, reply, 0, 0, reply, 0, 1]
+    texts = [b"<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' xmlns:db='jabber:server:dialback' "
+             b"version='1.0' from='contoso.test' to='fed.test'>", b"<message from='alice@contoso.test' to='bob@fed.test'><body>b</body></message>",
+             b"<!DOCTYPE a>", b"<?pi?>", b"<!-- -->", b"<a xmlns='b'", b"</stream:stream>", b"\0\xff", b"<iq type='get' id='1'/>"]
+    for mode in (0, 1):
+        yield bytes([mode, *prove, *say, *say])
+        yield bytes([mode, *false, *say])
+        for tail in ([], [time, 4], [settings, 1], [settings, 2], [drop, 0, 0], [time, 1, time, 1, time, 4]):
+            for piece in range(16):
+                yield bytes([mode, *prove, speak, 0, 1, 1, piece, 0, 0, 0, *tail])
+                yield bytes([mode, *out, lie, 0, 1, piece, 0, 0, *tail])
+                yield bytes([mode, connect, 1, 0, 1, 0, speak, 0, 1, 1, piece, 0, tls, 0, 1, *tail])
+        for text in texts:
+            yield bytes([mode, *prove, freely, 0, len(text)]) + text
+            yield bytes([mode, connect, 0, 1, freely, 0, len(text)]) + text
+            yield bytes([mode, *out, lie, 0, 0, len(text)]) + text
+
+
+MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, crl, domain, identity, inside, stanzas, stream)}
 MAKERS["import"] = export
 
 directory = pathlib.Path(sys.argv[2])

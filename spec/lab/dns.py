@@ -2,6 +2,7 @@
 
 import re
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -13,15 +14,15 @@ _QUERY = re.compile(r"info: [0-9a-f.:]+ (\S+) (\S+) IN$")
 
 
 class Dns:
-    """Holds records by owner name; changes take effect at once."""
+    """Holds records by owner name; changes take effect at once.  `more`: of its configuration file, from a clause on."""
 
-    def __init__(self, lab, address="127.0.53.53", port=5353, name="dns"):
+    def __init__(self, lab, address="127.0.53.53", port=5353, name="dns", more=""):
         self.address, self.port = address, port
         directory = lab.directory / name
         directory.mkdir()
         self._config = directory / "unbound.conf"
         self._config.write_text((FIXTURES / "dns" / "unbound.conf.in").read_text().format(
-            address=address, port=port, directory=directory))
+            address=address, port=port, directory=directory) + more)
         self._process = lab.spawn(["unbound", "-d", "-c", self._config], "unbound" if name == "dns" else f"unbound-{name}")
         wait_until((directory / "unbound.ctl").exists, 10, "unbound control socket")
         wait_until(lambda: self._control("status", check=False), 10, "answer from unbound")
@@ -45,6 +46,12 @@ class Dns:
         if direct_tls_port:
             self.record(f"_xmpps-server._tcp.{domain}. 0 IN SRV 0 0 {direct_tls_port} {target}.")
         self.record(f"{target}. 0 IN A {address}")
+
+    def redirect(self, address):
+        """Every name has this address, and no SRV record."""
+        for zone in (".", "test."):     # which has one of its own
+            self._control("local_zone", zone, "redirect")
+            self.record(f"{zone} 0 IN A {address}")
 
     def remove(self, domain):
         """Forgets all that server() said about the domain."""
@@ -73,6 +80,41 @@ class Dns:
         if check and ran.returncode != 0:
             raise RuntimeError(f"unbound-control {words}: {ran.stdout}{ran.stderr}")
         return ran.returncode == 0
+
+
+TYPES = {"A": 1, "AAAA": 28, "SRV": 33}
+
+
+def lookup(address, port, name, type_, timeout=5):
+    """What a server answers: the code of RFC 1035 4.1.1 (3 is "no such name") and the records of that type as text, sorted."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.rstrip(".").split(".")) + b"\0"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(timeout)
+        asking.sendto(b"\x12\x34\x01\0\0\1" + b"\0" * 6 + labels + struct.pack(">HH", TYPES[type_], 1), (address, port))
+        answer = asking.recv(4096)
+
+    def read_name(at):
+        read, end = [], None
+        while answer[at]:
+            if answer[at] >= 0xc0:
+                end = end or at + 2
+                at = struct.unpack_from(">H", answer, at)[0] & 0x3fff
+            else:
+                read.append(answer[at + 1:at + 1 + answer[at]].decode())
+                at += 1 + answer[at]
+        return ".".join(read), end or at + 1
+    found, (_, at) = [], read_name(12)
+    at += 4
+    for _ in range(struct.unpack_from(">H", answer, 6)[0]):
+        _, at = read_name(at)
+        kind, _, _, length = struct.unpack_from(">HHIH", answer, at)
+        at += 10
+        if kind == TYPES[type_] and kind == TYPES["SRV"]:
+            found.append("%d %d %d %s" % (*struct.unpack_from(">HHH", answer, at), read_name(at + 6)[0]))
+        elif kind == TYPES[type_]:
+            found.append(socket.inet_ntop(socket.AF_INET if kind == 1 else socket.AF_INET6, answer[at:at + length]))
+        at += length
+    return answer[3] & 15, sorted(found)
 
 
 class FaultyDns:

@@ -38,6 +38,7 @@ class Ejabberd:
     options  more of the global section, as a dictionary
     dns      another name server than the lab's
 
+    options: more of the top level; None takes out one that stands there.
     EJABBERD_DIR: an unpacked one (.ci/install --ejabberd DIR) to take instead of the installed one.
     Users are made through its HTTP interface; so is everything else that ejabberdctl does: api()."""
 
@@ -60,7 +61,7 @@ class Ejabberd:
         leaves = [self.lab.certificates.leaf(domain, PRESETS[preset]["certificate"])
                   for domain, preset in self.hosts.items() if PRESETS[preset]["certificate"]]
         files = [str(self._pem(leaf)) for leaf in leaves]
-        return {
+        config = {
             "hosts": list(self.hosts),
             "loglevel": "debug",
             "certfiles": files,
@@ -79,6 +80,7 @@ class Ejabberd:
             "host_config": {domain: self._host(preset) for domain, preset in self.hosts.items()},
             **self.options,
         }
+        return {name: value for name, value in config.items() if value is not None}
 
     @staticmethod
     def _host(preset):

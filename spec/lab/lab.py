@@ -114,12 +114,14 @@ class Lab:
     lab.prosody       the machine.Installation that servers are of, unless they say otherwise
     lab.version       its series: "0.12" or "13"
     lab.host          what guards the edge: "prosody", or "ejabberd" (edge_ejabberd.py), then lab.ejabberd is its machine.Ejabberd
+    lab.inside        None; "prosody" or "ejabberd": the edge's users are on such a server behind it (edge_boundary.py)
     lab.remotes       every scripted remote server (remote.Remote)"""
 
-    def __init__(self, keep=False, version=None, host="prosody", ejabberd=None):
+    def __init__(self, keep=False, version=None, host="prosody", ejabberd=None, inside=None):
         self.keep, self.prosody = keep, machine.choose(version)
         self.version = self.prosody.series
-        self.host, self.ejabberd = host, machine.choose_ejabberd(ejabberd) if host == "ejabberd" else None
+        self.host, self.inside = host, inside
+        self.ejabberd = machine.choose_ejabberd(ejabberd) if "ejabberd" in (host, inside) else None
         self.remotes = []
         self.processes = []
         self._addresses = 0

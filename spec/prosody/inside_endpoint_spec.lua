@@ -41,6 +41,28 @@ describe("the inner side", function ()
 		assert.equal(1, #edge.world.routed);
 	end);
 
+	it("opens no stream to the inner port of an edge, which says so of itself", function ()
+		local theirs = inside.accept(edge);
+		theirs:say(inside.header(HOST, "fed.test"));
+		local offered = theirs.sent:match("<stream:features>.*</stream:features>");
+		assert.truthy(offered, theirs.sent);
+		arrive(message(BOB, ALICE, "hello"));
+		local conn = inside.answer(edge);
+		conn:say(inside.header(HOST, "fed.test", "id1")..offered);
+		assert.is_true(conn.closed);
+		assert.is_nil(conn.sent:find("db:result", 1, true));
+		assert.truthy(conn.sent:find("policy-violation", 1, true), conn.sent);
+		assert.truthy(edge.boundary.relay.failures[HOST].why:find("the inner port of another edge", 1, true));
+		assert.equal(1, #edge.refused);
+		-- Nor is one opened to ask about a key.
+		theirs:say("<db:result from='contoso.test' to='fed.test'>key</db:result>");
+		local question = inside.answer(edge);
+		question:say(inside.header(HOST, "fed.test", "id2")..offered);
+		assert.is_true(question.closed);
+		assert.is_true(theirs.closed);
+		assert.is_nil(question.sent:find("db:verify", 1, true));
+	end);
+
 	it("leaves no stream with the server before when a relay host has another one", function ()
 		arrive(message(BOB, ALICE, "hello"));
 		local old = inside.answer(edge);

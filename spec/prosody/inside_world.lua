@@ -5,21 +5,24 @@ local native = require "config_stub".native();
 
 local inside_world = { native = native };
 
-local function entry(host, server)
-	return { domain = host; partner_type = "federated"; presence_authorization = "user"; tls = "not_supported"; sasl = "not_supported"; dialback = true;
-		keepalive = true; proxy = server };
+local function entry(host, server, more)
+	local made = { domain = host; partner_type = "federated"; presence_authorization = "user"; tls = "not_supported"; sasl = "not_supported";
+		dialback = true; keepalive = true; proxy = server };
+	for key, value in pairs(more or {}) do made[key] = value; end
+	return made;
 end
 
--- Settings as inner_settings.compile gives them. `servers`: relay host -> "host:port".
-function inside_world.settings(servers)
+-- Settings as inner_settings.compile gives them. `servers`: relay host -> "host:port". `more`: relay host -> other keys of its entry.
+function inside_world.settings(servers, more)
 	local list, hosts = {}, {};
-	for host, server in pairs(servers) do list[#list + 1] = entry(host, server); end
+	for host, server in pairs(servers) do list[#list + 1] = entry(host, server, more and more[host]); end
 	local compiled = assert(native.compile_table({ lists = { { place = "s2s_inside"; list = list } }; issues = {}; local_domains = {} }));
 	local policy = assert(native.compile_policy({ table = compiled; options = { require_encryption = false; allow_encryption = true }; issues = {};
 		limits = { connections = 10000; partner_connections = 10000 } }));
 	for host, server in pairs(servers) do
 		local name, port = server:match("^(.*):(%d+)$");
-		hosts[host] = { server = server; server_host = name; server_port = tonumber(port); view = policy:find(host); tls = {} };
+		hosts[host] = { server = server; server_host = name; server_port = tonumber(port); view = policy:find(host);
+			tls = more and more[host] and { server = {}; client = {} } or {} };
 	end
 	return { hosts = hosts; policy = policy; anchors = {}; places = { { interface = "10.1.0.2"; port = 5269 } } };
 end
@@ -52,12 +55,13 @@ function inside_world.new(hosts, partners)
 		end };
 		["net.resolvers.basic"] = { new = function (host, port) return { host = host; port = port }; end };
 		["prosody.net.resolvers.basic"] = { new = function (host, port) return { host = host; port = port }; end };
-		["core.s2smanager"] = {};
+		["core.s2smanager"] = {}; ["core.configmanager"] = { get = function () end };
 	});
 	edge.world = world;
 	world.open_store = function () return { get = function () end; set = function () return true; end }; end;
 	local policy = inside_world.policy(partners, hosts);
-	local guard = { policies = {}; observing = false };
+	local guard = { policies = {}; observing = false; hosts = world.prosody.hosts; trust = { own = {} } };
+	edge.expiry = world.load("expiry")(native, { all_streams = function () return {}; end });
 	local listeners = {};
 	edge.guard, edge.events = guard, listeners;
 	for _, host in ipairs(hosts) do
@@ -82,7 +86,7 @@ function inside_world.new(hosts, partners)
 		detached = function (action) action(); end;
 		features = { read = function () return false, false, false, true; end; fill = function () end; trim = function () end };
 		unparsed = function () return ""; end;
-		address = { canonical = function (address) return address; end } });
+		address = { canonical = function (address) return address; end }; expiry = edge.expiry });
 	return edge;
 end
 

@@ -322,6 +322,10 @@ describe("a policy", function ()
 		assert.equal(2, #partners);
 		assert.equal("fabrikam.com", partners[1].name);
 		assert.equal("xn--bcher-kva.example", partners[2].name);
+		for position, partner in ipairs(partners) do
+			assert.same({ partner.name, table.unpack(partner.additional_domains) }, policy:domains(position));
+		end
+		for _, position in ipairs({ 0, -1, 3, math.maxinteger, math.mininteger }) do assert.is_nil(policy:domains(position)); end
 	end);
 
 	it("may have one for unlisted domains", function ()

@@ -52,37 +52,50 @@ def bobs():
     return [f"bob@{domain}" for domain in domains()]
 
 
-class Federation:
+class Partners:
+    """Those with whom the edge federates, started. `edge` is what its users log in to, unless they are elsewhere."""
+
+    text = staticmethod(text)
+
+    def __init__(self, lab):
+        self.lab, self.edge, self.partners = lab, None, {}
+
+    def start_partners(self, contacts):
+        """The bobs have those contacts."""
+        for top, of in families().items():
+            hosts = [domain for domain in domains() if domain.endswith(top)]
+            users = [f"{user}@{host}" for host in hosts for user in ("bob", "eve")] + [f"sue@sasl.{top}"]
+            server = Prosody(self.lab, top.partition(".")[0], hosts, users=users, preset="any", version=of, log_level="info")
+            for host in hosts:
+                if "dialback" in host:
+                    continue    # presence would keep its streams alive
+                server.set_roster(f"bob@{host}", dict.fromkeys(contacts, "both"))
+            self.partners[top] = server.start()
+        newest = list(families().values())[-1]
+        self.restless = Prosody(self.lab, "restless", [RESTLESS], users=[f"bob@{RESTLESS}"], preset="any", version=newest,
+                                log_level="info").start()
+        self.stranger = Prosody(self.lab, "stranger", [STRANGER], users=[f"mallory@{STRANGER}"], preset="any", version=newest,
+                                log_level="info").start()
+
+    def server_of(self, domain):
+        for server in (self.edge, self.restless, self.stranger):
+            if domain in server.hosts:
+                return server
+        return self.partners[domain.partition(".")[2]]
+
+    def address_of(self, jid):
+        return self.server_of(jid.partition("@")[2]).address
+
+
+class Federation(Partners):
     """All servers, started."""
 
     def __init__(self, lab, version):
-        self.lab = lab
+        super().__init__(lab)
         contacts = {jid: "both" for jid in bobs() if "dialback" not in jid}
         self.edge = edge_server(lab, text(), users=[ALICE, CAROL], version=version, log_level="info", s2s_timeout=60,
                                 components={ROOMS: ("muc", "muc_room_locking = false\n")}, modules=["lab_measure", "s2s_bidi"],
                                 options='statistics = "internal"\n')
         self.edge.set_roster(ALICE, contacts)
         self.edge.start()
-        self.partners = {}
-        for top, of in families().items():
-            hosts = [domain for domain in domains() if domain.endswith(top)]
-            users = [f"{user}@{host}" for host in hosts for user in ("bob", "eve")] + [f"sue@sasl.{top}"]
-            server = Prosody(lab, top.partition(".")[0], hosts, users=users, preset="any", version=of, log_level="info")
-            for host in hosts:
-                if "dialback" in host:
-                    continue    # presence would keep its streams alive
-                server.set_roster(f"bob@{host}", {ALICE: "both"})
-            self.partners[top] = server.start()
-        newest = list(families().values())[-1]
-        self.restless = Prosody(lab, "restless", [RESTLESS], users=[f"bob@{RESTLESS}"], preset="any", version=newest,
-                                log_level="info").start()
-        self.stranger = Prosody(lab, "stranger", [STRANGER], users=[f"mallory@{STRANGER}"], preset="any", version=newest,
-                                log_level="info").start()
-
-    def address_of(self, jid):
-        domain = jid.partition("@")[2]
-        for server in (self.edge, self.restless, self.stranger):
-            if domain in server.hosts:
-                return server.address
-        return self.partners[domain.partition(".")[2]].address
-
+        self.start_partners([ALICE])

@@ -24,7 +24,7 @@ def quiet(domain):
     return domain.startswith("dialback") and int(time.monotonic() / QUIET) % 2 == 1
 
 
-class Traffic:
+class Works:
     """start() ... stop(); `done` counts what was done, `problems` what went wrong in it."""
 
     def __init__(self, federation, ledger):
@@ -45,13 +45,10 @@ class Traffic:
             self.clients.pop(jid).close()
 
     def start(self):
-        for jid in (ALICE, *bobs(), f"bob@{RESTLESS}", f"mallory@{STRANGER}", *self.eves(), *self.sues()):
+        for jid in self.users():
             self.client(jid)
         self._stop.clear()
-        works = [self.outgoing, self.incoming, self.requests, self.presence, self.strangers, self.rooms]
-        self._threads = [threading.Thread(target=self._work, args=[work], daemon=True) for work in works]
-        self._threads += [threading.Thread(target=self._work, args=[self.subscriptions, sue], daemon=True)
-                          for sue in self.sues()]
+        self._threads = [threading.Thread(target=self._work, args=work, daemon=True) for work in self.works()]
         for thread in self._threads:
             thread.start()
 
@@ -87,6 +84,17 @@ class Traffic:
     def _message(self, way, sender, to):
         id_ = self.ledger.enter(way)
         self.client(sender).send_message(to, id_, id_=id_)
+
+
+class Traffic(Works):
+    """Ways are (direction, partner's domain)."""
+
+    def users(self):
+        return (ALICE, *bobs(), f"bob@{RESTLESS}", f"mallory@{STRANGER}", *self.eves(), *self.sues())
+
+    def works(self):
+        return [*((work,) for work in (self.outgoing, self.incoming, self.requests, self.presence, self.strangers, self.rooms)),
+                *((self.subscriptions, sue) for sue in self.sues())]
 
     def outgoing(self):
         """alice writes to everybody, in turn."""

@@ -122,6 +122,27 @@ static int policy_partners(lua_State *L) {
 	return 1;
 }
 
+/* policy:domains(position) -> the domains of the partner that stands there in the configuration, the primary one first; nil behind the last. For
+   who goes through a long list and wants no views of it. */
+static int policy_domains(lua_State *L) {
+	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
+	lua_Integer position = luaL_checkinteger(L, 2);
+	const struct s2sp_partner *partner =
+		position < 1 ? NULL : s2sp_partner_table_at(s2sp_policy_table(policy), (size_t)position - 1);
+	if (partner == NULL) {
+		lua_pushnil(L);
+		return 1;
+	}
+	lua_createtable(L, partner->additional_count < INT_MAX ? (int)partner->additional_count + 1 : 0, 0);
+	lua_pushlstring(L, partner->name.bytes, partner->name.length);
+	lua_rawseti(L, -2, 1);
+	for (uint32_t i = 0; i < partner->additional_count; i++) {
+		lua_pushlstring(L, partner->additional[i].bytes, partner->additional[i].length);
+		lua_rawseti(L, -2, (lua_Integer)i + 2);
+	}
+	return 1;
+}
+
 /* policy:default() -> a view of the policy for unlisted domains, nil when they are refused */
 static int policy_default(lua_State *L) {
 	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
@@ -198,6 +219,7 @@ int s2sp_lua_open_policy(lua_State *L) {
 		{ "find", policy_find },
 		{ "label", policy_label },
 		{ "partners", policy_partners },
+		{ "domains", policy_domains },
 		{ "default", policy_default },
 		{ "out_of_reach", policy_out_of_reach },
 		{ "unlisted", policy_unlisted },

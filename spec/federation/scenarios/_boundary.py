@@ -1,5 +1,7 @@
 """What the modules about relay hosts share: an edge with two sides, a server inside that knows nothing of partners, and its own view of DNS."""
 
+import re
+
 from lab.dns import Dns
 from lab.ejabberd import Ejabberd
 from lab.prosody import Prosody
@@ -13,6 +15,11 @@ DIALBACK = 's2s_inside = { server = "%s:5269"; sasl = "not_supported"; dialback 
 VIEW = """
 unbound = {{ resolvconf = false; hoststxt = false; forward = "{address}@{port}"; options = {{ ["local-zone:"] = "test. transparent" }} }}
 """
+
+
+def words(shown):
+    """What the console has printed, without the line breaks that 80 columns make."""
+    return re.sub(r"\s+", " ", shown)
 
 
 class Boundary:

@@ -5,7 +5,7 @@ from lab.ejabberd import installed
 from lab.lab import Skipped
 from lab.prosody import Prosody
 
-from ._boundary import ALICE, BOB, ROOMS, Boundary
+from ._boundary import ALICE, BOB, ROOMS, Boundary, words
 from ._edge import any_method, configuration
 
 PARTNERS = configuration(any_method("fabrikam.test", partner_type="public_unverified", group_chat="allow"))
@@ -59,6 +59,17 @@ def scenario_room_inside(lab):
         bob.wait_presence(f"{room}/bob", timeout=30)
         bob.send_message(room, "to all", "groupchat")
         alice.wait_message("to all")
+
+
+def scenario_console_looks_inside(lab):
+    shown = words(lab.edge.shell('partners:test("fabrikam.test", "contoso.test")', timeout=60))
+    for text in ("the server inside answers, and offers STARTTLS", "the server inside asks here whether the key is fabrikam.test's",
+                 "method", ": fabrikam.test -> contoso.test works"):
+        assert text in shown, f"{text!r} is not in {shown}"
+    shown = words(lab.edge.shell("partners:check()", timeout=60))
+    for text in ("takes this one for fabrikam.test: TLS dialback", "it asks here about keys",
+                 "services of the server inside that have a relay host: conference.contoso.test"):
+        assert text in shown, f"{text!r} is not in {shown}"
 
 
 def scenario_inside_gone_and_back(lab):

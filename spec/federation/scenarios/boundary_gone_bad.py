@@ -94,6 +94,8 @@ def scenario_domains_without_end(lab):
             probe.message(ALICE, BOB, "past them")
             bob.wait_message("past them")
         probes[-1].read_close("resource-constraint")
+        probes[0].read_header()
+        probes[0].read_until("features")
         probes[0].assert_open(0.2)
     finally:
         for probe in probes:

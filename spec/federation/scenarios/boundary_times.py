@@ -68,10 +68,10 @@ def scenario_server_inside_vanishes(lab):
             time.sleep(8)
             assert "inactivity-timeout" not in lab.edge.log_since(mark), "a server that answers is not kept"
         mark = lab.edge.mark()
-        lab.inside.process.send_signal(signal.SIGSTOP)
+        lab.inside.process.signal(signal.SIGSTOP)
         try:
             lab.edge.wait_log(r"Refused inner stream to contoso.test .*inactivity-timeout: the partner did not answer a keepalive", 20, mark)
             id_ = bob.send_message(ALICE, "to nobody")
             assert bob.wait_error(id_, 30)[0] == "remote-server-timeout"
         finally:
-            lab.inside.process.send_signal(signal.SIGCONT)
+            lab.inside.process.signal(signal.SIGCONT)

@@ -1,0 +1,62 @@
+"""What of the scenarios does not apply where the edge is in front of another server (--inside): each with its reason, which the runner prints."""
+
+from exceptions import Exceptions
+
+_OWN = "it has relay hosts and a server inside of its own"
+_CONSOLE = "console and prosodyctl are the same at every edge; boundary* are about what they say of relay hosts"
+_OBSERVE = "nothing passes a relay host while nothing is enforced: observing is an error there"
+_AUTOMATIC = "automatic authorisation is an error at a relay host: the rosters are inside"
+_SILENT_ITEM = "a contact that is added without a request is not seen at the edge: refused though listed (docs/boundary.md)"
+_DIRECTED = "what goes to one contact and what goes to all look alike at the edge: directed presence is not learned, and not answered (docs/boundary.md)"
+_BLOCKED = "whom a user blocks is known inside alone, which compares spellings in its own way"
+_CANCELLED = "whose subscription a user has cancelled is known inside alone"
+_UNKNOWN = "a trusted partner is told what the server inside says of users that it has not (docs/boundary.md)"
+_CLOSED = "without a policy the inner port is closed: users inside hear of it from their own server, in its words"
+_ROLES = "roles are the edge's, and the users are inside"
+_ROSTER = "the edge does not read the rosters inside; boundary_contacts is about what it keeps itself"
+_ORDINARY = "its edge has users of its own, or compares one that has with another"
+_INSIDE = "it is about how Prosody's own code serves users: what a server inside makes of the same is its own affair"
+
+# MODULE/SCENARIO, with * and ?; the first that matches.
+REASONS = {
+    "boundary*": _OWN,
+    "console_*": _CONSOLE,
+    "offline_*": _CONSOLE,
+    "partners_console/*": _CONSOLE,
+    "observe/*": _OBSERVE,
+    "observe_classes/*": _OBSERVE,
+    "external_access/nothing_is_authorised": _AUTOMATIC,
+    "external_access/groups_by_role": _ROLES,
+    "farewells/long_farewell_of_whom_we_called": "it counts the lines of the log, among which are those of inner streams",
+    "lifecycle/file_named_outright_is_missing": _CLOSED,
+    "lifecycle/start_with_errors*": _CLOSED,
+    "matrix/invalid_rows": _CLOSED,
+    "spelling/blocked_*": _BLOCKED,
+    "spelling/cancelled_*": _CANCELLED,
+    "spelling/listed_*": _BLOCKED,
+    "spelling/nothing_goes_to_who_is_blocked": _BLOCKED,
+    "spelling/survives_a_restart": _BLOCKED,
+    "types_alike/blocked": _BLOCKED,
+    "types_alike/federated*": _UNKNOWN,
+    "types_alike/unverified": _ROSTER,
+    "types_alike/verified_automatic": _AUTOMATIC,
+    "types_direct/adding_*": _SILENT_ITEM,
+    "types_direct/denied_user": _DIRECTED,
+    "types_direct/directed_presence_*": _DIRECTED,
+    "types_direct/roster_removed_at_the_store": _SILENT_ITEM,
+    "types_facts/role": _ROLES,
+    "types_facts/roster_unavailable": _ROSTER,
+    "types_facts/shared_group": "shared groups are inside: the edge learns of them when contacts are probed (docs/boundary.md)",
+    "types_out_of_order/directed_*": _DIRECTED,
+    "types_out_of_order/explain_*": "a probe from inside makes the contact known, so that it passes where an explanation before it says that it would not",
+    "types_out_of_order/refused_from_the_start_*": _DIRECTED,
+    "types_out_of_order/seen_coming_*": _DIRECTED,
+    "types_subscriptions/authorised": _AUTOMATIC,
+    "types_subscriptions/blocked": _BLOCKED,
+    "types_subscriptions/cancelled_*": _CANCELLED,
+    "types_subscriptions/offline_user": _AUTOMATIC,
+    "types_subscriptions/removed_*": _CANCELLED,
+    "unlisted_outbound/directed_presence": _DIRECTED,
+}
+OF_INSIDE = {"prosody": {}, "ejabberd": {}}
+TABLES = Exceptions("not_behind_relay.py", REASONS, OF_INSIDE)
