@@ -43,11 +43,11 @@ local OPENING_MAX = 20; -- seconds until an outgoing stream has to be establishe
 
 local xmlns_errors = "urn:ietf:params:xml:ns:xmpp-streams";
 
--- `with`: native, border, latch (see mod_s2s_partners), act (functions of the guard's border), deliver(session, stanza): of an established stream,
+-- `with`: native, border, latch (see mod_s2s_partners), no_delay, act (functions of the guard's border), deliver(session, stanza): of an established stream,
 -- opened(session), ended(session, why, unanswered), listing(relay host, domain): "named", "covered" and by which partner, or "unlisted". Filled in by
 -- others: handshake.
 local function new_endpoint(with)
-	local native, border = with.native, with.border;
+	local native, border, no_delay = with.native, with.border, with.no_delay;
 	local endpoint = {};
 	local sessions = {}; -- connection -> session
 	local live = {}; -- session -> true, connected or not
@@ -242,7 +242,7 @@ local function new_endpoint(with)
 	local function attach(session, conn)
 		session.conn, session.ip = conn, conn:ip();
 		sessions[conn] = session;
-		pcall(conn.setoption, conn, "tcp-nodelay", true);
+		no_delay.on_writing(conn);
 		local stream = new_xmpp_stream(session, stream_callbacks, EARLY_STANZA_MAX);
 		stream:set_stanza_size_limit(EARLY_STANZA_MAX, EARLY_ELEMENTS_MAX); -- 13.0.1 has no bound on elements
 		session.stream = stream;
@@ -453,6 +453,7 @@ local function new_endpoint(with)
 		local session = sessions[conn];
 		if not session or status ~= "ssl-handshake-complete" then return; end
 		session.tls_pending, session.tls_done = nil, true;
+		no_delay.acknowledge(conn); -- TLS has been writing
 		if session.direction == "outgoing" then session:open_stream(); end
 	end
 
@@ -462,11 +463,20 @@ local function new_endpoint(with)
 		if session then flush(session, true); end
 	end
 
+	-- It has been written. While a stream is being opened the server inside may keep pieces of what it says back until it hears that we have the one
+	-- before: see lua/no_delay.
+	local function on_written(conn)
+		local session = sessions[conn];
+		if session and not session.established then no_delay.acknowledge(conn); end
+	end
+
 	listener.onincoming, listener.ondisconnect, listener.onstatus, listener.onpredrain = on_data, on_disconnect, on_status, on_writing;
+	listener.ondrain = on_written;
 
 	--- Streams that we open
 
-	local dialled = { onincoming = on_data; ondisconnect = on_disconnect; onstatus = on_status; onpredrain = on_writing };
+	local dialled = { onincoming = on_data; ondisconnect = on_disconnect; onstatus = on_status; onpredrain = on_writing;
+		ondrain = on_written };
 
 	function dialled.onattach(conn, data)
 		local session = data and data.session;

@@ -9,7 +9,11 @@ local monotonic = require "util.time".monotonic;
 local hosts = prosody.hosts;
 local match = string.match;
 
+local xmlns_sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
+
 local BEHIND_THE_GUARD = 900; -- the guard is at 1000, core's own modules at 500 and less
+local BEHIND_FEATURES = -2000; -- the guard takes from them what is not for the partner at -1000
+local BEFORE_AUTHENTICATED = 0; -- behind the guard; core, at -1, ends the event
 local QUEUE_MAX, QUEUE_BYTES = 100, 1024 * 1024; -- of a pair, while its stream is being opened
 local ALL_QUEUES_BYTES = 32 * 1024 * 1024; -- of all pairs together
 local PAUSE = 1; -- seconds after a failure in which no further stream is tried
@@ -201,6 +205,36 @@ local function new_relay(with)
 		end;
 	end
 
+	--- The stream to the server inside is opened as soon as a partner has proven who it is, since what it comes for is to send something
+
+	local function expect(host, domain)
+		if not relays[host] or guard.observing == true or not guard.policies[host] or not domain or hosts[domain] then return; end
+		stream_for(host, domain); -- why there is none is said when something has to go over it
+	end
+
+	-- Core goes on with the partner's stream, whatever becomes of this.
+	local function protected(action)
+		return function (event)
+			local ok, err = pcall(action, event);
+			if not ok then module:log("error", "Error while opening a stream to the server inside: %s", err); end
+		end;
+	end
+
+	-- Its certificate is valid for its domain and the guard, which has gone through the features before, lets it authenticate by that.
+	local function is_proven(session, features)
+		return session.type == "s2sin_unauthed" and session.cert_chain_status == "valid" and session.cert_identity_status == "valid"
+			and features:get_child("mechanisms", xmlns_sasl) ~= nil;
+	end
+
+	local function hook_proofs(host, context)
+		context:hook("s2s-stream-features", protected(function (event)
+			if is_proven(event.origin, event.features) then expect(host, event.origin.from_host); end
+		end), BEHIND_FEATURES);
+		context:hook("s2s-authenticated", protected(function (event)
+			if event.session.direction == "incoming" then expect(host, event.host); end
+		end), BEFORE_AUTHENTICATED);
+	end
+
 	local hooked = {}; -- host -> its events
 
 	local function hook(host)
@@ -208,6 +242,7 @@ local function new_relay(with)
 		if not events or hooked[host] == events then return; end
 		hooked[host] = events;
 		local handler, context = handler_for(host), module:context(host);
+		hook_proofs(host, context);
 		for _, name in ipairs({ "message"; "presence"; "iq" }) do
 			for _, target in ipairs({ "bare"; "full"; "host" }) do
 				context:hook(name.."/"..target, handler, BEHIND_THE_GUARD);
