@@ -11,7 +11,7 @@ local HOSTS_MAX = 50; -- relay hosts looked at
 local PARTNERS_MAX = 5; -- in whose names each of them is looked at
 local STREAM_SECONDS = 8; -- a stream of a look; service_lookup.each bounds all of them together
 local NAMES_MAX, NAMES_TOLD = 500, 5; -- domains looked for in certificates; told of those that one lacks
-local SERVICES_MAX = 20; -- of a server inside
+local SERVICES_MAX, ITEMS_MAX = 20, 200; -- of a server inside; of the items of its answer
 local FILE_SIZE_MAX = 1024 * 1024;
 local EXPIRY_WARNING = 14 * 86400; -- seconds
 
@@ -57,6 +57,17 @@ local function new_inner_check(context)
 		return missing, looked_for, false;
 	end
 
+	local function judge_validity(host, path, own, say)
+		local now, left = os.time(), layout.expiry(own.not_after);
+		if own.not_after <= now then
+			say("warning", ("%s: %s, which is shown inside, has expired: %s; renew it"):format(host, path, left));
+		elseif own.not_after - now < EXPIRY_WARNING then
+			say("warning", ("%s: %s, which is shown inside, expires soon: %s; renew it"):format(host, path, left));
+		else
+			say("ok", ("%s: %s is shown inside, %s %d, expires %s"):format(host, path, own.key_type, own.key_bits, left));
+		end
+	end
+
 	local function judge_own(host, found, partners, budget, say)
 		local path = found.tls and found.tls.certificate;
 		if not path then return; end
@@ -64,14 +75,8 @@ local function new_inner_check(context)
 		local own;
 		if text then own, problem = native.own_certificate(text, host); end
 		if not own then return say("warning", ("%s: %s, which is shown inside, %s"):format(host, path, problem)); end
-		local now = os.time();
-		if own.not_after <= now then
-			say("warning", ("%s: %s, which is shown inside, has expired: %s; renew it"):format(host, path, layout.expiry(own.not_after, now)));
-		elseif own.not_after - now < EXPIRY_WARNING then
-			say("warning", ("%s: %s, which is shown inside, expires soon: %s; renew it"):format(host, path, layout.expiry(own.not_after, now)));
-		else
-			say("ok", ("%s: %s is shown inside, %s %d, expires %s"):format(host, path, own.key_type, own.key_bits, layout.expiry(own.not_after, now)));
-		end
+		-- The host's own has been looked at as that.
+		if not has(guard.trust.own[host] or {}, path) then judge_validity(host, path, own, say); end
 		if not has(found.view.methods, "sasl") then return; end
 		local missing, looked_for, cut = missing_names(text, partners, budget);
 		local all = ("%s %s"):format(cut and "the first" or "all", layout.count(looked_for, "partner domain"));
@@ -94,8 +99,10 @@ local function new_inner_check(context)
 		if not query then
 			return say("note", ("%s: the server inside does not tell of its services; whether its rooms have a relay host is not known"):format(host));
 		end
-		local bare, relayed, seen, count = {}, {}, {}, 0;
+		local bare, relayed, seen, count, items = {}, {}, {}, 0, 0;
 		for item in query:childtags("item") do
+			items = items + 1;
+			if items > ITEMS_MAX then break; end
 			local address = jid.prep(item.attr.jid);
 			local service = address and not jid.node(address) and jid.host(address);
 			if service and service ~= host and not seen[service] and native.canonical_domain(service) then
@@ -132,8 +139,8 @@ local function new_inner_check(context)
 	end
 
 	local function failure_words(item, domain, outcome)
-		local words = ("%s: the server inside, %s, %s: %s%s"):format(item.host, item.settings.server, stage_words[outcome.failed]:format(domain),
-			layout.plain(outcome.why, 200), outcome.reason and (" [%s]"):format(outcome.reason) or "");
+		local words = ("%s: the server inside, %s, %s: %s"):format(item.host, item.settings.server, stage_words[outcome.failed]:format(domain),
+			layout.plain(outcome.why, 200));
 		if outcome.reply_refused then words = words.."; its own stream was refused: "..layout.plain(outcome.reply_refused, 200); end
 		return words.."; "..inner_leg.remedy(context.boundary(), outcome.failed, item.host, domain);
 	end
@@ -223,18 +230,18 @@ local function new_inner_check(context)
 			return result and result.policies[host] or guard.policies[host];
 		end
 
-		print("");
-		print("Certificates shown to the servers inside");
 		local budget, any = { left = NAMES_MAX }, false;
-		for _, host in ipairs(names) do
-			if on_disk[host] then
-				judge_own(host, on_disk[host], partners_of(policy_of(host)), budget, function (grade, text)
-					any = true;
-					say(grade, text);
-				end);
+		local function say_of_own(grade, text)
+			if not any then
+				print("");
+				print("Certificates shown to the servers inside");
 			end
+			any = true;
+			say(grade, text);
 		end
-		if not any then print("  none"); end
+		for _, host in ipairs(names) do
+			if on_disk[host] then judge_own(host, on_disk[host], partners_of(policy_of(host)), budget, say_of_own); end
+		end
 
 		local items, found = {}, {};
 		for i, host in ipairs(names) do

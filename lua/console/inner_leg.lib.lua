@@ -24,8 +24,8 @@ local remedies = {
 	TLS = "have the server inside offer TLS with other servers, with a certificate for {relay}";
 	certificate = "have the server inside show a certificate for {relay}, of the authority in trust_anchors of s2s_inside, or correct "
 		.."trust_anchors";
-	key = "in its view of DNS {domain} has to lead to {places}, and it has to get through to there; see \"Configure the server inside\" in "
-		.."docs/boundary.md";
+	key = "in its view of DNS {domain} has to lead to {places}, and it has to get through to there; prosodyctl mod_s2s_partners inside prints what "
+		.."it needs";
 	method = "compare s2s_inside with how the server inside authenticates others: for SASL EXTERNAL it has to trust this server's certificate "
 		.."for {domain}, for dialback it has to support that";
 	["round trip"] = "the server inside answers over a stream of its own: {domain} has to lead it to {places}, and it has to prove there that "
@@ -59,8 +59,9 @@ end
 --[[
 `question`: relay, domain (the partner's whom the stream is for), seconds (until it has to be established), payload (of a request to the relay host
 over it, or nil). stage(name, text): when a stage is reached. done(outcome), once:
-  failed (the stage, nil when all were reached), why (text), reason (code, where the guard has refused the stream), view (see native.stream_view),
-  asked_from (address from where our key was asked about), answer (stanza, to the request), reply_refused (reason: the stream for the answer was).
+  failed (the stage, nil when all were reached), why (text, with the code in it where the guard has refused the stream), reason (that code),
+  view (see native.stream_view), asked_from (address from where our key was asked about), answer (stanza, to the request), reply_refused (why the
+  stream for the answer was refused).
 ]]
 function inner_leg.look(native, boundary, question, stage, done)
 	local endpoint, watcher = boundary.endpoint, {};
@@ -70,7 +71,23 @@ function inner_leg.look(native, boundary, question, stage, done)
 	local function reach(name, text)
 		if over or reached[name] then return; end
 		reached[name] = true;
-		stage(name, text);
+		-- It is printed while a stream is being read, and who reads it may have gone.
+		local ok, err = pcall(stage, name, text);
+		if not ok then module:log("debug", "A stage of a look at the inner leg could not be shown: %s", err); end
+	end
+
+	local function is_for_certificate(view)
+		return view.reason ~= nil and view.reason:find("^certificate") ~= nil;
+	end
+
+	-- Of a stream that has just ended, too.
+	local function look_at_tls(stream)
+		local view = native.stream_view(stream);
+		if not view then return; end
+		outcome.view = view;
+		if not view.tls then return; end
+		if stream.conn and tls_info(stream.conn).protocol then reach("TLS", progress_of.tls_words(stream.conn)); end
+		if view.certificate ~= "unknown" and not is_for_certificate(view) then reach("certificate", progress_of.certificate_words(view)); end
 	end
 
 	-- The first stage that was not reached, of those that there are for such a stream.
@@ -79,7 +96,7 @@ function inner_leg.look(native, boundary, question, stage, done)
 		local without = { DNS = true; TLS = question.view.tls == "not_supported" or reached.method and not view.tls;
 			key = reached.method or not (stream and stream.dialback_key); ["round trip"] = not question.payload };
 		without.certificate = without.TLS or view.certificate == "unknown";
-		if view.reason and view.reason:find("^certificate") then return "certificate"; end
+		if is_for_certificate(view) then return "certificate"; end
 		for _, name in ipairs(inner_leg.stages) do
 			if not reached[name] and not without[name] then return name; end
 		end
@@ -87,10 +104,14 @@ function inner_leg.look(native, boundary, question, stage, done)
 
 	local function finish(why)
 		if over then return; end
-		outcome.view = session and native.stream_view(session) or outcome.view;
+		if session then look_at_tls(session); end
 		if why then
+			local view = outcome.view or {};
 			outcome.failed, outcome.why = failed_at(session) or "method", why;
-			if outcome.view and outcome.view.stage == "refused" then outcome.reason = outcome.view.reason; end
+			if view.stage == "refused" then outcome.reason = view.reason; end
+			local cause = outcome.failed == "certificate" and view.report and view.report.cause;
+			if cause then outcome.why = ("%s: %s"):format(why, cause); end
+			if outcome.reason and not why:find("("..outcome.reason..")", 1, true) then outcome.why = ("%s (%s)"):format(outcome.why, outcome.reason); end
 		end
 		over = true;
 		for _, unhook in ipairs(unhooks) do unhook(); end
@@ -113,15 +134,6 @@ function inner_leg.look(native, boundary, question, stage, done)
 
 	local function is_ours(other)
 		return other ~= nil and other.watcher == watcher;
-	end
-
-	local function look_at_tls(stream)
-		local view = native.stream_view(stream);
-		if not view then return; end
-		outcome.view = view;
-		if not view.tls or stream.destroyed then return; end
-		if stream.conn and tls_info(stream.conn).protocol then reach("TLS", progress_of.tls_words(stream.conn)); end
-		if view.certificate ~= "unknown" then reach("certificate", progress_of.certificate_words(view)); end
 	end
 
 	local function hook(events, event, handler, priority)
@@ -159,6 +171,7 @@ function inner_leg.look(native, boundary, question, stage, done)
 	end
 
 	local function on_answer(answer)
+		if over or answer.attr.type ~= "result" and answer.attr.type ~= "error" then return; end
 		outcome.answer = answer;
 		local words = "pong from "..question.relay;
 		if answer.attr.type == "error" then

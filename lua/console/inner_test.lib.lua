@@ -45,14 +45,14 @@ local function new_inner_test(context)
 			settings.server, layout.methods(settings.view.methods), STREAM_SECONDS + inner_leg.ANSWER_SECONDS));
 		local progress = new_progress(print, inner_leg.stages);
 		return promise.new(function (resolve, reject)
-			local function fail(stage, text, reason)
+			local function fail(stage, text)
 				progress.over = true;
 				progress.print_failure(stage, text);
 				layout.print(print, "  Likely remedy: ", inner_leg.remedy(question.boundary, stage, question.relay, question.domain));
-				reject(("%s -> %s failed at %s: %s%s"):format(question.domain, question.relay, stage, text, reason and " ["..reason.."]" or ""));
+				reject(("%s -> %s failed at %s: %s"):format(question.domain, question.relay, stage, text));
 			end
 			local function done(outcome)
-				if outcome.failed then return fail(outcome.failed, failure_words(outcome), outcome.reason); end
+				if outcome.failed then return fail(outcome.failed, failure_words(outcome)); end
 				progress.over = true;
 				resolve(("%s -> %s works%s; %s in all"):format(question.domain, question.relay,
 					outcome.answer.attr.type == "error" and " (it refuses pings)" or "", progress.time()));

@@ -414,8 +414,7 @@ local function new_endpoint(with)
 			local request = requests[attr.id];
 			if not request then
 				endpoint.fire(to, "iq/host", { origin = session; stanza = stanza });
-			elseif from == request.relay and (attr.type == "result" or attr.type == "error") then
-				requests[attr.id] = nil;
+			elseif from == request.relay then
 				request.answered(stanza);
 			end
 			return;
@@ -572,8 +571,8 @@ local function new_endpoint(with)
 		if session.watcher then session.watcher.opened(session); else with.opened(session); end
 	end
 
-	-- A request of our own to the relay host, over an established stream of its that goes out: answered(stanza), when the relay host answers over a
-	-- stream of its own. What is given back forgets it.
+	-- A request of our own to the relay host, over an established stream of its that goes out: answered(stanza) for what the relay host sends with
+	-- its id, over a stream of its own. What is given back forgets it, which the caller has to do in time.
 	function endpoint.request(session, payload, answered)
 		local id = PING..short_id();
 		requests[id] = { relay = session.to_host; answered = answered };

@@ -298,7 +298,12 @@ describe("the console of relay hosts", function ()
 			inside.arrive(edge, st.message({ from = BOB; to = ALICE }, "hello"));
 			assert.truthy(lines("in", "alice"):find("The stream to it for fed.test is being opened.\n1 stanza waits for it at the moment.", 1, true));
 			inside.fail(edge);
-			assert.truthy(lines("in", "alice"):find("the last attempt for contoso.test failed", 1, true));
+			local told = lines("in", "alice");
+			assert.truthy(told:find("needed. The last failure there, %d+.* UTC: connection refused. partners:test%("), told);
+			edge.clock = edge.clock + 1;
+			inside.arrive(edge, st.message({ from = "tom@p2.test"; to = ALICE }, "hello"));
+			inside.establish(inside.answer(edge), HOST, "p2.test");
+			assert.truthy(lines("in", "alice"):find("needed. It is reached: there are others. partners:test(", 1, true), lines("in", "alice"));
 			inside.prove(edge, HOST, "fed.test");
 			assert.truthy(lines("out", "alice"):find("The stream from it for fed.test stands: TCP dialback, no TLS.", 1, true));
 			assert.equal("", lines("in", "alice", "other.test"));

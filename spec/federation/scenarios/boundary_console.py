@@ -1,5 +1,7 @@
-"""What the console shows of the inner leg: partners:check and partners:test of it, explain through both legs, streams of both sides, metrics."""
+"""What the console shows of the inner leg: partners:check and partners:test of it, explain through both legs, streams of both sides, metrics.
+TRANSCRIPT_OUT=FILE keeps what the pages show (two versions append to it)."""
 
+import os
 import re
 import urllib.request
 
@@ -36,12 +38,20 @@ def setup(lab):
     lab.partner = Prosody(lab, "partner", ["fabrikam.test"], users=[BOB], preset="any").start()
 
 
+def shell(lab, command):
+    shown = lab.edge.shell(command, timeout=60)
+    if "TRANSCRIPT_OUT" in os.environ:
+        with open(os.environ["TRANSCRIPT_OUT"], "a", encoding="utf-8") as out:
+            out.write(f"prosody> {command}\n{shown}\n")
+    return words(shown)
+
+
 def check(lab):
-    return words(lab.edge.shell("partners:check()", timeout=60))
+    return shell(lab, "partners:check()")
 
 
 def test(lab, domain="fabrikam.test", host=HOST):
-    return words(lab.edge.shell(f'partners:test("{domain}", "{host}")', timeout=60))
+    return shell(lab, f'partners:test("{domain}", "{host}")')
 
 
 def restart(lab, preset="any", certificate="good"):
@@ -81,7 +91,7 @@ def scenario_test_of_whom_it_may_be(lab):
 def scenario_check(lab):
     place = f"{lab.boundary.inside_address}:5269"
     shown = check(lab)
-    for text in ("Certificates shown to the servers inside", "contoso.test.good.crt is shown inside, EC 256", "Looking at the servers inside of 2 relay hosts",
+    for text in ("Looking at the servers inside of 2 relay hosts",
                  f"ok contoso.test: the server inside, {place}, takes this one for fabrikam.test: TLS dialback, TLSv1.3, its certificate does not count "
                  "for that; it asks here about keys",
                  f"ok conference.contoso.test: the server inside, {place}, takes this one for fabrikam.test",
@@ -109,7 +119,8 @@ def scenario_key_is_asked_elsewhere(lab):
 
 
 def scenario_explain(lab):
-    explain = lambda from_, to: words(lab.edge.shell(f'partners:explain("{from_}", "{to}")'))
+    def explain(from_, to):
+        return shell(lab, f'partners:explain("{from_}", "{to}")')
     with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
         shown = explain(BOB, ALICE)
         assert f"contoso.test is a relay host: alice is at the server inside, {lab.boundary.inside_address}:5269, which is reached by TLS dialback." in shown, shown
@@ -135,7 +146,7 @@ def scenario_streams_of_both_sides(lab):
     with Client(CAROL, lab.inside.address) as carol, Client(BOB, lab.partner.address) as bob:
         carol.subscribe(BOB)
         bob.wait_presence(CAROL, "subscribe")
-        both = lab.edge.shell("partners:streams()")
+        both = shell(lab, "partners:streams()")
         assert "Streams with other servers" in both and "Streams with the servers inside" in both and "; inside " in both, both
         inner = lab.edge.shell('partners:streams("inner")')
         assert re.search(r"in +contoso\.test +fabrikam\.(test)? +TLS dialback +TLSv1\.3", inner), inner
@@ -190,7 +201,7 @@ def scenario_no_tls(lab):
     restart(lab, preset="tcp-dialback")
     try:
         shown = test(lab)
-        assert "TLS failed" in shown and "[tls-required]" in shown and "have the server inside offer TLS" in shown, shown
+        assert "TLS failed" in shown and "TLS is required (tls-required)" in shown and "have the server inside offer TLS" in shown, shown
         assert "offers no TLS, or its handshake failed" in check(lab)
     finally:
         restart(lab)
@@ -210,10 +221,10 @@ def scenario_certificates(lab):
     lab.edge.reload()
     lab.edge.wait_log(r"which is shown inside \(for contoso\.test\), expires in [45] days", PAUSE, mark)
     shown = test(lab)
-    assert "certificate failed" in shown and "[certificate-untrusted]" in shown, shown
+    assert "TLSv1.3" in shown and "certificate failed Certificate not accepted: untrusted (certificate-untrusted): " in shown, shown
     assert "of the authority in trust_anchors of s2s_inside" in shown, shown
     shown = check(lab)
-    assert "shows a certificate that does not do" in shown and "[certificate-untrusted]" in shown, shown
+    assert "shows a certificate that does not do: Certificate not accepted: untrusted (certificate-untrusted): " in shown, shown
     assert f"{inner.certificate} does not name corp.fabrikam.test: the server inside refuses this one there" in unwrapped(shown), shown
     assert f"{inner.certificate}, which is shown inside, expires soon" in unwrapped(shown), shown
     restart(lab, preset="external", certificate="expiring")
