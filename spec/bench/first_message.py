@@ -10,6 +10,7 @@ from lab.dns import Dns
 from lab.lab import Lab
 from lab.probe import Probe
 from lab.prosody import Prosody
+from lab.xmlstream import client_context
 from loads import BODY, User
 from pace import STOCK, Partner
 from servers import Counted, circumstances
@@ -26,11 +27,22 @@ LEGS = {
 MESSAGES = 8        # in a round
 
 
+class Ready(Probe):
+    """Has read its certificate and key before, as a server has."""
+
+    def __init__(self, context, *where, **more):
+        self.context = context
+        super().__init__(*where, **more)
+
+    def _handshake(self, protocols=None):
+        self.start_tls(self.context, name=self.to)
+
+
 class Way:
     """One edge with a server inside of its own."""
 
     def __init__(self, lab, number, name, partner, leaf, options, version):
-        self.lab, self.partner, self.leaf = lab, partner, leaf
+        self.lab, self.partner, self.context = lab, partner, client_context(leaf)
         _, keys, more = LEGS[name]
         view = Dns(lab, address=f"127.0.53.{100 + number}", name=f"view{number}")
         inner, inside = lab.address(), lab.address()
@@ -49,7 +61,7 @@ class Way:
     def inward(self):
         """Seconds."""
         begun = time.monotonic()
-        with Probe(self.edge.address, from_=REMOTE, to=LOCAL, leaf=self.leaf, timeout=60) as stream:
+        with Ready(self.context, self.edge.address, from_=REMOTE, to=LOCAL, timeout=60) as stream:
             stream.authenticate()
             proven = time.monotonic()
             stream.send(f"<message from='{BOB}/home' to='{ALICE}/a' type='chat' id='m1'>{BODY}</message>")
