@@ -23,7 +23,7 @@ end
 local connect = first_of("prosody.net.connect", "net.connect").connect;
 local basic = first_of("prosody.net.resolvers.basic", "net.resolvers.basic");
 local server = first_of("prosody.net.server", "net.server");
-local holds = server.get_backend() == "epoll"; -- it says so before it writes
+local holds = server.get_backend() == "epoll"; -- which says so before it writes
 
 local hosts = prosody.hosts;
 local match = string.match;
@@ -43,9 +43,9 @@ local OPENING_MAX = 20; -- seconds until an outgoing stream has to be establishe
 
 local xmlns_errors = "urn:ietf:params:xml:ns:xmpp-streams";
 
--- `with`: native, border, latch (see mod_s2s_partners), no_delay, act (functions of the guard's border), deliver(session, stanza): of an established stream,
--- opened(session), ended(session, why, unanswered), listing(relay host, domain): "named", "covered" and by which partner, or "unlisted". Filled in by
--- others: handshake.
+-- `with`: native, border, latch (see mod_s2s_partners), no_delay, act (functions of the guard's border), deliver(session, stanza): of an established
+-- stream, opened(session), ended(session, why, unanswered), listing(relay host, domain): "named", "covered" and by which partner, or "unlisted".
+-- Filled in by others: handshake.
 local function new_endpoint(with)
 	local native, border, no_delay = with.native, with.border, with.no_delay;
 	local endpoint = {};
@@ -535,7 +535,7 @@ local function new_endpoint(with)
 	end
 
 	-- A stanza goes out over it. The record counts what comes in; of what goes out it is told now and then, or a stream in use would be idle.
-	local function used(session)
+	function endpoint.used(session)
 		local now = monotonic();
 		if now - (session.used or 0) < USED_EVERY then return; end
 		session.used = now;
@@ -548,7 +548,7 @@ local function new_endpoint(with)
 	function endpoint.send(session, what)
 		local count = session.held_count;
 		if not count then
-			used(session);
+			endpoint.used(session);
 			if session.destroyed then return false; end
 			if holds then session.held_count, session.held_bytes = 0, 0; end
 			session.conn:write(tostring(what));
