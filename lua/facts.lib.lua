@@ -128,6 +128,8 @@ local function new_facts(guard, native, subscriptions, saved)
 	-- Core has noted it by now; a broadcast it has not.
 	function memory.directed(stanza, origin)
 		local from, to = stanza.attr.from, stanza.attr.to;
+		local relay = memory.relays[jid.host(from)];
+		if relay then return relay.note_presence(stanza); end
 		if not (origin and origin.directed and origin.directed[to]) then return; end
 		local bare = jid.bare(from);
 		directed[bare] = directed[bare] or {};
@@ -169,7 +171,10 @@ local function new_facts(guard, native, subscriptions, saved)
 	end
 
 	function memory.undirected(stanza)
-		if directed[jid.bare(stanza.attr.from)] then
+		local relay = memory.relays[jid.host(stanza.attr.from)];
+		if relay then
+			relay.take_back_presence(stanza);
+		elseif directed[jid.bare(stanza.attr.from)] then
 			forget(stanza.attr.from, canonical(stanza.attr.to));
 		end
 	end
@@ -252,7 +257,8 @@ local function new_facts(guard, native, subscriptions, saved)
 		return reaches(pending, native.bounds.waiting, host, contact, roster) and "full" or "room";
 	end
 
-	-- Host -> facts of its own: those of a relay host, whose users and rosters are on another server. Filled in by inside/boundary.
+	-- Host -> facts of its own: those of a relay host, whose users and rosters are on another server; and what notes their presence, since core
+	-- has no sessions of theirs. Filled in by inside/boundary.
 	memory.relays = {};
 	-- C takes a failure for one and refuses; the log is to say why.
 	for name, fact in pairs(facts) do

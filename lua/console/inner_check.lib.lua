@@ -6,6 +6,7 @@ local inner_leg = module:require "console/inner_leg";
 local bounded_file = module:require "bounded_file";
 
 local jid = require "util.jid";
+local pton = require "util.net".pton;
 
 local HOSTS_MAX = 50; -- relay hosts looked at
 local PARTNERS_MAX = 5; -- in whose names each of them is looked at
@@ -193,7 +194,11 @@ local function new_inner_check(context)
 
 	-- What cannot be looked at by a stream, as it is not in force: its address at least.
 	local function look_up(item, done)
-		service_lookup.addresses(item.settings.server_host, function (addresses, problem)
+		local function find(name, found)
+			if pton(name) then return found({ name }); end
+			service_lookup.addresses(name, found);
+		end
+		find(item.settings.server_host, function (addresses, problem)
 			if #addresses == 0 then
 				item.say("warning", ("%s: the server inside, %s, has no address%s; %s"):format(item.host, layout.plain(item.settings.server, 100),
 					problem and " ("..problem..")" or "", inner_leg.remedy(context.boundary() or {}, "DNS", item.host, "")));
@@ -266,7 +271,7 @@ local function new_inner_check(context)
 			for _, item in ipairs(items) do
 				for _, one in ipairs(found[item.host]) do say(one.grade, one.text); end
 			end
-			if unfinished > 0 then say("warning", ("%s not looked at in time"):format(layout.count(unfinished, "relay host"))); end
+			if unfinished > 0 then say("warning", ("%s not looked at to the end in time"):format(layout.count(unfinished, "relay host"))); end
 			if #names > #items then say("note", ("%d more relay hosts are not looked at"):format(#names - #items)); end
 			done();
 		end);

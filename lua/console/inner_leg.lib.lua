@@ -121,7 +121,9 @@ function inner_leg.look(native, boundary, question, stage, done)
 		timer.add_task(0, function ()
 			if session and not session.destroyed then session:close(nil, "it was only looked at"); end
 		end);
-		done(outcome);
+		-- It may be the end of a stream under way, which has more to put in order.
+		local ok, err = pcall(done, outcome);
+		if not ok then module:log("error", "What a look at the inner leg has found could not be shown: %s", err); end
 	end
 
 	local function set_time_out(seconds, why)

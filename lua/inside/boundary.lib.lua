@@ -34,6 +34,8 @@ local function new_boundary(with)
 
 	local contacts = module:require "inside/contacts" (with.address.canonical, type_of);
 	boundary.contacts = contacts;
+	local directed = module:require "inside/directed" (with.guard.directed, with.address.canonical);
+	boundary.directed = directed;
 
 	local told = {}; -- relay host -> when
 
@@ -48,7 +50,7 @@ local function new_boundary(with)
 	end
 
 	local relay = module:require "inside/relay" ({ guard = guard; native = native; report = with.report; detached = with.detached;
-		contacts = contacts;
+		contacts = contacts; directed = directed;
 		log_failure = function (host, domain, why)
 			local now = monotonic();
 			if now - (told[host] or -LINE_EVERY) < LINE_EVERY then return; end
@@ -98,8 +100,11 @@ local function new_boundary(with)
 
 	local facts = { listed = contacts.listed; sees = contacts.sees };
 	function facts.account(_, user) return user ~= "" and "exists" or "missing"; end
-	function facts.directed() return "no"; end
-	function facts.passed() return "no"; end
+	function facts.note_presence(stanza)
+		local attr = stanza.attr;
+		directed.note(stanza, contacts.listed(jid.host(attr.from), jid.node(attr.from), attr.from, attr.to) == "yes");
+	end
+	function facts.take_back_presence(stanza) directed.take_back(stanza.attr.from, stanza.attr.to); end
 	function facts.standing() return "none"; end -- blocked and cancelled are the users' server's
 	function facts.blocked() return "no"; end
 	function facts.contacts() return "few"; end
@@ -119,9 +124,16 @@ local function new_boundary(with)
 
 	local sweeper;
 
+	module:hook_global("server-stopping", function () contacts.flush(true); end);
+
 	-- `settings`: what inner_settings.compile gave; false when there are no relay hosts (any more).
 	function boundary.apply(settings)
+		local before = boundary.settings and boundary.settings.hosts or {};
 		boundary.settings = settings;
+		directed.apply(settings and settings.hosts or {});
+		for host, of_host in pairs(settings and settings.hosts or {}) do
+			if before[host] and before[host].server ~= of_host.server then directed.forget(host); end
+		end
 		mark_hosts(settings);
 		relay.apply(settings and settings.hosts or {});
 		endpoint.apply(settings);
@@ -132,6 +144,7 @@ local function new_boundary(with)
 				local ok, err = xpcall(function ()
 					endpoint.sweep();
 					protected(expiry.tick, endpoint);
+					contacts.flush();
 					contacts.retry();
 				end, debug.traceback);
 				if not ok then module:log("error", "Error in the look at inner streams' times and unsaved contacts: %s", err); end
@@ -146,6 +159,8 @@ local function new_boundary(with)
 		mark_hosts(false);
 		relay.apply({});
 		endpoint.stop();
+		contacts.flush(true);
+		directed.apply({});
 		if sweeper then sweeper:stop(); end
 		sweeper = nil;
 	end

@@ -13,7 +13,9 @@ local STORE = "s2s_partners_contacts";
 local CONTACTS_MAX, CONTACT_BYTES = 1000, 1023; -- of a user; of an address
 local NAME_BYTES = 200; -- of a user, as files are named: there are file systems that take no more than 255 with what comes behind
 local COMPLAINT_EVERY = 60; -- seconds between lines about what cannot be read
-local USERS_KEPT = 1000; -- in memory
+local USERS_KEPT, ITEMS_KEPT = 1000, 100000; -- in memory; contacts of all of them
+local WRITE_EVERY = 2; -- seconds between two writes of one user's contacts: each writes all of them
+local LATE_MAX, LATE_ITEMS = 100, 1000; -- users whose contacts wait to be written; contacts that are written in one turn
 local UNSAVED_MAX = 1000; -- users whose contacts could not be written
 local RETRY_EVERY, RETRIES = 60, 100; -- seconds until those are tried again; how many at a time
 local DAY = 86400; -- seconds
@@ -25,7 +27,14 @@ local CONFIRM_EVERY = DAY; -- no more than one write a day for what only confirm
 local function new_contacts(canonical, type_of)
 	local contacts = {};
 	local stores = setmetatable({}, { __mode = "k" }); -- events of the host -> store
-	local kept = new_cache(USERS_KEPT); -- user's bare JID -> data
+	local counts = setmetatable({}, { __mode = "k" }); -- data -> how many items it has
+	local kept_items, is_kept = 0, setmetatable({}, { __mode = "k" }); -- in all that is kept; data -> true
+	local function let_go(_, data)
+		kept_items, is_kept[data] = kept_items - counts[data], nil;
+	end
+	local kept = new_cache(USERS_KEPT, let_go); -- user's bare JID -> data
+	local late, late_count = {}, 0; -- the same, of those that are to be written
+	local written = setmetatable({}, { __mode = "k" }); -- data -> when
 	local unsaved, unsaved_count = {}, 0; -- the same, of those that could not be written: it counts all the same
 	local lost = false; -- whether there were more of those than are kept: what is stored is then no longer to be believed
 
@@ -52,22 +61,48 @@ local function new_contacts(canonical, type_of)
 			tostring(err));
 	end
 
+	local function change_count(data, by)
+		counts[data] = counts[data] + by;
+		if is_kept[data] then kept_items = kept_items + by; end
+	end
+
+	local function count(list)
+		local number = 0;
+		for _ in pairs(list) do number = number + 1; end
+		return number;
+	end
+
+	local function keep(key, data)
+		kept:set(key, data);
+		kept_items, is_kept[data] = kept_items + counts[data], true;
+		while kept_items > ITEMS_KEPT do
+			local other, its = kept:tail();
+			if other == key then return; end
+			kept:set(other, nil);
+			let_go(other, its);
+		end
+	end
+
 	-- { items = { [contact] = { to, from, ask, seen, since, by } } }. Raises an error when it cannot be read.
 	local function read(host, user)
 		local key = jid.join(user, host);
-		local data = unsaved[key] or kept:get(key);
+		local data = unsaved[key] or late[key] or kept:get(key);
 		if data then return data; end
 		if lost then error("the contacts of too many users could not be stored; restart the server when they can", 0); end
 		local stored, err = store_of(host):get(user);
 		if stored == nil and err then error(err, 0); end
 		data = type(stored) == "table" and stored or {};
 		data.items = type(data.items) == "table" and data.items or {};
-		kept:set(key, data);
+		counts[data] = count(data.items);
+		keep(key, data);
 		return data;
 	end
 
-	local function save(host, user, data)
-		local key = jid.join(user, host);
+	local function write(key, data)
+		if late[key] then late[key], late_count = nil, late_count - 1; end
+		written[data] = monotonic();
+		local user, host = jid.split(key);
+		if not hosts[host] then return; end
 		local ok, stored, err = pcall(function () return store_of(host):set(user, next(data.items) ~= nil and data or nil); end);
 		if ok and stored then
 			if unsaved[key] then unsaved_count = unsaved_count - 1; end
@@ -84,6 +119,28 @@ local function new_contacts(canonical, type_of)
 		end
 	end
 
+	-- At once, or a moment later when they have been written a moment ago.
+	local function save(host, user, data)
+		local key = jid.join(user, host);
+		if late[key] then return; end
+		local last = written[data];
+		if not last or monotonic() - last >= WRITE_EVERY or late_count >= LATE_MAX then return write(key, data); end
+		late[key], late_count = data, late_count + 1;
+	end
+
+	-- Writes what is due. `all`: what is not due as well.
+	function contacts.flush(all)
+		local now, due, items = monotonic(), {}, 0;
+		for key, data in pairs(late) do
+			if all or now - written[data] >= WRITE_EVERY then
+				due[#due + 1] = { key, data };
+				items = items + counts[data];
+				if not all and items >= LATE_ITEMS then break; end
+			end
+		end
+		for _, entry in ipairs(due) do write(entry[1], entry[2]); end
+	end
+
 	local tried = monotonic();
 
 	-- What could not be written may be by now. It is not the end of `lost`: which users' changes those were is not known.
@@ -97,29 +154,27 @@ local function new_contacts(canonical, type_of)
 			if #due == RETRIES then break; end
 		end
 		for _, entry in ipairs(due) do
-			local user, host = jid.split(entry[1]);
-			if hosts[host] then
-				save(host, user, entry[2]);
+			if hosts[jid.host(entry[1])] then
+				write(entry[1], entry[2]);
 				if unsaved[entry[1]] then return; end
 			end
 		end
-	end
-
-	local function count(list)
-		local number = 0;
-		for _ in pairs(list) do number = number + 1; end
-		return number;
 	end
 
 	local function is_old(item)
 		return os.time() - (tonumber(item.seen) or 0) > FORGET_AFTER;
 	end
 
+	local function remove(data, contact)
+		data.items[contact] = nil;
+		change_count(data, -1);
+	end
+
 	-- What has not been confirmed for too long is no contact.
 	local function item_of(data, contact)
 		local item = data.items[contact];
 		if item and is_old(item) then
-			data.items[contact] = nil;
+			remove(data, contact);
 			return nil, true;
 		end
 		return item;
@@ -127,15 +182,16 @@ local function new_contacts(canonical, type_of)
 
 	local function new_item(data, contact, by)
 		if #contact > CONTACT_BYTES then return nil; end
-		if count(data.items) >= CONTACTS_MAX then
+		if counts[data] >= CONTACTS_MAX then
 			for other, item in pairs(data.items) do
-				if is_old(item) then data.items[other] = nil; end
+				if is_old(item) then remove(data, other); end
 			end
-			if count(data.items) >= CONTACTS_MAX then return nil; end
+			if counts[data] >= CONTACTS_MAX then return nil; end
 		end
 		local now = os.time();
 		local item = { since = now; seen = now; by = by };
 		data.items[contact] = item;
+		change_count(data, 1);
 		return item;
 	end
 
@@ -180,7 +236,7 @@ local function new_contacts(canonical, type_of)
 	-- RFC 6121 2.5: who is removed gets one of these two, or both. A mere cancellation looks the same: then the contact stays inside and is
 	-- forgotten here.
 	local function lowered(data, contact, item)
-		if item and not item.to and not item.from and not item.ask then data.items[contact] = nil; end
+		if item and not item.to and not item.from and not item.ask then remove(data, contact); end
 	end
 
 	function out.unsubscribe(data, contact, item)
@@ -273,6 +329,38 @@ local function new_contacts(canonical, type_of)
 		return item and item.from and "yes" or "no";
 	end
 
+	--- For the import of rosters, see offline/roster_import
+
+	-- Adds contacts to a user's: { [canonical address] = { to, from, ask } }. What is known already has been learned later than any export was made, and
+	-- stays. How many were added, were known, and found no room; nil and why, with nothing changed. `write`: whether to store it.
+	function contacts.import(host, user, items, write)
+		if not is_storable(user) then return 0, 0, count(items); end
+		local ok, before = pcall(read, host, user);
+		if not ok then return nil, before; end
+		local data, addresses, added, known, full = { items = {} }, {}, 0, 0, 0;
+		for address, item in pairs(before.items) do data.items[address] = item; end
+		for address in pairs(items) do addresses[#addresses + 1] = address; end
+		table.sort(addresses);
+		for _, address in ipairs(addresses) do
+			local item = not item_of(data, address) and new_item(data, address, "an import of rosters");
+			if item then
+				item.to, item.from, item.ask = items[address].to, items[address].from, items[address].ask;
+				added = added + 1;
+			elseif data.items[address] then
+				known = known + 1;
+			else
+				full = full + 1;
+			end
+		end
+		if write and added > 0 then
+			local stored, err;
+			ok, stored, err = pcall(function () return store_of(host):set(user, data); end);
+			if not ok or not stored then return nil, tostring(ok and err or stored); end
+			kept:set(jid.join(user, host), data);
+		end
+		return added, known, full;
+	end
+
 	--- For the console
 
 	-- { since, seen, by, to, from, ask } of one contact, nil when it is none; nil and true when that cannot be read.
@@ -299,7 +387,7 @@ local function new_contacts(canonical, type_of)
 		local data = read(host, user);
 		contact = canonical(jid.bare(contact));
 		if not data.items[contact] then return false; end
-		data.items[contact] = nil;
+		remove(data, contact);
 		save(host, user, data);
 		return true;
 	end

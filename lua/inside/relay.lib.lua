@@ -19,7 +19,7 @@ local ALL_QUEUES_BYTES = 32 * 1024 * 1024; -- of all pairs together
 local PAUSE = 1; -- seconds after a failure in which no further stream is tried
 local PAUSES_KEPT = 1000; -- pairs
 
--- `with`: guard, native, report (of the outer side), detached (see lua/guard), contacts, log_failure(relay host, domain, why)
+-- `with`: guard, native, report (of the outer side), detached (see lua/guard), contacts, directed, log_failure(relay host, domain, why)
 local function new_relay(with)
 	local guard, contacts = with.guard, with.contacts;
 	local relay = { bounces = {}; failures = {} }; -- bounces: relay host -> stanzas that came back to their senders
@@ -81,7 +81,10 @@ local function new_relay(with)
 
 	local function note_failure(session, host, domain, why)
 		local failure = { at = monotonic(); why = why };
-		if session.unreached then unreached[host] = failure; end
+		if session.unreached then
+			unreached[host] = failure;
+			with.directed.forget(host);
+		end
 		if not session.for_key then failed:set(host.." "..domain, failure); end
 	end
 
@@ -171,7 +174,10 @@ local function new_relay(with)
 		if not relays[host] or guard.observing == true or not hosts[host] then
 			return; -- there is nobody who would judge it
 		end
-		if stanza.name == "presence" then contacts.sent(host, stanza); end
+		if stanza.name == "presence" then
+			contacts.sent(host, stanza);
+			if stanza.attr.type == "unsubscribed" then with.directed.cancel(stanza.attr.from, stanza.attr.to); end
+		end
 		prosody.core_route_stanza(hosts[host], stanza);
 	end
 

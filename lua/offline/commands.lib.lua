@@ -63,6 +63,11 @@ Usage: prosodyctl mod_s2s_partners COMMAND
                                 openfire (its options), san (a request for the inner
                                 certificate); exit status 1 when the output cannot do
                                 all that the list needs
+  contacts FILE... [--dry-run]  the rosters that the server inside has exported
+                                (XEP-0227) become contacts of the relay hosts; the
+                                server must not run meanwhile; exit status 1 when
+                                something of a partner's had to be left out, 2 when a
+                                file cannot be read: then nothing is written
   pin FILE                      the values for pinned_keys of the certificates in a
                                 file (PEM or DER)
   version                       of the module
@@ -351,8 +356,8 @@ local function new_offline(native, observes)
 	end
 
 	local shared = { native = native; observes = observes; wrong_usage = wrong_usage; complain = complain; parse = parse;
-		compile = compile; sorted_hosts = sorted_hosts; OK = OK; FAILED = FAILED };
-	for _, group in ipairs({ "offline/changes"; "offline/discovery"; "offline/inside"; "offline/running" }) do
+		compile = compile; sorted_hosts = sorted_hosts; resolve = resolve; OK = OK; FAILED = FAILED; USAGE_ERROR = USAGE_ERROR };
+	for _, group in ipairs({ "offline/changes"; "offline/roster_import"; "offline/discovery"; "offline/inside"; "offline/running" }) do
 		for name, command in pairs((module:require(group))(shared)) do commands[name] = command; end
 	end
 

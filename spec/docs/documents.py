@@ -21,7 +21,7 @@ from citations import number_faults, reference_faults, rule_faults, standard_fau
 from markdown_parts import CODE, FENCE, LINK, anchors  # noqa: E402
 
 # Where an absolute link or name may lead. Any other host in a file is somebody's own: a mirror, a registry, a build machine.
-HOSTS = re.compile(r"^(etherx\.jabber\.org|jabber\.org|prosody\.im|www\.debian\.org|semver\.org|keepachangelog\.com|www\.w3\.org"
+HOSTS = re.compile(r"^(etherx\.jabber\.org|jabber\.org|www\.xmpp\.org|prosody\.im|www\.debian\.org|semver\.org|keepachangelog\.com|www\.w3\.org"
                    r"|xmpp\.org|www\.rfc-editor\.org|schemas\.microsoft\.com|learn\.microsoft\.com|[A-Z]+"
                    r"|(\S+\.)?(example|test|invalid|localhost)|(\S+\.)?example\.(com|net|org)|localhost|127(\.\d+){3}|\[::1\])$")
 URL = re.compile(r"\b(?:https?|ftp)://([^/\s\"'<>`)\]:{}$%]+)")

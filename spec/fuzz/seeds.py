@@ -156,7 +156,27 @@ def inside():
             yield bytes([mode, *out, lie, 0, 0, len(text)]) + text
 
 
-MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, crl, domain, identity, inside, stanzas, stream)}
+def portable():
+    """Rosters as ejabberd and Prosody export them, and what they may not hold."""
+    pie, roster = "xmlns='urn:xmpp:pie:0'", "<query xmlns='jabber:iq:roster' version='1'>{}</query>"
+    include = "xmlns:xi='http://www.w3.org/2001/XInclude'"
+    items = ["<item jid='bob@fabrikam.test' subscription='both' name='B &amp; B'><group>A</group></item>", "<item jid='x' ask='subscribe'/>",
+             "<item xmlns='other' jid='y'/>", "<item/>"]
+    users = ["<user name='alice' password='x'>" + roster.format("".join(items)) + "<presence xmlns='jabber:client' from='p@x.test' type='subscribe'/></user>",
+             "<user name='carol'><vCard xmlns='vcard-temp'><FN>Carol</FN></vCard>" + roster.format(items[0]) + roster.format(items[1]) + "</user>",
+             "<user name='A@b'/>", "<user/>", "<user name='dora'>" + "<a>" * 110 + "</a>" * 110 + "</user>"]
+    for chosen in ([], *([one] for one in users), users[:2], users):
+        inside = "".join(chosen)
+        yield f"<server-data {pie}><host jid='contoso.test'>{inside}</host></server-data>".encode()
+        yield f"<?xml version='1.0' encoding='UTF-8'?><host {pie} {include} jid='contoso.test'>{inside}</host>".encode()
+        yield f"<server-data {pie} {include}><xi:include href='host.xml'/><host jid='b.test'>{inside}<xi:include href='sub/user.xml'/></host></server-data>".encode()
+        yield f"<!DOCTYPE a []><server-data {pie}><host jid='contoso.test'>{inside}</host></server-data>".encode()
+        yield f"<server-data {pie}><!-- --><?a b?><host jid='contoso.test'>{inside}</host></server-data>".encode("utf-16")
+    for href in ("../x", "/etc/passwd", "link", "sub", "nowhere", "main.xml", "sub/./user.xml", "file:x", "%2e%2e/x"):
+        yield f"<server-data {pie} {include}><xi:include href='{href}'/></server-data>".encode()
+
+
+MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, crl, domain, identity, inside, portable, stanzas, stream)}
 MAKERS["import"] = export
 
 directory = pathlib.Path(sys.argv[2])

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Callable
 
 import shapes
-from senders import (Answerer, AnswererAlive, AnswererOfKey, AtDirectTls, Certified, Guest, LocalUser, Partner, Pretender, PretenderBesideStream,
-                     Resolver, Stranger, Trusted)
+from senders import (Answerer, AnswererAlive, AnswererOfKey, AtDirectTls, Certified, Guest, InnerServer, InnerServerUnverified, InnerStranger,
+                     LocalUser, Partner, Pretender, PretenderBesideStream, Resolver, Stranger, ToInside, Trusted, UnverifiedToInside)
 from shapes import flood, header, header_attributes, one
-from priced import ABSENT, FEDERATED, LOCAL, ROOMS, UNVERIFIED, VERIFIED
+from priced import ABSENT, FEDERATED, INSIDE, LOCAL, ROOMS, UNVERIFIED, VERIFIED
 
 KIB = 1024
 # Of one element: s2s_stanza_size_limit once the stream has authenticated, c2s_stanza_size_limit. Before that 13 has the same limit; 0.12 has
@@ -16,6 +16,7 @@ KIB = 1024
 STANZA, CLIENT = 512 * KIB, 256 * KIB
 UNAUTHENTICATED = {"0.12": 1024 * KIB, "13": STANZA}
 ANSWERED = {"0.12": 10000, "13": STANZA}
+INNER_EARLY = 10000     # at the inner port, before authentication
 MARGIN = 2 * KIB        # for what is around it, and for what the parser counts late
 FLOOD = 96 * KIB        # of stanzas one after the other
 
@@ -51,6 +52,12 @@ USER = (LocalUser, "local user", CLIENT, "alice")
 ANSWER = (Answerer, "who answers", ANSWERED, "idle")
 ANSWER_KEY = (AnswererOfKey, "who answers our key", ANSWERED, "idle")
 ANSWER_ALIVE = (AnswererAlive, "who answers, live", STANZA, "idle")
+
+INNER_STRANGER = (InnerStranger, "stranger at the inner port", INNER_EARLY, "")
+INNER = (InnerServer, "server inside", STANZA, "")
+INNER_UNVERIFIED = (InnerServerUnverified, "server inside, to public_unverified", STANZA, "")
+TO_INSIDE = (ToInside, "partner, to a relay host", STANZA, "")
+UNVERIFIED_TO_INSIDE = (UnverifiedToInside, "partner, public_unverified, to a relay host", STANZA, "")
 
 
 def of(who, name, what, shape, size=None, user=None, unit="bytes"):
@@ -249,6 +256,38 @@ def answers():
     yield of(ANSWER_ALIVE, "unknown", "an unknown element, many children", one("<what xmlns='urn:what'>", shapes.CHILDREN, "</what>"))
 
 
+def boundary():
+    result = f"<db:result from='{INSIDE}' to='{FEDERATED}'>"
+    verify = f"<db:verify from='{INSIDE}' to='{FEDERATED}'"
+    yield of(INNER_STRANGER, "header-from", "header with a from of many labels", header("from", shapes.many("a.")))
+    yield of(INNER_STRANGER, "header-to", "header with a long to", header("to", shapes.TEXT))
+    yield of(INNER_STRANGER, "header-attributes", "header of no relay host, many attributes", lambda room, turn: shapes.Text(
+        "", header={"from": f"x{turn}.evil.test", "raw": shapes.ATTRIBUTES(room - 300)}))
+    yield of(INNER_STRANGER, "garbage", "no XML", shapes.bytes_only(shapes.many("\\x00rubbish")), FLOOD)
+    yield of(INNER_STRANGER, "whitespace", "white space", lambda room, _: shapes.Text(" " * room), FLOOD)
+    yield of(INNER_STRANGER, "stanza", "a message with many children", one(f"<message from='alice@{INSIDE}' to='bob@{FEDERATED}'>", shapes.CHILDREN,
+             "</message>"))
+    yield of(INNER_STRANGER, "unknown", "an unknown element, deep", one("<what xmlns='urn:what'>", shapes.DEEP, "</what>"))
+    yield of(INNER_STRANGER, "result-text", "key of apostrophes", one(result, shapes.APOSTROPHES, "</db:result>"))
+    yield of(INNER_STRANGER, "results", "keys, one after the other", flood(result + "0123456789abcdef{r}{n}</db:result>"), FLOOD // 2)
+    yield of(INNER_STRANGER, "verify-wrong", "db:verify with wrong keys", flood(f"{verify} id='{{r}}{{n}}'>0123</db:verify>"), FLOOD // 2)
+    yield of(INNER, "message-children", "message with many children", one(f"<message from='alice@{INSIDE}' to='bob@{FEDERATED}' id='m{{r}}'><body>b</body>",
+             shapes.CHILDREN, "</message>"))
+    yield of(INNER, "messages", "messages", flood(f"<message from='alice@{INSIDE}' to='bob@{FEDERATED}' id='{{n}}'><body>b</body></message>"), FLOOD // 2)
+    yield of(INNER, "verifies", "wrong keys to be verified", flood(f"{verify} id='{{n}}'>0123</db:verify>"), FLOOD // 4)
+    yield of(INNER_UNVERIFIED, "messages", "messages to contacts that are not listed", flood(
+        f"<message from='alice@{INSIDE}' to='c{{r}}x{{n}}@{UNVERIFIED}'><body>b</body></message>"), FLOOD // 2)
+    contact = f"<presence from='alice@{INSIDE}' to='c{{r}}x{{n}}@{UNVERIFIED}' type="
+    yield of(INNER_UNVERIFIED, "subscribes", "contacts of one user that come and go", flood(f"{contact}'subscribe'/>{contact}'unsubscribe'/>"), FLOOD // 4)
+    yield of(TO_INSIDE, "message-children", "message with many children", one(f"<message from='bob@{FEDERATED}/b' to='alice@{INSIDE}' id='m{{r}}'>"
+             "<body>b</body>", shapes.CHILDREN, "</message>"))
+    yield of(TO_INSIDE, "messages", "messages", flood(f"<message from='bob@{FEDERATED}/b' to='alice@{INSIDE}' id='{{n}}'><body>b</body></message>"), FLOOD // 2)
+    yield of(TO_INSIDE, "subscribes", "subscriptions to users who may not be", flood(
+        f"<presence from='bob@{FEDERATED}' to='no{{r}}x{{n}}@{INSIDE}' type='subscribe'/>"), FLOOD // 4)
+    yield of(UNVERIFIED_TO_INSIDE, "messages", "messages of who is in no roster", flood(
+        f"<message from='mallory@{UNVERIFIED}/m' to='no{{n}}@{INSIDE}'><body>b</body></message>"), FLOOD // 2)
+
+
 def dns():
     who = (Resolver, "DNS", 0, "idle")
     yield of(who, "srv", "many SRV records that lead nowhere", shapes.zone("_xmpp-server._tcp.dns.test. 0 IN SRV {n} 0 5269 t{n}.nowhere.test."), 200, unit="records")
@@ -256,7 +295,7 @@ def dns():
 
 
 def rows():
-    return [*strangers(), *certificates(), *partners(), *users(), *answers(), *dns()]
+    return [*strangers(), *certificates(), *partners(), *users(), *answers(), *boundary(), *dns()]
 
 
 # Users of ours: {name: roster}, and what else is stored for them. The contacts of a broadcast are few: each costs the same, and core's part is dear.

@@ -18,6 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 LOCAL, ROOMS = "contoso.test", "rooms.contoso.test"
 FEDERATED, VERIFIED, UNVERIFIED, ABSENT, ANSWERS = "fabrikam.test", "verified.test", "unverified.test", "absent.test", "answers.test"
 STRANGER, NAMED = "evil.test", "dns.test"
+INSIDE = "inside.test"      # a relay host of the guarded server, an ordinary host of the bare one
 DOOR = 5290
 
 
@@ -29,28 +30,43 @@ class Overdue(Exception):
         self.spent = spent
 
 
+def entry(domain, type_, more=""):
+    return (f'{{ domain = "{domain}"; partner_type = "{type_}"; tls = "optional"; sasl = "optional"; dialback = true; '
+            f'connection_limit = 1000; {more}}};')
+
+
+def relay_host(server):
+    """The users' server is where all partners are."""
+    entries = [entry(domain, type_, 'presence_authorization = "user" ') for domain, type_ in (
+        (FEDERATED, "federated"), (VERIFIED, "public_verified"), (UNVERIFIED, "public_unverified"))]
+    return ('modules_disabled = { "c2s" }\ns2s_partners = {\n' + "\n".join(entries) + "\n}\n"
+            f's2s_inside = {{ server = "{server}:5269"; tls = "optional"; sasl = "not_supported"; dialback = true }}\n')
+
+
 def partner_list():
-    def entry(domain, type_):
-        return (f'{{ domain = "{domain}"; partner_type = "{type_}"; tls = "optional"; sasl = "optional"; dialback = true; '
-                'connection_limit = 1000 };')
     return ("s2s_partners = {\n" + "\n".join([entry(FEDERATED, "federated"), entry(VERIFIED, "public_verified"),
             entry(UNVERIFIED, "public_unverified"), entry(ABSENT, "federated"), entry(ANSWERS, "federated"), entry(NAMED, "federated")]) + "\n}\n"
             's2s_partners_limits = { establishment_timeout = 600; inactivity_timeout = 3600 }\n')
 
 
 class Priced(Counted):
-    """guarded: with the module; else bare.  `users`: {name: {contact: subscription}}, names without domain."""
+    """guarded: with the module; else bare.  `users`: {name: {contact: subscription}}, names without domain.  `inside`: the address of the
+    server behind the relay host."""
 
-    def __init__(self, lab, guarded, build, users, stores, patience, counter="qemu"):
+    def __init__(self, lab, guarded, build, users, stores, patience, counter="qemu", inside=None):
         self.callgrind, self.variant, self.patience, self.guarded = counter == "callgrind", "guarded" if guarded else "bare", patience, guarded
         self.build = build
         Counted.count += 1
         env = {"BENCH_SEED": "0001"}
         if self.callgrind:
             env["LD_PRELOAD"] = str(build / "spec/bench/steady.so")
-        Prosody.__init__(self, lab, f"server{Counted.count:03}", [LOCAL], components={ROOMS: ("muc", "")}, env=env,
-                         users=[f"{name}@{LOCAL}" for name in users], log_level="info", s2s_timeout=600, register=False,
-                         partners=partner_list() if guarded else None, direct_tls=True,
+        self.inner_address = lab.address()      # nobody listens there where there is no guard
+        inner = f's2s_inside_interfaces = {{ "{self.inner_address}" }}\n'
+        Prosody.__init__(self, lab, f"server{Counted.count:03}", {LOCAL: "", INSIDE: relay_host(inside) if guarded else ""},
+                         components={ROOMS: ("muc", "")}, env=env,
+                         users=[f"{name}@{LOCAL}" for name in users] + ([] if guarded else [f"alice@{INSIDE}"]),
+                         log_level="info", s2s_timeout=600, register=False,
+                         partners=partner_list() + inner if guarded else None, direct_tls=True,
                          modules=["lab_price", "lab_measure"] if guarded else ["dialback", "lab_price"], plugins=[HERE / "plugins"])
         self.options = f'lab_price_address = "{self.address}"; lab_price_port = {DOOR}\n' + ("" if guarded else GATEKEEPER_OPTIONS)
         for name, roster in users.items():
@@ -111,10 +127,10 @@ class Priced(Counted):
     def _has_mail(self):
         """Whether bytes are under way to the server or from it, or a connection is there that it has not taken: it may sleep for a while in
         between, as it does after each piece."""
-        address = socket.inet_aton(self.address)[::-1].hex().upper()
+        own = [socket.inet_aton(address)[::-1].hex().upper() for address in (self.address, self.inner_address)]
         for line in pathlib.Path("/proc/net/tcp").read_text().splitlines():
             words = line.split()
-            if address in line and words[4] != "00000000:00000000":
+            if any(address in line for address in own) and words[4] != "00000000:00000000":
                 return True
         return False
 

@@ -10,7 +10,7 @@ from lab.remote import Remote
 from lab.waiting import wait_until
 from lab.xmlstream import Closed
 from loads import User
-from priced import ANSWERS, FEDERATED, LOCAL, NAMED, ROOMS, STRANGER, VERIFIED
+from priced import ANSWERS, FEDERATED, INSIDE, LOCAL, NAMED, ROOMS, STRANGER, UNVERIFIED, VERIFIED
 
 
 class Sender:
@@ -185,6 +185,119 @@ class Guest(Partner):
             self.server.settle(time.monotonic() + 30, self.idle)
         finally:
             super().end()
+
+
+BEGINNING = "x" * 2000     # of the stanza that opens a stream: more than all else on its way
+
+
+class UserInside(User):
+
+    def start(self):
+        self.open(to=INSIDE, xmlns="jabber:client", dialback=False)
+        self.read_header()
+        self.read_until("features")
+
+
+class ToInside(Partner):
+    """A partner's established stream to the relay host, whose server has a stream; on the bare server to a user of that host."""
+
+    host, online = INSIDE, False
+    begin = f"<message from='bob@{{domain}}/b' to='alice@{INSIDE}'><body>{BEGINNING}</body></message>"
+    reaches = True      # whether that is let in
+
+    def ready(self, turn):
+        super().ready(turn)
+        if not self.server.guarded:
+            user = UserInside(self.server, f"alice@{INSIDE}")
+            user.send("<presence/>")
+            self.sockets.append(user.socket)
+        elif self.reaches:
+            before = self.scene.world.taken
+            self.stream.sendall(self.begin.format(domain=self.domain).encode())
+            wait_until(lambda: self.scene.world.taken > before + len(BEGINNING), 60, "stream to the inside")
+        self.server.settle(time.monotonic() + 60, self.idle)
+
+
+class UnverifiedToInside(ToInside):
+    """public_unverified. What is kept of users is there before: its number has a bound, and the row is not to show how it is reached."""
+
+    domain, reaches = UNVERIFIED, False
+
+    def ready(self, turn):
+        super().ready(turn)
+        if turn == 1:
+            text = self.row.shape(self.row.full(self.server.version), 0).text
+            self.pump(self.stream, text, time.monotonic() + 60)
+            self.server.settle(time.monotonic() + 60, self.idle)
+
+
+class Inner(Sender):
+    """The server inside, or who passes for it, at the inner port; for the bare server a partner at its ordinary one, with the names swapped."""
+
+    domain = FEDERATED
+
+    def place(self):
+        return self.server.inner_address if self.server.guarded else self.server.address
+
+    def names(self):
+        return (INSIDE, self.domain) if self.server.guarded else (self.domain, INSIDE)
+
+    def swapped(self, text):
+        if self.server.guarded:
+            return text
+        return text.replace(INSIDE, "\0").replace(self.domain, INSIDE).replace("\0", self.domain)
+
+
+class InnerStranger(Inner):
+    """A connection of its own for each input."""
+
+    log_counts = True
+
+    def send(self, text, deadline):
+        sock = socket.create_connection((self.place(), 5269), 30)
+        self.sockets.append(sock)
+        header = {name: self.swapped(value) for name, value in (text.header or {}).items() if name != "none"}
+        begin = "" if (text.header or {}).get("none") else header_text(header, *self.names())
+        self.pump(sock, begin + self.swapped(text.text), deadline)
+
+
+class InnerServer(Inner):
+    """An authenticated stream, and one that leads on."""
+
+    def ready(self, turn):
+        from_, to = self.names()
+        if not self.server.guarded:
+            user = UserInside(self.server, f"alice@{INSIDE}")
+            user.send("<presence/>")
+            self.sockets.append(user.socket)
+        probe = Probe(self.place(), from_=from_, to=to, timeout=60)
+        probe.features()
+        answer = probe.dialback()
+        assert answer == "valid", answer
+        self.stream = probe.socket
+        self.sockets.append(self.stream)
+        if self.server.guarded:
+            before = self.scene.world.taken
+            # Always possible, whatever the partner's type.
+            self.stream.sendall(f"<presence from='alice@{INSIDE}' to='first@{self.domain}' type='subscribe'><status>{BEGINNING}</status></presence>".encode())
+            wait_until(lambda: self.scene.world.taken > before + len(BEGINNING), 60, "stream to the partner")
+        self.server.settle(time.monotonic() + 60, self.idle)
+
+    def send(self, text, deadline):
+        self.pump(self.stream, self.swapped(text.text), deadline)
+
+
+class InnerServerUnverified(InnerServer):
+    """A user has nearly as many contacts as are kept."""
+
+    domain, contacts = UNVERIFIED, 900
+
+    def ready(self, turn):
+        super().ready(turn)
+        if turn == 1 and self.server.guarded:
+            text = "".join(f"<presence from='alice@{INSIDE}' to='p{n}@{UNVERIFIED}' type='subscribe'/>" for n in range(self.contacts))
+            self.pump(self.stream, text, time.monotonic() + 60)
+            self.server.settle(time.monotonic() + 60, self.idle)
 
 
 class LocalUser(Sender):

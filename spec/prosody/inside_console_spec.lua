@@ -277,6 +277,15 @@ describe("the console of relay hosts", function ()
 			assert.truthy(find("note rooms.contoso.test is no relay host on disk any more"));
 		end);
 
+		it("and connects to no server that is not in force yet", function ()
+			edge.boundary.apply(false);
+			check({ policies = edge.guard.policies; inside = inside.settings({ [HOST] = "10.1.0.99:5269" }) });
+			assert.is_true(ended);
+			assert.same({ "note contoso.test: the server inside is to be 10.1.0.99:5269, which is not in force yet: it is looked at after "
+				.."partners:commit()" }, said);
+			assert.equal(0, #edge.dialled);
+		end);
+
 		it("and where there is no relay host says nothing", function ()
 			edge.boundary.apply(false);
 			check({ policies = edge.guard.policies; inside = false });

@@ -11,15 +11,18 @@ local DAY = 86400;
 local types = { ["public.test"] = "public_unverified"; ["fed.test"] = "federated" };
 
 describe("contacts of a relay host", function ()
-	local world, contacts, files, writes, broken;
+	local world, contacts, files, writes, broken, clock;
 	local time = os.time;
 
+	-- Anew, with what is on the disk.
 	local function start()
+		if contacts then contacts.flush(true); end
 		contacts = world.load("inside/contacts")(function (address) return address; end, function (_, domain) return types[domain]; end);
 	end
 
 	before_each(function ()
-		world = lua_world.new();
+		contacts, clock = nil, 1000;
+		world = lua_world.new({ ["util.time"] = { monotonic = function () return clock; end } });
 		world.prosody.hosts[HOST] = { type = "local"; events = {} };
 		files, writes, broken = {}, 0, false;
 		function world.open_store()
@@ -44,7 +47,11 @@ describe("contacts of a relay host", function ()
 	local function received(kind, from, to) contacts.received(HOST, st.presence({ type = kind; from = from; to = to or ALICE })); end
 	local function listed(contact) return contacts.listed(HOST, "alice", ALICE, contact); end
 	local function sees(contact) return contacts.sees(HOST, "alice", ALICE, contact); end
-	local function later(seconds) local now = time() + seconds; os.time = function () return now; end; end -- luacheck: ignore 122
+	local function later(seconds)
+		local now = time() + seconds;
+		os.time = function () return now; end; -- luacheck: ignore 122
+		clock = clock + seconds;
+	end
 
 	it("are not made by requests from outside, in whatever number and name", function ()
 		for i = 1, 500 do
@@ -85,6 +92,7 @@ describe("contacts of a relay host", function ()
 		assert.equal("yes", listed(BOB)); -- a contact who refuses stays in the roster
 		sent("unsubscribe", BOB);
 		assert.equal("no", listed(BOB));
+		contacts.flush(true);
 		assert.same({}, files);
 	end);
 
@@ -117,6 +125,7 @@ describe("contacts of a relay host", function ()
 	it("are forgotten when nothing has confirmed them, and confirmed with one write a day", function ()
 		sent("subscribe", BOB);
 		sent("probe", BOB);
+		contacts.flush(true);
 		local before = writes;
 		for _ = 1, 50 do sent("probe", BOB); end
 		assert.equal(before, writes);
@@ -125,6 +134,62 @@ describe("contacts of a relay host", function ()
 		assert.equal(before + 1, writes);
 		later(33 * DAY);
 		assert.equal("no", listed(BOB));
+	end);
+
+	it("are written at once, and then no more than once in two seconds however many come", function ()
+		sent("subscribe", BOB);
+		assert.equal(1, writes);
+		for i = 1, 300 do sent("subscribe", ("b%d@public.test"):format(i)); end
+		assert.equal("yes", listed("b300@public.test"));
+		contacts.flush();
+		assert.equal(1, writes);
+		clock = clock + 2;
+		contacts.flush();
+		contacts.flush();
+		assert.equal(2, writes);
+		for i = 1, 300 do sent("unsubscribe", ("b%d@public.test"):format(i)); end
+		assert.equal(2, writes);
+		assert.equal("no", listed("b300@public.test"));
+		start();
+		assert.equal(3, writes);
+		assert.equal("no", listed("b300@public.test"));
+		assert.equal("yes", listed(BOB));
+	end);
+
+	it("are written a few in a turn when many wait, and at once when there are too many for that", function ()
+		for i = 1, 120 do
+			for j = 1, 30 do sent("subscribe", ("b%d@public.test"):format(j), ("u%d@%s"):format(i, HOST)); end
+		end
+		assert.equal(120 + 20 * 29, writes);
+		clock, writes = clock + 2, 0;
+		contacts.flush();
+		assert.equal(34, writes);
+		for _ = 1, 3 do contacts.flush(); end
+		assert.equal(100, writes);
+		start();
+		assert.equal("yes", contacts.listed(HOST, "u7", nil, "b30@public.test"));
+		assert.equal("yes", contacts.listed(HOST, "u117", nil, "b30@public.test"));
+	end);
+
+	it("are kept in memory for a number of contacts, of whichever users", function ()
+		local reads = {};
+		world.open_store = function () return { get = function (_, user)
+			reads[user] = (reads[user] or 0) + 1;
+			return files[user];
+		end; set = function (_, user, data)
+			files[user] = data;
+			return true;
+		end }; end;
+		start();
+		local items = {};
+		for i = 1, 1000 do items[("b%d@public.test"):format(i)] = { to = true; seen = os.time() }; end
+		for i = 1, 150 do files["u"..i] = { items = items }; end
+		for i = 1, 150 do assert.equal("yes", contacts.listed(HOST, "u"..i, nil, "b7@public.test")); end
+		assert.equal("yes", contacts.listed(HOST, "u150", nil, "b8@public.test"));
+		assert.equal("yes", contacts.listed(HOST, "u51", nil, "b8@public.test"));
+		assert.same({ 1, 1 }, { reads.u150, reads.u51 });
+		assert.equal("yes", contacts.listed(HOST, "u1", nil, "b8@public.test"));
+		assert.equal(2, reads.u1);
 	end);
 
 	it("are none of a user whose name is too long for a file, without a look at the disk", function ()
@@ -149,9 +214,6 @@ describe("contacts of a relay host", function ()
 	end);
 
 	it("are written as soon as they can be", function ()
-		local clock = 1000;
-		world = lua_world.new({ ["util.time"] = { monotonic = function () return clock; end } });
-		world.prosody.hosts[HOST] = { type = "local"; events = {} };
 		world.open_store = function () return { get = function (_, user) return files[user]; end; set = function (_, user, data)
 			writes = writes + 1;
 			if broken then return nil, "disk full"; end
@@ -185,6 +247,49 @@ describe("contacts of a relay host", function ()
 		for i = 1, 1001 do sent("subscribe", BOB, ("u%d@%s"):format(i, HOST)); end
 		assert.equal("yes", contacts.listed(HOST, "u7", nil, BOB)); -- it is kept
 		assert.equal("unavailable", listed(BOB));
+	end);
+
+	it("are imported beside those that are known, which stay as they are", function ()
+		sent("subscribe", BOB);
+		local items = { [BOB] = { to = true; from = true }, ["dora@public.test"] = { from = true }, ["eve@public.test"] = {} };
+		assert.same({ 2, 1, 0 }, { contacts.import(HOST, "alice", items, false) });
+		assert.equal("no", listed("dora@public.test")); -- only looked at
+		assert.same({ 2, 1, 0 }, { contacts.import(HOST, "alice", items, true) });
+		start();
+		for contact, answers in pairs({ [BOB] = { "yes"; "no" }, ["dora@public.test"] = { "yes"; "yes" }, ["eve@public.test"] = { "yes"; "no" } }) do
+			assert.same(answers, { listed(contact); sees(contact) });
+		end
+		assert.same({ 0, 3, 0 }, { contacts.import(HOST, "alice", items, true) });
+		later(31 * DAY);
+		assert.equal("no", listed("eve@public.test"));
+		assert.same({ 3, 0, 0 }, { contacts.import(HOST, "alice", items, true) }); -- forgotten ones are known no longer
+		assert.equal("yes", sees(BOB));
+	end);
+
+	it("are imported up to a thousand of a user, and none of one that nothing can be stored of", function ()
+		local items = {};
+		for i = 1, 1100 do items[("b%04d@public.test"):format(i)] = { to = true }; end
+		assert.same({ 1000, 0, 100 }, { contacts.import(HOST, "alice", items, true) });
+		assert.equal("yes", listed("b1000@public.test"));
+		assert.equal("no", listed("b1001@public.test"));
+		assert.same({ 0, 0, 1100 }, { contacts.import(HOST, ("a"):rep(201), items, true) });
+		assert.same({ 0, 0, 1 }, { contacts.import(HOST, "carol", { [("x"):rep(1020).."@y.test"] = {} }, true) });
+		assert.is_nil(files.carol);
+	end);
+
+	it("are not imported, not even in memory, where they cannot be read or stored", function ()
+		broken = true;
+		local added, why = contacts.import(HOST, "alice", { [BOB] = {} }, true);
+		assert.is_nil(added);
+		assert.equal("broken", why);
+		broken = false;
+		assert.equal("no", listed(BOB));
+		broken = true; -- what has been read is kept
+		added, why = contacts.import(HOST, "alice", { [BOB] = {} }, true);
+		assert.is_nil(added);
+		assert.equal("broken", why);
+		broken = false;
+		assert.equal("no", listed(BOB));
 	end);
 
 	it("are refused while the relation cannot be read", function ()

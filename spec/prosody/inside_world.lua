@@ -62,7 +62,7 @@ function inside_world.new(hosts, partners, backend)
 	edge.world = world;
 	world.open_store = function () return { get = function () end; set = function () return true; end }; end;
 	local policy = inside_world.policy(partners, hosts);
-	local guard = { policies = {}; observing = false; hosts = world.prosody.hosts; trust = { own = {} } };
+	local guard = { policies = {}; observing = false; directed = {}; hosts = world.prosody.hosts; trust = { own = {} } };
 	edge.expiry = world.load("expiry")(native, { all_streams = function () return {}; end });
 	local listeners = {};
 	edge.guard, edge.events = guard, listeners;

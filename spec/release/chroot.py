@@ -32,6 +32,22 @@ if [ "$2" = ejabberd ]; then
 	esac
 	exit
 fi
+if [ "$2" = unbound ]; then
+	pid=/run/unbound.pid
+	case $1 in stop | restart)
+		if [ -s $pid ]; then
+			p=$(cat $pid); kill "$p"
+			for i in $(seq 100); do kill -0 "$p" 2>/dev/null || break; sleep 0.1; done
+		fi ;;
+	esac
+	case $1 in
+	start | restart)
+		/usr/libexec/unbound-helper root_trust_anchor_update >/dev/null 2>&1
+		unbound-checkconf >/dev/null && unbound </dev/null >/dev/null 2>&1 ;;
+	reload) kill -HUP "$(cat $pid)" ;;
+	esac
+	exit
+fi
 [ "$2" = prosody ] || exit 1
 pid=/run/prosody/prosody.pid
 start() {
@@ -58,9 +74,9 @@ esac
 class Root:
     """An overlay over the scratch root, with its processes in this network or that of the machine."""
 
-    def __init__(self, lab, lower):
+    def __init__(self, lab, lower, name="root"):
         self.lab = lab
-        layers = lab.directory / "root"
+        layers = lab.directory / name
         layers.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", layers], check=True)
         lab.cleanup(lambda: subprocess.run(["umount", "-l", layers], check=True))
@@ -105,7 +121,7 @@ class Root:
         return self.run(f"dpkg-query -W -f '${{Version}}' {package}", directory="/")
 
 
-def _in_the_network(lab, root):
+def in_the_network(lab, root):
     # The lab's authority stands for the public ones.
     store = root.path / "usr" / "local" / "share" / "ca-certificates"
     store.mkdir(parents=True, exist_ok=True)
@@ -123,7 +139,7 @@ def running_ejabberd(lab, root, address):
     leaf = lab.certificates.leaf(US)
     etc = root.path / "etc" / "ejabberd"
     (etc / f"{US}.pem").write_bytes(leaf.certificate.read_bytes() + leaf.key.read_bytes())
-    _in_the_network(lab, root)
+    in_the_network(lab, root)
     config = etc / "ejabberd.yml"
     text = re.sub(r"(?<=^hosts:\n  - )\S+$", US, config.read_text(), flags=re.MULTILINE)
     text = text.replace("/etc/ejabberd/ejabberd.pem", f"/etc/ejabberd/{US}.pem")
@@ -136,18 +152,18 @@ def running_ejabberd(lab, root, address):
         wait_until(lambda number=port: port_open(address, number), 20, "ejabberd in the root")
 
 
-def running_prosody(lab, root, address):
-    """The premise: contoso.com is served, has its certificate and its records."""
+def running_prosody(lab, root, address, more=""):
+    """The premise: contoso.com is served, has its certificate and its records. `more`: components, say."""
     leaf = lab.certificates.leaf(US)
     etc = root.path / "etc"
     for suffix, path in (("crt", leaf.certificate), ("key", leaf.key)):
         shutil.copy(path, etc / "prosody" / "certs" / f"{US}.{suffix}")
-    _in_the_network(lab, root)
+    in_the_network(lab, root)
     config = etc / "prosody" / "prosody.cfg.lua"
     # The machine of the partner has the other addresses of this network; clients of the test speak in clear.
     config.write_text(f'interfaces = {{ "{address}" }}\nc2s_require_encryption = false\n'
                       "allow_unencrypted_plain_auth = true\n" + config.read_text())
-    (etc / "prosody" / "conf.d" / f"{US}.cfg.lua").write_text(f'VirtualHost "{US}"\n')
+    (etc / "prosody" / "conf.d" / f"{US}.cfg.lua").write_text(f'VirtualHost "{US}"\n{more}')
     root.run(f"update-ca-certificates\nchgrp -R prosody /etc/prosody/certs\nchmod 640 /etc/prosody/certs/*\n"
              f"prosodyctl register alice {US} {PASSWORD}\nsystemctl start prosody", directory="/")
     for port in (5269, 5222):

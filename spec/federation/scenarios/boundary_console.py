@@ -197,6 +197,31 @@ def scenario_server_down(lab):
         lab.inside.start()
 
 
+def scenario_server_by_its_name(lab):
+    lab.dns.record(f"xmpp.corp.test. 0 IN A {lab.boundary.inside_address}")
+    before, relay = dict(lab.edge.hosts), lab.boundary.relay
+    try:
+        lab.edge.hosts[HOST] = before[HOST].replace(lab.boundary.inside_address, "xmpp.corp.test")
+        lab.edge.components["late.contoso.test"] = ("s2s_inside", relay)
+        lab.edge.write_config()
+        shown = check(lab)
+        assert "note contoso.test: on disk its server is xmpp.corp.test:5269; here the one in force is looked at" in shown, shown
+        assert "note late.contoso.test: the server inside is to be" in shown and "it is looked at after partners:commit()" in shown, shown
+        del lab.edge.components["late.contoso.test"]
+        lab.edge.reload()
+        shown = test(lab)
+        assert f"xmpp.corp.test:5269 ({lab.boundary.inside_address})" in shown and "works" in shown, shown
+        lab.edge.hosts[HOST] = before[HOST].replace(lab.boundary.inside_address, "nobody.corp.test")
+        lab.edge.reload()
+        shown = test(lab)
+        assert "DNS failed nobody.corp.test has no address" in shown and "correct server in s2s_inside" in shown, shown
+        assert "warning contoso.test: the server inside, nobody.corp.test:5269, cannot be reached" in check(lab)
+    finally:
+        lab.edge.hosts = before
+        lab.edge.components.pop("late.contoso.test", None)
+        lab.edge.reload()
+
+
 def scenario_no_tls(lab):
     restart(lab, preset="tcp-dialback")
     try:

@@ -11,16 +11,17 @@ from ._edge import any_method, configuration
 BOB, EVE, VERA = "bob@fabrikam.test", "eve@fabrikam.test", "vera@public.test"
 PARTNERS = configuration(
     any_method("fabrikam.test", partner_type="public_unverified"),
-    any_method("public.test", partner_type="public_verified", presence_authorization="user"))
+    any_method("public.test", partner_type="public_verified", presence_authorization="user"),
+    any_method("rooms.fabrikam.test", partner_type="public_unverified", group_chat="allow"))
 
 
 def setup(lab):
-    lab.boundary = Boundary(lab, PARTNERS, domains=["fabrikam.test", "public.test"])
+    lab.boundary = Boundary(lab, PARTNERS, domains=["fabrikam.test", "public.test", "rooms.fabrikam.test"])
     lab.edge = lab.boundary.edge.start()
     inside = lab.boundary.prosody()
     inside.set_roster(CAROL, {"old@fabrikam.test": "both", "half@fabrikam.test": "from"})
     lab.inside = inside.start()
-    lab.partner = Prosody(lab, "partner", ["fabrikam.test"], preset="any",
+    lab.partner = Prosody(lab, "partner", ["fabrikam.test"], components={"rooms.fabrikam.test": ("muc", "")}, preset="any",
                           users=[BOB, EVE, "old@fabrikam.test", "half@fabrikam.test", "dan@fabrikam.test"]).start()
     lab.public = Prosody(lab, "public", ["public.test"], users=[VERA], preset="any").start()
 
@@ -129,8 +130,9 @@ def scenario_unreadable_relation_is_a_refusal(lab):
         bob.send_message(ALICE, "a contact again")
         alice.wait_message("a contact again")
     path = lab.edge._store_path(ALICE, "s2s_partners_contacts")
+    lab.edge.stop()
     path.write_text("this is no Lua {{{")
-    lab.edge.restart()
+    lab.edge.start()
     with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
         _refused(bob, ALICE, alice)
     path.unlink()
@@ -146,3 +148,28 @@ def scenario_requests_make_no_files(lab):
         carol.wait_presence(VERA, "subscribe")
     after = set(lab.edge._store_path(ALICE, "s2s_partners_contacts").parent.glob("*"))
     assert after == before, after - before
+
+
+def scenario_rooms_of_an_unverified_partner(lab):
+    """Whom a user inside has sent presence to may answer (P17), for as long as the presence is there: nothing else of a room gets through."""
+    room = "hall@rooms.fabrikam.test"
+
+    def words(text):
+        return lambda stanza: stanza.name == "message" and stanza.find("body") is not None and stanza.find("body").text == text
+
+    def refused(text):
+        mark = alice.mark()
+        bob.send_raw(f"<message to='{room}'><x xmlns='http://jabber.org/protocol/muc#user'><invite to='{ALICE}'/></x></message>")
+        alice.assert_nothing(lambda stanza: stanza.name == "message", 0.7, mark)
+    with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
+        bob.send_raw(f"<presence to='{room}/bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        bob.wait_stanza(lambda stanza: stanza.name == "presence" and stanza.get("from") == f"{room}/bob")
+        bob.iq(room, "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>", type_="set")
+        refused("before")
+        alice.send_raw(f"<presence to='{room}/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        alice.wait_stanza(lambda stanza: stanza.name == "presence" and stanza.get("from") == f"{room}/alice")
+        bob.send_raw(f"<message to='{room}' type='groupchat'><body>to all</body></message>")
+        alice.wait_stanza(words("to all"))
+        alice.send_raw(f"<presence to='{room}/alice' type='unavailable'/>")
+        bob.wait_stanza(lambda stanza: stanza.name == "presence" and stanza.get("from") == f"{room}/alice" and stanza.get("type") == "unavailable")
+        refused("afterwards")

@@ -216,7 +216,7 @@ def scenario_errors(lab):
 
 def scenario_long_list(lab):
     """What is printed is not kept: it takes no more memory than reading the list, but for a trifle."""
-    many = 20000
+    many = 8000
     (lab.edge.directory / "many.cfg.lua").write_text("return {\n" + "".join(
         f'{{ domain = "p{n}.many.test"; partner_type = "federated"; presence_authorization = "user" }};\n' for n in range(many)) + "}\n")
 
