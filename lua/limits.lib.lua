@@ -2,7 +2,7 @@
 
 local timer = require "util.timer";
 local monotonic = require "util.time".monotonic;
-local pton = require "util.net".pton;
+local address_key = module:require "address_key";
 local s2smanager = require "core.s2smanager";
 
 local MINUTE = 60;
@@ -36,19 +36,6 @@ local function line_oldest(line)
 		if line[line.first] then return line[line.first]; end
 		line.first = line.first + 1;
 	end
-end
-
--- An IPv4 address; the /64 of an IPv6 one, which is what one customer has.
-local function address_key(ip)
-	local packed = ip and pton(ip);
-	if not packed then return ip or "?"; end
-	if #packed == 16 then
-		if packed:sub(1, 12) == ("\0"):rep(10).."\255\255" then
-			return packed:sub(13); -- IPv4 in IPv6
-		end
-		return packed:sub(1, 8);
-	end
-	return packed;
 end
 
 local function new_limits(guard, native, latch)

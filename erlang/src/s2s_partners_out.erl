@@ -24,7 +24,8 @@
 
 -type state() :: s2s_partners_stream:state().
 
-%% How long a stream that is refused before it has begun still takes, and returns, what is on its way to it.
+%% How long a stream that is refused still takes, and returns or routes once more, what is on its way to it: ejabberd looks for the process first, and
+%% sends it the stanza after the hook s2s_send_packet. Nobody hears of what comes to a process that is no more.
 -define(LINGER, 1000).
 
 %%% Hooks
@@ -420,19 +421,26 @@ keep_alive(#{server := Local, remote_server := Remote} = State) ->
 terminate(Reason, State) ->
     try
         case s2s_partners_stream:guarded(State) of
-            #guarded{refused = {_, _}} -> mailbox_too_late(State);
-            _ -> ok
+            #guarded{refused = {_, _}, verify_only = false} ->
+                s2s_partners_out_queue:unlist(State),
+                mailbox_too_late(linger(Reason), State);
+            _ ->
+                ok
         end,
         ejabberd_s2s_out:terminate(Reason, State)
     catch
         Class:Error:Stack -> s2s_partners_report:internal_error(?FUNCTION_NAME, Class, Error, Stack)
     end.
 
-mailbox_too_late(State) ->
+%% Nobody waits for a stream that ends by itself: it is on no list any more, and has given back its place. A supervisor does.
+linger(normal) -> s2s_partners_stream:now_ms() + ?LINGER;
+linger(_) -> s2s_partners_stream:now_ms().
+
+mailbox_too_late(Until, State) ->
     receive {route, Packet} ->
         s2s_partners_out_queue:too_late(Packet, State),
-        mailbox_too_late(State)
-    after 0 ->
+        mailbox_too_late(Until, State)
+    after max(0, Until - s2s_partners_stream:now_ms()) ->
         ok
     end.
 

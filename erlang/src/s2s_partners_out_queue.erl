@@ -1,7 +1,7 @@
 %%% What waits for an outgoing stream, and what becomes of it when the stream is judged again or is over.
 -module(s2s_partners_out_queue).
 
--export([again/1, refused/2, closed/1, too_late/2]).
+-export([again/1, refused/2, closed/1, too_late/2, unlist/1]).
 
 -include_lib("xmpp/include/xmpp.hrl").
 -include("s2s_partners_stream.hrl").
@@ -56,6 +56,8 @@ too_late(Packet, State) ->
             s2s_partners_stanza:bounce(Packet, Reason)
     end.
 
+%% Nobody finds the stream any more. Who has found it before may still send it something.
+-spec unlist(state()) -> ok.
 unlist(State) ->
     #guarded{local = Local, remote = Remote} = s2s_partners_stream:guarded(State),
     mnesia:dirty_delete_object(s2s, {s2s, {Local, Remote}, self()}).

@@ -130,6 +130,7 @@ local function new_boundary(with)
 	function boundary.apply(settings)
 		local before = boundary.settings and boundary.settings.hosts or {};
 		boundary.settings = settings;
+		contacts.forget_after(settings and settings.contacts_days);
 		directed.apply(settings and settings.hosts or {});
 		for host, of_host in pairs(settings and settings.hosts or {}) do
 			if before[host] and before[host].server ~= of_host.server then directed.forget(host); end

@@ -19,7 +19,7 @@ local LATE_MAX, LATE_ITEMS = 100, 1000; -- users whose contacts wait to be writt
 local UNSAVED_MAX = 1000; -- users whose contacts could not be written
 local RETRY_EVERY, RETRIES = 60, 100; -- seconds until those are tried again; how many at a time
 local DAY = 86400; -- seconds
-local FORGET_AFTER = 30 * DAY; -- since the last stanza that confirmed a contact
+local FORGET_AFTER = 30; -- days since the last stanza that confirmed a contact
 local STRICT = "public_unverified"; -- the partner type whose members reach only those in whose roster they are
 local CONFIRM_EVERY = DAY; -- no more than one write a day for what only confirms
 
@@ -98,7 +98,20 @@ local function new_contacts(canonical, type_of)
 		return data;
 	end
 
-	local function write(key, data)
+	-- What has been stored takes the place of all that is in memory.
+	local function replace(key, data)
+		local old = kept:get(key);
+		if old then
+			kept:set(key, nil);
+			let_go(key, old);
+		end
+		if late[key] then late[key], late_count = nil, late_count - 1; end
+		if unsaved[key] then unsaved[key], unsaved_count = nil, unsaved_count - 1; end
+		written[data] = monotonic();
+		keep(key, data);
+	end
+
+	local function store(key, data)
 		if late[key] then late[key], late_count = nil, late_count - 1; end
 		written[data] = monotonic();
 		local user, host = jid.split(key);
@@ -124,7 +137,7 @@ local function new_contacts(canonical, type_of)
 		local key = jid.join(user, host);
 		if late[key] then return; end
 		local last = written[data];
-		if not last or monotonic() - last >= WRITE_EVERY or late_count >= LATE_MAX then return write(key, data); end
+		if not last or monotonic() - last >= WRITE_EVERY or late_count >= LATE_MAX then return store(key, data); end
 		late[key], late_count = data, late_count + 1;
 	end
 
@@ -138,7 +151,7 @@ local function new_contacts(canonical, type_of)
 				if not all and items >= LATE_ITEMS then break; end
 			end
 		end
-		for _, entry in ipairs(due) do write(entry[1], entry[2]); end
+		for _, entry in ipairs(due) do store(entry[1], entry[2]); end
 	end
 
 	local tried = monotonic();
@@ -155,14 +168,20 @@ local function new_contacts(canonical, type_of)
 		end
 		for _, entry in ipairs(due) do
 			if hosts[jid.host(entry[1])] then
-				write(entry[1], entry[2]);
+				store(entry[1], entry[2]);
 				if unsaved[entry[1]] then return; end
 			end
 		end
 	end
 
+	local forget_after = FORGET_AFTER * DAY;
+
+	function contacts.forget_after(days)
+		forget_after = (days or FORGET_AFTER) * DAY;
+	end
+
 	local function is_old(item)
-		return os.time() - (tonumber(item.seen) or 0) > FORGET_AFTER;
+		return os.time() - (tonumber(item.seen) or 0) > forget_after;
 	end
 
 	local function remove(data, contact)
@@ -332,13 +351,14 @@ local function new_contacts(canonical, type_of)
 	--- For the import of rosters, see offline/roster_import
 
 	-- Adds contacts to a user's: { [canonical address] = { to, from, ask } }. What is known already has been learned later than any export was made, and
-	-- stays. How many were added, were known, and found no room; nil and why, with nothing changed. `write`: whether to store it.
-	function contacts.import(host, user, items, write)
+	-- stays. How many were added, were known, and found no room; nil and why, with nothing changed. `store`: whether to store it.
+	function contacts.import(host, user, items, store)
 		if not is_storable(user) then return 0, 0, count(items); end
 		local ok, before = pcall(read, host, user);
 		if not ok then return nil, before; end
 		local data, addresses, added, known, full = { items = {} }, {}, 0, 0, 0;
 		for address, item in pairs(before.items) do data.items[address] = item; end
+		counts[data] = counts[before];
 		for address in pairs(items) do addresses[#addresses + 1] = address; end
 		table.sort(addresses);
 		for _, address in ipairs(addresses) do
@@ -352,11 +372,11 @@ local function new_contacts(canonical, type_of)
 				full = full + 1;
 			end
 		end
-		if write and added > 0 then
+		if store and added > 0 then
 			local stored, err;
 			ok, stored, err = pcall(function () return store_of(host):set(user, data); end);
 			if not ok or not stored then return nil, tostring(ok and err or stored); end
-			kept:set(jid.join(user, host), data);
+			replace(jid.join(user, host), data);
 		end
 		return added, known, full;
 	end

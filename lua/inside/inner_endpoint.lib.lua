@@ -37,7 +37,7 @@ local STRANGERS_MAX = 200; -- streams in the names of domains that are nobody's:
 -- Streams of a relay host in the names of domains that no entry names, but a wildcard or the default covers; those by one wildcard, or the default.
 local COVERED_MAX, ENTRY_MAX = 2000, 1000;
 local LINE_EVERY = 10; -- seconds between two lines about what cannot be
-local USED_EVERY = 30; -- seconds
+local USED_EVERY = 0.5; -- seconds: less than the shortest inactivity_timeout, which is one
 local HELD_MAX = 64 * 1024; -- bytes of stanzas, see endpoint.send
 local OPENING_MAX = 20; -- seconds until an outgoing stream has to be established
 
@@ -135,10 +135,10 @@ local function new_endpoint(with)
 		return globals.fire_event(event, data);
 	end
 
-	-- Where a relay host's server is now, nil where there is none.
+	-- Where a relay host's server is now and by which certificate we are known there, nil where there is none.
 	local function place_of(relay)
 		local host = current and current.hosts[relay];
-		return host and ("%s:%d"):format(host.server_host, host.server_port);
+		return host and ("%s:%d %s"):format(host.server_host, host.server_port, host.tls and host.tls.certificate or "");
 	end
 
 	function endpoint.context(relay, mode)
@@ -155,7 +155,9 @@ local function new_endpoint(with)
 		if not count or count == 0 then return; end
 		if writing then
 			-- Each is no more than one entry in the buffer then; put together they would be there twice.
-			for i = 1, count do session.conn:write(held[i]); end
+			for i = 1, count do
+				if not session.destroyed then session.conn:write(held[i]); end -- its buffer may be full
+			end
 		else
 			session.conn:write(table.concat(held, "", 1, count));
 		end
@@ -638,9 +640,11 @@ local function new_endpoint(with)
 
 	-- A stream was proven at the server that the settings named then, or leads there. Under another one it is nobody's; what waits for it waits for
 	-- one to the new server.
-	local function end_moved(session)
+	local function end_moved(session, place)
 		session.moved = true;
-		with.act.close(session, "policy-changed", native.reasons["policy-changed"].stream_condition, "the relay host has another server now");
+		local same = session.place:match("^%S+") == place:match("^%S+");
+		with.act.close(session, "policy-changed", native.reasons["policy-changed"].stream_condition,
+			same and "the relay host has another certificate now" or "the relay host has another server now");
 	end
 
 	-- Settings come into force (false: there are none any more). Streams are judged again by them, as outer ones are.
@@ -658,7 +662,7 @@ local function new_endpoint(with)
 			if relay and not place then
 				close(session, "host-unknown", "the host is no relay host any more");
 			elseif relay and session.place and session.place ~= place then
-				end_moved(session);
+				end_moved(session, place);
 			end
 		end
 		if current then act_on((native.rejudge(border, list()))); end

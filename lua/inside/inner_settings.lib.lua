@@ -14,6 +14,7 @@ local hosts = prosody.hosts;
 local COMPONENT = "s2s_inside"; -- the component module of a relay host without users
 local PARTNERS_TOLD = 5; -- of those about whom there is the same to say
 local NAMES_LOOKED_AT, NAMES_IN_A_TURN = 1000, 20; -- in certificates, of all relay hosts together: each takes a tenth of a millisecond
+local CONTACTS_DAYS, CONTACTS_DAYS_MAX = 30, 3650; -- how long a contact is known that nothing confirms
 local CERTIFICATE_MAX = 1024 * 1024; -- bytes of a file
 local STREAMS_MAX = 10000; -- inner ones, in all: a pair of domains takes two
 
@@ -25,7 +26,7 @@ local KEYS = "server, tls, sasl, dialback, trust_anchors, pinned_keys, keepalive
 -- What sessions of clients come by.
 local client_modules = { { "c2s"; true }, { "bosh"; false }, { "websocket"; false } };
 
-local known_options = { s2s_inside = true; s2s_inside_interfaces = true; s2s_inside_ports = true };
+local known_options = { s2s_inside = true; s2s_inside_interfaces = true; s2s_inside_ports = true; s2s_inside_contacts_days = true };
 
 local function quote(value)
 	if type(value) == "string" then return ("%q"):format(#value > 60 and value:sub(1, 57).."..." or value); end
@@ -156,16 +157,14 @@ local function new_settings(native)
 	end
 
 	-- The edge would answer "subscribed", the users' server would never hear of it, and the contact would never see presence.
-	local function check_authorisation(host, policy, partners_of, add)
-		local told, count = {}, 0;
-		local function look(view, name)
-			if view and view.presence_authorization == "automatic" then
-				count = count + 1;
-				if count <= PARTNERS_TOLD then told[count] = name; end
-			end
+	local function check_authorisation(host, policy, add)
+		if not policy then return; end
+		local told, count = policy:automatic(PARTNERS_TOLD);
+		local default = policy:default();
+		if default and default.presence_authorization == "automatic" then
+			count = count + 1;
+			if count <= PARTNERS_TOLD then told[count] = "s2s_partners_default"; end
 		end
-		for _, view in ipairs(policy and partners_of(policy) or {}) do look(view, view.name); end
-		look(policy and policy:default(), "s2s_partners_default");
 		if count > 0 then
 			add(host, "error", "presence_authorization", "\"automatic\"", ("for a relay host the users' server keeps the rosters, so nothing can be "
 				.."authorised here; write presence_authorization = \"user\" for %s%s"):format(table.concat(told, ", "),
@@ -326,19 +325,19 @@ local function new_settings(native)
 	end
 
 	-- Where nothing but certificates proves the edge inside, it can speak for the partners that its certificate names, and for nobody else.
-	local function check_names(host, found, policy, partners_of, names, add)
+	local function check_names(host, found, policy, names, add)
 		local methods = found.view.methods;
 		if not policy or #methods ~= 1 or methods[1] ~= "sasl" or not found.tls or not found.tls.certificate then return; end
-		local missing, more = {}, false;
-		for _, partner in ipairs(partners_of(policy)) do
-			for _, domain in ipairs({ partner.name; table.unpack(partner.additional_domains) }) do
-				if names(found.tls.certificate, domain) == false then
+		local missing, more, position, domains = {}, false, 1, policy:domains(1);
+		while domains and not more and position <= NAMES_LOOKED_AT do
+			for _, domain in ipairs(domains) do
+				if not more and names(found.tls.certificate, domain) == false then
 					more = #missing == PARTNERS_TOLD;
-					if more then break; end
-					missing[#missing + 1] = domain;
+					if not more then missing[#missing + 1] = domain; end
 				end
 			end
-			if more then break; end
+			position = position + 1;
+			domains = policy:domains(position);
 		end
 		if #missing > 0 then
 			add(host, "warning", "s2s_inside.certificate", nil, ("%s does not name %s%s: the server inside will refuse this one there; have one made whose "
@@ -355,23 +354,21 @@ local function new_settings(native)
 		if message then add(host, store and "warning" or "error", "s2s_inside.trust_anchors", quote(path), message); end
 	end
 
-	-- The partners of a policy, which hosts may share. Of a long list they take long to make.
-	local function new_partners(pause)
-		local views = {};
-		return function (policy)
-			if not views[policy] then
-				views[policy] = policy:partners();
-				pause();
-			end
-			return views[policy];
-		end;
+	local function contacts_days(add)
+		local given = module:context("*"):get_option("s2s_inside_contacts_days");
+		local days = given == nil and CONTACTS_DAYS or type(given) == "number" and math.tointeger(given);
+		if days and days >= 1 and days <= CONTACTS_DAYS_MAX then return days; end
+		add(nil, "error", "s2s_inside_contacts_days", quote(given), ("must be a whole number of days from 1 to %d: how long a contact is known that "
+			.."nothing confirms; the default is %d"):format(CONTACTS_DAYS_MAX, CONTACTS_DAYS));
+		return CONTACTS_DAYS;
 	end
 
 	local function find_unknown(add)
 		for host, values in pairs(configmanager.getconfig()) do
 			for name in next, values do
 				if type(name) == "string" and name:match("^s2s_insid") and not known_options[name] then
-					add(host ~= "*" and host or nil, "error", name, nil, "unknown option; the options are s2s_inside, s2s_inside_interfaces and s2s_inside_ports");
+					add(host ~= "*" and host or nil, "error", name, nil, "unknown option; the options are s2s_inside, "
+						.."s2s_inside_interfaces, s2s_inside_ports and s2s_inside_contacts_days");
 				end
 			end
 		end
@@ -389,9 +386,9 @@ local function new_settings(native)
 
 	--[[
 	What the configuration says of the inside: { hosts = { [relay host] = { server_host, server_port, server, tls = { server, client }, view } },
-	policy, anchors, places = { { interface, port }... } }; false where there are no relay hosts. `policies`: those of the hosts, by name. Issues are
-	added to `issues`; with an error among them nothing of it may come into force. `observes`: whether nothing is to be enforced. `pause`: called
-	between steps, see commit.compile_all.
+	policy, anchors, places = { { interface, port }... }, contacts_days }; false where there are no relay hosts. `policies`: those of the hosts, by
+	name. Issues are added to `issues`; with an error among them nothing of it may come into force. `observes`: whether nothing is to be enforced.
+	`pause`: called between steps, see commit.compile_all.
 	]]
 	function settings.compile(policies, issues, observes, pause)
 		local names = relay_hosts();
@@ -407,8 +404,8 @@ local function new_settings(native)
 		end
 		local outside = outer_places();
 		local inside = inner_places(outside, add);
-		local found = { hosts = {}; anchors = {}; places = inside };
-		local list, values, names_domain, partners_of = {}, {}, new_names(pause), new_partners(pause);
+		local found = { hosts = {}; anchors = {}; places = inside; contacts_days = contacts_days(add) };
+		local list, values, names_domain = {}, {}, new_names(pause);
 		for _, host in ipairs(names) do
 			local component = own_option(host, "component_module");
 			if component and component ~= COMPONENT then
@@ -423,7 +420,7 @@ local function new_settings(native)
 				if compiled then list[#list + 1], values[host] = entry, value; end
 			end
 			if not component then check_clients(host, add); end
-			check_authorisation(host, not component and policies[host] or nil, partners_of, add);
+			check_authorisation(host, not component and policies[host] or nil, add);
 		end
 		if #list == 0 then return found; end
 		local compiled = compile_list(list);
@@ -444,7 +441,7 @@ local function new_settings(native)
 			anchors_of(host, view, found.anchors, add);
 			found.hosts[host] = { server = view.proxy; server_host = view.proxy_host; server_port = view.proxy_port; view = view;
 				tls = contexts_of(host, value, view, add) };
-			check_names(host, found.hosts[host], policies[host], partners_of, names_domain, add);
+			check_names(host, found.hosts[host], policies[host], names_domain, add);
 		end
 		return found;
 	end

@@ -2,6 +2,7 @@
 -- somebody has authenticated has more room, since a server that starts again opens streams for all its partners at once; strangers cannot take it.
 
 local new_cache = require "util.cache".new;
+local address_key = module:require "address_key";
 
 local STRANGERS_MAX = 200; -- of all addresses that nobody has authenticated from
 local ADDRESS_MAX = 100; -- of one of these
@@ -37,7 +38,8 @@ local function new_newcomers()
 	end
 
 	-- The one that has to go for it, perhaps itself; nil where there is room.
-	function newcomers.add(session, address)
+	function newcomers.add(session, ip)
+		local address = address_key(ip);
 		local list = lists[address];
 		if not list then
 			list = { first = 1; last = 0; count = 0; proven = proven:get(address) or false };

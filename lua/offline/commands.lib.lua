@@ -355,7 +355,8 @@ local function new_offline(native, observes)
 		return OK;
 	end
 
-	local shared = { native = native; observes = observes; wrong_usage = wrong_usage; complain = complain; parse = parse;
+	local function write(...) io.stdout:write(...); end
+	local shared = { native = native; write = write; observes = observes; wrong_usage = wrong_usage; complain = complain; parse = parse;
 		compile = compile; sorted_hosts = sorted_hosts; resolve = resolve; OK = OK; FAILED = FAILED; USAGE_ERROR = USAGE_ERROR };
 	for _, group in ipairs({ "offline/changes"; "offline/roster_import"; "offline/discovery"; "offline/inside"; "offline/running" }) do
 		for name, command in pairs((module:require(group))(shared)) do commands[name] = command; end

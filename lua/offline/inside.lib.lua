@@ -210,7 +210,7 @@ local function new_inside(shared)
 		for _, host in ipairs(hosts) do own[#own + 1] = native.canonical_domain(host) or host; end
 		local what = domains_of(lists);
 		what.hosts, what.own, what.place, what.ways, what.default = hosts, own, where, methods_of(hosts), covers_all;
-		local lacks = form(what, function (...) io.stdout:write(...); end);
+		local lacks = form(what, shared.write);
 		if not lacks then return OK; end
 		for _, text in ipairs(lacks) do complain("Not complete: "..text); end
 		return FAILED;

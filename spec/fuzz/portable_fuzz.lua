@@ -14,6 +14,7 @@ local files, opened = {}, 0;
 
 local function open(path)
 	assert(path:sub(1, #FOLDER + 1) == FOLDER.."/" and not path:find("/..", 1, true), "opened "..path);
+	assert(path ~= FOLDER.."/link", "opened a link");
 	opened = opened + 1;
 	local rest = files[path];
 	if not rest then return nil, path..": No such file or directory"; end
@@ -28,15 +29,21 @@ local function open(path)
 	};
 end
 
+-- There are things outside that could be opened.
 local function attributes(path, what)
 	assert(what == "mode");
-	return files[path] and "file" or path == FOLDER.."/sub" and "directory" or path == FOLDER.."/link" and "link" or nil;
+	if path:find("/%.%.?$") or path == FOLDER.."/sub" then return "directory"; end
+	return (files[path] or path == FOLDER.."/link" or path:find("/secret$")) and "file" or nil;
+end
+
+local function symlink_attributes(path, what)
+	return path == FOLDER.."/link" and "link" or attributes(path, what);
 end
 
 local world = setmetatable({
 	io = { open = open };
 	require = function (name)
-		if name == "lfs" then return { attributes = attributes; symlinkattributes = attributes }; end
+		if name == "lfs" then return { attributes = attributes; symlinkattributes = symlink_attributes }; end
 		return require(name);
 	end;
 	utf8 = utf8;

@@ -1,12 +1,16 @@
 #!/usr/bin/python3
-"""Seeds for the fuzzers, from the fixtures: seeds.py TARGET DIR"""
+"""Seeds for the fuzzers, from the fixtures: seeds.py TARGET DIR [COUNT]
+
+With COUNT so many more, made of them: changed, cut, put together. They are the same each time, on every machine."""
 
 import json
 import pathlib
+import random
 import re
 import sys
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "fixtures"
+MOST = 20000        # bytes of a changed one
 
 
 def tlv(tag, *content):
@@ -172,14 +176,72 @@ def portable():
         yield f"<server-data {pie} {include}><xi:include href='host.xml'/><host jid='b.test'>{inside}<xi:include href='sub/user.xml'/></host></server-data>".encode()
         yield f"<!DOCTYPE a []><server-data {pie}><host jid='contoso.test'>{inside}</host></server-data>".encode()
         yield f"<server-data {pie}><!-- --><?a b?><host jid='contoso.test'>{inside}</host></server-data>".encode("utf-16")
-    for href in ("../x", "/etc/passwd", "link", "sub", "nowhere", "main.xml", "sub/./user.xml", "file:x", "%2e%2e/x"):
+    for href in ("../x", "../secret", "sub/../secret", "/secret", "/etc/passwd", "link", "sub", "nowhere", "main.xml", "sub/./user.xml", "file:x", "%2e%2e/x"):
         yield f"<server-data {pie} {include}><xi:include href='{href}'/></server-data>".encode()
 
 
 MAKERS = {maker.__name__: maker for maker in (authorisation, certificate, config, crl, domain, identity, inside, portable, stanzas, stream)}
 MAKERS["import"] = export
 
-directory = pathlib.Path(sys.argv[2])
-directory.mkdir(parents=True, exist_ok=True)
-for number, seed in enumerate(MAKERS[sys.argv[1]]()):
-    (directory / f"seed-{number:03}").write_bytes(seed)
+
+# What none of them has by itself.
+ODD = (b"\0", b"\xff", b"\x7f", b"\x80", b"\r\n", b"%", b"'", b"\\", b"\xc3\xbc", b"\xe2\x80\xa8", b"\xed\xa0\x80", b"-1", b"0x10", b"5269.5", b"1e309",
+       b"9223372036854775808", b"\xff\xff\xff\xff", b"\x00\x00\x00\x80", b"a" * 300)
+TURNS = 8
+
+
+class Changes:
+    """Changes inputs. Of Python's generator random() alone is promised to give the same numbers in all versions."""
+
+    def __init__(self, target, inputs):
+        self.random = random.Random(target).random
+        self.inputs = inputs
+        words = pathlib.Path(__file__).with_name(f"{target}.dict")
+        self.words = [*ODD, *(unescape(word) for word in re.findall(r'"(.*)"', words.read_text()))] if words.exists() else ODD
+
+    def below(self, limit):
+        return int(self.random() * limit)
+
+    def any_of(self, values):
+        return values[self.below(len(values))]
+
+    def span(self, data):
+        """Most are short."""
+        begin = self.below(len(data) + 1)
+        return begin, begin + self.below(min(len(data) - begin, 4 ** (1 + self.below(7))) + 1)
+
+    def once(self, data):
+        begin, end = self.span(data)
+        what = self.below(7)
+        if what == 0:
+            return data[:begin] + data[end:]
+        if what == 1:
+            return data[:begin] + data[begin:end] * (2 + self.below(3)) + data[end:]
+        if what == 2:
+            return data[:begin] + self.any_of(self.words) + data[begin:]
+        if what == 3:
+            return data[:begin] + self.any_of(self.words) + data[end:]
+        if what == 4:
+            other = self.any_of(self.inputs)
+            first, last = self.span(other)
+            return data[:begin] + other[first:last] + data[end:]
+        if what == 5:
+            return data[:begin] + bytes([self.below(256)]) + data[begin + 1:]
+        return data[:begin] + bytes([data[begin] ^ 1 << self.below(8)] if begin < len(data) else b"") + data[begin + 1:]
+
+    def one(self):
+        data = self.any_of(self.inputs)
+        for _ in range(1 + self.below(TURNS)):
+            data = self.once(data)[:MOST]
+        return data
+
+
+def main(target, directory, count=0):
+    directory.mkdir(parents=True, exist_ok=True)
+    inputs = list(MAKERS[target]())
+    changes = Changes(target, inputs)
+    for number, data in enumerate(inputs + [changes.one() for _ in range(count)]):
+        (directory / f"seed-{number:03}").write_bytes(data)
+
+
+main(sys.argv[1], pathlib.Path(sys.argv[2]), *map(int, sys.argv[3:]))

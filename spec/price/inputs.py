@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 import shapes
-from senders import (Answerer, AnswererAlive, AnswererOfKey, AtDirectTls, Certified, Guest, InnerServer, InnerServerUnverified, InnerStranger,
+from senders import (Answerer, AnswererAlive, AnswererInside, AnswererOfKey, AtDirectTls, Certified, Guest, InnerServer, InnerServerUnverified, InnerStranger,
                      LocalUser, Partner, Pretender, PretenderBesideStream, Resolver, Stranger, ToInside, Trusted, UnverifiedToInside)
 from shapes import flood, header, header_attributes, one
 from priced import ABSENT, FEDERATED, INSIDE, LOCAL, ROOMS, UNVERIFIED, VERIFIED
@@ -56,6 +56,7 @@ ANSWER_ALIVE = (AnswererAlive, "who answers, live", STANZA, "idle")
 INNER_STRANGER = (InnerStranger, "stranger at the inner port", INNER_EARLY, "")
 INNER = (InnerServer, "server inside", STANZA, "")
 INNER_UNVERIFIED = (InnerServerUnverified, "server inside, to public_unverified", STANZA, "")
+INNER_ANSWER = (AnswererInside, "server inside that answers", INNER_EARLY, "idle")
 TO_INSIDE = (ToInside, "partner, to a relay host", STANZA, "")
 UNVERIFIED_TO_INSIDE = (UnverifiedToInside, "partner, public_unverified, to a relay host", STANZA, "")
 
@@ -279,6 +280,9 @@ def boundary():
         f"<message from='alice@{INSIDE}' to='c{{r}}x{{n}}@{UNVERIFIED}'><body>b</body></message>"), FLOOD // 2)
     contact = f"<presence from='alice@{INSIDE}' to='c{{r}}x{{n}}@{UNVERIFIED}' type="
     yield of(INNER_UNVERIFIED, "subscribes", "contacts of one user that come and go", flood(f"{contact}'subscribe'/>{contact}'unsubscribe'/>"), FLOOD // 4)
+    yield of(INNER_ANSWER, "unknown", "features: many unknown", one("<stream:features>", shapes.numbered("<f xmlns='u{n}'/>"), "</stream:features>"))
+    yield of(INNER_ANSWER, "deep", "features: a deep tree", one("<stream:features>", shapes.DEEP, "</stream:features>"))
+    yield of(INNER_ANSWER, "error-text", "a stream error with a long text", one(f"<stream:error><text {ERROR}>", shapes.TEXT, "</text></stream:error>"))
     yield of(TO_INSIDE, "message-children", "message with many children", one(f"<message from='bob@{FEDERATED}/b' to='alice@{INSIDE}' id='m{{r}}'>"
              "<body>b</body>", shapes.CHILDREN, "</message>"))
     yield of(TO_INSIDE, "messages", "messages", flood(f"<message from='bob@{FEDERATED}/b' to='alice@{INSIDE}' id='{{n}}'><body>b</body></message>"), FLOOD // 2)

@@ -19,6 +19,7 @@ LOCAL, ROOMS = "contoso.test", "rooms.contoso.test"
 FEDERATED, VERIFIED, UNVERIFIED, ABSENT, ANSWERS = "fabrikam.test", "verified.test", "unverified.test", "absent.test", "answers.test"
 STRANGER, NAMED = "evil.test", "dns.test"
 INSIDE = "inside.test"      # a relay host of the guarded server, an ordinary host of the bare one
+WITHIN = "within.test"      # the same, whose server answers as the row says
 DOOR = 5290
 
 
@@ -50,8 +51,8 @@ def partner_list():
 
 
 class Priced(Counted):
-    """guarded: with the module; else bare.  `users`: {name: {contact: subscription}}, names without domain.  `inside`: the address of the
-    server behind the relay host."""
+    """guarded: with the module; else bare.  `users`: {name: {contact: subscription}}, names without domain.  `inside`: {relay host: address
+    of the server behind it}."""
 
     def __init__(self, lab, guarded, build, users, stores, patience, counter="qemu", inside=None):
         self.callgrind, self.variant, self.patience, self.guarded = counter == "callgrind", "guarded" if guarded else "bare", patience, guarded
@@ -62,7 +63,8 @@ class Priced(Counted):
             env["LD_PRELOAD"] = str(build / "spec/bench/steady.so")
         self.inner_address = lab.address()      # nobody listens there where there is no guard
         inner = f's2s_inside_interfaces = {{ "{self.inner_address}" }}\n'
-        Prosody.__init__(self, lab, f"server{Counted.count:03}", {LOCAL: "", INSIDE: relay_host(inside) if guarded else ""},
+        relays = {host: relay_host(inside[host]) if guarded else "" for host in (INSIDE, WITHIN)}
+        Prosody.__init__(self, lab, f"server{Counted.count:03}", {LOCAL: "", **relays},
                          components={ROOMS: ("muc", "")}, env=env,
                          users=[f"{name}@{LOCAL}" for name in users] + ([] if guarded else [f"alice@{INSIDE}"]),
                          log_level="info", s2s_timeout=600, register=False,

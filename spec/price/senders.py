@@ -10,7 +10,7 @@ from lab.remote import Remote
 from lab.waiting import wait_until
 from lab.xmlstream import Closed
 from loads import User
-from priced import ANSWERS, FEDERATED, INSIDE, LOCAL, NAMED, ROOMS, STRANGER, UNVERIFIED, VERIFIED
+from priced import ANSWERS, FEDERATED, INSIDE, LOCAL, NAMED, ROOMS, STRANGER, UNVERIFIED, VERIFIED, WITHIN
 
 
 class Sender:
@@ -326,15 +326,21 @@ class Answerer(Sender):
 
     def send(self, text, deadline):
         self.text, self.deadline, self.sent = text, deadline, threading.Event()
-        self.user.send(f"<message to='someone@{ANSWERS}'><body>hello</body></message>")
+        self.ask()
         if not self.sent.wait(max(0.1, deadline - time.monotonic())):
             raise TimeoutError
+
+    def ask(self):
+        self.user.send(f"<message to='someone@{ANSWERS}'><body>hello</body></message>")
+
+    def names(self):
+        return ANSWERS, LOCAL
 
     def script(self, connection):
         """For the remote's thread."""
         try:
             connection.read_header()
-            begin = header_text({"id": "lab1", **(self.text.header or {})}, ANSWERS, LOCAL)
+            begin = header_text({"id": "lab1", **(self.text.header or {})}, *self.names())
             if self.stage in ("key", "live"):
                 connection.send(begin)
                 connection.send_features("<dialback xmlns='urn:xmpp:features:dialback'/>")
@@ -360,6 +366,34 @@ class AnswererOfKey(Answerer):
 
 class AnswererAlive(Answerer):
     stage = "live"
+
+
+class AnswererInside(Answerer):
+    """The server behind a relay host, which a partner's stanza has to go to; for the bare server who answers a user."""
+
+    PAUSE = 1.2     # seconds: what the edge leaves between a failure and the next stream
+
+    def ready(self, turn):
+        if not self.server.guarded:
+            super().ready(turn)
+            return
+        time.sleep(self.PAUSE)
+        self.scene.answering(self)
+        probe = Probe(self.server.address, from_=FEDERATED, to=WITHIN, timeout=60)
+        probe.features()
+        answer = probe.dialback()
+        assert answer == "valid", answer
+        self.stream = probe.socket
+        self.sockets.append(self.stream)
+
+    def ask(self):
+        if self.server.guarded:
+            self.stream.sendall(f"<message from='bob@{FEDERATED}/b' to='alice@{WITHIN}'><body>hello</body></message>".encode())
+        else:
+            super().ask()
+
+    def names(self):
+        return (WITHIN, FEDERATED) if self.server.guarded else super().names()
 
 
 class Resolver(Sender):

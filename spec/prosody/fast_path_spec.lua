@@ -234,6 +234,8 @@ local children = any(
 	function () return element("query", "http://jabber.org/protocol/disco#info"); end,
 	function () return element("ping", "urn:xmpp:ping"); end,
 	function () return element("query", "jabber:iq:last", "lunch"); end,
+	function () return element("query", "jabber:iq:last", element("x", nil, element("status", "jabber:client", "lunch"))); end,
+	function () return element("query", "jabber:iq:last", element("query", nil, "lunch")); end,
 	function () return element("idle", "urn:xmpp:idle:1", element("status", "jabber:client", "lunch")); end,
 	function () return element("ping", "urn:xmpp:ping"), element("ping", "urn:xmpp:ping"); end,
 	function () return element("event", PUBSUB.."#event", node("items", "http://jabber.org/protocol/mood")); end,
@@ -331,6 +333,27 @@ describe("the fast path", function ()
 	it("says so of a relay host too, for users without sessions", function ()
 		state = start;
 		assert.is_true(compare(true, CASES // 4) * 4 > without);
+	end);
+
+	it("finds in an answer about last activity all that is taken out of one", function ()
+		local quick, long = new_server({}), new_server(nil);
+		quick.open();
+		long.open();
+		for text, inside in pairs {
+			["no text"] = element("x", nil, element("show", nil, "away")), ["the text itself"] = "lunch",
+			["a status further in"] = element("x", nil, element("status", "jabber:client", "lunch")),
+			["the same once more inside"] = element("query", nil, "lunch"),
+		} do
+			local function went(server)
+				local answer = element("iq", nil, element("query", "jabber:iq:last", inside));
+				answer.attr.type, answer.attr.id, answer.attr.from, answer.attr.to = "result", "1", "alice@"..HOST.."/r", "bob@ver.test/r";
+				local before = server.changed;
+				return { server.outgoing(HOST, "ver.test", answer), changed = server.changed ~= before };
+			end
+			local expected = went(long);
+			assert.equal(text ~= "no text", expected.changed, text);
+			assert.same(expected, went(quick), text);
+		end
 	end);
 
 	local function message(server)

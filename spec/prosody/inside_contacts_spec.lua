@@ -136,6 +136,19 @@ describe("contacts of a relay host", function ()
 		assert.equal("no", listed(BOB));
 	end);
 
+	it("are forgotten after as many days as are set", function ()
+		contacts.forget_after(2);
+		sent("subscribe", BOB);
+		later(2 * DAY - 10);
+		assert.equal("yes", listed(BOB));
+		later(2 * DAY + 10);
+		assert.equal("no", listed(BOB));
+		contacts.forget_after();
+		sent("subscribe", BOB);
+		later(29 * DAY);
+		assert.equal("yes", listed(BOB));
+	end);
+
 	it("are written at once, and then no more than once in two seconds however many come", function ()
 		sent("subscribe", BOB);
 		assert.equal(1, writes);
@@ -264,6 +277,22 @@ describe("contacts of a relay host", function ()
 		assert.equal("no", listed("eve@public.test"));
 		assert.same({ 3, 0, 0 }, { contacts.import(HOST, "alice", items, true) }); -- forgotten ones are known no longer
 		assert.equal("yes", sees(BOB));
+	end);
+
+	it("are imported beside what waits to be written, or could not be", function ()
+		sent("subscribe", BOB);
+		sent("subscribe", "dora@public.test");
+		assert.same({ 1, 0, 0 }, { contacts.import(HOST, "alice", { ["eve@public.test"] = {} }, true) });
+		start();
+		for _, contact in ipairs({ BOB; "dora@public.test"; "eve@public.test" }) do assert.equal("yes", listed(contact), contact); end
+		clock, broken = clock + 10, true;
+		sent("subscribe", "finn@public.test");
+		broken = false;
+		assert.same({ 1, 0, 0 }, { contacts.import(HOST, "alice", { ["gus@public.test"] = {} }, true) });
+		sent("unsubscribe", "finn@public.test");
+		assert.equal("no", listed("finn@public.test"));
+		start();
+		for contact, answer in pairs({ ["finn@public.test"] = "no"; ["gus@public.test"] = "yes" }) do assert.equal(answer, listed(contact), contact); end
 	end);
 
 	it("are imported up to a thousand of a user, and none of one that nothing can be stored of", function ()

@@ -87,6 +87,22 @@ describe("the inner side", function ()
 		assert.is_false(incoming.closed);
 	end);
 
+	it("leaves no stream with the certificate before when a relay host has another one", function ()
+		arrive(message(BOB, ALICE, "hello"));
+		local old = inside.answer(edge);
+		inside.establish(old, HOST, "fed.test");
+		local rooms = inside.prove(edge, ROOMS, "fed.test");
+		local settings = inside.settings({ [HOST] = "10.1.0.10:5269"; [ROOMS] = "10.1.0.10:5269" });
+		settings.hosts[HOST].tls.certificate = "/etc/prosody/certs/new.crt";
+		edge.boundary.apply(settings);
+		assert.is_true(old.closed);
+		assert.truthy(old.sent:find("policy-changed", 1, true), old.sent);
+		assert.truthy(table.concat(edge.world.lines, "\n"):find("the relay host has another certificate now", 1, true));
+		assert.is_false(rooms.closed);
+		arrive(message(BOB, ALICE, "hello again"));
+		assert.equal(3, #edge.dialled);
+	end);
+
 	it("takes what waits for the server before to the new one", function ()
 		arrive(message(BOB, ALICE, "first"));
 		arrive(message(BOB, ALICE, "second"));
@@ -172,6 +188,19 @@ describe("the inner side", function ()
 			assert.is_true(conns[200].closed);
 			assert.is_false(conns[201].closed);
 			assert.is_false(own.closed);
+		end);
+
+		it("counts the addresses of one network of IPv6 together, and the same address in both spellings", function ()
+			local all = {};
+			for i = 1, 150 do all[i] = inside.accept(edge, ("2001:db8::%x"):format(i)); end
+			assert.equal(50, closed(all));
+			local other = crowd(10, "2001:db8:0:1::1");
+			assert.equal(0, closed(other));
+			local mapped = {};
+			for i = 1, 60 do mapped[i] = inside.accept(edge, i % 2 == 0 and "10.9.9.9" or "::ffff:10.9.9.9"); end
+			assert.equal(0, closed(mapped));
+			for i = 61, 110 do mapped[i] = inside.accept(edge, i % 2 == 0 and "10.9.9.9" or "::ffff:10.9.9.9"); end
+			assert.truthy(closed(mapped) >= 10);
 		end);
 
 		it("closes one of the address that has most when there are too many", function ()

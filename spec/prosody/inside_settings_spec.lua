@@ -107,7 +107,7 @@ describe("settings of relay hosts", function ()
 			end });
 			assert.is_nil(messages:find("does not name", 1, true), messages);
 			assert.equal(1000, asked);
-			assert.equal(51, pauses); -- one of them for the list itself
+			assert.equal(50, pauses);
 			assert.equal(20, longest);
 		end);
 	end);
@@ -133,6 +133,23 @@ describe("settings of relay hosts", function ()
 		accounts[HOST] = { mallory = true };
 		local messages = compile();
 		assert.truthy(messages:find('this host has accounts ("mallory", for one)', 1, true), messages);
+	end);
+
+	it("say for how many days a contact is known", function ()
+		local messages, result = compile();
+		assert.equal(30, result.contacts_days, messages);
+		for _, good in ipairs({ 1; 90; 3650; 7.0 }) do
+			config["*"].s2s_inside_contacts_days = good;
+			messages, result = compile();
+			assert.equal("", messages);
+			assert.equal(good, result.contacts_days);
+		end
+		for _, bad in ipairs({ 0; -1; 3651; 1.5; "30"; {}; true; math.huge; 0/0 }) do
+			config["*"].s2s_inside_contacts_days = bad;
+			messages = compile();
+			assert.truthy(messages:find("error: s2s_inside_contacts_days: got ", 1, true), messages);
+			assert.truthy(messages:find("must be a whole number of days from 1 to 3650", 1, true), messages);
+		end
 	end);
 
 	it("that are misspelt are told of, whether there is a relay host or not", function ()

@@ -328,6 +328,19 @@ describe("a policy", function ()
 		for _, position in ipairs({ 0, -1, 3, math.maxinteger, math.mininteger }) do assert.is_nil(policy:domains(position)); end
 	end);
 
+	it("says whose users' requests are authorised automatically", function ()
+		local some = {};
+		for i, which in ipairs({ "user"; "automatic"; "automatic"; "user"; "automatic" }) do
+			some[i] = { domain = ("p%d.example"):format(i); partner_type = "federated"; presence_authorization = which };
+		end
+		some[6] = { domain = "p6.example"; partner_type = "public_verified" }; -- the default of its type
+		some[7] = { domain = "p7.example"; partner_type = "public_unverified" };
+		local policy = assert(compile(some));
+		assert.same({ { "p2.example"; "p3.example"; "p5.example"; "p6.example" }; 4 }, { policy:automatic(5) });
+		assert.same({ { "p2.example"; "p3.example" }; 4 }, { policy:automatic(2) });
+		for _, most in ipairs({ 0, -1, math.mininteger }) do assert.same({ {}; 4 }, { policy:automatic(most) }); end
+	end);
+
 	it("may have one for unlisted domains", function ()
 		local policy = compile({}, { default = { partner_type = "public_verified"; sasl = "optional"; dialback = true } });
 		assert.equal("default", policy:find("stranger.example").match);

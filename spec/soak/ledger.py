@@ -48,6 +48,11 @@ class Ledger:
         with self._lock:
             return collections.Counter(way for way in self._open.values() if ways is None or way in ways)
 
+    def open_ids(self, ways):
+        """The messages themselves."""
+        with self._lock:
+            return [id_ for id_, way in self._open.items() if way in ways]
+
     def returned_on(self, way):
         return {condition: number for (of, condition), number in self.returned.items() if of == way}
 
@@ -70,8 +75,8 @@ class Accounted(Client):
             self.stanzas.clear()
 
     def _record(self, stanza):
-        super()._record(stanza)
-        with self._came:
+        with self._came:        # in one step: another thread may forget what is kept
+            super()._record(stanza)
             if self.stanzas and self.stanzas[-1].name == "message":
                 self.ledger.came(self.stanzas.pop())
             if len(self.stanzas) > 2 * self.KEPT:

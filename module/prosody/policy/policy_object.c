@@ -122,6 +122,22 @@ static int policy_partners(lua_State *L) {
 	return 1;
 }
 
+/* policy:automatic(most) -> the names of those partners whose users' requests are authorised automatically, no more than so many, and their number */
+static int policy_automatic(lua_State *L) {
+	const struct s2sp_policy *policy = s2sp_lua_check_policy(L, 1);
+	lua_Integer most = luaL_checkinteger(L, 2), count = 0;
+	const struct s2sp_partner *partner;
+	lua_newtable(L);
+	for (size_t i = 0; (partner = s2sp_partner_table_at(s2sp_policy_table(policy), i)) != NULL; i++) {
+		if (!partner->presence_automatic || count++ >= most)
+			continue;
+		lua_pushlstring(L, partner->name.bytes, partner->name.length);
+		lua_rawseti(L, -2, count);
+	}
+	lua_pushinteger(L, count);
+	return 2;
+}
+
 /* policy:domains(position) -> the domains of the partner that stands there in the configuration, the primary one first; nil behind the last. For
    who goes through a long list and wants no views of it. */
 static int policy_domains(lua_State *L) {
@@ -220,6 +236,7 @@ int s2sp_lua_open_policy(lua_State *L) {
 		{ "label", policy_label },
 		{ "partners", policy_partners },
 		{ "domains", policy_domains },
+		{ "automatic", policy_automatic },
 		{ "default", policy_default },
 		{ "out_of_reach", policy_out_of_reach },
 		{ "unlisted", policy_unlisted },

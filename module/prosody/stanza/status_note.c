@@ -28,17 +28,6 @@ static bool is_named(lua_State *L, int element, struct s2sp_text name) {
 	return s2sp_text_equal(s2sp_raw_text(L, element, S2SP_KEY_NAME), name);
 }
 
-static bool has_text(lua_State *L, int element) {
-	lua_Integer count = (lua_Integer)lua_rawlen(L, element);
-	for (lua_Integer i = 1; i <= count; i++) {
-		int child = lua_rawgeti(L, element, i);
-		lua_pop(L, 1);
-		if (child != LUA_TTABLE)
-			return true;
-	}
-	return false;
-}
-
 static bool is_last_activity(lua_State *L, int element, struct s2sp_text xmlns) {
 	return s2sp_text_equal(xmlns, S2SP_TEXT("jabber:iq:last")) && is_named(L, element, S2SP_TEXT("query"));
 }
@@ -150,14 +139,15 @@ static void keep(lua_State *L, int stanza, int copy, int guard) {
 	lua_settop(L, top);
 }
 
-/* Of an iq only its own last activity is looked at: nothing else in it is presence. */
+/* Of an iq only its own last activity is looked at, all of what is in that: nothing else in it is presence. Finds what `clean_iq` takes out. */
 static bool iq_has_note(lua_State *L, int stanza) {
+	struct s2sp_text none = { NULL, 0 };
 	int top = lua_gettop(L);
 	bool found = false;
 	lua_Integer count = (lua_Integer)lua_rawlen(L, stanza);
 	for (lua_Integer i = 1; !found && i <= count; i++) {
-		found = lua_rawgeti(L, stanza, i) == LUA_TTABLE &&
-				is_last_activity(L, top + 1, namespace_of(L, top + 1, (struct s2sp_text){ NULL, 0 })) && has_text(L, top + 1);
+		found = lua_rawgeti(L, stanza, i) == LUA_TTABLE && is_last_activity(L, top + 1, namespace_of(L, top + 1, none)) &&
+				has_note(L, top + 1, none, 1);
 		lua_settop(L, top);
 	}
 	return found;

@@ -1,5 +1,7 @@
 """The inner side by SASL EXTERNAL with a private authority, and no dialback: both servers prove themselves by certificates."""
 
+import re
+
 from lab.client import Client
 from lab.prosody import Prosody
 
@@ -40,6 +42,25 @@ def scenario_partner_that_the_inner_certificate_does_not_name(lab):
     assert warning[1] == "northwind.test", warning[0]
     with Client("nora@northwind.test", lab.northwind.address) as nora:
         assert nora.wait_error(nora.send_message(ALICE, "hello"), 30)[0] == "remote-server-timeout"
+
+
+def scenario_inner_certificate_is_another_one(lab):
+    """Streams that were made with the one before end; what is written goes over new ones, at which the inside sees the new one."""
+    with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
+        bob.send_message(ALICE, "with the old one")
+        alice.wait_message("with the old one")
+        alice.send_message(BOB, "and back")
+        bob.wait_message("and back")
+        new = lab.certificates.leaf("edge-other.test", also=["fabrikam.test"])
+        old, before = lab.edge.hosts["contoso.test"], lab.edge.mark()
+        lab.edge.hosts["contoso.test"] = re.sub(r'certificate = "[^"]*"; key = "[^"]*"', f'certificate = "{new.certificate}"; key = "{new.key}"', old)
+        lab.edge.reload()
+        for direction in ("to", "from"):
+            lab.edge.wait_log(rf"Refused inner stream {direction} contoso.test .*policy-changed: the relay host has another certificate now", 5, before)
+        bob.send_message(ALICE, "with the new one")
+        alice.wait_message("with the new one")
+        lab.edge.hosts["contoso.test"] = old
+        lab.edge.reload()
 
 
 def scenario_inner_certificate_of_another_authority(lab):

@@ -1,5 +1,6 @@
 """The inner side has the time-outs of the outer one."""
 
+import re
 import signal
 import time
 
@@ -40,6 +41,17 @@ def scenario_half_open_handshake(lab):
         assert probe.read().name == "proceed"
         probe.socket.settimeout(15)
         assert probe.socket.recv(100) == b"", "something was said in clear"
+
+
+def scenario_stream_in_use_is_not_idle(lab):
+    """Longer than inactivity_timeout, with a stanza each second."""
+    with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
+        mark = lab.edge.mark()
+        for number in range(9):
+            bob.send_message(ALICE, f"in use {number}")
+            alice.wait_message(f"in use {number}")
+            time.sleep(1)
+        assert not re.search(r"Refused inner stream to contoso.test .*inactivity-timeout", lab.edge.log_since(mark))
 
 
 def scenario_idle_streams_end_and_come_again(lab):

@@ -15,6 +15,9 @@ from scenarios._edge import (ALICE, HOST, any_method, assert_not_established, cl
                              heard, outbound_error, partner, refusal_logged, refused, tls_dialback)
 
 FABRIKAM, NORTHWIND, EVIL = "fabrikam.test", "northwind.test", "evil.test"
+ENTRIES = [partner("sasl.test", "*.sasl.test"), tls_dialback("tlsdb.test", "*.tlsdb.test"), any_method("any.test", "*.any.test"),
+           partner(FABRIKAM, keepalive=True), partner(NORTHWIND)]
+LIMITS = {"s2s_partners_limits": {"keepalive_interval": 2, "connections": 1000}}
 
 
 @dataclass
@@ -49,10 +52,7 @@ class BidiRemote(Remote):
 def setup(lab):
     if lab.host != "ejabberd":
         raise Skipped("it is about ejabberd")
-    entries = [partner("sasl.test", "*.sasl.test"), tls_dialback("tlsdb.test", "*.tlsdb.test"), any_method("any.test", "*.any.test"),
-               partner(FABRIKAM, keepalive=True), partner(NORTHWIND)]
-    edge = edge_server(lab, configuration(*entries, s2s_partners_limits={"keepalive_interval": 2, "connections": 1000}),
-                       modules=["s2s_bidi"]).start()
+    edge = edge_server(lab, configuration(*ENTRIES, **LIMITS), modules=["s2s_bidi"]).start()
     return Streams(lab, edge, Client(ALICE, edge.address))
 
 
@@ -272,6 +272,41 @@ def unguarded(streams, domain, library, listed):
              receive {{unguarded, Pid}} -> ok after 20000 -> late end
          end || #{{pid := Pid, remote := <<"{domain}">>, stage := established}} <- s2s_partners_live:streams()]""")
     assert done == "[ok]", done
+
+
+def scenario_on_its_way_to_a_stream_that_a_reload_ends(streams):
+    """ejabberd has found the stream for a stanza, and runs its hook for what is sent; by then a reload has ended the stream."""
+    edge, domain = streams.edge, "onway.any.test"
+    remote = streams.remote(domain)
+    streams.sends(remote, domain, "before")
+    before = edge.partners
+    edge.evaluate(f"""
+        Row = {{<<"{HOST}">>, <<"{domain}">>}},
+        [{{s2s, _, Stream}}] = mnesia:dirty_read(s2s, Row),
+        Wait = fun Wait(Is, N) -> N =:= 0 orelse Is() orelse begin timer:sleep(10), Wait(Is, N - 1) end end,
+        persistent_term:put(lab_way, none),
+        ejabberd_hooks:add(s2s_send_packet, <<"{HOST}">>, fun(Packet) ->
+            case persistent_term:get(lab_way) of
+                none ->
+                    persistent_term:put(lab_way, found),
+                    Wait(fun() -> not lists:keymember(Stream, 3, mnesia:dirty_read(s2s, Row)) end, 2000),
+                    Wait(fun() -> not is_process_alive(Stream) end, 5),
+                    persistent_term:put(lab_way, sent);
+                _ -> ok
+            end,
+            Packet
+        end, 99)""")
+    streams.alice.send_message(f"eve@{domain}", "on its way")
+    wait_until(lambda: edge.evaluate("persistent_term:get(lab_way)") == "found", 20, "a stream for the message")
+    try:
+        edge.partners = configuration(tls_dialback(domain), *ENTRIES, **LIMITS)
+        edge.reload()
+        assert edge.answer == "ok", edge.answer
+        remote.wait_element(lambda element: element.name == "message" and element.find("body").text == "on its way")
+        assert edge.evaluate("persistent_term:get(lab_way)") == "sent"
+    finally:
+        edge.partners = before
+        edge.reload()
 
 
 def scenario_unguarded_streams_end_at_a_reload(streams):
