@@ -102,7 +102,7 @@ rejudge(State) ->
             s2s_partners_stream:publish(State1),
             State1;
         {allow, State1} ->
-            s2s_partners_out_queue:again(State1);
+            s2s_partners_out_queue:again(s2s_partners_stream:keep((s2s_partners_stream:guarded(State1))#guarded{moved = true}, State1));
         {Refusal, #{stream_state := connecting} = State1} ->
             s2s_partners_out_queue:closed(s2s_partners_out_queue:refused(Refusal, State1));
         {Refusal, State1} ->

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lab.client import Client
 from lab.lab import Skipped
 from lab.probe import Probe
-from lab.remote import Remote
+from lab.remote import Remote, dialback_answer
 from lab.waiting import wait_until
 from lab.xmlstream import BIDI, SASL, TLS
 
@@ -304,6 +304,26 @@ def scenario_on_its_way_to_a_stream_that_a_reload_ends(streams):
         assert edge.answer == "ok", edge.answer
         remote.wait_element(lambda element: element.name == "message" and element.find("body").text == "on its way")
         assert edge.evaluate("persistent_term:get(lab_way)") == "sent"
+    finally:
+        edge.partners = before
+        edge.reload()
+
+
+def scenario_a_reload_takes_away_the_method_in_the_middle_of_it(streams):
+    """Another one is left, so the stream goes on, until the answer comes. What waits for it is nobody's fault, and goes over a new one."""
+    edge, domain = streams.edge, "midway.any.test"
+    remote = streams.remote(domain, result="ignore")
+    before = edge.partners
+    try:
+        edge.partners = configuration(tls_dialback(domain), *ENTRIES, **LIMITS)
+        edge.reload()
+        streams.alice.send_message(f"eve@{domain}", "waits")
+        key = remote.wait_element("result")
+        edge.partners = configuration(partner(domain), *ENTRIES, **LIMITS)
+        edge.reload()
+        remote.connections[-1].send(dialback_answer(key, "valid"))
+        remote.wait_element(lambda element: element.name == "message" and element.find("body").text == "waits")
+        assert remote.elements("auth") and len(remote.connections) == 2
     finally:
         edge.partners = before
         edge.reload()
