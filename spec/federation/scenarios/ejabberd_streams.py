@@ -309,6 +309,31 @@ def scenario_on_its_way_to_a_stream_that_a_reload_ends(streams):
         edge.reload()
 
 
+def scenario_a_stanza_overtakes_the_judgement_after_a_reload(streams):
+    """It is there before the stream has been judged again, by a configuration that has another method for the partner."""
+    edge, domain = streams.edge, "overtakes.any.test"
+    remote = streams.remote(domain)
+    streams.sends(remote, domain, "before")
+    before = edge.partners
+    edge.evaluate(f"""
+        [{{s2s, _, Stream}}] = mnesia:dirty_read(s2s, {{<<"{HOST}">>, <<"{domain}">>}}),
+        persistent_term:put(lab_stream, Stream),
+        Self = self(),
+        register(lab_holder, spawn(fun() -> erlang:suspend_process(Stream), Self ! held, receive go -> ok after 60000 -> late end end)),
+        receive held -> ok end""")
+    try:
+        streams.alice.send_message(f"eve@{domain}", "overtakes")
+        wait_until(lambda: edge.evaluate("element(2, process_info(persistent_term:get(lab_stream), message_queue_len))") != "0", 20, "the message")
+        edge.partners = configuration(tls_dialback(domain), *ENTRIES, **LIMITS)
+        edge.reload()
+        edge.evaluate("lab_holder ! go")
+        remote.wait_element(lambda element: element.name == "message" and element.find("body").text == "overtakes")
+        assert remote.elements("result") and len(remote.connections) == 2
+    finally:
+        edge.partners = before
+        edge.reload()
+
+
 def scenario_a_reload_takes_away_the_method_in_the_middle_of_it(streams):
     """Another one is left, so the stream goes on, until the answer comes. What waits for it is nobody's fault, and goes over a new one."""
     edge, domain = streams.edge, "midway.any.test"
