@@ -44,7 +44,8 @@ closed(State) ->
     State1.
 
 %% What waited for a stream that is refused, or has come to it since. Where it is over because the configuration has changed, or has changed in the
-%% middle of its handshake, another one may be allowed: the stanza is routed, and with that judged, once more. It must not find this stream again, or it would come back without end.
+%% middle of its handshake, another one may be allowed: the stanza is routed, and with that judged, once more. It must not find this stream again,
+%% or it would come back without end.
 -spec too_late(term(), state()) -> ok.
 too_late(Packet, State) ->
     unlist(State),

@@ -223,6 +223,10 @@ def scenario_error_in_a_callback(streams):
     """Refused, and the log has no body in it."""
     remote = streams.remote("fault.sasl.test")
     streams.sends(remote, "fault.sasl.test", "before")
+    # A stream of before that ends meanwhile would end who keeps the table.
+    wait_until(lambda: streams.edge.evaluate("""
+        supervisor:which_children(ejabberd_s2s_in_sup) ++ [Pid || {_, Pid, _, _} <- supervisor:which_children(ejabberd_s2s_out_sup),
+            mnesia:dirty_match_object(s2s, {s2s, '_', Pid}) =:= []]""") == "[]", 20, "the end of what other scenarios have left")
     mark = streams.edge.mark()
     streams.edge.evaluate("ets:rename(s2s_partners_streams, away)")
     try:
