@@ -27,7 +27,7 @@ end
 -- Any property in one line of a message.
 function exports.show(value)
 	if type(value) == "table" then return "a list or object"; end
-	return layout.plain(value, 60);
+	return layout.plain(value ~= nil and tostring(value) or "", 60);
 end
 
 -- The number and the name in an object that stands for one value of an enumeration, each nil when there is none or more than one.

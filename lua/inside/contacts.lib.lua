@@ -111,7 +111,7 @@ local function new_contacts(canonical, type_of)
 		keep(key, data);
 	end
 
-	local function write(key, data)
+	local function write_out(key, data)
 		if late[key] then late[key], late_count = nil, late_count - 1; end
 		written[data] = monotonic();
 		local user, host = jid.split(key);
@@ -137,7 +137,7 @@ local function new_contacts(canonical, type_of)
 		local key = jid.join(user, host);
 		if late[key] then return; end
 		local last = written[data];
-		if not last or monotonic() - last >= WRITE_EVERY or late_count >= LATE_MAX then return write(key, data); end
+		if not last or monotonic() - last >= WRITE_EVERY or late_count >= LATE_MAX then return write_out(key, data); end
 		late[key], late_count = data, late_count + 1;
 	end
 
@@ -151,7 +151,7 @@ local function new_contacts(canonical, type_of)
 				if not all and items >= LATE_ITEMS then break; end
 			end
 		end
-		for _, entry in ipairs(due) do write(entry[1], entry[2]); end
+		for _, entry in ipairs(due) do write_out(entry[1], entry[2]); end
 	end
 
 	local tried = monotonic();
@@ -168,7 +168,7 @@ local function new_contacts(canonical, type_of)
 		end
 		for _, entry in ipairs(due) do
 			if hosts[jid.host(entry[1])] then
-				write(entry[1], entry[2]);
+				write_out(entry[1], entry[2]);
 				if unsaved[entry[1]] then return; end
 			end
 		end

@@ -150,6 +150,13 @@ describe("rows", function ()
 		assert.equal(1, #run(text).s2s_partners);
 	end);
 
+	it("show what is false as that", function ()
+		local text = convert('{"Identity":"a.example","Zone":false,"SupportDialbackNegotiation":true,"PartnerType":false,"Site":true}');
+		for _, wanted in ipairs({ "not carried over: Zone = false", "not carried over: Site = true", "PartnerType is false; known are Federated, " }) do
+			assert.truthy(text:find(wanted, 1, true), wanted.." in\n"..text);
+		end
+	end);
+
 	it("may be one object, a wrapped list, or a list in one text", function ()
 		assert.equal(1, #run((convert('{"Identity":"a.example"}'))).s2s_partners);
 		assert.equal(2, #run((convert('{"value":[{"Identity":"a.example"},{"Identity":"b.example"}],"Count":2}'))).s2s_partners);

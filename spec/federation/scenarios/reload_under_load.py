@@ -30,6 +30,7 @@ POLICIES = [
     [partner(STEADY), tls_dialback(CHANGING), partner(SLOW, "*." + SLOW)],
     [partner(STEADY, tls="requried")],
 ]
+PING, ANSWER, AHEAD = "<ping xmlns='urn:xmpp:ping'/>", 60, 20
 APPLIED = r"Partner configuration applied|has errors and was not applied"
 
 
@@ -47,6 +48,7 @@ class Traffic:
         self.sent_out, self.sent_in = {}, {}
         self.must_not_pass = set()
         self.stream_ends = []
+        self.problems = []
         self._stop = threading.Event()
         self._numbers = itertools.count()
         self.threads = [threading.Thread(target=self.outgoing, daemon=True)]
@@ -62,14 +64,19 @@ class Traffic:
         return id_
 
     def outgoing(self):
-        for domain in itertools.cycle((STEADY, COMING, CHANGING, SLOW)):
-            if self._stop.is_set():
-                return
-            domain = self.slow if domain == SLOW else domain
-            id_ = self.new_id("out", domain)
-            self.sent_out[id_] = domain
-            self.alice.send_message(f"bob@{domain}", id_, id_=id_)
-            time.sleep(0.01)
+        try:
+            for number, domain in enumerate(itertools.cycle((STEADY, COMING, CHANGING, SLOW))):
+                if self._stop.is_set():
+                    return
+                domain = self.slow if domain == SLOW else domain
+                id_ = self.new_id("out", domain)
+                self.sent_out[id_] = domain
+                self.alice.send_message(f"bob@{domain}", id_, id_=id_)
+                time.sleep(0.01)
+                if number % AHEAD == 0:     # a busy machine's server is not to have ever more before it
+                    self.alice.iq(HOST, PING, timeout=ANSWER)
+        except TimeoutError as problem:
+            self.problems.append(problem)
 
     def incoming(self, domain):
         """One stream after the other; each ends when the edge closes it."""
@@ -178,7 +185,7 @@ def scenario_every_message_is_accounted_for(lab):
             if not broken and any(entry["domain"] == COMING for entry in entries):
                 traffic.forbidden_since = None
                 time.sleep(0.2)     # what was sent before is to be judged before
-                alice.iq(HOST, "<ping xmlns='urn:xmpp:ping'/>")
+                alice.iq(HOST, PING, timeout=ANSWER)
             reload_edge(edge, entries)
             if not broken:
                 listed = any(entry["domain"] == COMING for entry in entries)
@@ -187,7 +194,7 @@ def scenario_every_message_is_accounted_for(lab):
     finally:
         traffic.forbidden_since = None
         time.sleep(0.2)
-        alice.iq(HOST, "<ping xmlns='urn:xmpp:ping'/>")
+        alice.iq(HOST, PING, timeout=ANSWER)
         reload_edge(edge, POLICIES[0])
         time.sleep(0.5)
         traffic.stop()
@@ -228,6 +235,7 @@ def account(lab, traffic):
           f"{sum(id_ not in came_in for id_ in traffic.sent_in)} on streams that were closed {reasons}, "
           f"{len(in_unaccounted)} unaccounted; {len(traffic.stream_ends)} incoming streams closed; "
           f"{len(traffic.must_not_pass)} sent while not allowed", flush=True)
+    assert not traffic.problems, traffic.problems
     assert not lost, sorted(lost)[:10]
     assert not twice, sorted(twice)[:10]
     assert not in_unaccounted, sorted(in_unaccounted)[:10]
