@@ -479,9 +479,12 @@ local function new_endpoint(with)
 
 	-- Nothing of what waits to be written to it will be, nor of what could be said; Prosody would keep it for three minutes more.
 	local function end_unread(session)
-		local conn, waiting = session.conn, unwritten.of(session);
-		session.unread = ("the server inside does not read: %d bytes that were handed to it are lost"):format(waiting);
-		with.act.close(session, "inactivity-timeout", native.reasons["inactivity-timeout"].stream_condition, session.unread);
+		local conn, why = session.conn, "it reads no answers";
+		if session.direction == "outgoing" then
+			why = ("the server inside does not read: %d bytes that were handed to it are lost"):format(unwritten.of(session));
+			session.unread = why;
+		end
+		with.act.close(session, "inactivity-timeout", native.reasons["inactivity-timeout"].stream_condition, why);
 		with.latch.kill(conn);
 	end
 

@@ -78,10 +78,11 @@ local function new_newcomers()
 
 	-- Somebody has authenticated over it: it has come in or, where it is none of these, we have opened it.
 	function newcomers.prove(session)
-		local address = session.ip and address_key(session.ip);
-		if not address then return; end
-		proven:set(address, true);
-		give_room(address);
+		if session.ip then
+			local address = address_key(session.ip);
+			proven:set(address, true);
+			give_room(address);
+		end
 		newcomers.remove(session);
 	end
 

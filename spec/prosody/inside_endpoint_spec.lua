@@ -482,6 +482,22 @@ describe("the inner side", function ()
 			assert.equal(58, #edge.refused);
 		end);
 
+		it("counts what is held until the next writing as well", function ()
+			edge = inside.new({ HOST, ROOMS }, partners, "epoll");
+			apply();
+			conn = open("fed.test");
+			for _ = 1, 10000 do arrive(message(BOB, ALICE, ("x"):rep(1000))); end
+			assert.truthy(#conn.sent > KEPT - PIECE and #conn.sent < KEPT + PIECE, #conn.sent);
+			assert.truthy(#edge.refused > 5000 and #edge.refused < 7000, #edge.refused);
+			conn:written(false);
+			conn:written(true);
+			local refused = #edge.refused;
+			arrive(message(BOB, ALICE, "behind"));
+			conn:written(false);
+			assert.truthy(conn.sent:find("behind", 1, true));
+			assert.equal(refused, #edge.refused);
+		end);
+
 		it("hands 32 MiB of all streams over", function ()
 			local conns, bytes = {}, 0;
 			for i = 1, 10 do
