@@ -484,7 +484,7 @@ local function new_endpoint(with)
 			why = ("the server inside does not read: %d bytes that were handed to it are lost"):format(unwritten.of(session));
 			session.unread = why;
 		end
-		with.act.close(session, "inactivity-timeout", native.reasons["inactivity-timeout"].stream_condition, why);
+		with.act.close(session, "inside-unreachable", native.reasons["inside-unreachable"].stream_condition, why);
 		with.latch.kill(conn);
 	end
 
