@@ -123,7 +123,14 @@ local function new_boundary(with)
 
 	local sweeper;
 
-	module:hook_global("server-stopping", function () contacts.flush(true); end);
+	-- While a host is active its contacts can be written.
+	local function write_waiting(host)
+		local ok, err = xpcall(contacts.flush, debug.traceback, true, host);
+		if not ok then module:log("error", "Contacts that wait could not be written: %s", err); end
+	end
+
+	module:hook_global("server-stopping", function () write_waiting(); end);
+	module:hook_global("host-deactivating", function (event) write_waiting(event.host); end);
 
 	-- `settings`: what inner_settings.compile gave; false when there are no relay hosts (any more).
 	function boundary.apply(settings)
@@ -158,11 +165,12 @@ local function new_boundary(with)
 		boundary.settings = false;
 		mark_hosts(false);
 		relay.apply({});
-		endpoint.stop();
-		contacts.flush(true);
+		-- Before anything that another module's error could end: the next module goes by what is left of these.
+		write_waiting();
 		directed.apply({});
 		if sweeper then sweeper:stop(); end
 		sweeper = nil;
+		endpoint.stop();
 	end
 
 	-- Relay host -> { server, settings, streams = { { domain, direction, view, established }... }, waiting, failure = { when, why } or nil }

@@ -546,6 +546,13 @@ local function new_endpoint(with)
 
 	--- Life
 
+	-- Whether it was done without an error.
+	local function protected(action, ...)
+		local ok, err = xpcall(action, debug.traceback, ...);
+		if not ok then module:log("error", "Error while the inner side was being closed: %s", err); end
+		return ok;
+	end
+
 	local function list()
 		local all = {};
 		for session in pairs(live) do all[#all + 1] = session; end
@@ -623,9 +630,15 @@ local function new_endpoint(with)
 	end
 
 	function endpoint.stop()
-		provide({});
 		current = false;
-		for _, session in ipairs(list()) do close(session, "system-shutdown", "mod_s2s_partners is being unloaded"); end
+		protected(provide, {});
+		for _, session in ipairs(list()) do
+			-- A connection that takes no word any more is closed all the same.
+			if not protected(close, session, "system-shutdown", "mod_s2s_partners is being unloaded") then
+				protected(destroy, session, "mod_s2s_partners is being unloaded");
+				if session.conn then protected(session.conn.close, session.conn); end
+			end
+		end
 	end
 
 	return endpoint;

@@ -362,6 +362,56 @@ describe("the inner side", function ()
 		assert.equal(0, #edge.refused);
 	end);
 
+	describe("leaves nothing unwritten", function ()
+		local files;
+
+		before_each(function ()
+			files = {};
+			edge.world.open_store = function () return { get = function () end; set = function (_, user, data)
+				local names = {};
+				for name in pairs(data and data.items or {}) do names[#names + 1] = name; end
+				table.sort(names);
+				files[user] = table.concat(names, " ");
+				return true;
+			end }; end;
+			for _, contact in ipairs({ BOB; "dora@fed.test" }) do
+				edge.boundary.contacts.sent(HOST, st.presence({ type = "subscribe"; from = ALICE; to = contact }));
+				edge.boundary.directed.note(st.presence({ from = ALICE.."/x"; to = contact }), false);
+			end
+			assert.same({ alice = BOB }, files);
+			assert.truthy(edge.guard.directed[ALICE]);
+		end);
+
+		it("when it ends, even if a connection can no longer be used", function ()
+			arrive(message(BOB, ALICE, "hello"));
+			arrive(message("bob@trunk.test", ALICE, "hello"));
+			local first, second = inside.answer(edge, 1), inside.answer(edge, 2);
+			local third = inside.accept(edge);
+			for _, conn in ipairs({ first; second; third }) do
+				function conn.write() error("not for you"); end
+			end
+			function second.close() error("not for you either"); end
+			edge.boundary.stop();
+			assert.same({ alice = BOB.." dora@fed.test" }, files);
+			assert.is_nil(edge.guard.directed[ALICE]);
+			assert.same({ true; true }, { first.closed; third.closed });
+			assert.same({}, edge.boundary.endpoint.sessions());
+			assert.equal(0, #edge.world.items["net-provider"]);
+		end);
+
+		it("when a host is deactivated, and what comes for it then is no error", function ()
+			for _, entry in ipairs(edge.world.hooks["host-deactivating"]) do entry[1]({ host = ROOMS }); end
+			assert.same({ alice = BOB }, files);
+			for _, entry in ipairs(edge.world.hooks["host-deactivating"]) do entry[1]({ host = HOST }); end
+			assert.same({ alice = BOB.." dora@fed.test" }, files);
+			edge.world.prosody.hosts[HOST] = nil;
+			edge.boundary.contacts.sent(HOST, st.presence({ type = "unsubscribe"; from = ALICE; to = BOB }));
+			assert.is_true(arrive(st.iq({ type = "result"; from = BOB; to = HOST; id = "x" })));
+			assert.is_true(arrive(st.presence({ type = "subscribed"; from = BOB; to = ALICE })));
+			assert.same({}, edge.dialled);
+		end);
+	end);
+
 	describe("keeps streams alive", function ()
 		-- What is to be kept alive by the next look: all that is established.
 		local function sweep()
