@@ -153,8 +153,9 @@ local function new_boundary(with)
 					protected(expiry.tick, endpoint);
 					contacts.flush();
 					contacts.retry();
+					endpoint.ports.look();
 				end, debug.traceback);
-				if not ok then module:log("error", "Error in the look at inner streams' times and unsaved contacts: %s", err); end
+				if not ok then module:log("error", "Error in the look at the inner side's ports, streams' times and unsaved contacts: %s", err); end
 				return SWEEP;
 			end);
 		end
@@ -189,6 +190,13 @@ local function new_boundary(with)
 			end
 		end
 		return all;
+	end
+
+	-- What is to be said of inner ports that are not open: a list of texts.
+	function boundary.closed_ports()
+		local texts = {};
+		for i, place in ipairs(endpoint.ports.closed()) do texts[i] = endpoint.ports.words(place); end
+		return texts;
 	end
 
 	function boundary.host_of(address)

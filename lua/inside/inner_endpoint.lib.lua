@@ -528,21 +528,8 @@ local function new_endpoint(with)
 
 	--- Ports
 
-	local provided;
-
-	local function provide(places)
-		local interfaces = {};
-		for _, place in ipairs(places) do interfaces[#interfaces + 1] = ("%s|%d"):format(place.interface, place.port); end
-		local name = table.concat(interfaces, " ");
-		if provided and provided.places == name then return; end
-		if provided then module:remove_item("net-provider", provided); end
-		provided = nil;
-		if name ~= "" then
-			-- Options s2s_inside_interfaces and s2s_inside_ports, by the name.
-			provided = { name = "s2s_inside"; listener = listener; default_port = 5269; places = name };
-			module:add_item("net-provider", provided);
-		end
-	end
+	local ports = module:require "inside/inner_ports" (listener);
+	endpoint.ports = ports;
 
 	--- Life
 
@@ -599,7 +586,7 @@ local function new_endpoint(with)
 			border.policies[domain] = current and current.policy or nil;
 		end
 		border.trust = { anchors = current and current.anchors or {}; hosts = {}; own = {} };
-		provide(current and current.places or {});
+		ports.provide(current and current.places or {});
 		-- What is closed may be followed by a stream that is opened.
 		for _, session in ipairs(list()) do
 			local _, relay = endpoint.pair(session);
@@ -631,7 +618,7 @@ local function new_endpoint(with)
 
 	function endpoint.stop()
 		current = false;
-		protected(provide, {});
+		protected(ports.provide, {});
 		for _, session in ipairs(list()) do
 			-- A connection that takes no word any more is closed all the same.
 			if not protected(close, session, "system-shutdown", "mod_s2s_partners is being unloaded") then

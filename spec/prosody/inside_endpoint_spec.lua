@@ -362,6 +362,79 @@ describe("the inner side", function ()
 		assert.equal(0, #edge.refused);
 	end);
 
+	describe("opens its port", function ()
+		local PLACE = "10.1.0.2|5269";
+		local opened;
+
+		local function provider() return edge.world.items["net-provider"][1]; end
+		local function lines(text)
+			local count = 0;
+			for _, line in ipairs(edge.world.lines) do
+				if line:find(text, 1, true) then count = count + 1; end
+			end
+			return count;
+		end
+		-- A look, as long after the last one as the sweeper's.
+		local function look()
+			local first = provider();
+			edge.clock = edge.clock + 2;
+			edge.boundary.endpoint.ports.look();
+			if provider() ~= first then opened = opened + 1; end
+		end
+
+		before_each(function ()
+			edge, opened = inside.new({ HOST }, partners), 0;
+			edge.unopened[PLACE] = true;
+			apply({ [HOST] = "10.1.0.10:5269" });
+		end);
+
+		it("as soon as it can be, and says so once", function ()
+			for _ = 1, 20 do look(); end
+			assert.equal(0, opened);
+			assert.equal(1, lines("error: The inner port 10.1.0.2 port 5269 is not open"));
+			assert.truthy(edge.boundary.closed_ports()[1]:find("10.1.0.2 port 5269 is not open", 1, true));
+			edge.unopened[PLACE] = nil;
+			look();
+			assert.equal(1, opened);
+			assert.equal(1, lines("info: The inner port 10.1.0.2 port 5269 is open now"));
+			assert.same({}, edge.boundary.closed_ports());
+			for _ = 1, 20 do look(); end
+			assert.equal(1, opened);
+			assert.equal(2, lines("inner port"));
+			assert.equal(1, #edge.world.items["net-provider"]);
+		end);
+
+		it("when the same settings come into force again", function ()
+			edge.unopened[PLACE] = nil;
+			apply({ [HOST] = "10.1.0.10:5269" });
+			assert.same({}, edge.boundary.closed_ports());
+		end);
+
+		it("once in a minute where it is in vain for another reason", function ()
+			local bind = edge.world.library("socket");
+			bind.bind = function () return { close = function () end }; end;
+			for _ = 1, 90 do look(); end
+			assert.equal(3, opened);
+		end);
+
+		it("never by a configuration that is not in force", function ()
+			edge.unopened[PLACE] = nil;
+			for _, options in ipairs({ { s2s_inside_interfaces = { "*" } }; { s2s_inside_interfaces = { "10.1.0.2"; "10.1.0.3" } }; {};
+				{ s2s_inside_interfaces = { "10.1.0.2" }; s2s_inside_ports = { 5299 } } }) do
+				edge.world.config["*"] = options;
+				look();
+				apply({ [HOST] = "10.1.0.10:5269" });
+				assert.equal(0, opened);
+			end
+			edge.world.config["*"] = { s2s_inside_interfaces = { "10.1.0.2" }; s2s_inside_ports = { 5269 } };
+			look();
+			assert.equal(1, opened);
+			edge.boundary.apply(false);
+			look();
+			assert.equal(0, #edge.world.items["net-provider"]);
+		end);
+	end);
+
 	describe("leaves nothing unwritten", function ()
 		local files;
 
