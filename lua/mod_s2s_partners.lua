@@ -334,8 +334,19 @@ end
 
 local guard;
 
+-- Core compiles a library anew for each file that asks for it, and each copy is kept: of some there would be twenty. Prosody's collector goes through
+-- all code every few hundred messages, so that each costs more. No library keeps anything of its own outside what it returns a maker of.
+local function load_libraries_once()
+	local libraries, load = {}, module.require;
+	rawset(module, "require", function (self, name)
+		if libraries[name] == nil then libraries[name] = load(self, name); end
+		return libraries[name];
+	end);
+end
+
 local function start()
 	local native = load_native();
+	load_libraries_once();
 	local lacking = module:require "needs".of_core(prosody, module, core_library);
 	if lacking then error({ text = lacking }); end
 	local new_guard = module:require "guard";

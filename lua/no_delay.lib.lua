@@ -28,13 +28,18 @@ local function new_no_delay(native, guard)
 		end
 	end
 
+	-- See above. For streams that core does not have, too.
+	local function acknowledge(conn)
+		local fd = descriptor(conn);
+		if fd then native.quick_ack(fd); end
+	end
+
 	-- What they write matters while a stream is being opened, and an event for each piece of what we write, which the acknowledgements have to follow,
 	-- would cost every message. So the handler is there only meanwhile.
 	local opening, users = setmetatable({}, { __mode = "k" }), {}; -- session -> the events of its host; events -> how many
 
 	local function on_written(event)
-		local fd = opening[event.session] and descriptor(event.session.conn);
-		if fd then native.quick_ack(fd); end
+		if opening[event.session] then acknowledge(event.session.conn); end
 	end
 
 	local function opened(session)
@@ -77,7 +82,7 @@ local function new_no_delay(native, guard)
 		for session in pairs(opening) do opened(session); end
 	end
 
-	return { on_writing = on_writing; start = start; stop = stop };
+	return { on_writing = on_writing; acknowledge = acknowledge; start = start; stop = stop };
 end
 
 return new_no_delay;

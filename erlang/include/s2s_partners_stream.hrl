@@ -20,6 +20,7 @@
     awaits_features = false :: boolean(),  % outgoing: once for each header of the peer
     key_sent = false :: boolean(),         % outgoing: a dialback key of ours has gone out
     established = false :: boolean(),
+    moved = false :: boolean(),            % outgoing: the configuration has changed in the middle of the handshake
     since = 0 :: integer(),                % system time in seconds, once it is established
     refused = none :: none | {s2s_partners_nif:reason(), s2s_partners_nif:rule()},
     quiet = false :: boolean(),            % refused without a line of its own: summed up with others

@@ -358,7 +358,19 @@ info(Message, State) ->
 sent(Packet, State) ->
     case s2s_partners_stanza:outgoing(Packet, State) of
         {pass, State1} -> ejabberd_s2s_in:handle_info({route, Packet}, State1);
-        {stop, State1} -> State1
+        {stop, State1} -> State1;
+        changed -> judged_first(Packet, State)
+    end.
+
+judged_first(Packet, State) ->
+    #guarded{policy = Before} = s2s_partners_stream:guarded(State),
+    State1 = rejudge(State),
+    case s2s_partners_stream:guarded(State1) of
+        #guarded{policy = Before, refused = none} ->
+            s2s_partners_stanza:bounce(Packet, 'policy-changed'),
+            State1;
+        _ ->
+            info({route, Packet}, State1)
     end.
 
 flush(State) ->

@@ -109,6 +109,9 @@ judge_again(Module, State) ->
 -spec end_if_unguarded(ejabberd_s2s_in | ejabberd_s2s_out, s2s_partners_stream:state()) -> s2s_partners_stream:state().
 end_if_unguarded(_, #{s2s_partners := _} = State) ->
     State;
+%% A connection that has been accepted, and no more: hook s2s_in_init is still to come, and guards it. ejabberd cannot send anything before (23.01, 24.12).
+end_if_unguarded(_, #{stream_state := accepting} = State) ->
+    State;
 end_if_unguarded(Module, State) ->
     Module:stop_async(self()),
     Module:send(State, xmpp:serr_policy_violation()).

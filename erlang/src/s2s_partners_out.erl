@@ -102,7 +102,7 @@ rejudge(State) ->
             s2s_partners_stream:publish(State1),
             State1;
         {allow, State1} ->
-            s2s_partners_out_queue:again(State1);
+            s2s_partners_out_queue:again(s2s_partners_stream:keep((s2s_partners_stream:guarded(State1))#guarded{moved = true}, State1));
         {Refusal, #{stream_state := connecting} = State1} ->
             s2s_partners_out_queue:closed(s2s_partners_out_queue:refused(Refusal, State1));
         {Refusal, State1} ->
@@ -382,7 +382,8 @@ info({route, Packet}, State) ->
         #guarded{established = true} ->
             case s2s_partners_stanza:outgoing(Packet, State) of
                 {pass, State1} -> ejabberd_s2s_out:handle_info({route, Packet}, State1);
-                {stop, State1} -> State1
+                {stop, State1} -> State1;
+                changed -> judged_first(Packet, State)
             end;
         #guarded{stream = Stream} ->
             case s2s_partners_nif:stream_queue(Stream) of
@@ -409,6 +410,17 @@ info({s2s_partners, over}, State) ->
     State;
 info(Message, State) ->
     ejabberd_s2s_out:handle_info(Message, State).
+
+judged_first(Packet, State) ->
+    #guarded{policy = Before} = s2s_partners_stream:guarded(State),
+    State1 = rejudge(State),
+    case s2s_partners_stream:guarded(State1) of
+        #guarded{policy = Before, refused = none} ->
+            s2s_partners_stanza:bounce(Packet, 'policy-changed'),
+            State1;
+        _ ->
+            info({route, Packet}, State1)
+    end.
 
 %% XEP-0199. The answer comes over a stream of the partner's, and goes no further.
 keep_alive(#{server := Local, remote_server := Remote} = State) ->

@@ -43,13 +43,14 @@ closed(State) ->
     ejabberd_s2s_out:stop_async(self()),
     State1.
 
-%% What waited for a stream that is refused, or has come to it since. Where it is over because the configuration has changed, another one may be
-%% allowed: the stanza is routed, and with that judged, once more. It must not find this stream again, or it would come back without end.
+%% What waited for a stream that is refused, or has come to it since. Where it is over because the configuration has changed, or has changed in the
+%% middle of its handshake, another one may be allowed: the stanza is routed, and with that judged, once more. It must not find this stream again,
+%% or it would come back without end.
 -spec too_late(term(), state()) -> ok.
 too_late(Packet, State) ->
     unlist(State),
     case s2s_partners_stream:guarded(State) of
-        #guarded{refused = {'policy-changed', _}} when ?is_stanza(Packet) ->
+        #guarded{refused = {Reason, _}, moved = Moved} when ?is_stanza(Packet), Moved orelse Reason =:= 'policy-changed' ->
             s2s_partners_places:give_back(),
             ejabberd_router:route(Packet);
         #guarded{refused = {Reason, _}} ->

@@ -43,7 +43,7 @@ established(State) ->
         allow ->
             ok = s2s_partners_nif:stream_active(Stream, s2s_partners_stream:now_ms()),
             s2s_partners_places:settled(),
-            State1 = s2s_partners_stream:keep(Guarded#guarded{established = true,
+            State1 = s2s_partners_stream:keep(Guarded#guarded{established = true, moved = false,
                                           since = os:system_time(second)}, State),
             Before orelse announce(State1),
             {allow, State1};

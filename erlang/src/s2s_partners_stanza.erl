@@ -131,18 +131,22 @@ spelled(#jid{lserver = Remote}, #{s2s_partners := #guarded{remote = Remote}} = S
 spelled(#jid{lserver = Remote}, #{auth_domains := Domains} = State) ->
     State#{auth_domains => sets:add_element(Remote, Domains)}.
 
-%% A stanza that is to go out over an established stream, perhaps from another node.
--spec outgoing(stanza(), state()) -> {pass, state()} | {stop, state()}.
+%% A stanza that is to go out over an established stream, perhaps from another node. `changed`: it may not by a policy that the stream has not been
+%% judged by yet. The stream is to be judged first; then it may have to go over another one.
+-spec outgoing(stanza(), state()) -> {pass, state()} | {stop, state()} | changed.
 outgoing(Packet, State) ->
-    #guarded{stream = Stream, vhost = VHost} = Guarded = s2s_partners_stream:guarded(State),
+    #guarded{stream = Stream, vhost = VHost, policy = Before} = Guarded = s2s_partners_stream:guarded(State),
     #jid{lserver = Remote} = To = xmpp:get_to(Packet),
     From = xmpp:get_from(Packet),
-    case s2s_partners_nif:stream_stanza(Stream, s2s_partners_stream:policy(VHost), Remote) of
+    Policy = s2s_partners_stream:policy(VHost),
+    case s2s_partners_nif:stream_stanza(Stream, Policy, Remote) of
         allow ->
             case is_keepalive(Packet, From, To) of
                 no -> {pass, active(Guarded, State)};
                 _ -> {pass, State}
             end;
+        {refuse, _, _} when Policy =/= Before ->
+            changed;
         {refuse, Reason, Rule} ->
             return(Packet, Reason, Rule, Guarded),
             {stop, State}

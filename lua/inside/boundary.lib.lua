@@ -86,6 +86,7 @@ local function new_boundary(with)
 		for onlooker in pairs(boundary.onlookers) do onlooker(session, reason, rule); end
 	end);
 
+	inner.no_delay = module:require "no_delay" (native, border);
 	inner.native, inner.border, inner.latch, inner.act = native, border, with.latch, border.act;
 	inner.deliver, inner.opened, inner.ended, inner.listing = relay.deliver, relay.opened, relay.ended, listing;
 	local endpoint = module:require "inside/inner_endpoint" (inner);

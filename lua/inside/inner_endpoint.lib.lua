@@ -22,8 +22,11 @@ end
 
 local connect = first_of("prosody.net.connect", "net.connect").connect;
 local basic = first_of("prosody.net.resolvers.basic", "net.resolvers.basic");
+local server = first_of("prosody.net.server", "net.server");
+local holds = server.get_backend() == "epoll"; -- which says so before it writes
 
 local hosts = prosody.hosts;
+local match = string.match;
 
 local STANZA_MAX, ELEMENTS_MAX = 512 * 1024, 25000; -- bytes, as core has it; elements in a stanza
 local EARLY_STANZA_MAX, EARLY_ELEMENTS_MAX = 10000, 200; -- the same, before anybody has authenticated
@@ -35,15 +38,16 @@ local STRANGERS_MAX = 200; -- streams in the names of domains that are nobody's:
 local COVERED_MAX, ENTRY_MAX = 2000, 1000;
 local LINE_EVERY = 10; -- seconds between two lines about what cannot be
 local USED_EVERY = 0.5; -- seconds: less than the shortest inactivity_timeout, which is one
+local HELD_MAX = 64 * 1024; -- bytes of stanzas, see endpoint.send
 local OPENING_MAX = 20; -- seconds until an outgoing stream has to be established
 
 local xmlns_errors = "urn:ietf:params:xml:ns:xmpp-streams";
 
--- `with`: native, border, latch (see mod_s2s_partners), act (functions of the guard's border), deliver(session, stanza): of an established stream,
--- opened(session), ended(session, why, unanswered), listing(relay host, domain): "named", "covered" and by which partner, or "unlisted". Filled in by
--- others: handshake.
+-- `with`: native, border, latch (see mod_s2s_partners), no_delay, act (functions of the guard's border), deliver(session, stanza): of an established
+-- stream, opened(session), ended(session, why, unanswered), listing(relay host, domain): "named", "covered" and by which partner, or "unlisted".
+-- Filled in by others: handshake.
 local function new_endpoint(with)
-	local native, border = with.native, with.border;
+	local native, border, no_delay = with.native, with.border, with.no_delay;
 	local endpoint = {};
 	local sessions = {}; -- connection -> session
 	local live = {}; -- session -> true, connected or not
@@ -144,6 +148,22 @@ local function new_endpoint(with)
 
 	--- Sessions
 
+	-- What endpoint.send has held back goes into the connection's own buffer, before anything else does. writing: it is about to be written.
+	local function flush(session, writing)
+		local held, count = session.held, session.held_count;
+		session.held_count, session.held_bytes = nil, nil;
+		if not count or count == 0 then return; end
+		if writing then
+			-- Each is no more than one entry in the buffer then; put together they would be there twice.
+			for i = 1, count do
+				if not session.destroyed then session.conn:write(held[i]); end -- its buffer may be full
+			end
+		else
+			session.conn:write(table.concat(held, "", 1, count));
+		end
+		for i = count, 1, -1 do held[i] = nil; end
+	end
+
 	local function destroy(session, why)
 		if session.destroyed then return; end
 		session.destroyed, session.type = true, "s2s_destroyed";
@@ -215,7 +235,7 @@ local function new_endpoint(with)
 
 	local function new_session(direction)
 		local session = { type = direction == "incoming" and "s2sin_unauthed" or "s2sout_unauthed"; direction = direction; hosts = {}; notopen = true;
-			version = 1; id = "inside"..short_id(); inner = true; close = close };
+			version = 1; id = "inside"..short_id(); inner = true; close = close; held = {} };
 		function session.log(level, ...) module:log(level, ...); end
 		live[session] = true;
 		return session;
@@ -224,7 +244,7 @@ local function new_endpoint(with)
 	local function attach(session, conn)
 		session.conn, session.ip = conn, conn:ip();
 		sessions[conn] = session;
-		pcall(conn.setoption, conn, "tcp-nodelay", true);
+		no_delay.on_writing(conn);
 		local stream = new_xmpp_stream(session, stream_callbacks, EARLY_STANZA_MAX);
 		stream:set_stanza_size_limit(EARLY_STANZA_MAX, EARLY_ELEMENTS_MAX); -- 13.0.1 has no bound on elements
 		session.stream = stream;
@@ -237,6 +257,7 @@ local function new_endpoint(with)
 			stream:reset();
 		end
 		function session.sends2s(what)
+			if session.held_count then flush(session); end
 			return conn:write(tostring(what));
 		end
 		session.send = session.sends2s;
@@ -307,6 +328,16 @@ local function new_endpoint(with)
 		return globals.fire_event("s2s-check-certificate", { session = session; host = theirs }) ~= false and not session.destroyed;
 	end
 
+	-- Whether the other end is this server: where a partner's DNS leads to the inner port, what goes to that partner would come in here as the server
+	-- inside's, go to the partner again, and so on without end. By dialback such a stream proves nothing; with a certificate for the domain that
+	-- both sides trust it would.
+	local function comes_from_here(session, ours, theirs)
+		local out = hosts[theirs] and hosts[theirs].s2sout and hosts[theirs].s2sout[ours];
+		local conn = out and out.conn;
+		return conn and conn.sockname and tonumber(conn.sockport) == tonumber(session.conn:clientport())
+			and conn.sockname:gsub("^::ffff:", "") == session.ip:gsub("^::ffff:", "") or false;
+	end
+
 	-- The header of a stream that the inside opens: `to` a domain that is not ours, `from` one that is.
 	function step.opened(session, attr)
 		session.version = tonumber(attr.version) or 0;
@@ -328,6 +359,10 @@ local function new_endpoint(with)
 		if not (current and current.hosts[theirs]) then
 			session.to_host, session.from_host = ours, theirs;
 			return with.act.close(session, "unlisted-domain", native.reasons["unlisted-domain"].stream_condition, "it is no relay host");
+		end
+		if comes_from_here(session, ours, theirs) then
+			module:log("warn", "The DNS of %s leads to the inner port of this server; nothing is sent there", ours);
+			return close(session, { condition = "policy-violation"; text = "This is a connection of this server's own" });
 		end
 		if not claim(session, ours, theirs) then return close(session, "resource-constraint"); end
 		if not session.known then know(session, ours); end
@@ -372,6 +407,11 @@ local function new_endpoint(with)
 		return result;
 	end
 
+	-- Of an address that has been prepared.
+	local function domain_of(address)
+		return match(address, "^[^@/]+@([^@/]+)") or jid.host(address);
+	end
+
 	-- A stanza of the inside: for the stream's own pair. That the stream is established, and that the stanza is from its domain, has been judged with
 	-- the element; under new settings all streams are judged again.
 	function step.stanza(session, stanza)
@@ -381,7 +421,7 @@ local function new_endpoint(with)
 			module:log("debug", "Dropped a stanza of the inside with an address that is malformed");
 			return;
 		end
-		if jid.host(to) ~= session.to_host or hosts[session.to_host] then
+		if domain_of(to) ~= session.to_host or hosts[session.to_host] then
 			return close(session, { condition = "host-unknown"; text = "A stanza for another domain than the stream's" });
 		end
 		attr.to, attr.from = to, from;
@@ -428,14 +468,30 @@ local function new_endpoint(with)
 		local session = sessions[conn];
 		if not session or status ~= "ssl-handshake-complete" then return; end
 		session.tls_pending, session.tls_done = nil, true;
+		no_delay.acknowledge(conn); -- TLS has been writing
 		if session.direction == "outgoing" then session:open_stream(); end
 	end
 
-	listener.onincoming, listener.ondisconnect, listener.onstatus = on_data, on_disconnect, on_status;
+	-- The buffer is about to be written.
+	local function on_writing(conn)
+		local session = sessions[conn];
+		if session then flush(session, true); end
+	end
+
+	-- It has been written. While a stream is being opened the server inside may keep pieces of what it says back until it hears that we have the one
+	-- before: see lua/no_delay.
+	local function on_written(conn)
+		local session = sessions[conn];
+		if session and not session.established then no_delay.acknowledge(conn); end
+	end
+
+	listener.onincoming, listener.ondisconnect, listener.onstatus, listener.onpredrain = on_data, on_disconnect, on_status, on_writing;
+	listener.ondrain = on_written;
 
 	--- Streams that we open
 
-	local dialled = { onincoming = on_data; ondisconnect = on_disconnect; onstatus = on_status };
+	local dialled = { onincoming = on_data; ondisconnect = on_disconnect; onstatus = on_status; onpredrain = on_writing;
+		ondrain = on_written };
 
 	function dialled.onattach(conn, data)
 		local session = data and data.session;
@@ -500,6 +556,26 @@ local function new_endpoint(with)
 		if now - (session.used or 0) < USED_EVERY then return; end
 		session.used = now;
 		globals.fire_event("s2sout-established", { session = session });
+	end
+
+	-- Hands a stanza, or its text, to an established stream; false when that has been refused just now, and the stanza is not sent. For each write the
+	-- connection asks the kernel to be told when it may, and moves its time-out: so the first of several does that, and those that follow before it
+	-- is on its way are held and go with it.
+	function endpoint.send(session, what)
+		local count = session.held_count;
+		if not count then
+			endpoint.used(session);
+			if session.destroyed then return false; end
+			if holds then session.held_count, session.held_bytes = 0, 0; end
+			session.conn:write(tostring(what));
+			return true;
+		end
+		local text = tostring(what);
+		local bytes = session.held_bytes + #text;
+		session.held[count + 1] = text;
+		session.held_count, session.held_bytes = count + 1, bytes;
+		if bytes > HELD_MAX then flush(session); end
+		return true;
 	end
 
 	-- For the handshake: stanzas may move.

@@ -7,8 +7,13 @@ local new_cache = require "util.cache".new;
 local monotonic = require "util.time".monotonic;
 
 local hosts = prosody.hosts;
+local match = string.match;
+
+local xmlns_sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
 
 local BEHIND_THE_GUARD = 900; -- the guard is at 1000, core's own modules at 500 and less
+local BEHIND_FEATURES = -2000; -- the guard takes from them what is not for the partner at -1000
+local BEFORE_AUTHENTICATED = 0; -- behind the guard; core, at -1, ends the event
 local QUEUE_MAX, QUEUE_BYTES = 100, 1024 * 1024; -- of a pair, while its stream is being opened
 local ALL_QUEUES_BYTES = 32 * 1024 * 1024; -- of all pairs together
 local PAUSE = 1; -- seconds after a failure in which no further stream is tried
@@ -119,12 +124,11 @@ local function new_relay(with)
 
 	-- `what`: a stanza, or its text and `stub`, see stub_of.
 	local function hand_over(host, domain, what, stub)
-		local session, err = stream_for(host, domain);
-		if session and session.established then
-			endpoint.used(session);
-			if not session.destroyed then return session.sends2s(what); end
-			session, err = stream_for(host, domain); -- it has been refused just now
-		end
+		local of_host = pairs_of[host];
+		local session, err = of_host and of_host[domain];
+		if session and session.established and not session.destroyed and endpoint.send(session, what) then return; end
+		session, err = stream_for(host, domain); -- another one, if it has been refused just now
+		if session and session.established and endpoint.send(session, what) then return; end
 		if stub == nil then stub = stub_of(what); end
 		if session then return wait(session, host, domain, tostring(what), stub); end
 		with.log_failure(host, domain, err);
@@ -135,7 +139,9 @@ local function new_relay(with)
 
 	function relay.opened(session)
 		if session.direction ~= "outgoing" or not session.queue then return; end
-		for _, item in ipairs(take_queue(session)) do session.sends2s(item.text); end
+		local texts = {};
+		for i, item in ipairs(take_queue(session)) do texts[i] = item.text; end
+		if texts[1] then session.sends2s(table.concat(texts)); end
 	end
 
 	-- `unanswered`: a key was to be asked about over it, and has not been.
@@ -168,17 +174,19 @@ local function new_relay(with)
 		if not relays[host] or guard.observing == true or not hosts[host] then
 			return; -- there is nobody who would judge it
 		end
-		contacts.sent(host, stanza);
-		if stanza.name == "presence" and stanza.attr.type == "unsubscribed" then with.directed.cancel(stanza.attr.from, stanza.attr.to); end
+		if stanza.name == "presence" then
+			contacts.sent(host, stanza);
+			if stanza.attr.type == "unsubscribed" then with.directed.cancel(stanza.attr.from, stanza.attr.to); end
+		end
 		prosody.core_route_stanza(hosts[host], stanza);
 	end
 
 	--- The host's events
 
-	-- What waits for an answer to a question of the host's own, as a console's ping, is asked first.
+	-- Of an iq: what waits for an answer to a question of the host's own, as a console's ping, is asked first.
 	local function is_for_the_host(event, host)
 		local attr = event.stanza.attr;
-		if event.stanza.name ~= "iq" or attr.to ~= host or not attr.id or (attr.type ~= "result" and attr.type ~= "error") then return false; end
+		if attr.to ~= host or not attr.id or (attr.type ~= "result" and attr.type ~= "error") then return false; end
 		return hosts[host].events.fire_event(("iq-%s/host/%s"):format(attr.type, attr.id), event) ~= nil;
 	end
 
@@ -186,7 +194,8 @@ local function new_relay(with)
 		return function (event)
 			if not relays[host] then return; end
 			local stanza = event.stanza;
-			local domain = jid.host(stanza.attr.from);
+			local from, name = stanza.attr.from, stanza.name;
+			local domain = from and match(from, "^[^@/]+@([^@/]+)") or jid.host(from); -- core has prepared it
 			if guard.observing == true or not guard.policies[host] or not domain or hosts[domain] or not hosts[host] then
 				-- Of a host of this server, which no guard judges; or for one that has been deactivated meanwhile.
 				local stub = stub_of(stanza);
@@ -195,11 +204,41 @@ local function new_relay(with)
 				end
 				return true;
 			end
-			if is_for_the_host(event, host) then return true; end
-			contacts.received(host, stanza);
+			if name == "iq" and is_for_the_host(event, host) then return true; end
+			if name == "presence" then contacts.received(host, stanza); end
 			hand_over(host, domain, stanza);
 			return true;
 		end;
+	end
+
+	--- The stream to the server inside is opened as soon as a partner has proven who it is, since what it comes for is to send something
+
+	local function expect(host, domain)
+		if not relays[host] or guard.observing == true or not guard.policies[host] or not domain or hosts[domain] then return; end
+		stream_for(host, domain); -- why there is none is said when something has to go over it
+	end
+
+	-- Core goes on with the partner's stream, whatever becomes of this.
+	local function protected(action)
+		return function (event)
+			local ok, err = pcall(action, event);
+			if not ok then module:log("error", "Error while opening a stream to the server inside: %s", err); end
+		end;
+	end
+
+	-- Its certificate is valid for its domain and the guard, which has gone through the features before, lets it authenticate by that.
+	local function is_proven(session, features)
+		return session.type == "s2sin_unauthed" and session.cert_chain_status == "valid" and session.cert_identity_status == "valid"
+			and features:get_child("mechanisms", xmlns_sasl) ~= nil;
+	end
+
+	local function hook_proofs(host, context)
+		context:hook("s2s-stream-features", protected(function (event)
+			if is_proven(event.origin, event.features) then expect(host, event.origin.from_host); end
+		end), BEHIND_FEATURES);
+		context:hook("s2s-authenticated", protected(function (event)
+			if event.session.direction == "incoming" then expect(host, event.host); end
+		end), BEFORE_AUTHENTICATED);
 	end
 
 	local hooked = {}; -- host -> its events
@@ -209,6 +248,7 @@ local function new_relay(with)
 		if not events or hooked[host] == events then return; end
 		hooked[host] = events;
 		local handler, context = handler_for(host), module:context(host);
+		hook_proofs(host, context);
 		for _, name in ipairs({ "message"; "presence"; "iq" }) do
 			for _, target in ipairs({ "bare"; "full"; "host" }) do
 				context:hook(name.."/"..target, handler, BEHIND_THE_GUARD);

@@ -72,17 +72,18 @@ def _crl(entries):
     return make
 
 
+def relay(count, server, inner, keys):
+    """An edge without users before the server at an address, with the modules of docs/boundary.md; edge.test is what the lab knocks at."""
+    partners = partner_list(count, each='; presence_authorization = "user"')
+    inside = f's2s_inside = {{ server = "{server}:5269"; {keys} }}'
+    return {"partners": f's2s_partners = {partners}\ns2s_inside_interfaces = {{ "{inner}" }}',
+            "hosts": {"edge.test": "", LOCAL: f'modules_disabled = {{ "c2s" }}\n{inside}'}, "users": [], "inner_address": inner,
+            "options": 'modules_enabled = { "saslauth"; "tls"; "dialback"; "admin_shell"; "s2s_partners" }\n'}
+
+
 def _relay(count):
-    """In front of another server, lab.inside, with the modules of docs/boundary.md. No user is here; edge.test is what the lab knocks at."""
-    def make(lab):
-        inner = lab.address()
-        inside = f's2s_inside = {{ server = "{lab.inside.address}:5269"; tls = "optional"; sasl = "not_supported"; dialback = true }}'
-        partners = partner_list(count, each='; presence_authorization = "user"')
-        return {"partners": f"s2s_partners = {partners}\n"
-                            f's2s_inside_interfaces = {{ "{inner}" }}',
-                "hosts": {"edge.test": "", LOCAL: f'modules_disabled = {{ "c2s" }}\n{inside}'}, "users": [],
-                "inner_address": inner, "options": 'modules_enabled = { "saslauth"; "tls"; "dialback"; "admin_shell"; "s2s_partners" }\n'}
-    return make
+    """The server inside is lab.inside."""
+    return lambda lab: relay(count, lab.inside.address, lab.address(), 'tls = "optional"; sasl = "not_supported"; dialback = true')
 
 
 def _collector(more):

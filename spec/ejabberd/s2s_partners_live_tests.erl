@@ -93,3 +93,11 @@ unguarded_test_() ->
               Mode(observe),
               ?assertEqual({returned, Stream}, Result(s2s_in_handle_info, [Stream, {route, Presence}]))
       end]}.
+
+%% A reload finds a connection that ejabberd has accepted and not begun with. The hook that guards it is still to come, and ejabberd cannot send
+%% anything yet: it would crash.
+just_accepted_test() ->
+    State = #{mod => ejabberd_s2s_in, owner => self(), stream_state => accepting, socket => none, socket_mod => gen_tcp, socket_opts => []},
+    ?assertEqual(State, ?LIVE:end_if_unguarded(ejabberd_s2s_in, State)),
+    ?assertEqual(State, s2s_partners_in:rejudge(State)),
+    receive {'$gen_cast', Message} -> error({told, Message}) after 0 -> ok end.

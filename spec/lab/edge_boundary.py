@@ -110,6 +110,10 @@ class EdgeBoundary(Prosody):
         """Sessions of users are inside."""
         return (self.inside.shell if command.startswith("c2s:") else super().shell)(command, timeout)
 
+    def evaluate(self, text, timeout=30):
+        """An Erlang expression, where the users are on an ejabberd."""
+        return self.inside.evaluate(text, timeout)
+
     # Accounts and rosters: inside. The edge knows of contacts what it would have learned of them.
 
     def add_user(self, jid):

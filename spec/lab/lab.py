@@ -115,12 +115,13 @@ class Lab:
     lab.version       its series: "0.12" or "13"
     lab.host          what guards the edge: "prosody", or "ejabberd" (edge_ejabberd.py), then lab.ejabberd is its machine.Ejabberd
     lab.inside        None; "prosody" or "ejabberd": the edge's users are on such a server behind it (edge_boundary.py)
+    lab.home          what kind of server has those users: the one inside, or the edge
     lab.remotes       every scripted remote server (remote.Remote)"""
 
     def __init__(self, keep=False, version=None, host="prosody", ejabberd=None, inside=None):
         self.keep, self.prosody = keep, machine.choose(version)
         self.version = self.prosody.series
-        self.host, self.inside = host, inside
+        self.host, self.inside, self.home = host, inside, inside or host
         self.ejabberd = machine.choose_ejabberd(ejabberd) if "ejabberd" in (host, inside) else None
         self.remotes = []
         self.processes = []

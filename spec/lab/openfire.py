@@ -220,8 +220,9 @@ class Openfire:
                 self._end(connection, "invalid-from")
             self.stanzas.append(element)
 
-    def _end(self, connection, condition):
-        connection.send(f"<stream:error><{condition} xmlns='{STREAM_ERRORS}'/></stream:error></stream:stream>")
+    def _end(self, connection, condition, text=""):
+        said = f"<text xmlns='{STREAM_ERRORS}'>{text}</text>" if text else ""
+        connection.send(f"<stream:error><{condition} xmlns='{STREAM_ERRORS}'/>{said}</stream:error></stream:stream>")
         raise Closed()
 
     @staticmethod
@@ -234,7 +235,7 @@ class Openfire:
         """validateRemoteDomain"""
         ours, theirs = element.get("to"), element.get("from")
         if not self.takes_keys():
-            self._end(connection, "policy-violation")
+            self._end(connection, "policy-violation", "Dialback has been disabled by configuration.")
         if ours not in self.domains:
             return self._answer(connection, element, "error")
         if not self.proves(connection, theirs):

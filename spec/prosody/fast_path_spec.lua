@@ -317,7 +317,7 @@ describe("the fast path", function ()
 		end
 		assert.same(passes + kept - own, counted);
 		assert.is_true(relay or alike > 0, "no answer of core's was replaced");
-		assert.is_true(kept > cases / 1000, kept.." kept back");
+		assert.is_true(kept > (relay and 0 or cases / 1000), kept.." kept back"); -- a relay host answers less itself
 		assert.is_true(own > cases / 200, own.." answers of the module's own");
 		assert.is_true(quick.deepest + CALL <= SLOTS, quick.deepest.." slots of the stack");
 		assert.is_true(quick.deepest > SLOTS / 2, quick.deepest.." slots of the stack: no fast path has called anything");

@@ -485,6 +485,117 @@ describe("the inner side", function ()
 		end);
 	end);
 
+	-- Where the connection says so before it writes, as epoll's do. `written` makes it so: what comes in is all of what has been sent then.
+	describe("writes what comes in one turn of the loop at once", function ()
+		local conn, begun, writes;
+
+		before_each(function ()
+			edge = inside.new({ HOST, ROOMS }, partners, "epoll");
+			apply();
+			arrive(message(BOB, ALICE, "first"));
+			conn, begun = inside.answer(edge), edge.dialled[1];
+			inside.establish(conn, HOST, "fed.test");
+			begun.listener.onpredrain(conn);
+			conn.sent, writes = "", 0;
+			local write = conn.write;
+			function conn:write(data)
+				writes = writes + 1;
+				return write(self, data);
+			end
+		end);
+
+		local function written()
+			begun.listener.onpredrain(conn);
+			local words = {};
+			for word in conn.sent:gmatch("<body>(.-)</body>") do words[#words + 1] = word; end
+			return table.concat(words, " ");
+		end
+
+		it("in order, and asks for it once", function ()
+			for i = 1, 5 do arrive(message(BOB, ALICE, tostring(i))); end
+			assert.equal(1, writes);
+			assert.equal("1 2 3 4 5", written());
+			arrive(message(BOB, ALICE, "6"));
+			assert.equal("1 2 3 4 5 6", written());
+			assert.equal("1 2 3 4 5 6", written());
+		end);
+
+		it("and holds no more than 64 KiB back", function ()
+			local large = ("x"):rep(40000);
+			for _ = 1, 3 do arrive(message(BOB, ALICE, large)); end
+			assert.equal(2, writes);
+			assert.truthy(#conn.sent > 120000);
+			arrive(message(BOB, ALICE, "behind"));
+			assert.truthy(written():find("behind$"));
+		end);
+
+		it("and before anything else that is said over the stream", function ()
+			for i = 1, 3 do arrive(message(BOB, ALICE, tostring(i))); end
+			edge.boundary.endpoint.sessions()[1]:close("policy-violation");
+			assert.truthy(conn.sent:find("1</body>.*2</body>.*3</body>.*<stream:error>.*</stream:stream>$"));
+			assert.is_true(conn.closed);
+			begun.listener.onpredrain(conn);
+			assert.truthy(conn.sent:find("</stream:stream>$"));
+		end);
+	end);
+
+	describe("opens a stream for what a partner will send", function ()
+		local function fire(event, data, host)
+			for _, hooked in ipairs(edge.world.contexts) do
+				for _, entry in ipairs(hooked[1] == (host or HOST) and hooked[2].hooks[event] or {}) do assert.is_nil(entry[1](data)); end
+			end
+		end
+
+		local function features(session, offered)
+			local stanza = st.stanza("stream:features");
+			for _, xmlns in ipairs(offered) do stanza:tag("mechanisms", { xmlns = xmlns }):up(); end
+			fire("s2s-stream-features", { origin = session; features = stanza });
+		end
+
+		local function visitor(more)
+			local session = { type = "s2sin_unauthed"; direction = "incoming"; from_host = "fed.test"; cert_chain_status = "valid";
+				cert_identity_status = "valid" };
+			for key, value in pairs(more or {}) do session[key] = value; end
+			return session;
+		end
+
+		local SASL = "urn:ietf:params:xml:ns:xmpp-sasl";
+
+		it("when it has authenticated, once", function ()
+			fire("s2s-authenticated", { session = visitor(); host = "fed.test"; mechanism = "dialback" });
+			assert.equal(1, #edge.dialled);
+			fire("s2s-authenticated", { session = visitor(); host = "fed.test"; mechanism = "dialback" });
+			arrive(message(BOB, ALICE, "first"));
+			assert.equal(1, #edge.dialled);
+			local conn = inside.answer(edge);
+			inside.establish(conn, HOST, "fed.test");
+			assert.truthy(conn.sent:find("<body>first</body>", 1, true));
+		end);
+
+		it("when its certificate is valid and it may authenticate by that", function ()
+			features(visitor(), { SASL });
+			assert.equal(1, #edge.dialled);
+		end);
+
+		it("and none before it has proven who it is", function ()
+			features(visitor(), {});
+			features(visitor({ cert_identity_status = "invalid" }), { SASL });
+			features(visitor({ cert_chain_status = "invalid" }), { SASL });
+			features({ type = "s2sin_unauthed"; direction = "incoming"; from_host = "fed.test" }, { SASL });
+			fire("s2s-authenticated", { session = visitor({ direction = "outgoing" }); host = "fed.test" });
+			assert.equal(0, #edge.dialled);
+		end);
+
+		it("and none where nothing would pass", function ()
+			edge.guard.observing = true;
+			features(visitor(), { SASL });
+			edge.guard.observing, edge.guard.policies[HOST] = false, nil;
+			features(visitor(), { SASL });
+			fire("s2s-authenticated", { session = visitor(); host = "fed.test" });
+			assert.equal(0, #edge.dialled);
+		end);
+	end);
+
 	describe("keeps streams alive", function ()
 		-- What is to be kept alive by the next look: all that is established.
 		local function sweep()

@@ -33,12 +33,12 @@ function inside_world.policy(partners, hosts, default)
 	return assert(native.compile_policy({ table = compiled; options = { require_encryption = false }; issues = {}; default = default }));
 end
 
--- `hosts`: relay hosts, each a VirtualHost; `partners`: the outer list. What is made has
+-- `hosts`: relay hosts, each a VirtualHost; `partners`: the outer list; `backend`: of connections, as net.server says. What is made has
 --   refused (what the outer side's report was told of stanzas), installed (domains for which C has installed handlers, { domain, events }),
 --   border (of the inner side), native (the shared object, whose functions may be replaced),
 --   unopened ("interface|port" -> true: cannot be opened),
 --   world, boundary, dialled (connections that were begun, { host, port, listener, data }), clock (seconds; the monotonic clock)
-function inside_world.new(hosts, partners)
+function inside_world.new(hosts, partners, backend)
 	local edge = { dialled = {}; clock = 1000 };
 	local world = lua_world.new({
 		["util.async"] = { runner = function (action, watchers)
@@ -55,6 +55,8 @@ function inside_world.new(hosts, partners)
 			table.insert(edge.dialled, { host = place.host; port = place.port; listener = listener; data = data });
 		end };
 		["net.resolvers.basic"] = { new = function (host, port) return { host = host; port = port }; end };
+		["net.server"] = { get_backend = function () return backend or "tables"; end };
+		["prosody.net.server"] = { get_backend = function () return backend or "tables"; end };
 		["prosody.net.resolvers.basic"] = { new = function (host, port) return { host = host; port = port }; end };
 		["core.s2smanager"] = {}; ["core.configmanager"] = { get = function () end };
 		-- Every port can be opened but those of which edge.unopened["interface|port"] is true when the service is added.

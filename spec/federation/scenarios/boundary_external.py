@@ -8,16 +8,17 @@ from lab.prosody import Prosody
 from ._boundary import ALICE, BOB, Boundary
 from ._edge import any_method, configuration
 
+LOOP = "loop.test"
 PARTNERS = configuration(any_method("fabrikam.test", presence_authorization="user"),
-                         any_method("northwind.test", presence_authorization="user"))
+                         any_method("northwind.test", presence_authorization="user"), any_method(LOOP, presence_authorization="user"))
 
 
 def setup(lab):
     authority = lab.certificates.trust
-    inner = lab.certificates.leaf("edge-inner.test", also=["fabrikam.test"])
+    inner = lab.certificates.leaf("edge-inner.test", also=["fabrikam.test", LOOP])
     options = ('s2s_inside = {{ server = "%s"; sasl = "required"; dialback = false; trust_anchors = "{}"; certificate = {{ certificate = "{}"; key = "{}" }} }}'
                .format(authority, inner.certificate, inner.key))
-    lab.boundary = Boundary(lab, PARTNERS, inside=options, domains=["fabrikam.test", "northwind.test"])
+    lab.boundary = Boundary(lab, PARTNERS, inside=options, domains=["fabrikam.test", "northwind.test", LOOP])
     lab.edge = lab.boundary.edge.start()
     lab.inside = lab.boundary.prosody(preset="external", certificates={"conference.contoso.test": "good"}).start()
     lab.partner = Prosody(lab, "partner", ["fabrikam.test"], users=[BOB], preset="any").start()
@@ -42,6 +43,18 @@ def scenario_partner_that_the_inner_certificate_does_not_name(lab):
     assert warning[1] == "northwind.test", warning[0]
     with Client("nora@northwind.test", lab.northwind.address) as nora:
         assert nora.wait_error(nora.send_message(ALICE, "hello"), 30)[0] == "remote-server-timeout"
+
+
+def scenario_partner_that_leads_the_edge_to_its_own_inner_port(lab):
+    """Its DNS has the edge's inner address, and the edge's certificate outside is of the authority that counts inside: what the edge sent there would
+    come back as the inside's, and go there again, without end."""
+    lab.dns.server(LOOP, lab.boundary.inner_address)
+    mark = lab.edge.mark()
+    with Client(ALICE, lab.inside.address) as alice:
+        id_ = alice.send_message(f"eve@{LOOP}", "round and round")
+        assert alice.wait_error(id_, 30)[0].startswith("remote-server-"), alice.stanzas[-1]
+    log = lab.edge.log_since(mark)
+    assert log.count("Established inner stream from contoso.test (host loop.test") == 1, "only the server inside's own"
 
 
 def scenario_inner_certificate_is_another_one(lab):

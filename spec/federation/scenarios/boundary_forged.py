@@ -133,6 +133,66 @@ def scenario_partner_does_not_speak_for_the_inside(lab):
         alice.assert_nothing(lambda stanza: stanza.name == "message", 0.5)
 
 
+def scenario_outer_stream_to_a_partner(lab):
+    """Nor is there a stream for it: no partner's domain is a host here."""
+    leaf = lab.certificates.leaf("fabrikam.test", "good")
+    mark = lab.northwind.mark()
+    with Probe(lab.edge.address, from_="fabrikam.test", to="northwind.test", leaf=leaf) as probe:
+        probe.open()
+        probe.read_close("host-unknown")
+    assert "fabrikam.test" not in lab.northwind.log_since(mark)
+
+
+def scenario_outer_stream_from_a_relay_host(lab):
+    """Nobody outside is the inside, not with its own certificate."""
+    leaf = lab.certificates.leaf(HOST, "good")
+    with Client(ALICE, lab.inside.address) as alice:
+        for to in (HOST, "edge.test", "conference.contoso.test"):
+            for from_ in (HOST, "conference.contoso.test"):
+                with Probe(lab.edge.address, from_=from_, to=to, leaf=leaf) as probe:
+                    try:
+                        probe.secure()
+                        probe.external()
+                        probe.message(f"carol@{from_}", ALICE, "from a colleague outside")
+                    except (AssertionError, Closed):
+                        pass
+                    probe.read_close(timeout=15)
+        alice.assert_nothing(lambda stanza: stanza.name == "message", 0.5)
+
+
+def scenario_outer_key_of_a_relay_host(lab):
+    with Probe(lab.edge.address, from_=HOST, to="edge.test") as probe:
+        try:
+            probe.features()
+            probe.send_result()
+        except Closed:
+            pass
+        probe.read_close(timeout=15)
+
+
+def scenario_names_that_begin_or_end_like_a_relay_host(lab):
+    for name in ("contoso.test.evil.test", "xcontoso.test", "contoso.tes", "contoso.test.test", "fabrikam.contoso.test"):
+        with _inner(lab, from_=name) as probe:
+            probe.open()
+            probe.read_close("policy-violation", "unlisted-domain")
+
+
+def scenario_partner_that_leads_back_to_the_edge(lab):
+    """Its DNS has one of the edge's own addresses. Nothing goes round."""
+    lab.edge.partners = lab.edge.partners.replace("s2s_partners = {", 's2s_partners = { { domain = "back.test"; sasl = "optional"; dialback = true; '
+                                                  'tls = "optional"; presence_authorization = "user"; partner_type = "federated" },', 1)
+    lab.edge.reload()
+    lab.boundary.partner("back.test")
+    with Client(ALICE, lab.inside.address) as alice:
+        for address in (lab.edge.address, lab.boundary.inner_address):
+            lab.dns.remove("back.test")
+            lab.dns.server("back.test", address)
+            mark = lab.edge.mark()
+            id_ = alice.send_message("eve@back.test", "back and forth")
+            assert alice.wait_error(id_, 40)[0].startswith("remote-server-")
+            assert lab.edge.log_since(mark).count("Established inner stream from contoso.test (host back.test") <= 1
+
+
 def scenario_many_that_do_not_authenticate(lab):
     """Connections that wait have a bound, and so has an address; a server that authenticates comes through."""
     probes = [_inner(lab, source="127.0.66.1") for _ in range(130)]

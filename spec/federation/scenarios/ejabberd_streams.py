@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lab.client import Client
 from lab.lab import Skipped
 from lab.probe import Probe
-from lab.remote import Remote
+from lab.remote import Remote, dialback_answer
 from lab.waiting import wait_until
 from lab.xmlstream import BIDI, SASL, TLS
 
@@ -223,6 +223,10 @@ def scenario_error_in_a_callback(streams):
     """Refused, and the log has no body in it."""
     remote = streams.remote("fault.sasl.test")
     streams.sends(remote, "fault.sasl.test", "before")
+    # A stream of before that ends meanwhile would end who keeps the table.
+    wait_until(lambda: streams.edge.evaluate("""
+        supervisor:which_children(ejabberd_s2s_in_sup) ++ [Pid || {_, Pid, _, _} <- supervisor:which_children(ejabberd_s2s_out_sup),
+            mnesia:dirty_match_object(s2s, {s2s, '_', Pid}) =:= []]""") == "[]", 20, "the end of what other scenarios have left")
     mark = streams.edge.mark()
     streams.edge.evaluate("ets:rename(s2s_partners_streams, away)")
     try:
@@ -304,6 +308,51 @@ def scenario_on_its_way_to_a_stream_that_a_reload_ends(streams):
         assert edge.answer == "ok", edge.answer
         remote.wait_element(lambda element: element.name == "message" and element.find("body").text == "on its way")
         assert edge.evaluate("persistent_term:get(lab_way)") == "sent"
+    finally:
+        edge.partners = before
+        edge.reload()
+
+
+def scenario_a_stanza_overtakes_the_judgement_after_a_reload(streams):
+    """It is there before the stream has been judged again, by a configuration that has another method for the partner."""
+    edge, domain = streams.edge, "overtakes.any.test"
+    remote = streams.remote(domain)
+    streams.sends(remote, domain, "before")
+    before = edge.partners
+    edge.evaluate(f"""
+        [{{s2s, _, Stream}}] = mnesia:dirty_read(s2s, {{<<"{HOST}">>, <<"{domain}">>}}),
+        persistent_term:put(lab_stream, Stream),
+        Self = self(),
+        register(lab_holder, spawn(fun() -> erlang:suspend_process(Stream), Self ! held, receive go -> ok after 60000 -> late end end)),
+        receive held -> ok end""")
+    try:
+        streams.alice.send_message(f"eve@{domain}", "overtakes")
+        wait_until(lambda: edge.evaluate("element(2, process_info(persistent_term:get(lab_stream), message_queue_len))") != "0", 20, "the message")
+        edge.partners = configuration(tls_dialback(domain), *ENTRIES, **LIMITS)
+        edge.reload()
+        edge.evaluate("lab_holder ! go")
+        remote.wait_element(lambda element: element.name == "message" and element.find("body").text == "overtakes")
+        assert remote.elements("result") and len(remote.connections) == 2
+    finally:
+        edge.partners = before
+        edge.reload()
+
+
+def scenario_a_reload_takes_away_the_method_in_the_middle_of_it(streams):
+    """Another one is left, so the stream goes on, until the answer comes. What waits for it is nobody's fault, and goes over a new one."""
+    edge, domain = streams.edge, "midway.any.test"
+    remote = streams.remote(domain, result="ignore")
+    before = edge.partners
+    try:
+        edge.partners = configuration(tls_dialback(domain), *ENTRIES, **LIMITS)
+        edge.reload()
+        streams.alice.send_message(f"eve@{domain}", "waits")
+        key = remote.wait_element("result")
+        edge.partners = configuration(partner(domain), *ENTRIES, **LIMITS)
+        edge.reload()
+        remote.connections[-1].send(dialback_answer(key, "valid"))
+        remote.wait_element(lambda element: element.name == "message" and element.find("body").text == "waits")
+        assert remote.elements("auth") and len(remote.connections) == 2
     finally:
         edge.partners = before
         edge.reload()

@@ -68,7 +68,7 @@ def log_in(lab, jid):
     assert ready.wait(10)
     client.roster()
     mark = client.mark()
-    caps = CAPS if lab.host == "prosody" else CAPS.replace(" hash='sha-1'", "")     # a hash is compared by ejabberd
+    caps = CAPS if lab.home == "prosody" else CAPS.replace(" hash='sha-1'", "")     # a hash is compared by ejabberd
     client.presence(inside=caps.format(jid.partition("@")[2]))
     if jid != ALICE:
         client.wait_presence(ALICE, since=mark)
@@ -123,7 +123,7 @@ def scenario_pushes(lab):
     since = marks(lab)
     publish(lab, OTHER, "<x xmlns='urn:lab:other'>secretother</x>")
     comes(lab, since, "secretother", MAY)
-    if lab.host == "prosody":     # ejabberd tells nobody that an item is gone
+    if lab.home == "prosody":     # ejabberd tells nobody that an item is gone
         since = marks(lab)
         answer = lab.clients[ALICE].iq(None, f"<pubsub xmlns='{PUBSUB}'><retract node='{OTHER}' notify='true'><item id='current'/></retract></pubsub>", "set")
         assert answer.get("type") == "result", answer
@@ -173,7 +173,7 @@ def scenario_retrievals(lab):
             answer = client.iq(ALICE, f"<pubsub xmlns='{PUBSUB}'>{inside}</pubsub>")
             assert "secretmood" not in str(answer), answer
             # Of several nodes ejabberd answers one.
-            assert answer.condition == "item-not-found" or (lab.host == "ejabberd" and NICK in inside), answer
+            assert answer.condition == "item-not-found" or (lab.home == "ejabberd" and NICK in inside), answer
         # A subscription to the node brings nothing either.
         since = client.mark()
         client.iq(ALICE, f"<pubsub xmlns='{PUBSUB}'><subscribe node='{MOOD}' jid='{bob(domain)}'/></pubsub>", "set")

@@ -50,7 +50,7 @@ def asked_by(client, since=0):
 
 def waits(fixture):
     """What the host says while a request waits for the user; ejabberd says nothing."""
-    return ["unavailable"] if fixture.lab.host == "prosody" else []
+    return ["unavailable"] if fixture.lab.home == "prosody" else []
 
 
 def scenario_automatic_authorisation_ends(fixture):

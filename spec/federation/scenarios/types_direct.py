@@ -167,7 +167,7 @@ def scenario_adding_makes_the_next_message_pass(fixture):
     # A removal takes effect on the next stanza.
     seen = other.mark()
     carol.roster_set(bob(UNV), remove=True)
-    if fixture.lab.host == "prosody":       # ejabberd takes back what was granted, and no mere request
+    if fixture.lab.home == "prosody":       # ejabberd takes back what was granted, and no mere request
         other.wait_presence(CAROL, "unsubscribe", since=seen)
     else:
         carol.roster()

@@ -113,7 +113,7 @@ def scenario_last_activity(fixture):
     secret = "last secret"
     alice.presence(type_="unavailable", status=secret)
     alice.roster()      # when that is answered, the presence has been seen
-    if fixture.lab.host == "ejabberd":      # which says no more of a user who has a session
+    if fixture.lab.home == "ejabberd":      # which says no more of a user who has a session
         fixture.leave(ALICE)
         wait_until(lambda: fixture.edge.evaluate(f'ejabberd_sm:get_user_resources(<<"alice">>, <<"{HOST}">>)') == "[]", 5, "end of the session")
     for domain in DOMAINS:

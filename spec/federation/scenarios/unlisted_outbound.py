@@ -93,7 +93,7 @@ def answered(name):
                 answer = fixture.alice.wait_stanza(lambda stanza: stanza.get("type") == "error", since=seen)
             assert (answer.condition, answer.get("id")) == ("not-allowed", id_), answer
             # Prosody's core sends that from and to bare JIDs.
-            sender = to.partition("/")[0] if name == "subscribe" and fixture.edge.host == "prosody" else to
+            sender = to.partition("/")[0] if name == "subscribe" and fixture.lab.home == "prosody" else to
             assert answer.error_text and answer.get("from") == sender, answer
     return scenario
 
