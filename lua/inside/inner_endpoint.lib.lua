@@ -36,6 +36,7 @@ local PING = "s2s-inside-"; -- what ids of our pings begin with
 local STRANGERS_MAX = 200; -- streams in the names of domains that are nobody's: to refuse a stanza there takes four
 -- Streams of a relay host in the names of domains that no entry names, but a wildcard or the default covers; those by one wildcard, or the default.
 local COVERED_MAX, ENTRY_MAX = 2000, 1000;
+local ORPHANS_MAX = 100; -- streams to ask about a key whose stream has ended
 local LINE_EVERY = 10; -- seconds between two lines about what cannot be
 local USED_EVERY = 0.5; -- seconds: less than the shortest inactivity_timeout, which is one
 local HELD_MAX = 64 * 1024; -- bytes of stanzas, see endpoint.send
@@ -52,10 +53,12 @@ local function new_endpoint(with)
 	local sessions = {}; -- connection -> session
 	local live = {}; -- session -> true, connected or not
 	local newcomers = module:require "inside/newcomers" ();
+	local unwritten = module:require "inside/unwritten" ();
 	local globals = new_events();
 	local known = {}; -- domain we speak as -> { events, count of its sessions }
 	local current = false; -- what inner_settings.compile gave
 	local counts, last_line = {}, -LINE_EVERY; -- counts: see bounds_for
+	local orphans = 0; -- see leave_alone
 	local requests = {}; -- id -> { relay, answered }: see endpoint.request
 	local filter;
 
@@ -91,7 +94,8 @@ local function new_endpoint(with)
 		return { [""] = STRANGERS_MAX };
 	end
 
-	-- Whether there is room for one more stream of that pair.
+	-- Whether there is room for one more stream of that pair. One that has not proven anything is a newcomer, and is bounded as that; if it were
+	-- counted here, somebody who cannot prove anything could take the places of the relay host's server.
 	local function claim(session, ours, relay)
 		if session.counted then return true; end
 		session.counted = bounds_for(ours, relay);
@@ -164,10 +168,22 @@ local function new_endpoint(with)
 		for i = count, 1, -1 do held[i] = nil; end
 	end
 
+	-- The stream over which somebody is asked about the key of one that has ended. It goes on, since it may tell why nobody is reached; but the
+	-- bound on newcomers holds these no more.
+	local function leave_alone(asking)
+		if orphans < ORPHANS_MAX then
+			asking.orphan, orphans = true, orphans + 1;
+			return;
+		end
+		asking.asks_about = nil;
+		asking:close(nil, "the stream that has shown the key is gone");
+	end
+
 	local function destroy(session, why)
 		if session.destroyed then return; end
 		session.destroyed, session.type = true, "s2s_destroyed";
 		newcomers.remove(session);
+		unwritten.clear(session);
 		native.place_release(border, session);
 		live[session] = nil;
 		if session.opening then timer.stop(session.opening); end
@@ -179,6 +195,8 @@ local function new_endpoint(with)
 		else with.ended(session, why or "the stream has ended", question ~= nil); end
 		if question and not question.session.destroyed then question.session:close("remote-connection-failed"); end
 		let_go(session);
+		if session.orphan then orphans = orphans - 1; end
+		if session.asking and not session.asking.destroyed then leave_alone(session.asking); end
 	end
 
 	local function header(session)
@@ -258,7 +276,9 @@ local function new_endpoint(with)
 		end
 		function session.sends2s(what)
 			if session.held_count then flush(session); end
-			return conn:write(tostring(what));
+			local text = tostring(what);
+			unwritten.add(session, #text);
+			return conn:write(text);
 		end
 		session.send = session.sends2s;
 		function session.data(data)
@@ -364,7 +384,6 @@ local function new_endpoint(with)
 			module:log("warn", "The DNS of %s leads to the inner port of this server; nothing is sent there", ours);
 			return close(session, { condition = "policy-violation"; text = "This is a connection of this server's own" });
 		end
-		if not claim(session, ours, theirs) then return close(session, "resource-constraint"); end
 		if not session.known then know(session, ours); end
 		session.to_host, session.from_host, session.host = ours, theirs, ours;
 		session.place = session.place or place_of(theirs);
@@ -424,6 +443,10 @@ local function new_endpoint(with)
 		if domain_of(to) ~= session.to_host or hosts[session.to_host] then
 			return close(session, { condition = "host-unknown"; text = "A stanza for another domain than the stream's" });
 		end
+		-- The guard compares domains, core the letters: of another spelling it knows no host, and writes the whole stanza into the log as an error.
+		if jid.host(from) ~= session.from_host then
+			return close(session, { condition = "invalid-from"; text = "The domain is not written as the stream has it" });
+		end
 		attr.to, attr.from = to, from;
 		-- An answer that comes too late is nobody's any more.
 		if stanza.name == "iq" and attr.id and attr.id:sub(1, #PING) == PING and to == session.to_host then
@@ -454,9 +477,22 @@ local function new_endpoint(with)
 		end
 	end
 
+	-- Nothing of what waits to be written to it will be, nor of what could be said; Prosody would keep it for three minutes more.
+	local function end_unread(session)
+		local conn, why = session.conn, "it reads no answers";
+		if session.direction == "outgoing" then
+			why = ("the server inside does not read: %d bytes that were handed to it are lost"):format(unwritten.of(session));
+			session.unread = why;
+		end
+		with.act.close(session, "inside-unreachable", native.reasons["inside-unreachable"].stream_condition, why);
+		with.latch.kill(conn);
+	end
+
 	local function on_data(conn, data)
 		local session = sessions[conn];
-		if session then session.data(data); end
+		if not session then return; end
+		session.data(data);
+		if session.direction == "incoming" and unwritten.too_many_answers(session) then end_unread(session); end
 	end
 
 	local function on_disconnect(conn, err)
@@ -475,14 +511,18 @@ local function new_endpoint(with)
 	-- The buffer is about to be written.
 	local function on_writing(conn)
 		local session = sessions[conn];
-		if session then flush(session, true); end
+		if not session then return; end
+		unwritten.moves(session);
+		flush(session, true);
 	end
 
 	-- It has been written. While a stream is being opened the server inside may keep pieces of what it says back until it hears that we have the one
 	-- before: see lua/no_delay.
 	local function on_written(conn)
 		local session = sessions[conn];
-		if session and not session.established then no_delay.acknowledge(conn); end
+		if not session then return; end
+		unwritten.clear(session);
+		if not session.established then no_delay.acknowledge(conn); end
 	end
 
 	listener.onincoming, listener.ondisconnect, listener.onstatus, listener.onpredrain = on_data, on_disconnect, on_status, on_writing;
@@ -521,7 +561,7 @@ local function new_endpoint(with)
 		local session = new_session("outgoing");
 		session.from_host, session.to_host, session.host, session.asks_about = ours, relay, ours, question;
 		session.for_key, session.place, session.watcher = question ~= nil, place_of(relay), watcher;
-		if not claim(session, ours, relay) then
+		if not question and not claim(session, ours, relay) then
 			local why = "too many streams in the names of domains that the list does not name";
 			destroy(session, why);
 			return nil, why;
@@ -544,7 +584,8 @@ local function new_endpoint(with)
 
 	-- A key that a stream of the inside has shown: the configured server is asked whether it is its own.
 	function endpoint.ask(session, key)
-		local _, err = endpoint.open(session.to_host, session.from_host, { session = session; id = session.streamid; key = key });
+		local asking, err = endpoint.open(session.to_host, session.from_host, { session = session; id = session.streamid; key = key });
+		session.asking = asking;
 		if err and not session.destroyed then
 			close(session, "remote-connection-failed", err);
 		end
@@ -567,15 +608,28 @@ local function new_endpoint(with)
 			endpoint.used(session);
 			if session.destroyed then return false; end
 			if holds then session.held_count, session.held_bytes = 0, 0; end
-			session.conn:write(tostring(what));
+			local text = tostring(what);
+			unwritten.add(session, #text);
+			session.conn:write(text);
 			return true;
 		end
 		local text = tostring(what);
+		unwritten.add(session, #text);
 		local bytes = session.held_bytes + #text;
 		session.held[count + 1] = text;
 		session.held_count, session.held_bytes = count + 1, bytes;
 		if bytes > HELD_MAX then flush(session); end
 		return true;
+	end
+
+	-- Whether an established stream takes one stanza more.
+	endpoint.has_room = unwritten.has_room;
+
+	-- For the handshake, before stanzas may move: whether there is room for a stream that has just been proven; it is closed where there is none.
+	function endpoint.admit(session)
+		if claim(session, endpoint.pair(session)) then return true; end
+		close(session, "resource-constraint", "too many streams in the names of domains that the list does not name");
+		return false;
 	end
 
 	-- For the handshake: stanzas may move.
@@ -663,6 +717,9 @@ local function new_endpoint(with)
 		end
 		border.trust = { anchors = current and current.anchors or {}; hosts = {}; own = {} };
 		ports.provide(current and current.places or {});
+		local servers = {};
+		for _, host in pairs(current and current.hosts or {}) do servers[#servers + 1] = host.server_host; end
+		newcomers.name(servers);
 		-- What is closed may be followed by a stream that is opened.
 		for _, session in ipairs(list()) do
 			local _, relay = endpoint.pair(session);
@@ -678,7 +735,11 @@ local function new_endpoint(with)
 
 	function endpoint.sweep()
 		if not current then return; end
-		local streams = list();
+		local streams, now = list(), monotonic();
+		for _, session in ipairs(streams) do
+			if not session.destroyed and unwritten.is_stuck(session, now) then end_unread(session); end
+		end
+		streams = list();
 		local found, agree = native.sweep(border, streams, current.policy);
 		if not agree then
 			border.places = { total = 0; partners = {} };

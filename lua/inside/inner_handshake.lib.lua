@@ -124,6 +124,7 @@ local function new_handshake(endpoint)
 
 	local function established(session)
 		if session.established then return true; end
+		if not endpoint.admit(session) then return false; end
 		local name = session.direction == "incoming" and "s2sin-established" or "s2sout-established";
 		if endpoint.fire_global(name, { session = session }) ~= nil or session.destroyed then return false; end
 		session.established = true;

@@ -1,7 +1,9 @@
--- Connections at the inner port that have not authenticated yet. Their number has a bound, and so has each address's share. An address from which
--- somebody has authenticated has more room, since a server that starts again opens streams for all its partners at once; strangers cannot take it.
+-- Connections at the inner port that have not authenticated yet. Their number has a bound, and so has each address's share. An address where
+-- somebody has authenticated, over a stream of either direction, or that the settings name, has more room, since a server that starts again opens
+-- streams for all its partners at once; strangers cannot take it.
 
 local new_cache = require "util.cache".new;
+local pton = require "util.net".pton;
 local address_key = module:require "address_key";
 
 local STRANGERS_MAX = 200; -- of all addresses that nobody has authenticated from
@@ -15,6 +17,7 @@ local function new_newcomers()
 	local places = {}; -- session -> { list, number, address, order }
 	local total = 0; -- of those that have ever come
 	local proven = new_cache(PROVEN_KEPT); -- address -> true
+	local named = {}; -- the same, of the settings
 	local strangers, others = 0, 0;
 
 	local function add_to_count(list, by)
@@ -42,7 +45,7 @@ local function new_newcomers()
 		local address = address_key(ip);
 		local list = lists[address];
 		if not list then
-			list = { first = 1; last = 0; count = 0; proven = proven:get(address) or false };
+			list = { first = 1; last = 0; count = 0; proven = named[address] or proven:get(address) or false };
 			lists[address] = list;
 		end
 		total, list.last = total + 1, list.last + 1;
@@ -67,16 +70,32 @@ local function new_newcomers()
 		while list[list.first] == nil do list.first = list.first + 1; end
 	end
 
-	-- Somebody has authenticated over it.
+	local function give_room(address)
+		local list = lists[address];
+		if not list or list.proven then return; end
+		list.proven, strangers, others = true, strangers - list.count, others + list.count;
+	end
+
+	-- Somebody has authenticated over it: it has come in or, where it is none of these, we have opened it.
 	function newcomers.prove(session)
-		local place = places[session];
-		if not place then return; end
-		proven:set(place.address, true);
-		local list = place.list;
-		if not list.proven then
-			list.proven, strangers, others = true, strangers - list.count, others + list.count;
+		if session.ip then
+			local address = address_key(session.ip);
+			proven:set(address, true);
+			give_room(address);
 		end
 		newcomers.remove(session);
+	end
+
+	-- The settings name these servers inside; what is no address is left out.
+	function newcomers.name(servers)
+		named = {};
+		for _, server in ipairs(servers) do
+			if pton(server) then
+				local address = address_key(server);
+				named[address] = true;
+				give_room(address);
+			end
+		end
 	end
 
 	return newcomers;

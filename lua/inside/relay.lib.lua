@@ -42,6 +42,7 @@ local function new_relay(with)
 		return is_request(stanza.name, attr.type) and st.stanza(stanza.name, { from = attr.from; to = attr.to; id = attr.id; type = attr.type }) or false;
 	end
 
+	local PASSES_NOTHING = "Nothing passes to other servers at the moment";
 	local REASON = "inside-unreachable";
 	local row = with.native.reasons[REASON];
 
@@ -122,11 +123,20 @@ local function new_relay(with)
 		queue[#queue + 1] = { text = text; stub = stub };
 	end
 
+	-- It is connected and takes no more.
+	local function refuse_unread(host, domain, what, stub)
+		if stub == nil then stub = stub_of(what); end
+		return bounce(host, domain, stub, "the server inside does not read what it is sent", "resource-constraint");
+	end
+
 	-- `what`: a stanza, or its text and `stub`, see stub_of.
 	local function hand_over(host, domain, what, stub)
 		local of_host = pairs_of[host];
 		local session, err = of_host and of_host[domain];
-		if session and session.established and not session.destroyed and endpoint.send(session, what) then return; end
+		if session and session.established and not session.destroyed then
+			if not endpoint.has_room(session) then return refuse_unread(host, domain, what, stub); end
+			if endpoint.send(session, what) then return; end
+		end
 		session, err = stream_for(host, domain); -- another one, if it has been refused just now
 		if session and session.established and endpoint.send(session, what) then return; end
 		if stub == nil then stub = stub_of(what); end
@@ -157,8 +167,9 @@ local function new_relay(with)
 			for _, item in ipairs(take_queue(session) or {}) do hand_over(host, domain, item.text, item.stub); end
 			return;
 		end
-		if not session.established and (unanswered or not session.for_key) then
+		if session.unread or not session.established and (unanswered or not session.for_key) then
 			if relays[host] then
+				why = session.unread or why;
 				relay.failures[host] = { when = os.time(); why = why };
 				note_failure(session, host, domain, why);
 				with.log_failure(host, domain, why);
@@ -172,7 +183,9 @@ local function new_relay(with)
 	function relay.deliver(session, stanza)
 		local host = session.from_host;
 		if not relays[host] or guard.observing == true or not hosts[host] then
-			return; -- there is nobody who would judge it
+			-- There is nobody who would judge it. The sender hears of it; the answer to that answer, if there is one, is none.
+			if not is_request(stanza.name, stanza.attr.type) then return; end
+			return hand_over(host, session.to_host, st.error_reply(stanza, "wait", "internal-server-error", PASSES_NOTHING), false);
 		end
 		if stanza.name == "presence" then
 			contacts.sent(host, stanza);

@@ -4,6 +4,7 @@ local source = os.getenv("S2S_PARTNERS_SOURCE") or ".";
 package.path = source.."/spec/prosody/?.lua;"..package.path;
 local inside = require "inside_world";
 local st = require "util.stanza";
+local jid = require "util.jid";
 
 local HOST, ROOMS = "contoso.test", "rooms.contoso.test";
 local ALICE, BOB = "alice@contoso.test", "bob@fed.test";
@@ -40,6 +41,34 @@ describe("the inner side", function ()
 		incoming:say(tostring(message(ALICE, BOB, "hello yourself")));
 		assert.equal(1, #edge.world.routed);
 	end);
+
+	for why, change in pairs({
+		["nothing is enforced"] = function () edge.guard.observing = true; end;
+		["its host is deactivated"] = function () edge.world.prosody.hosts[HOST] = nil; end;
+	}) do
+		it("answers what it cannot pass on while "..why, function ()
+			local incoming = inside.prove(edge, HOST, "fed.test");
+			change();
+			local begun = #edge.dialled;
+			for _, more in ipairs({ "type='error'"; "type='result'" }) do
+				incoming:say(("<iq from='%s' to='%s' id='a' %s/>"):format(ALICE, BOB, more));
+			end
+			incoming:say(("<presence from='%s' to='%s'/>"):format(ALICE, BOB));
+			assert.equal(begun, #edge.dialled);
+			incoming:say(("<message from='%s' to='%s' id='m1'><body>hello</body></message>"):format(ALICE, BOB));
+			incoming:say(("<iq from='%s' to='%s' id='i1' type='get'><ping xmlns='urn:xmpp:ping'/></iq>"):format(ALICE, BOB));
+			assert.equal(begun + 1, #edge.dialled);
+			local conn = inside.answer(edge);
+			inside.establish(conn, HOST, "fed.test");
+			for _, id in ipairs({ "m1"; "i1" }) do
+				assert.truthy(conn.sent:find(" id=['\"]"..id.."['\"]"), conn.sent);
+			end
+			assert.equal(2, select(2, conn.sent:gsub("<internal%-server%-error", "")));
+			assert.truthy(conn.sent:find("Nothing passes to other servers at the moment", 1, true));
+			assert.equal(0, #edge.world.routed);
+			assert.is_false(incoming.closed);
+		end);
+	end
 
 	it("opens no stream to the inner port of an edge, which says so of itself", function ()
 		local theirs = inside.accept(edge);
@@ -128,6 +157,31 @@ describe("the inner side", function ()
 		assert.is_true(conn.closed);
 	end);
 
+	-- Core looks for the host by the letters, and writes the whole stanza into the log as an error when there is none.
+	it("takes a stanza from its relay host, as core writes that host", function ()
+		local host, spellings = "bücher.test", { "alice@xn--bcher-kva.test"; "xn--bcher-kva.test" };
+		edge = inside.new({ HOST; host }, partners);
+		apply({ [HOST] = "10.1.0.10:5269"; [host] = "10.1.0.10:5269" });
+		local function said(from)
+			local conn = inside.prove(edge, host, "fed.test");
+			local before = #edge.world.routed;
+			conn:say(("<message from='%s' to='%s'><body>x</body></message>"):format(from, BOB));
+			return conn, #edge.world.routed - before;
+		end
+		for _, from in ipairs(spellings) do
+			local conn, routed = said(from);
+			assert.equal(0, routed, from);
+			assert.is_true(conn.closed, from);
+			assert.truthy(conn.sent:find("<invalid-from", 1, true), conn.sent);
+		end
+		for _, from in ipairs({ "alice@bücher.test"; "alice@BÜCHER.test."; "bücher.test/x@fed.test"; "alice@bücher.test/x@fed.test" }) do
+			local conn, routed = said(from);
+			assert.is_false(conn.closed, from);
+			assert.equal(1, routed, from);
+			assert.equal(host, jid.host(edge.world.routed[#edge.world.routed][2].attr.from));
+		end
+	end);
+
 	it("makes nothing for a domain that no relay host has named", function ()
 		for _, from in ipairs({ "fed.test"; "evil.test"; "sub.contoso.test" }) do
 			local conn = inside.accept(edge);
@@ -204,7 +258,7 @@ describe("the inner side", function ()
 		end);
 
 		it("closes one of the address that has most when there are too many", function ()
-			local own = crowd(5, "10.1.0.10");
+			local own = crowd(5, "10.1.0.11");
 			local others = {};
 			for i = 1, 30 do others[i] = crowd(10, ("10.1.1.%d"):format(i)); end
 			assert.equal(0, closed(own));
@@ -214,6 +268,7 @@ describe("the inner side", function ()
 		end);
 
 		it("has room of its own for an address that somebody has authenticated from", function ()
+			apply({ [HOST] = "inside.contoso.test:5269"; [ROOMS] = "inside.contoso.test:5269" });
 			inside.prove(edge, HOST, "fed.test");
 			local strangers, gone = {}, 0;
 			for i = 1, 4 do strangers[i] = crowd(100, ("10.1.1.%d"):format(i)); end
@@ -224,6 +279,27 @@ describe("the inner side", function ()
 			assert.is_true(own[1].closed);
 			for _, conn in ipairs(own) do conn:drop(); end
 			assert.equal(0, closed(crowd(500, "10.1.0.10")));
+		end);
+
+		it("and for one that a stream of ours has led to, or that the settings name", function ()
+			local function room(address)
+				local conns = crowd(150, address);
+				for _, conn in ipairs(conns) do conn:drop(); end
+				return 150 - closed(conns);
+			end
+			assert.equal(100, room("10.1.1.66"));
+			assert.equal(150, room("10.1.0.10"));
+			assert.equal(150, room("::ffff:10.1.0.10"));
+			local settings = inside.settings({ [HOST] = "inside.contoso.test:5269"; [ROOMS] = "[2001:db8::1]:5269" });
+			settings.hosts[ROOMS].server_host = "2001:db8::1";
+			edge.boundary.apply(settings);
+			assert.equal(100, room("10.1.0.10"));
+			assert.equal(150, room("2001:db8::2"));
+			local waiting = crowd(80, "10.1.0.10");
+			arrive(message(BOB, ALICE, "hello"));
+			inside.establish(inside.answer(edge), HOST, "fed.test"); -- a connection to 10.1.0.10
+			assert.equal(150, room("10.1.0.10"));
+			assert.equal(0, closed(waiting));
 		end);
 
 		it("counts those no more that are gone", function ()
@@ -244,24 +320,61 @@ describe("the inner side", function ()
 	end);
 
 	describe("bounds streams in the names of domains", function ()
-		local function many(number, name)
-			local refused = 0;
-			for i = 1, number do
-				local conn = inside.accept(edge);
-				conn:say(inside.header(HOST, name:format(i)));
-				if conn.closed then
-					refused = refused + 1;
-					assert.truthy(conn.sent:find("resource-constraint", 1, true), conn.sent);
-				end
-			end
-			return refused;
-		end
 		before_each(function () inside.prove(edge, HOST, "fed.test"); end); -- there is room for connections
 
 		it("that are nobody's", function ()
+			local function many(number, name)
+				local refused = 0;
+				for i = 1, number do
+					local conn, question = inside.prove(edge, HOST, name:format(i));
+					assert.is_true(question.closed);
+					if conn.closed then
+						refused = refused + 1;
+						assert.truthy(conn.sent:find("resource-constraint", 1, true), conn.sent);
+						assert.is_nil(conn.sent:find("'valid'", 1, true), conn.sent);
+					end
+				end
+				return refused;
+			end
 			assert.equal(50, many(250, "d%d.evil.test"));
 			assert.equal(0, many(10, "fed.test"));
 			assert.equal(0, many(10, "d%d.fed.test"));
+		end);
+
+		it("when they have proven something, and others by what bounds newcomers", function ()
+			local function strangers(address, name)
+				for i = 1, 100 do
+					local conn = inside.accept(edge, address);
+					conn:say(inside.header(HOST, name:format(i)));
+					conn:say(("<db:result from='contoso.test' to='%s'>key</db:result>"):format(name:format(i)));
+				end
+			end
+			strangers("10.1.0.66", "x%d.evil.test");
+			strangers("10.1.0.67", "y%d.evil.test");
+			local conn = inside.prove(edge, HOST, "nobody.test");
+			assert.is_false(conn.closed);
+			assert.truthy(conn.sent:find("'valid'", 1, true), conn.sent);
+		end);
+
+		it("to ask about keys of those who are gone", function ()
+			local function open()
+				local count = 0;
+				for _, session in ipairs(edge.boundary.endpoint.sessions()) do count = count + (session.for_key and 1 or 0); end
+				return count;
+			end
+			local function ask(domain)
+				local conn = inside.accept(edge, "10.1.0.66");
+				conn:say(inside.header(HOST, domain));
+				conn:say(("<db:result from='contoso.test' to='%s'>key</db:result>"):format(domain));
+				conn:drop();
+			end
+			for i = 1, 300 do ask(("x%d.evil.test"):format(i)); end
+			assert.equal(100, open());
+			assert.same({}, edge.boundary.relay.failures); -- which pause the partners' streams
+			for i = 2, 101 do inside.fail(edge, i); end
+			assert.equal(0, open());
+			for i = 1, 300 do ask(("x%d.evil.test"):format(i)); end
+			assert.equal(100, open());
 		end);
 
 		it("that a wildcard covers, and none that an entry names", function ()
@@ -336,6 +449,112 @@ describe("the inner side", function ()
 			arrive(message(BOB, ALICE, "more"));
 			assert.equal(2, #edge.dialled);
 			assert.equal(0, #edge.refused);
+		end);
+	end);
+
+	describe("of a server inside that does not read", function ()
+		local PIECE, KEPT = 100000, 4 * 1024 * 1024;
+		local conn;
+
+		local function open(domain)
+			arrive(message("bob@"..domain, ALICE, "first"));
+			local opened = inside.answer(edge);
+			inside.establish(opened, HOST, domain);
+			opened:written(true);
+			return opened;
+		end
+		local function send(count, from)
+			for _ = 1, count do arrive(message(from or BOB, ALICE, ("x"):rep(PIECE))); end
+		end
+		before_each(function () conn = open("fed.test"); end);
+
+		it("hands 4 MiB of a stream over, and tells the senders of more that there is no room", function ()
+			send(41);
+			assert.equal(0, #edge.refused);
+			send(59);
+			assert.truthy(#conn.sent > KEPT and #conn.sent < KEPT + 2 * PIECE, #conn.sent);
+			assert.equal(58, #edge.refused);
+			assert.equal(58, #edge.world.routed);
+			assert.equal("resource-constraint", select(2, edge.world.routed[1][2]:get_error()));
+			assert.equal(1, #edge.dialled);
+			conn:written(true);
+			send(1);
+			assert.equal(58, #edge.refused);
+		end);
+
+		it("counts what is held until the next writing as well", function ()
+			edge = inside.new({ HOST, ROOMS }, partners, "epoll");
+			apply();
+			conn = open("fed.test");
+			for _ = 1, 10000 do arrive(message(BOB, ALICE, ("x"):rep(1000))); end
+			assert.truthy(#conn.sent > KEPT - PIECE and #conn.sent < KEPT + PIECE, #conn.sent);
+			assert.truthy(#edge.refused > 5000 and #edge.refused < 7000, #edge.refused);
+			conn:written(false);
+			conn:written(true);
+			local refused = #edge.refused;
+			arrive(message(BOB, ALICE, "behind"));
+			conn:written(false);
+			assert.truthy(conn.sent:find("behind", 1, true));
+			assert.equal(refused, #edge.refused);
+		end);
+
+		it("hands 32 MiB of all streams over", function ()
+			local conns, bytes = {}, 0;
+			for i = 1, 10 do
+				conns[i] = open(("d%d.fed.test"):format(i));
+				send(45, ("bob@d%d.fed.test"):format(i));
+			end
+			for i = 1, 10 do bytes = bytes + #conns[i].sent; end
+			assert.truthy(bytes > 8 * KEPT and bytes < 8 * KEPT + 2 * PIECE, bytes);
+			local refused = #edge.refused;
+			send(1);
+			assert.equal(refused + 1, #edge.refused);
+			conns[1]:written(true);
+			send(1);
+			assert.equal(refused + 1, #edge.refused);
+			-- What is gone takes no room.
+			for i = 1, 10 do conns[i]:drop(); end
+			refused = #edge.refused;
+			send(30);
+			assert.equal(refused, #edge.refused);
+		end);
+
+		it("ends the stream after a minute in which nothing could be written, and says so", function ()
+			local function sweep(seconds)
+				for _ = 1, seconds // 2 do
+					edge.clock = edge.clock + 2;
+					edge.boundary.endpoint.sweep();
+				end
+			end
+			edge.native.sweep = function () return {}, true; end; -- C has its own clock
+			send(50);
+			sweep(50);
+			conn:written(false); -- it is slow, not dead
+			sweep(60);
+			assert.is_false(conn.closed);
+			sweep(4);
+			assert.is_true(conn.closed);
+			local why = edge.boundary.relay.failures[HOST].why;
+			assert.truthy(why:find("the server inside does not read: 42%d%d%d%d%d bytes that were handed to it are lost"), why);
+			local lines = table.concat(edge.world.lines, "\n");
+			assert.truthy(lines:find("contoso.test cannot be reached for fed.test: the server inside does not read", 1, true), lines);
+			assert.truthy(lines:find("Refused inner stream to contoso.test .*inside%-unreachable"), lines);
+			edge.clock = edge.clock + 1;
+			send(1);
+			assert.equal(2, #edge.dialled);
+		end);
+
+		it("and asks without end, ends the stream at 64 KiB of answers", function ()
+			local incoming = inside.prove(edge, HOST, "fed.test");
+			incoming:written(true);
+			local before = #incoming.sent;
+			local question = "<db:verify from='contoso.test' to='fed.test' id='no'>key</db:verify>";
+			for _ = 1, 2000 do
+				if incoming.closed then break; end
+				incoming:say(question);
+			end
+			assert.is_true(incoming.closed);
+			assert.truthy(#incoming.sent - before < 80000, #incoming.sent);
 		end);
 	end);
 

@@ -136,12 +136,17 @@ function inside_world.connection(ip)
 	return conn;
 end
 
--- The server inside opens a connection; what is given back takes what it says.
+local function tell(listener, conn, event)
+	if listener[event] then listener[event](conn); end
+end
+
+-- The server inside opens a connection; what is given back takes what it says, and by written(all) that something could be written, or all of it.
 function inside_world.accept(edge, ip)
 	local conn, listener = inside_world.connection(ip), edge.world.items["net-provider"][1].listener;
 	listener.onconnect(conn);
 	function conn.say(_, data) listener.onincoming(conn, data); end
 	function conn.drop() listener.ondisconnect(conn, "gone"); end
+	function conn.written(_, all) tell(listener, conn, all and "ondrain" or "onpredrain"); end
 	return conn;
 end
 
@@ -153,6 +158,7 @@ function inside_world.answer(edge, number)
 	begun.listener.onconnect(conn);
 	function conn.say(_, data) begun.listener.onincoming(conn, data); end
 	function conn.drop() begun.listener.ondisconnect(conn, "gone"); end
+	function conn.written(_, all) tell(begun.listener, conn, all and "ondrain" or "onpredrain"); end
 	return conn;
 end
 

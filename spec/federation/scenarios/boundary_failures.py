@@ -1,5 +1,6 @@
 """What becomes of stanzas when the inside is gone, when the configuration changes, and when there is no guard."""
 
+import signal
 import socket
 import time
 
@@ -87,6 +88,34 @@ def scenario_inside_silent(lab):
         lab.inside.start()
         time.sleep(PAUSE)
     _both_ways(lab, "after silence")
+
+
+def scenario_inside_reads_no_more(lab):
+    """It hangs, and its machine still answers: what the kernels and 4 MiB here do not take comes back to the sender."""
+    _both_ways(lab, "before")
+    body = "x" * 100000
+
+    def attempt(send, came):
+        """What has come a second after it was sent, if anything."""
+        def result():
+            send()
+            try:
+                return came()
+            except TimeoutError:
+                return None
+        return result
+
+    with Client(BOB, lab.partner.address) as bob, Client(ALICE, lab.inside.address) as alice:
+        lab.inside.process.signal(signal.SIGSTOP)
+        try:
+            condition, _, kind = wait_until(
+                attempt(lambda: [bob.send_message(ALICE, body) for _ in range(20)], lambda: bob.wait_error(timeout=1)), 40, "refusal")
+            assert (condition, kind) == ("resource-constraint", "wait"), (condition, kind)
+        finally:
+            lab.inside.process.signal(signal.SIGCONT)
+        wait_until(attempt(lambda: bob.send_message(ALICE, "after"), lambda: alice.wait_message("after", timeout=1)), 30, "message")
+        alice.send_message(BOB, "after, out")
+        bob.wait_message("after, out")
 
 
 def scenario_edge_restarted(lab):
