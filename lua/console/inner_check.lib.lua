@@ -268,6 +268,7 @@ local function new_inner_check(context)
 		end, function (unfinished)
 			print("");
 			print("Servers inside");
+			for _, text in ipairs(next(running) and boundary.closed_ports() or {}) do say("warning", text); end
 			for _, item in ipairs(items) do
 				for _, one in ipairs(found[item.host]) do say(one.grade, one.text); end
 			end

@@ -25,6 +25,7 @@ local function new_inner_side(context)
 		for name in pairs(all) do names[#names + 1] = name; end
 		if #names == 0 then return nothing(); end
 		table.sort(names);
+		for _, text in ipairs(boundary.closed_ports()) do layout.print(print, "  warning  ", text); end
 		for _, name in ipairs(names) do
 			local host = all[name];
 			print(("%s: the server inside is %s"):format(name, host.server));

@@ -124,7 +124,14 @@ local function new_boundary(with)
 
 	local sweeper;
 
-	module:hook_global("server-stopping", function () contacts.flush(true); end);
+	-- While a host is active its contacts can be written.
+	local function write_waiting(host)
+		local ok, err = xpcall(contacts.flush, debug.traceback, true, host);
+		if not ok then module:log("error", "Contacts that wait could not be written: %s", err); end
+	end
+
+	module:hook_global("server-stopping", function () write_waiting(); end);
+	module:hook_global("host-deactivating", function (event) write_waiting(event.host); end);
 
 	-- `settings`: what inner_settings.compile gave; false when there are no relay hosts (any more).
 	function boundary.apply(settings)
@@ -147,8 +154,9 @@ local function new_boundary(with)
 					protected(expiry.tick, endpoint);
 					contacts.flush();
 					contacts.retry();
+					endpoint.ports.look();
 				end, debug.traceback);
-				if not ok then module:log("error", "Error in the look at inner streams' times and unsaved contacts: %s", err); end
+				if not ok then module:log("error", "Error in the look at the inner side's ports, streams' times and unsaved contacts: %s", err); end
 				return SWEEP;
 			end);
 		end
@@ -159,11 +167,12 @@ local function new_boundary(with)
 		boundary.settings = false;
 		mark_hosts(false);
 		relay.apply({});
-		endpoint.stop();
-		contacts.flush(true);
+		-- Before anything that another module's error could end: the next module goes by what is left of these.
+		write_waiting();
 		directed.apply({});
 		if sweeper then sweeper:stop(); end
 		sweeper = nil;
+		endpoint.stop();
 	end
 
 	-- Relay host -> { server, settings, streams = { { domain, direction, view, established }... }, waiting, failure = { when, why } or nil }
@@ -182,6 +191,13 @@ local function new_boundary(with)
 			end
 		end
 		return all;
+	end
+
+	-- What is to be said of inner ports that are not open: a list of texts.
+	function boundary.closed_ports()
+		local texts = {};
+		for i, place in ipairs(endpoint.ports.closed()) do texts[i] = endpoint.ports.words(place); end
+		return texts;
 	end
 
 	function boundary.host_of(address)

@@ -16,6 +16,7 @@ local COMPLAINT_EVERY = 60; -- seconds between lines about what cannot be read
 local USERS_KEPT, ITEMS_KEPT = 1000, 100000; -- in memory; contacts of all of them
 local WRITE_EVERY = 2; -- seconds between two writes of one user's contacts: each writes all of them
 local LATE_MAX, LATE_ITEMS = 100, 1000; -- users whose contacts wait to be written; contacts that are written in one turn
+local REMOVALS_AT_ONCE = 20; -- of a user, each written at once; one more with each WRITE_EVERY
 local UNSAVED_MAX = 1000; -- users whose contacts could not be written
 local RETRY_EVERY, RETRIES = 60, 100; -- seconds until those are tried again; how many at a time
 local DAY = 86400; -- seconds
@@ -33,9 +34,11 @@ local function new_contacts(canonical, type_of)
 		kept_items, is_kept[data] = kept_items - counts[data], nil;
 	end
 	local kept = new_cache(USERS_KEPT, let_go); -- user's bare JID -> data
-	local late, late_count = {}, 0; -- the same, of those that are to be written
+	local late, late_count, late_number = {}, 0, 0; -- the same -> { key, data, number }, of those that are to be written; the last number
 	local written = setmetatable({}, { __mode = "k" }); -- data -> when
-	local unsaved, unsaved_count = {}, 0; -- the same, of those that could not be written: it counts all the same
+	local allowances = setmetatable({}, { __mode = "k" }); -- data -> { left, at }: removals that may be written at once
+	local taken = setmetatable({}, { __mode = "k" }); -- data -> true: nothing is stored of it, until it is written
+	local unsaved, unsaved_count = {}, 0; -- user's bare JID -> data, of those that could not be written: it counts all the same
 	local lost = false; -- whether there were more of those than are kept: what is stored is then no longer to be believed
 
 	local function store_of(host)
@@ -86,7 +89,7 @@ local function new_contacts(canonical, type_of)
 	-- { items = { [contact] = { to, from, ask, seen, since, by } } }. Raises an error when it cannot be read.
 	local function read(host, user)
 		local key = jid.join(user, host);
-		local data = unsaved[key] or late[key] or kept:get(key);
+		local data = unsaved[key] or late[key] and late[key].data or kept:get(key);
 		if data then return data; end
 		if lost then error("the contacts of too many users could not be stored; restart the server when they can", 0); end
 		local stored, err = store_of(host):get(user);
@@ -111,13 +114,21 @@ local function new_contacts(canonical, type_of)
 		keep(key, data);
 	end
 
+	-- nil and why it could not be.
+	local function set(key, data)
+		local user, host = jid.split(key);
+		if not hosts[host] then return nil, "the host is not active"; end
+		local ok, stored, err = pcall(function () return store_of(host):set(user, data); end);
+		if ok and stored then return true; end
+		return nil, tostring(ok and err or stored);
+	end
+
 	local function write_out(key, data)
 		if late[key] then late[key], late_count = nil, late_count - 1; end
 		written[data] = monotonic();
-		local user, host = jid.split(key);
-		if not hosts[host] then return; end
-		local ok, stored, err = pcall(function () return store_of(host):set(user, next(data.items) ~= nil and data or nil); end);
-		if ok and stored then
+		local stored, err = set(key, next(data.items) ~= nil and data or nil);
+		if stored then
+			taken[data] = nil;
 			if unsaved[key] then unsaved_count = unsaved_count - 1; end
 			unsaved[key] = nil;
 		elseif not unsaved[key] and unsaved_count >= UNSAVED_MAX then
@@ -125,33 +136,61 @@ local function new_contacts(canonical, type_of)
 		else
 			if not unsaved[key] then
 				unsaved_count = unsaved_count + 1;
-				module:log("error", "The contacts of %s cannot be stored; what is known of them holds until the next restart: %s", key,
-					tostring(ok and err or stored));
+				module:log("error", "The contacts of %s cannot be stored; what is known of them holds until the next restart: %s", key, err);
 			end
 			unsaved[key] = data;
 		end
 	end
 
-	-- At once, or a moment later when they have been written a moment ago.
-	local function save(host, user, data)
-		local key = jid.join(user, host);
-		if late[key] then return; end
-		local last = written[data];
-		if not last or monotonic() - last >= WRITE_EVERY or late_count >= LATE_MAX then return write_out(key, data); end
-		late[key], late_count = data, late_count + 1;
+	local function is_allowed(data, now)
+		local allowance = allowances[data] or { left = REMOVALS_AT_ONCE; at = now };
+		local more = (now - allowance.at) // WRITE_EVERY;
+		allowance.left, allowance.at = math.min(REMOVALS_AT_ONCE, allowance.left + more), allowance.at + more * WRITE_EVERY;
+		allowances[data] = allowance;
+		if allowance.left < 1 then return false; end
+		allowance.left = allowance.left - 1;
+		return true;
 	end
 
-	-- Writes what is due. `all`: what is not due as well.
-	function contacts.flush(all)
-		local now, due, items = monotonic(), {}, 0;
-		for key, data in pairs(late) do
-			if all or now - written[data] >= WRITE_EVERY then
-				due[#due + 1] = { key, data };
-				items = items + counts[data];
-				if not all and items >= LATE_ITEMS then break; end
-			end
+	-- Room for one more that waits.
+	local function make_room()
+		if late_count < LATE_MAX then return; end
+		local oldest;
+		for _, entry in pairs(late) do
+			if not oldest or entry.number < oldest.number then oldest = entry; end
 		end
-		for _, entry in ipairs(due) do write_out(entry[1], entry[2]); end
+		write_out(oldest.key, oldest.data);
+	end
+
+	-- At once, or a moment later when they have been written a moment ago. What is stored may only be stricter than what is known, in case that this
+	-- server dies: a removal is written at once too, and beyond REMOVALS_AT_ONCE nothing of the user stays stored for the moment, which takes no more
+	-- than one small write, however many removals follow.
+	local function save(host, user, data, is_stricter)
+		local key, now = jid.join(user, host), monotonic();
+		local last = written[data];
+		if not last or now - last >= WRITE_EVERY then return write_out(key, data); end
+		if is_stricter and not taken[data] then
+			if is_allowed(data, now) or not set(key, nil) then return write_out(key, data); end
+			taken[data] = true;
+		end
+		if late[key] then return; end
+		make_room();
+		late_number = late_number + 1;
+		late[key], late_count = { key = key; data = data; number = late_number }, late_count + 1;
+	end
+
+	-- Writes what is due, what waits the longest first. `all`: what is not due as well; of all hosts, or of one.
+	function contacts.flush(all, host)
+		local now, due, items = monotonic(), {}, 0;
+		for key, entry in pairs(late) do
+			if (not host or jid.host(key) == host) and (all or now - written[entry.data] >= WRITE_EVERY) then due[#due + 1] = entry; end
+		end
+		table.sort(due, function (a, b) return a.number < b.number; end);
+		for _, entry in ipairs(due) do
+			if not all and items >= LATE_ITEMS then return; end
+			items = items + counts[entry.data];
+			write_out(entry.key, entry.data);
+		end
 	end
 
 	local tried = monotonic();
@@ -259,14 +298,14 @@ local function new_contacts(canonical, type_of)
 	end
 
 	function out.unsubscribe(data, contact, item)
-		if not item then return false; end
+		if not item or item.from and not item.to and not item.ask then return false; end
 		item.to, item.ask = nil, nil;
 		lowered(data, contact, item);
 		return true;
 	end
 
 	function out.unsubscribed(data, contact, item)
-		if not item then return false; end
+		if not item or not item.from and (item.to or item.ask) then return false; end
 		item.from = nil;
 		lowered(data, contact, item);
 		return true;
@@ -297,6 +336,8 @@ local function new_contacts(canonical, type_of)
 		return true;
 	end
 
+	local stricter = { unsubscribe = true; unsubscribed = true };
+
 	local function learn(steps, host, own, other, kind, partner_type)
 		local user = jid.node(own);
 		local step = steps[kind or "available"];
@@ -305,12 +346,12 @@ local function new_contacts(canonical, type_of)
 		if not ok then return complain(host, user, data); end
 		local contact = canonical(jid.bare(other));
 		local item, old = item_of(data, contact);
-		if step(data, contact, item, partner_type) or old then save(host, user, data); end
+		if step(data, contact, item, partner_type) or old then save(host, user, data, stricter[kind]); end
 	end
 
 	-- A stanza that a user of the relay host sends, before the guard: it refuses what goes to somebody who is no contact yet, a probe too.
 	function contacts.sent(host, stanza)
-		if stanza.name ~= "presence" or hosts[host].type ~= "local" then return; end
+		if stanza.name ~= "presence" or not hosts[host] or hosts[host].type ~= "local" then return; end
 		local attr = stanza.attr;
 		if attr.type == "unavailable" or attr.type == "error" or attr.type == nil and jid.bare(attr.to) ~= attr.to then return; end
 		local partner_type = type_of(host, jid.host(attr.to));
@@ -319,7 +360,7 @@ local function new_contacts(canonical, type_of)
 
 	-- One that the guard has let in.
 	function contacts.received(host, stanza)
-		if stanza.name ~= "presence" or hosts[host].type ~= "local" or not incoming[stanza.attr.type] then return; end
+		if stanza.name ~= "presence" or not hosts[host] or hosts[host].type ~= "local" or not incoming[stanza.attr.type] then return; end
 		learn(incoming, host, stanza.attr.to, stanza.attr.from, stanza.attr.type);
 	end
 
@@ -408,7 +449,7 @@ local function new_contacts(canonical, type_of)
 		contact = canonical(jid.bare(contact));
 		if not data.items[contact] then return false; end
 		remove(data, contact);
-		save(host, user, data);
+		save(host, user, data, true);
 		return true;
 	end
 

@@ -658,23 +658,17 @@ local function new_endpoint(with)
 
 	--- Ports
 
-	local provided;
-
-	local function provide(places)
-		local interfaces = {};
-		for _, place in ipairs(places) do interfaces[#interfaces + 1] = ("%s|%d"):format(place.interface, place.port); end
-		local name = table.concat(interfaces, " ");
-		if provided and provided.places == name then return; end
-		if provided then module:remove_item("net-provider", provided); end
-		provided = nil;
-		if name ~= "" then
-			-- Options s2s_inside_interfaces and s2s_inside_ports, by the name.
-			provided = { name = "s2s_inside"; listener = listener; default_port = 5269; places = name };
-			module:add_item("net-provider", provided);
-		end
-	end
+	local ports = module:require "inside/inner_ports" (listener);
+	endpoint.ports = ports;
 
 	--- Life
+
+	-- Whether it was done without an error.
+	local function protected(action, ...)
+		local ok, err = xpcall(action, debug.traceback, ...);
+		if not ok then module:log("error", "Error while the inner side was being closed: %s", err); end
+		return ok;
+	end
 
 	local function list()
 		local all = {};
@@ -722,7 +716,7 @@ local function new_endpoint(with)
 			border.policies[domain] = current and current.policy or nil;
 		end
 		border.trust = { anchors = current and current.anchors or {}; hosts = {}; own = {} };
-		provide(current and current.places or {});
+		ports.provide(current and current.places or {});
 		local servers = {};
 		for _, host in pairs(current and current.hosts or {}) do servers[#servers + 1] = host.server_host; end
 		newcomers.name(servers);
@@ -760,9 +754,15 @@ local function new_endpoint(with)
 	end
 
 	function endpoint.stop()
-		provide({});
 		current = false;
-		for _, session in ipairs(list()) do close(session, "system-shutdown", "mod_s2s_partners is being unloaded"); end
+		protected(ports.provide, {});
+		for _, session in ipairs(list()) do
+			-- A connection that takes no word any more is closed all the same.
+			if not protected(close, session, "system-shutdown", "mod_s2s_partners is being unloaded") then
+				protected(destroy, session, "mod_s2s_partners is being unloaded");
+				if session.conn then protected(session.conn.close, session.conn); end
+			end
+		end
 	end
 
 	return endpoint;

@@ -212,7 +212,11 @@ local function new_settings(native)
 
 	--- Ports
 
-	local wildcards = { ["*"] = true; ["::"] = true; ["0.0.0.0"] = true };
+	-- Every address, in whatever spelling.
+	local function is_wildcard(interface)
+		local packed = pton(interface);
+		return interface == "*" or packed ~= nil and not packed:gsub("^"..("\0"):rep(10).."\xff\xff", ""):find("[^%z]");
+	end
 
 	local function places(interfaces, ports)
 		local list = {};
@@ -252,15 +256,22 @@ local function new_settings(native)
 				return {};
 			end
 		end
+		for _, interface in ipairs(interfaces) do
+			-- A name could lead elsewhere with the next look-up, and the server inside is told an address.
+			if type(interface) ~= "string" or interface ~= "*" and not pton(interface) then
+				add(nil, "error", "s2s_inside_interfaces", quote(interface), "must be a list of addresses of this machine, such as { \"10.1.0.2\" }");
+				return {};
+			end
+		end
 		local inside = places(interfaces, ports);
 		for _, one in ipairs(inside) do
-			if wildcards[one.interface] then
+			if is_wildcard(one.interface) then
 				add(nil, "error", "s2s_inside_interfaces", quote(one.interface), "must be addresses of the inner side alone; a port for all addresses is one for "
 					.."strangers");
 				return {};
 			end
 			for _, other in ipairs(outside) do
-				if one.port == other.port and (wildcards[other.interface] or same_address(one.interface, other.interface)) then
+				if one.port == other.port and (is_wildcard(other.interface) or same_address(one.interface, other.interface)) then
 					add(nil, "error", "s2s_inside_interfaces", quote(("%s port %d"):format(one.interface, one.port)), ("overlaps with another service of this "
 						.."server (%s port %d); give s2s_interfaces and c2s_interfaces the outer addresses, or s2s_inside_ports another port")
 						:format(other.interface, other.port));
@@ -279,22 +290,31 @@ local function new_settings(native)
 		local tls = {};
 		if view.tls == "not_supported" then return tls; end
 		local first = { verify = verify.verify; verifyext = verify.verifyext };
-		local own = value.certificate;
+		local own, files = value.certificate, nil;
 		if own ~= nil then
 			if type(own) ~= "table" or type(own.certificate or own[1]) ~= "string" or type(own.key or own[2]) ~= "string" then
 				add(host, "error", "s2s_inside.certificate", quote(own), "must be two files: { certificate = \"certs/inner.crt\"; "
 					.."key = \"certs/inner.key\" }");
 				return nil;
 			end
-			local base = prosody.paths.config or ".";
-			first.certificate = resolve_relative_path(base, own.certificate or own[1]);
-			first.key = resolve_relative_path(base, own.key or own[2]);
+			files = { own.certificate or own[1], own.key or own[2] };
+			for i, name in ipairs(files) do
+				local path = resolve_relative_path(prosody.paths.config or ".", name);
+				local file, why = io.open(path, "rb");
+				if not file then
+					add(host, "error", "s2s_inside.certificate", quote(name), ("the certificate for the inner side cannot be used: cannot be read (%s); "
+						.."the path starts at the configuration file's directory"):format((why:gsub("^.*: ", ""))));
+					return nil;
+				end
+				file:close();
+				first[i == 1 and "certificate" or "key"] = path;
+			end
 		end
 		for _, mode in ipairs({ "server"; "client" }) do
 			local context, err, config = host_tls(host, mode, first);
 			if not context or not config or not config.certificate then
-				add(host, "error", own and "s2s_inside.certificate" or "ssl", nil, ("the certificate for the inner side cannot be used: %s")
-					:format(context and "none is configured" or tostring(err)));
+				add(host, "error", files and "s2s_inside.certificate" or "ssl", files and quote(files[1]).." and "..quote(files[2]),
+					("the certificate for the inner side cannot be used: %s"):format(context and "none is configured" or tostring(err)));
 				return nil;
 			end
 			tls[mode], tls.certificate = context, config.certificate;

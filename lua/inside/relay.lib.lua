@@ -209,8 +209,8 @@ local function new_relay(with)
 			local stanza = event.stanza;
 			local from, name = stanza.attr.from, stanza.name;
 			local domain = from and match(from, "^[^@/]+@([^@/]+)") or jid.host(from); -- core has prepared it
-			if guard.observing == true or not guard.policies[host] or not domain or hosts[domain] then
-				-- Of a host of this server, which no guard judges.
+			if guard.observing == true or not guard.policies[host] or not domain or hosts[domain] or not hosts[host] then
+				-- Of a host of this server, which no guard judges; or for one that has been deactivated meanwhile.
 				local stub = stub_of(stanza);
 				if stub and event.origin.send and not event.origin.dummy then
 					event.origin.send(st.error_reply(stub, "cancel", "service-unavailable", "The users of this host are not reached from here"));

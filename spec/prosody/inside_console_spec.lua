@@ -260,6 +260,7 @@ describe("the console of relay hosts", function ()
 
 		it("and stops where it would be the same for each partner", function ()
 			check(nil);
+			assert.is_nil(find("inner port"));
 			inside.fail(edge, 1);
 			inside.fail(edge, 2);
 			assert.is_true(ended);
@@ -275,6 +276,20 @@ describe("the console of relay hosts", function ()
 			inside.fail(edge, 2);
 			assert.truthy(find("note contoso.test: on disk its server is 10.1.0.99:5269; here the one in force is looked at"));
 			assert.truthy(find("note rooms.contoso.test is no relay host on disk any more"));
+		end);
+
+		it("and tells of an inner port that is not open, as partners:inside does", function ()
+			edge.boundary.apply(false);
+			edge.unopened["10.1.0.2|5269"] = true;
+			edge.boundary.apply(inside.settings({ [HOST] = "10.1.0.10:5269" }));
+			check(nil);
+			inside.fail(edge, 1);
+			assert.truthy(find("warning the inner port 10.1.0.2 port 5269 is not open"));
+			local printed = {};
+			local function print(text) printed[#printed + 1] = text; end
+			context.say_if_not_applied = function () end;
+			assert.is_true(edge.world.load("console/inner_side")(context).inside.handler({ session = { print = print } }));
+			assert.truthy(table.concat(printed, "\n"):find("  warning  the inner port 10.1.0.2 port 5269 is not open", 1, true));
 		end);
 
 		it("and connects to no server that is not in force yet", function ()

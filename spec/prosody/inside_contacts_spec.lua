@@ -14,6 +14,14 @@ describe("contacts of a relay host", function ()
 	local world, contacts, files, writes, broken, clock;
 	local time = os.time;
 
+	-- As on the disk: what changes later is not in it.
+	local function copy_of(value)
+		if type(value) ~= "table" then return value; end
+		local copy = {};
+		for key, part in pairs(value) do copy[key] = copy_of(part); end
+		return copy;
+	end
+
 	-- Anew, with what is on the disk.
 	local function start()
 		if contacts then contacts.flush(true); end
@@ -29,11 +37,11 @@ describe("contacts of a relay host", function ()
 			return {
 				get = function (_, user)
 					if broken then return nil, "broken"; end
-					return files[user];
+					return copy_of(files[user]);
 				end;
 				set = function (_, user, data)
 					if broken then return nil, "broken"; end
-					writes, files[user] = writes + 1, data;
+					writes, files[user] = writes + 1, copy_of(data);
 					return true;
 				end;
 			};
@@ -161,19 +169,136 @@ describe("contacts of a relay host", function ()
 		contacts.flush();
 		assert.equal(2, writes);
 		for i = 1, 300 do sent("unsubscribe", ("b%d@public.test"):format(i)); end
-		assert.equal(2, writes);
+		assert.equal(2 + 20 + 1, writes); -- of which the last takes what is stored away
 		assert.equal("no", listed("b300@public.test"));
 		start();
-		assert.equal(3, writes);
+		assert.equal(2 + 20 + 2, writes);
 		assert.equal("no", listed("b300@public.test"));
 		assert.equal("yes", listed(BOB));
 	end);
 
-	it("are written a few in a turn when many wait, and at once when there are too many for that", function ()
+	-- What is there when this server is killed now.
+	local function kill()
+		contacts = nil;
+		start();
+	end
+
+	it("are removed at once, so that nobody is listed again when the server is killed", function ()
+		local function of_alice() return listed(BOB), sees(BOB); end
+		sent("subscribe", BOB);
+		sent("subscribe", "dora@public.test");
+		sent("subscribed", BOB);
+		assert.same({ "yes"; "yes" }, { of_alice() });
+		sent("unsubscribe", BOB);
+		sent("unsubscribed", BOB);
+		assert.same({ "no"; "no" }, { of_alice() });
+		kill();
+		assert.same({ "no"; "no" }, { of_alice() });
+		assert.equal("yes", listed("dora@public.test"));
+		sent("subscribed", "dora@public.test");
+		contacts.flush(true);
+		received("unsubscribe", "dora@public.test");
+		kill();
+		assert.same({ "yes"; "no" }, { listed("dora@public.test"); sees("dora@public.test") });
+		sent("subscribe", BOB);
+		contacts.flush(true);
+		assert.is_true(contacts.forget(HOST, "alice", BOB));
+		kill();
+		assert.equal("no", listed(BOB));
+	end);
+
+	it("are stricter when the server is killed, and cost few writes, however many are removed and added", function ()
+		for i = 1, 1000 do sent("subscribe", ("b%d@public.test"):format(i)); end
+		contacts.flush(true);
+		writes = 0;
+		for i = 1, 1000 do sent("unsubscribe", ("b%d@public.test"):format(i)); end
+		for _ = 1, 1000 do
+			sent("subscribe", BOB);
+			sent("unsubscribe", BOB);
+		end
+		sent("subscribe", "dora@public.test");
+		assert.equal(21, writes);
+		clock = clock + 2;
+		contacts.flush();
+		assert.equal(22, writes);
+		assert.same({ ["dora@public.test"] = true }, (function ()
+			local names = {};
+			for name in pairs(files.alice.items) do names[name] = true; end
+			return names;
+		end)());
+		-- One more removal is free with each two seconds.
+		sent("unsubscribe", "dora@public.test");
+		assert.equal(23, writes);
+		sent("subscribe", BOB);
+		sent("subscribe", "dora@public.test");
+		sent("unsubscribe", "dora@public.test");
+		assert.equal("yes", listed(BOB));
+		kill();
+		assert.equal("no", listed(BOB)); -- forgotten with all the others
+		assert.equal("no", listed("dora@public.test"));
+	end);
+
+	it("that change nothing are not written", function ()
+		sent("subscribe", BOB);
+		sent("subscribed", BOB);
+		sent("unsubscribe", BOB);
+		contacts.flush(true);
+		writes = 0;
+		for _ = 1, 100 do
+			sent("unsubscribe", BOB);
+			received("unsubscribed", BOB);
+			clock = clock + 2;
+		end
+		contacts.flush(true);
+		assert.equal(0, writes);
+		assert.equal("yes", sees(BOB));
+	end);
+
+	it("are written in the order in which they began to wait, however busy others are", function ()
+		for i = 1, 8 do
+			for _, contact in ipairs({ BOB; "dora@public.test" }) do sent("subscribe", contact, ("u%d@%s"):format(i, HOST)); end
+			-- Each of these would fill a turn by itself.
+			for j = 1, 1000 do sent("subscribe", ("b%d@public.test"):format(j), ("busy%d@%s"):format(i, HOST)); end
+		end
+		for _ = 1, 8 do
+			clock = clock + 2;
+			contacts.flush();
+			for i = 1, 8 do
+				for j = 1, 3 do sent(j % 2 == 1 and "unsubscribed" or "subscribed", "b1@public.test", ("busy%d@%s"):format(i, HOST)); end
+			end
+		end
+		for i = 1, 8 do
+			assert.truthy(files["u"..i].items["dora@public.test"], "u"..i);
+		end
+	end);
+
+	it("are not lost when their host is deactivated", function ()
+		sent("subscribe", BOB);
+		sent("subscribe", "dora@public.test");
+		local object = world.prosody.hosts[HOST];
+		world.prosody.hosts[HOST] = nil;
+		sent("subscribe", "eve@public.test"); -- too late, and no error
+		received("subscribed", BOB);
+		clock = clock + 3;
+		contacts.flush();
+		assert.equal(1, writes);
+		clock = clock + 60;
+		contacts.retry();
+		assert.equal(1, writes);
+		world.prosody.hosts[HOST] = object;
+		clock = clock + 60;
+		contacts.retry();
+		assert.equal(2, writes);
+		kill();
+		assert.equal("yes", listed("dora@public.test"));
+		assert.equal("no", listed("eve@public.test"));
+	end);
+
+	it("are written a few in a turn when many wait, and the first of them when there are too many for that", function ()
 		for i = 1, 120 do
 			for j = 1, 30 do sent("subscribe", ("b%d@public.test"):format(j), ("u%d@%s"):format(i, HOST)); end
 		end
-		assert.equal(120 + 20 * 29, writes);
+		assert.equal(120 + 20, writes);
 		clock, writes = clock + 2, 0;
 		contacts.flush();
 		assert.equal(34, writes);

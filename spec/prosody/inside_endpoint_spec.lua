@@ -581,6 +581,129 @@ describe("the inner side", function ()
 		assert.equal(0, #edge.refused);
 	end);
 
+	describe("opens its port", function ()
+		local PLACE = "10.1.0.2|5269";
+		local opened;
+
+		local function provider() return edge.world.items["net-provider"][1]; end
+		local function lines(text)
+			local count = 0;
+			for _, line in ipairs(edge.world.lines) do
+				if line:find(text, 1, true) then count = count + 1; end
+			end
+			return count;
+		end
+		-- A look, as long after the last one as the sweeper's.
+		local function look()
+			local first = provider();
+			edge.clock = edge.clock + 2;
+			edge.boundary.endpoint.ports.look();
+			if provider() ~= first then opened = opened + 1; end
+		end
+
+		before_each(function ()
+			edge, opened = inside.new({ HOST }, partners), 0;
+			edge.unopened[PLACE] = true;
+			apply({ [HOST] = "10.1.0.10:5269" });
+		end);
+
+		it("as soon as it can be, and says so once", function ()
+			for _ = 1, 20 do look(); end
+			assert.equal(0, opened);
+			assert.equal(1, lines("error: The inner port 10.1.0.2 port 5269 is not open"));
+			assert.truthy(edge.boundary.closed_ports()[1]:find("10.1.0.2 port 5269 is not open", 1, true));
+			edge.unopened[PLACE] = nil;
+			look();
+			assert.equal(1, opened);
+			assert.equal(1, lines("info: The inner port 10.1.0.2 port 5269 is open now"));
+			assert.same({}, edge.boundary.closed_ports());
+			for _ = 1, 20 do look(); end
+			assert.equal(1, opened);
+			assert.equal(2, lines("inner port"));
+			assert.equal(1, #edge.world.items["net-provider"]);
+		end);
+
+		it("when the same settings come into force again", function ()
+			edge.unopened[PLACE] = nil;
+			apply({ [HOST] = "10.1.0.10:5269" });
+			assert.same({}, edge.boundary.closed_ports());
+		end);
+
+		it("once in a minute where it is in vain for another reason", function ()
+			local bind = edge.world.library("socket");
+			bind.bind = function () return { close = function () end }; end;
+			for _ = 1, 90 do look(); end
+			assert.equal(3, opened);
+		end);
+
+		it("never by a configuration that is not in force", function ()
+			edge.unopened[PLACE] = nil;
+			for _, options in ipairs({ { s2s_inside_interfaces = { "*" } }; { s2s_inside_interfaces = { "10.1.0.2"; "10.1.0.3" } }; {};
+				{ s2s_inside_interfaces = { "10.1.0.2" }; s2s_inside_ports = { 5299 } } }) do
+				edge.world.config["*"] = options;
+				look();
+				apply({ [HOST] = "10.1.0.10:5269" });
+				assert.equal(0, opened);
+			end
+			edge.world.config["*"] = { s2s_inside_interfaces = { "10.1.0.2" }; s2s_inside_ports = { 5269 } };
+			look();
+			assert.equal(1, opened);
+			edge.boundary.apply(false);
+			look();
+			assert.equal(0, #edge.world.items["net-provider"]);
+		end);
+	end);
+
+	describe("leaves nothing unwritten", function ()
+		local files;
+
+		before_each(function ()
+			files = {};
+			edge.world.open_store = function () return { get = function () end; set = function (_, user, data)
+				local names = {};
+				for name in pairs(data and data.items or {}) do names[#names + 1] = name; end
+				table.sort(names);
+				files[user] = table.concat(names, " ");
+				return true;
+			end }; end;
+			for _, contact in ipairs({ BOB; "dora@fed.test" }) do
+				edge.boundary.contacts.sent(HOST, st.presence({ type = "subscribe"; from = ALICE; to = contact }));
+				edge.boundary.directed.note(st.presence({ from = ALICE.."/x"; to = contact }), false);
+			end
+			assert.same({ alice = BOB }, files);
+			assert.truthy(edge.guard.directed[ALICE]);
+		end);
+
+		it("when it ends, even if a connection can no longer be used", function ()
+			arrive(message(BOB, ALICE, "hello"));
+			arrive(message("bob@trunk.test", ALICE, "hello"));
+			local first, second = inside.answer(edge, 1), inside.answer(edge, 2);
+			local third = inside.accept(edge);
+			for _, conn in ipairs({ first; second; third }) do
+				function conn.write() error("not for you"); end
+			end
+			function second.close() error("not for you either"); end
+			edge.boundary.stop();
+			assert.same({ alice = BOB.." dora@fed.test" }, files);
+			assert.is_nil(edge.guard.directed[ALICE]);
+			assert.same({ true; true }, { first.closed; third.closed });
+			assert.same({}, edge.boundary.endpoint.sessions());
+			assert.equal(0, #edge.world.items["net-provider"]);
+		end);
+
+		it("when a host is deactivated, and what comes for it then is no error", function ()
+			for _, entry in ipairs(edge.world.hooks["host-deactivating"]) do entry[1]({ host = ROOMS }); end
+			assert.same({ alice = BOB }, files);
+			for _, entry in ipairs(edge.world.hooks["host-deactivating"]) do entry[1]({ host = HOST }); end
+			assert.same({ alice = BOB.." dora@fed.test" }, files);
+			edge.world.prosody.hosts[HOST] = nil;
+			edge.boundary.contacts.sent(HOST, st.presence({ type = "unsubscribe"; from = ALICE; to = BOB }));
+			assert.is_true(arrive(st.iq({ type = "result"; from = BOB; to = HOST; id = "x" })));
+			assert.is_true(arrive(st.presence({ type = "subscribed"; from = BOB; to = ALICE })));
+			assert.same({}, edge.dialled);
+		end);
+	end);
+
 	-- Where the connection says so before it writes, as epoll's do. `written` makes it so: what comes in is all of what has been sent then.
 	describe("writes what comes in one turn of the loop at once", function ()
 		local conn, begun, writes;

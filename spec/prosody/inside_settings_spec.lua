@@ -129,6 +129,43 @@ describe("settings of relay hosts", function ()
 		assert.equal("", (compile()));
 	end);
 
+	it("have addresses of the inner side alone to listen on", function ()
+		for _, bad in ipairs({ { "localhost" }; { { "10.1.0.2" } }; { "10.1.0.2"; "inner" }; { 10 }; { true }; "10.1.0"; { "fe80::1%eth0" }; { "" } }) do
+			config["*"].s2s_inside_interfaces = bad;
+			local messages = compile();
+			assert.truthy(messages:find("error: s2s_inside_interfaces: got ", 1, true), messages);
+			assert.truthy(messages:find("must be a list of addresses of this machine, such as { \"10.1.0.2\" }", 1, true), messages);
+		end
+		for _, bad in ipairs({ "*"; "::"; "0.0.0.0"; "0:0::0"; "::ffff:0.0.0.0" }) do
+			config["*"].s2s_inside_interfaces = { "10.1.0.2"; bad };
+			local messages = compile();
+			assert.truthy(messages:find(("got %q; must be addresses of the inner side alone"):format(bad), 1, true), messages);
+		end
+		for _, good in ipairs({ "10.1.0.2"; { "10.1.0.2"; "fd00::2" }; { "::1" }; { "::ffff:10.1.0.2" } }) do
+			config["*"].s2s_inside_interfaces = good;
+			assert.equal("", (compile()));
+		end
+		config["*"].s2s_interfaces = { "0:0::0" };
+		assert.truthy(compile():find("overlaps with another service", 1, true));
+	end);
+
+	it("name the files of a certificate that cannot be used", function ()
+		local readable = certificate;
+		local function try(cert, key, err)
+			world.library("core.certmanager").create_context = function () return nil, err; end;
+			config[HOST].s2s_inside.certificate = { certificate = cert; key = key };
+			return (compile());
+		end
+		local WORDS = "the certificate for the inner side cannot be used: ";
+		local messages = try("certs/none.crt", readable);
+		assert.truthy(messages:find('"contoso.test": s2s_inside.certificate: got "certs/none.crt"; '..WORDS.."cannot be read (", 1, true), messages);
+		assert.truthy(messages:find("the path starts at the configuration file's directory", 1, true), messages);
+		messages = try(readable, "certs/none.key");
+		assert.truthy(messages:find('s2s_inside.certificate: got "certs/none.key"; '..WORDS.."cannot be read (", 1, true), messages);
+		messages = try(readable, readable, "error loading private key ((null))");
+		assert.truthy(messages:find(("got %q and %q; %serror loading private key"):format(readable, readable, WORDS), 1, true), messages);
+	end);
+
 	it("do not make a relay host of one that has accounts", function ()
 		accounts[HOST] = { mallory = true };
 		local messages = compile();

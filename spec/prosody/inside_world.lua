@@ -36,6 +36,7 @@ end
 -- `hosts`: relay hosts, each a VirtualHost; `partners`: the outer list; `backend`: of connections, as net.server says. What is made has
 --   refused (what the outer side's report was told of stanzas), installed (domains for which C has installed handlers, { domain, events }),
 --   border (of the inner side), native (the shared object, whose functions may be replaced),
+--   unopened ("interface|port" -> true: cannot be opened),
 --   world, boundary, dialled (connections that were begun, { host, port, listener, data }), clock (seconds; the monotonic clock)
 function inside_world.new(hosts, partners, backend)
 	local edge = { dialled = {}; clock = 1000 };
@@ -58,8 +59,23 @@ function inside_world.new(hosts, partners, backend)
 		["prosody.net.server"] = { get_backend = function () return backend or "tables"; end };
 		["prosody.net.resolvers.basic"] = { new = function (host, port) return { host = host; port = port }; end };
 		["core.s2smanager"] = {}; ["core.configmanager"] = { get = function () end };
+		-- Every port can be opened but those of which edge.unopened["interface|port"] is true when the service is added.
+		["core.portmanager"] = { get_active_services = function () return { search = function (_, name, interface, port)
+			local item = edge.world.items["net-provider"][1];
+			if not item or item.name ~= name then return {}; end
+			if not item.missing then
+				item.missing = {};
+				for place in pairs(edge.unopened) do item.missing[place] = true; end
+			end
+			return { not item.missing[interface.."|"..port] and item or nil };
+		end }; end };
+		["socket"] = { bind = function (interface, port)
+			if edge.unopened[interface.."|"..port] then return nil, "cannot assign requested address"; end
+			return { close = function () end };
+		end };
 	});
-	edge.world = world;
+	world.config["*"] = { s2s_inside_interfaces = { "10.1.0.2" } };
+	edge.world, edge.unopened = world, {};
 	world.open_store = function () return { get = function () end; set = function () return true; end }; end;
 	local policy = inside_world.policy(partners, hosts);
 	local guard = { policies = {}; observing = false; directed = {}; hosts = world.prosody.hosts; trust = { own = {} } };
