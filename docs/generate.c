@@ -134,8 +134,8 @@ static void print_reasons(void) {
 		/* The reasons for stanzas close no stream. */
 		if (i < S2SP_REASON_EXTERNAL_ACCESS_DENIED)
 			printf("\n* Stream error: `%s`, \"%s\"", row->stream_condition, row->peer_text);
-		printf("\n* %s sender: `%s` (%s), \"%s\"\n", i == S2SP_REASON_INSIDE_UNREACHABLE ? "Remote" : "Local", row->stanza_condition,
-			   row->stanza_type, row->user_text);
+		printf("\n* %s sender: `%s` (%s), \"%s\"\n", i == S2SP_REASON_INSIDE_UNREACHABLE ? "Remote" : "Local",
+			   row->stanza_condition, row->stanza_type, row->user_text);
 	}
 }
 

@@ -50,10 +50,10 @@ class EdgeBoundary(Prosody):
         common = {"components": self.components, "users": users, "register": False, "address": self.inside_address, "log_level": "info",
                   "modules": [module for module in modules if module in _OF_USERS], "s2s_timeout": 10}
         if lab.inside == "prosody":
-            self.inside = Prosody(lab, f"{name}-inside", list(self.hosts), preset="any", **common, options=_VIEW.format(self.view) +
+            self.inside = Prosody(lab, f"{name}-in", list(self.hosts), preset="any", **common, options=_VIEW.format(self.view) +
                                   f'c2s_interfaces = {{ "{self.inside_address}", "{self.address}" }}\n')
         else:
-            self.inside = _InsideEjabberd(lab, f"{name}-inside", list(self.hosts), **common, options="s2s_require_encryption = true\n",
+            self.inside = _InsideEjabberd(lab, f"{name}-in", list(self.hosts), **common, options="s2s_require_encryption = true\n",
                                           certificates=dict.fromkeys(self.domains, "self-signed"))
             self.inside.dns, self.inside.clients = self.view, self.address
 
