@@ -320,12 +320,18 @@ class Answerer(Sender):
     stage = "features"
 
     def ready(self, turn):
+        self.expect()
         self.user = User(self.server, f"{self.row.user}@{LOCAL}")
         self.sockets.append(self.user.socket)
         self.scene.answering(self)
 
+    def expect(self):
+        """A connection may be there before anything is asked: the edge opens inner streams early."""
+        self.given, self.sent = threading.Event(), threading.Event()
+
     def send(self, text, deadline):
-        self.text, self.deadline, self.sent = text, deadline, threading.Event()
+        self.text, self.deadline = text, deadline
+        self.given.set()
         self.ask()
         if not self.sent.wait(max(0.1, deadline - time.monotonic())):
             raise TimeoutError
@@ -340,6 +346,8 @@ class Answerer(Sender):
         """For the remote's thread."""
         try:
             connection.read_header()
+            if not self.given.wait(600):
+                return
             begin = header_text({"id": "lab1", **(self.text.header or {})}, *self.names())
             if self.stage in ("key", "live"):
                 connection.send(begin)
@@ -377,6 +385,7 @@ class AnswererInside(Answerer):
         if not self.server.guarded:
             super().ready(turn)
             return
+        self.expect()
         time.sleep(self.PAUSE)
         self.scene.answering(self)
         probe = Probe(self.server.address, from_=FEDERATED, to=WITHIN, timeout=60)
