@@ -176,7 +176,7 @@ answer({ask, Pid, Policy, Domain, Key, Takes, Rank}, State) ->
     end;
 answer({renew, Pid, Policy, Domain, Key, Has, Rank}, State) ->
     {_, State1} = holder(Pid, State),
-    State2 = untake(Pid, State1),
+    {Before, State2} = stand_up(Pid, State1),
     {OfAll, All} = beside(Key, s2s_partners_elsewhere:count(Key, State2#state.elsewhere), State2),
     Decision = case s2s_partners_nif:place(Policy, Domain, OfAll, All) of
                    {refuse, _, _} when Has ->
@@ -187,10 +187,13 @@ answer({renew, Pid, Policy, Domain, Key, Has, Rank}, State) ->
                    Other ->
                        Other
                end,
-    case Decision of
-        allow -> {reply, allow, take(Pid, Key, Rank, State2)};
-        _ -> {reply, Decision, State2}
-    end;
+    State3 = case Decision of
+                 allow -> seat(Pid, Key, Rank, State2);
+                 _ -> State2
+             end,
+    %% Other nodes hear of what it comes to. A place that stays is never one less in between: somebody there would take it.
+    {reply, Decision, lists:foldl(fun(Changed, Told) -> told(Changed, Told) end, State3,
+                                  [Of || Of <- [Key | lists:delete(Key, Before)], size_of(Of, State1) =/= size_of(Of, State3)])};
 answer(counts, #state{all = All} = State) ->
     {reply, #{total => s2s_partners_ranks:size(All), partners => held(State)}, State};
 answer(others, #state{elsewhere = Elsewhere} = State) ->
@@ -293,19 +296,29 @@ ranks(Key, #state{partners = Partners}) ->
 
 %% This node's counts, and those of other nodes.
 beside(Key, {OfOthers, Others}, #state{all = All} = State) ->
-    {s2s_partners_ranks:size(ranks(Key, State)) + OfOthers, s2s_partners_ranks:size(All) + Others}.
+    {size_of(Key, State) + OfOthers, s2s_partners_ranks:size(All) + Others}.
+
+size_of(Key, State) ->
+    s2s_partners_ranks:size(ranks(Key, State)).
 
 told(Key, #state{elsewhere = Elsewhere} = State) ->
-    s2s_partners_elsewhere:tell(Key, s2s_partners_ranks:size(ranks(Key, State)), Elsewhere),
+    s2s_partners_elsewhere:tell(Key, size_of(Key, State), Elsewhere),
     State.
 
 take(Pid, Key, Rank, State) ->
     told(Key, seat(Pid, Key, Rank, State)).
 
-untake(Pid, #state{holders = Holders} = State) ->
+untake(Pid, State) ->
+    case stand_up(Pid, State) of
+        {[Key], State1} -> told(Key, State1);
+        {[], _} -> State
+    end.
+
+%% The process has no place any more; whose it was, which nobody has been told yet.
+stand_up(Pid, #state{holders = Holders} = State) ->
     case Holders of
-        #{Pid := #holder{place = {Key, Rank}}} -> told(Key, unseat(Pid, Key, Rank, State));
-        _ -> State
+        #{Pid := #holder{place = {Key, Rank}}} -> {[Key], unseat(Pid, Key, Rank, State)};
+        _ -> {[], State}
     end.
 
 rank(Pid, #state{holders = Holders} = State) ->

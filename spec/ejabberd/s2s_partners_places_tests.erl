@@ -19,6 +19,7 @@ places_test_() ->
      [fun as_many_as_the_limit_says/0, fun given_back_at_the_end/0, fun given_back/0, fun asked_only/0, fun of_all_partners/0,
       fun each_domain_of_its_own/0, fun kept_by_the_older/0, fun kept_by_the_established/0, fun same_age/0,
       {timeout, 60, fun many_with_fewer_places/0}, fun under_another_name/0, fun an_error/0,
+      fun others_are_told_what_it_comes_to/0,
       fun the_oldest_of_an_address_goes/0, fun the_oldest_of_all_goes/0, fun networks_count_as_one/0, fun settled_waits_no_more/0,
       fun questions/0, fun questions_move/0]}.
 
@@ -52,10 +53,17 @@ stop(Pid) ->
     Monitor = monitor(process, Pid),
     Pid ! stop,
     receive {'DOWN', Monitor, process, Pid, _} -> ok end,
-    %% What it held is given back when the process that counts hears of it, which it has done when it answers the second question.
-    _ = ?PLACES:counts(),
+    unwatched(Pid),
+    %% The process that counts has been told, and answers after that.
     _ = ?PLACES:counts(),
     ok.
+
+unwatched(Pid) ->
+    {monitors, Watched} = process_info(whereis(?PLACES), monitors),
+    case lists:member({process, Pid}, Watched) of
+        true -> timer:sleep(1), unwatched(Pid);
+        false -> ok
+    end.
 
 takes(Pid, Policy, Domain, Key, Created) ->
     in(Pid, fun() -> ?PLACES:ask(Policy, Domain, Key, takes, Created) end).
@@ -164,6 +172,19 @@ an_error() ->
     allow = takes(holder(), policy(1), ?FABRIKAM, ?FABRIKAM, 0),
     ?assertMatch({refuse, 'internal-error', _}, takes(holder(), no_policy, ?FABRIKAM, ?FABRIKAM, 0)),
     ?assertEqual(#{total => 1, partners => #{?FABRIKAM => 1}}, ?PLACES:counts()).
+
+%% A place that is renewed is not one less for a moment: another node would give it to somebody.
+others_are_told_what_it_comes_to() ->
+    [One, Two] = [holder(), holder()],
+    [allow, allow] = [takes(Pid, policy(2), ?FABRIKAM, ?FABRIKAM, Created) || {Pid, Created} <- [{One, 1}, {Two, 2}]],
+    ?PLACES ! {s2s_partners_elsewhere, 1, meet, self(), #{}},
+    [allow, allow] = [renew(Pid, policy(2), ?FABRIKAM, true, Created) || {Pid, Created} <- [{One, 1}, {Two, 2}]],
+    {refuse, 'connection-limit', _} = renew(Two, policy(1), ?FABRIKAM, true, 2),
+    allow = renew(One, policy(1), <<"after.test">>, true, 1),
+    Places = whereis(?PLACES),
+    Told = fun Next() -> receive {s2s_partners_elsewhere, 1, What, Places, Key, Count} -> [{What, Key, Count} | Next()] after 0 -> [] end end,
+    ?assertEqual(#{?FABRIKAM => 2}, receive {s2s_partners_elsewhere, 1, counts, Places, Counts} -> Counts after 5000 -> late end),
+    ?assertEqual([{count, ?FABRIKAM, 1}, {count, <<"after.test">>, 1}, {count, ?FABRIKAM, 0}], Told()).
 
 %%% The waiting room: 100 in all and 32 of an address are the least there is
 
