@@ -20,10 +20,6 @@ PAUSE = 0.1     # seconds between messages, each way
 MUC = "<x xmlns='http://jabber.org/protocol/muc'/>"
 
 
-def quiet(domain):
-    return domain.startswith("dialback") and int(time.monotonic() / QUIET) % 2 == 1
-
-
 class Works:
     """start() ... stop(); `done` counts what was done, `problems` what went wrong in it."""
 
@@ -33,6 +29,7 @@ class Works:
         self.problems = []
         self.clients = {}
         self._stop = threading.Event()
+        self._begun = time.monotonic()
         self._threads = []
 
     def client(self, jid):
@@ -48,6 +45,7 @@ class Works:
         for jid in self.users():
             self.client(jid)
         self._stop.clear()
+        self._begun = time.monotonic()
         self._threads = [threading.Thread(target=self._work, args=work, daemon=True) for work in self.works()]
         for thread in self._threads:
             thread.start()
@@ -69,6 +67,10 @@ class Works:
             work(*arguments)
         except Exception:   # in a thread nobody else would see it
             self.problems.append(traceback.format_exc())
+
+    def quiet(self, domain):
+        """Not at first: the shortest of soaks has something of everybody."""
+        return domain.startswith("dialback") and int((time.monotonic() - self._begun) / QUIET) % 2 == 1
 
     def _pause(self, seconds):
         return self._stop.wait(seconds)
@@ -100,7 +102,7 @@ class Traffic(Works):
         """alice writes to everybody, in turn."""
         for jid in itertools.cycle((*bobs(), f"bob@{RESTLESS}", f"mallory@{STRANGER}", *self.eves())):
             domain = jid.partition("@")[2]
-            if quiet(domain):
+            if self.quiet(domain):
                 continue
             self._message(("out", domain) if not jid.startswith("eve@") else ("not listed, out", domain), ALICE, jid)
             if self._pause(PAUSE):
@@ -110,7 +112,7 @@ class Traffic(Works):
         senders = [(("in", jid.partition("@")[2]), jid) for jid in (*bobs(), f"mallory@{STRANGER}", f"bob@{RESTLESS}")]
         senders += [(("not listed, in", jid.partition("@")[2]), jid) for jid in self.eves()]
         for way, jid in itertools.cycle(senders):
-            if quiet(way[1]):
+            if self.quiet(way[1]):
                 continue
             if jid in self.clients:     # who is being restarted has none
                 try:
