@@ -17,7 +17,7 @@
 -type get_option() :: s2s_partners_config_constraints:get_option().
 
 -define(MODULE_PATH, "modules.mod_s2s_partners.").
-%% Of revocation lists no more files count for one partner.
+%% Certificates in a file of the option intermediates.
 -define(INTERMEDIATES_MAX, 100).
 
 %% The options of the module, besides what the keys of a partner are.

@@ -6,7 +6,7 @@
 %%%   refuses with internal-error.
 %%% * Domains and addresses are taken as they come, in any spelling: C makes each of them canonical before it
 %%%   compares.
-%%% * A reason is an atom with the words of the contract: 'unlisted-domain'. Its texts: reason/1. A rule is a
+%%% * A reason is an atom, spelled as in docs/reasons.md: 'unlisted-domain'. Its texts: reason/1. A rule is a
 %%%   text for the log, ready to be shown.
 %%% * The record of a stream belongs to the process that made it: in any other one every stream_… function is
 %%%   badarg. Policies, tables, stores and lists may be used by all processes at the same time.
