@@ -55,7 +55,7 @@ local function new_farewell(in_handshake, lasting)
 		if not log or not close then return; end
 
 		function session.log(level, message, ...)
-			if not is_observing() and (level == "info" or level == "warn") then
+			if (level == "info" or level == "warn") and not is_observing() then
 				-- What has ended goes on saying so for as long as the parser has something left to read.
 				if session.destroyed then level = "debug"; end
 				return log(level, message, cut_all(...));
