@@ -206,7 +206,7 @@ local function new_guard(native, latch)
 	end
 
 	function life.stop()
-		prosody.s2s_partners_latch.guard = { observing = guard.observing };
+		prosody.s2s_partners_latch.guard = { observing = guard.observing == true };
 		limits.stop();
 		limits.first_look.stop();
 		no_delay.stop();

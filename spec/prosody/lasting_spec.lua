@@ -40,7 +40,7 @@ describe("a module that was reloaded", function ()
 		live();
 		lasting.guard = nil; -- as it is stopped
 		assert_gone();
-		-- It still does what it is there for, for whoever guards by then.
+		-- It still does what it is there for, by the guard that there is then.
 		local long = ("x"):rep(400);
 		session.log("info", "%s", long);
 		assert.truthy(#said[1][3] < 400);
