@@ -5,7 +5,13 @@
 --
 -- By us: a word during the TLS handshake would go out in clear. Core's own time-outs do not look whether there is one.
 
+--
+-- What is put into a session stays there for as long as it lives, which may be for many reloads of the module. So it holds nothing of the module, and
+-- no global either (it would hold the module's environment); who guards now is asked for.
+
 local s2smanager = require "core.s2smanager";
+
+local type, pack, unpack = type, table.pack, table.unpack;
 
 local SAID_MAX = 300; -- bytes
 
@@ -25,9 +31,9 @@ local function cut(text)
 end
 
 local function cut_all(...)
-	local said = table.pack(...);
+	local said = pack(...);
 	for i = 1, said.n do said[i] = cut(said[i]); end
-	return table.unpack(said, 1, said.n);
+	return unpack(said, 1, said.n);
 end
 
 local function text_of(reason)
@@ -35,16 +41,21 @@ local function text_of(reason)
 	return type(reason) == "string" and reason or nil;
 end
 
--- in_handshake(session): see the latch. Returns the handler of s2s-created, before the peer has said anything. While nothing is enforced both
--- functions are as core has them.
-local function new_farewell(in_handshake, guard)
+-- in_handshake(session): see the latch. `lasting`: a table that lives as long as the server; lasting.guard is who guards now. Returns the handler of
+-- s2s-created, before the peer has said anything. While nothing is enforced both functions are as core has them.
+local function new_farewell(in_handshake, lasting)
+	local function is_observing()
+		local guard = lasting.guard;
+		return guard ~= nil and guard.observing == true;
+	end
+
 	return function (event)
 		local session = event.session;
 		local log, close = session.log, session.close;
 		if not log or not close then return; end
 
 		function session.log(level, message, ...)
-			if guard.observing ~= true and (level == "info" or level == "warn") then
+			if (level == "info" or level == "warn") and not is_observing() then
 				-- What has ended goes on saying so for as long as the parser has something left to read.
 				if session.destroyed then level = "debug"; end
 				return log(level, message, cut_all(...));
@@ -53,7 +64,7 @@ local function new_farewell(in_handshake, guard)
 		end
 
 		function session.close(self, reason, remote_reason, bounce_reason, ...)
-			if guard.observing == true then return close(self, reason, remote_reason, bounce_reason, ...); end
+			if is_observing() then return close(self, reason, remote_reason, bounce_reason, ...); end
 			remote_reason = cut(remote_reason);
 			if in_handshake(self) then
 				s2smanager.destroy_session(self, remote_reason or text_of(reason), bounce_reason); -- its connection is cut in a moment, see limits

@@ -15,7 +15,7 @@ local function new_guard(native, latch)
 	local options = module:require "options";
 	guard.observing = latch.observes() == true;
 	local observe; -- comes when there are actions
-	local farewell, contexts = module:require "farewell" (latch.in_handshake, guard), module:require "contexts";
+	local farewell, contexts = module:require "farewell" (latch.in_handshake, prosody.s2s_partners_latch), module:require "contexts";
 	local report = module:require "report" (native, guard);
 	local trust = module:require "trust" (native);
 	local commit = module:require "commit" (native, options, trust, latch.observes);
@@ -154,6 +154,7 @@ local function new_guard(native, latch)
 
 	-- `saved`: what the guard before has handed on, or nil.
 	function life.start(saved)
+		prosody.s2s_partners_latch.guard = guard; -- see farewell
 		native.install_global(guard, module);
 		for host in pairs(hosts) do
 			guard_host(host);
@@ -205,6 +206,7 @@ local function new_guard(native, latch)
 	end
 
 	function life.stop()
+		prosody.s2s_partners_latch.guard = { observing = guard.observing == true };
 		limits.stop();
 		limits.first_look.stop();
 		no_delay.stop();

@@ -2,6 +2,9 @@
 
 local timer = require "util.timer";
 
+-- What is put into a session holds nothing of the module, and no global: see farewell.
+local type, prosody = type, prosody;
+
 local function new_header(needs)
 	local stream_is_known = false; -- the first one is looked at
 

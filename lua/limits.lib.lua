@@ -184,13 +184,13 @@ local function new_limits(guard, native, latch)
 		return everybody.count, addresses;
 	end
 
+	-- Gives nothing back: of an event's handler that would keep all that come behind it from hearing of the event.
 	local function guarded(name, action)
 		return function (...)
 			local ok, err = xpcall(action, debug.traceback, ...);
 			if not ok then
 				module:log("error", "Error in %s: %s", name, err);
 			end
-			return ok;
 		end;
 	end
 

@@ -87,7 +87,7 @@ end
 local FLUSH_TIME = 2; -- seconds a closed connection has for its last bytes while it may be in a TLS handshake
 
 -- Whether TLS has begun and is not up yet. What is written then goes out in clear, behind a <proceed/> that is still to be sent.
--- session.secure alone does not tell: a second header in clear makes core set it.
+-- session.secure alone does not tell: a second header in clear makes core set it. Sessions keep it, see farewell: it uses no global.
 local function in_handshake(session)
 	local conn = session.conn;
 	if not conn then return false; end
@@ -260,7 +260,8 @@ end
 local function step_back_in()
 	if not latch.aside then return; end
 	prosody.events.remove_handler("config-reloaded", latch.aside);
-	latch.aside = nil;
+	if latch.reminder then timer.stop(latch.reminder); end -- it would keep this module until it is due
+	latch.aside, latch.reminder = nil, nil;
 end
 
 -- In observe mode the latch denies nothing. It waits for a configuration that says otherwise: there may be no guard that would hear of it.
@@ -282,7 +283,7 @@ local function stand_aside(level, text, arm_again)
 	latch.aside = on_reloaded;
 	prosody.events.add_handler("config-reloaded", on_reloaded, HIGHEST);
 	if timer then
-		timer.add_task(DAY, function ()
+		latch.reminder = timer.add_task(DAY, function ()
 			if latch.aside ~= on_reloaded then return; end
 			warn_observing();
 			return DAY;

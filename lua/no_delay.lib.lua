@@ -78,8 +78,10 @@ local function new_no_delay(native, guard)
 		module:hook_global("s2s-destroyed", protected(on_end));
 	end
 
+	-- Whatever has become of the sessions: a handler that stays would keep this module for as long as the host is there.
 	local function stop()
-		for session in pairs(opening) do opened(session); end
+		for events in pairs(users) do events.remove_handler("s2s-ondrain", on_written); end
+		opening, users = setmetatable({}, { __mode = "k" }), {};
 	end
 
 	return { on_writing = on_writing; acknowledge = acknowledge; start = start; stop = stop };

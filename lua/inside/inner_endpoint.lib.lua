@@ -724,8 +724,8 @@ local function new_endpoint(with)
 		for _, session in ipairs(list()) do
 			local _, relay = endpoint.pair(session);
 			local place = relay and place_of(relay);
-			if relay and not place then
-				close(session, "host-unknown", "the host is no relay host any more");
+			if not current or relay and not place then
+				close(session, "host-unknown", "the host is no relay host any more"); -- or will be none, where no header has said which
 			elseif relay and session.place and session.place ~= place then
 				end_moved(session, place);
 			end

@@ -90,6 +90,10 @@ local function new_settings(native)
 			return nil;
 		end
 		entry.proxy = value.server;
+		-- EXTERNAL can never be used then, so it is none of the methods; see check_methods.
+		if entry.sasl == "optional" and entry.trust_anchors == nil and entry.dialback == true and entry.tls ~= "not_supported" then
+			entry.sasl = "not_supported";
+		end
 		return entry;
 	end
 
@@ -199,12 +203,17 @@ local function new_settings(native)
 		end
 	end
 
-	local function check_methods(host, view, add)
-		if view.trust_anchors or view.sasl == "not_supported" then return; end
-		if view.sasl == "required" then
-			add(host, "error", "s2s_inside.trust_anchors", nil, "is needed where sasl is required (the default): the file of the authority that has issued "
-				.."the inner server's certificate; or write sasl = \"not_supported\" and dialback = true");
-		else
+	-- Nothing but trust_anchors makes a certificate of the inner server valid.
+	local function check_methods(host, value, view, add)
+		if view.trust_anchors then return; end
+		local AUTHORITY = "the file of the authority that has issued the inner server's certificate";
+		if value.pinned_keys ~= nil then
+			add(host, "error", "s2s_inside.trust_anchors", nil, ("is needed where there are pinned_keys, because a pin does not make a certificate valid: %s; "
+				.."or remove pinned_keys"):format(AUTHORITY));
+		elseif view.sasl ~= "not_supported" then
+			add(host, "error", "s2s_inside.trust_anchors", nil, ("is needed where sasl is required (the default), or there is no dialback: %s; or write "
+				.."sasl = \"not_supported\" and dialback = true"):format(AUTHORITY));
+		elseif value.sasl == "optional" then
 			add(host, "warning", "s2s_inside.trust_anchors", nil, "without the authority of the inner server's certificate SASL EXTERNAL is never used "
 				.."inside, only dialback");
 		end
@@ -457,7 +466,7 @@ local function new_settings(native)
 				return found;
 			end
 			check_server(host, view, inside, outside, add);
-			check_methods(host, view, add);
+			check_methods(host, value, view, add);
 			anchors_of(host, view, found.anchors, add);
 			found.hosts[host] = { server = view.proxy; server_host = view.proxy_host; server_port = view.proxy_port; view = view;
 				tls = contexts_of(host, value, view, add) };

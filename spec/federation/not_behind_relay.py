@@ -43,6 +43,7 @@ REASONS = {
     "methods_of_modules/*": _HOST,
     "odd_files/partner_file_with_a_byte_order_mark": _LAB,
     "prompt_sockets/clients_are_left_alone": _HOST,
+    "reload_leaves_nothing/timers_while_observing_*": _OBSERVE,
     "sizes_stanzas/a_refused_roster_set_*": _AUTOMATIC,
     "sizes_stanzas/automatic_*": _AUTOMATIC,
     "sizes_stanzas/interests_*": _INSIDE,

@@ -108,6 +108,13 @@ describe("the inner side", function ()
 		assert.is_nil(old.sent:find("moved", 1, true));
 	end);
 
+	it("leaves no connection when there is no relay host any more", function ()
+		local silent, incoming = inside.accept(edge), inside.prove(edge, HOST, "fed.test");
+		edge.boundary.apply(false);
+		assert.is_true(silent.closed);
+		assert.is_true(incoming.closed);
+	end);
+
 	it("keeps its streams when the server is only written another way", function ()
 		local incoming = inside.prove(edge, HOST, "fed.test");
 		local settings = inside.settings({ [HOST] = "10.1.0.10:5269"; [ROOMS] = "10.1.0.10:5269" });

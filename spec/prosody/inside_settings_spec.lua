@@ -112,6 +112,37 @@ describe("settings of relay hosts", function ()
 		end);
 	end);
 
+	it("need the authority of the inner server where dialback is not left, or keys are pinned", function ()
+		local needed = "error: VirtualHost or Component \"contoso.test\": s2s_inside.trust_anchors: is needed where ";
+		local function with(more)
+			config[HOST].s2s_inside = { server = "10.1.0.10:5269" };
+			for key, value in pairs(more) do config[HOST].s2s_inside[key] = value; end
+			return compile();
+		end
+		for _, sasl in ipairs({ "required"; "optional" }) do
+			for _, tls in ipairs({ "required"; "optional" }) do
+				local messages = with({ tls = tls; sasl = sasl });
+				assert.truthy(messages:find(needed.."sasl is required (the default), or there is no dialback: ", 1, true), messages);
+				assert.is_nil(with({ tls = tls; sasl = sasl; trust_anchors = "inside-ca.pem" }):find("is needed", 1, true));
+			end
+		end
+		local pinned = { sasl = "not_supported"; dialback = true; pinned_keys = { "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" } };
+		local messages = with(pinned);
+		assert.truthy(messages:find(needed.."there are pinned_keys, ", 1, true), messages);
+		pinned.trust_anchors = "inside-ca.pem";
+		assert.is_nil(with(pinned):find("is needed", 1, true));
+	end);
+
+	-- Else who tries it all the same hears of an internal error, since there is nothing to judge the certificate by.
+	it("have no SASL without the authority of the inner server", function ()
+		for tls, methods in pairs({ required = { "tls_dialback" }; optional = { "tls_dialback"; "tcp_dialback" } }) do
+			config[HOST].s2s_inside = { server = "10.1.0.10:5269"; tls = tls; sasl = "optional"; dialback = true };
+			local messages, result = compile();
+			assert.truthy(messages:find("^warning: [^\n]*SASL EXTERNAL is never used inside, only dialback$"), messages);
+			assert.same(methods, result.hosts[HOST].view.methods);
+		end
+	end);
+
 	it("do not make a relay host of one that has clients", function ()
 		local object = world.prosody.hosts[HOST];
 		object.sessions.alice = { sessions = {} };

@@ -42,6 +42,19 @@ describe("limits", function ()
 		return session;
 	end
 
+	-- What gives something back ends the event, and others at the same priority come in any order.
+	it("leave events of core's to all who hear them", function ()
+		for _, event in ipairs { "s2s-connected", "s2s-destroyed", "s2s-closed" } do
+			for _, direction in ipairs { "incoming", "outgoing" } do
+				local conn = { ip = function () return "192.0.2.1"; end };
+				for _, entry in ipairs(world.hooks[event]) do
+					assert.is_nil((entry[1] { session = { direction = direction; type = "s2sin_unauthed"; conn = conn }; conn = conn }));
+				end
+			end
+		end
+		assert.same({}, world.lines);
+	end);
+
 	it("let the oldest of an address make room for the newest", function ()
 		limits.configure { new_policy(100, 30) };
 		local first = connect "192.0.2.1";

@@ -14,6 +14,7 @@ local lua_world = {};
 --   config      host or "*" -> options, for context:get_option
 --   contexts    { host, context }... that module:context has given
 --   items       name -> list of what module:add_item has added
+--   module      as the files have it
 function lua_world.new(core)
 	local world = { lines = {}; hooks = {}; timers = {}; routed = {}; items = {}; contexts = {}; config = {}; shared = {}; metrics = {}; wrapped = {} };
 	world.prosody = { hosts = {}; bare_sessions = {}; full_sessions = {}; s2s_partners_latch = world.shared;
@@ -90,6 +91,8 @@ function lua_world.new(core)
 
 	env = setmetatable({ module = module; prosody = world.prosody;
 		require = function (name) return libraries[name] or require(name); end }, { __index = _G });
+
+	world.module = module;
 
 	function world.library(name) return libraries[name]; end
 

@@ -230,7 +230,7 @@ describe("observe mode", function ()
 		local said, closed = {}, {};
 		local one = { log = function (level, ...) said[#said+1] = { level, ... }; end; close = function (_, ...) closed[#closed+1] = { ... }; end };
 		local farewell = lua_world.new({ ["core.s2smanager"] = { destroy_session = function () closed[#closed+1] = "destroyed"; end } })
-			.load "farewell" (function () return true; end, guard);
+			.load "farewell" (function () return true; end, { guard = guard });
 		farewell { session = one };
 		local long = ("x"):rep(400);
 		guard.observing = true;
