@@ -80,6 +80,9 @@ local function new_inner_check(context)
 		if not has(guard.trust.own[host] or {}, path) then judge_validity(host, path, own, say); end
 		if not has(found.view.methods, "sasl") then return; end
 		local missing, looked_for, cut = missing_names(text, partners, budget);
+		if cut and looked_for == 0 then
+			return say("note", ("%s: whether %s names its partners has not been looked at: %d domains of all relay hosts are"):format(host, path, NAMES_MAX));
+		end
 		local all = ("%s %s"):format(cut and "the first" or "all", layout.count(looked_for, "partner domain"));
 		if #missing == 0 then
 			if looked_for > 0 then say("ok", ("%s: %s names %s"):format(host, path, all)); end

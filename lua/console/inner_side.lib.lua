@@ -83,9 +83,12 @@ local function new_inner_side(context)
 		if not host then return nil, user; end
 		local prepared = type(contact) == "string" and jid.prep(contact);
 		if not prepared then return nil, "the contact is no address. Usage: "..usage; end
-		local ok, found = pcall(boundary.contacts.forget, host, user, prepared);
+		local ok, found, is_unsaved = pcall(boundary.contacts.forget, host, user, prepared);
 		if not ok then return nil, "the contacts cannot be read: "..layout.plain(tostring(found), 200); end
 		if not found then return nil, ("%s is not known as a contact"):format(layout.plain(prepared, 200)); end
+		if is_unsaved then
+			return true, "forgotten, but that could not be stored, see the log: a restart before it can be makes the contact known again";
+		end
 		return true, "forgotten; a request of the user's, or a probe of the server inside, makes it known again";
 	end
 

@@ -14,11 +14,20 @@ local function new_inner_test(context)
 	local guard, native = context.guard, context.native;
 	local inner_test = {};
 
+	-- The relay host as the configuration writes it, perhaps with U-labels; nil when it is none.
+	local function relay_host(hosts, address)
+		local name = native.canonical_domain(address);
+		if not name or hosts[name] then return name; end
+		for host in pairs(hosts) do
+			if native.canonical_domain(host) == name then return host; end
+		end
+	end
+
 	-- What is to be tested, nil when this is no question about an inner leg; nil and why it is not tested.
 	function inner_test.read(domain, relay)
 		local boundary = context.boundary and context.boundary();
 		if type(domain) ~= "string" or type(relay) ~= "string" or guard.hosts[domain] or not (boundary and boundary.settings) then return nil; end
-		local host = native.canonical_domain(relay);
+		local host = relay_host(boundary.settings.hosts, relay);
 		local settings = host and boundary.settings.hosts[host];
 		if not settings then return nil; end
 		local name, fault = native.canonical_domain(domain);

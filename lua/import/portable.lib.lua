@@ -56,7 +56,10 @@ function portable.read(path, visit, total, context)
 	context = context or { level = "" };
 	total.files = total.files + 1;
 	if total.files > FILES_MAX then return nil, path, "is one file too many"; end
-	if lfs.attributes(path, "mode") == "directory" then return nil, path, "is a directory; name the files in it"; end
+	local mode = lfs.attributes(path, "mode");
+	if mode == "directory" then return nil, path, "is a directory; name the files in it"; end
+	-- What is imported is read twice.
+	if mode and mode ~= "file" then return nil, path, "is no file but a pipe or a device; write what it gives into one"; end
 	local file, err = io.open(path, "rb");
 	if not file then return nil, path, (tostring(err):gsub("^.*: ", "")); end
 
@@ -93,7 +96,8 @@ function portable.read(path, visit, total, context)
 		if depth > DEPTH_MAX then return stop("is nested too deeply"); end
 		if below > 0 then below = below + 1; return; end
 		local namespace, name = full:match("^(.-)\1?([^\1]*)$");
-		if namespace == INCLUDE then
+		-- As the outermost element it could include itself, without end.
+		if namespace == INCLUDE and depth > 1 then
 			if level == "user" then return stop("includes parts of a user, which is not supported: export each user whole"); end
 			if name == "include" and level ~= "" then include(attributes); end
 			below = 1;

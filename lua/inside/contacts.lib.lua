@@ -13,6 +13,7 @@ local STORE = "s2s_partners_contacts";
 local CONTACTS_MAX, CONTACT_BYTES = 1000, 1023; -- of a user; of an address
 local NAME_BYTES = 200; -- of a user, as files are named: there are file systems that take no more than 255 with what comes behind
 local COMPLAINT_EVERY = 60; -- seconds between lines about what cannot be read
+local READ_AGAIN, UNREAD_KEPT = 2, 1000; -- seconds until what could not be read is tried again: it may be asked for by each stanza; users
 local USERS_KEPT, ITEMS_KEPT = 1000, 100000; -- in memory; contacts of all of them
 local WRITE_EVERY = 2; -- seconds between two writes of one user's contacts: each writes all of them
 local LATE_MAX, LATE_ITEMS = 100, 1000; -- users whose contacts wait to be written; contacts that are written in one turn
@@ -34,6 +35,7 @@ local function new_contacts(canonical, type_of)
 		kept_items, is_kept[data] = kept_items - counts[data], nil;
 	end
 	local kept = new_cache(USERS_KEPT, let_go); -- user's bare JID -> data
+	local unread = new_cache(UNREAD_KEPT); -- the same -> { at, why }, of those that could not be read
 	local late, late_count, late_number = {}, 0, 0; -- the same -> { key, data, number }, of those that are to be written; the last number
 	local written = setmetatable({}, { __mode = "k" }); -- data -> when
 	local allowances = setmetatable({}, { __mode = "k" }); -- data -> { left, at }: removals that may be written at once
@@ -86,16 +88,35 @@ local function new_contacts(canonical, type_of)
 		end
 	end
 
+	local function whole(number)
+		return type(number) == "number" and math.tointeger(number);
+	end
+
+	-- What is damaged in what has been stored counts for nothing.
+	local function only_sound(items)
+		local sound = {};
+		for contact, item in pairs(type(items) == "table" and items or {}) do
+			local seen = type(contact) == "string" and type(item) == "table" and whole(item.seen);
+			if seen then
+				item.seen, item.since = seen, whole(item.since) or seen;
+				sound[contact] = item;
+			end
+		end
+		return sound;
+	end
+
 	-- { items = { [contact] = { to, from, ask, seen, since, by } } }. Raises an error when it cannot be read.
 	local function read(host, user)
 		local key = jid.join(user, host);
 		local data = unsaved[key] or late[key] and late[key].data or kept:get(key);
 		if data then return data; end
 		if lost then error("the contacts of too many users could not be stored; restart the server when they can", 0); end
+		local failure = unread:get(key);
+		if failure and monotonic() - failure.at < READ_AGAIN then error(failure.why, 0); end
 		local stored, err = store_of(host):get(user);
+		unread:set(key, stored == nil and err and { at = monotonic(); why = err } or nil);
 		if stored == nil and err then error(err, 0); end
-		data = type(stored) == "table" and stored or {};
-		data.items = type(data.items) == "table" and data.items or {};
+		data = { items = only_sound(type(stored) == "table" and stored.items) };
 		counts[data] = count(data.items);
 		keep(key, data);
 		return data;
@@ -443,14 +464,14 @@ local function new_contacts(canonical, type_of)
 		return list;
 	end
 
-	-- Whether there was such a contact.
+	-- Whether there was such a contact; and whether that it is none any more could not be stored.
 	function contacts.forget(host, user, contact)
 		local data = read(host, user);
 		contact = canonical(jid.bare(contact));
 		if not data.items[contact] then return false; end
 		remove(data, contact);
 		save(host, user, data, true);
-		return true;
+		return true, unsaved[jid.join(user, host)] ~= nil;
 	end
 
 	return contacts;

@@ -99,7 +99,7 @@ local function new_contacts_command(shared)
 				elseif not policies[host]:find(jid.host(contact)) then
 					leave_out(NO_PARTNER, jid.host(contact));
 				elseif not state then
-					leave_out("contacts whose subscription is none, to, from or both by no spelling", jid.bare(contact));
+					leave_out("contacts whose subscription is another word than none, to, from and both", jid.bare(contact));
 				else
 					local address = canonical(jid.bare(contact));
 					new[address] = new[address] or { to = state.to; from = state.from; ask = item.ask == "subscribe" and not state.to or nil };
@@ -158,6 +158,7 @@ local function new_contacts_command(shared)
 			return FAILED;
 		end
 		local store = module:require "inside/contacts" (module:require "address" (native).canonical, function () end);
+		store.forget_after(result.inside.contacts_days); -- as the server has it, or other contacts would be known here than there
 		local paths = {};
 		for i, word in ipairs(words) do paths[i] = shared.resolve(word); end
 		local found, file, problem = run(paths, policies, store, false);

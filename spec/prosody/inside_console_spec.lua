@@ -301,12 +301,49 @@ describe("the console of relay hosts", function ()
 			assert.equal(0, #edge.dialled);
 		end);
 
+		it("and says of which certificates the names were too many to look for", function ()
+			edge.boundary.apply(false);
+			local path, asked, many, hosts = os.tmpname(), 0, {}, {};
+			local file = assert(io.open(path, "w"));
+			file:write("certificate");
+			file:close();
+			for i = 1, 600 do many[i] = { name = ("p%d.test"):format(i); additional_domains = {} }; end
+			context.native = setmetatable({ own_certificate = function ()
+				asked = asked + 1;
+				return { names_domain = true; not_after = os.time() + 100 * DAY; key_type = "EC"; key_bits = 256 };
+			end }, { __index = edge.native });
+			for _, host in ipairs({ HOST; ROOMS }) do
+				hosts[host] = { server = "10.1.0.10"; server_host = "10.1.0.10"; server_port = 5269; tls = { certificate = path };
+					view = { methods = { "sasl" } } };
+			end
+			local policy = { partners = function () return many; end };
+			check({ policies = { [HOST] = policy; [ROOMS] = policy }; inside = { hosts = hosts } });
+			os.remove(path);
+			assert.truthy(find(("ok contoso.test: %s names the first 500 partner domains"):format(path)));
+			assert.truthy(find(("note rooms.contoso.test: whether %s names its partners has not been looked at: 500 domains"):format(path)));
+			assert.equal(502, asked);
+		end);
+
 		it("and where there is no relay host says nothing", function ()
 			edge.boundary.apply(false);
 			check({ policies = edge.guard.policies; inside = false });
 			assert.is_true(ended);
 			assert.same({}, said);
 		end);
+	end);
+
+	it("tests the inner leg of a relay host in each of its spellings", function ()
+		local host = "bücher.test";
+		edge = inside.new({ host }, partners);
+		edge.boundary.apply(inside.settings({ [host] = "10.1.0.10:5269" }));
+		context = { guard = edge.guard; native = edge.native; boundary = function () return edge.boundary; end };
+		local test = edge.world.load("console/inner_test")(context);
+		for _, spelling in ipairs({ host; "BÜCHER.test"; "xn--bcher-kva.test" }) do
+			local question, problem = test.read("fed.test", spelling);
+			assert.truthy(question, spelling..": "..tostring(problem));
+			assert.equal(host, question.relay);
+		end
+		for _, other in ipairs({ "fed.test"; "nowhere.test"; "a b"; "" }) do assert.is_nil(test.read("fed.test", other)); end
 	end);
 
 	describe("explains the inner leg", function ()

@@ -436,7 +436,7 @@ describe("contacts of a relay host", function ()
 		local added, why = contacts.import(HOST, "alice", { [BOB] = {} }, true);
 		assert.is_nil(added);
 		assert.equal("broken", why);
-		broken = false;
+		broken, clock = false, clock + 2;
 		assert.equal("no", listed(BOB));
 		broken = true; -- what has been read is kept
 		added, why = contacts.import(HOST, "alice", { [BOB] = {} }, true);
@@ -457,7 +457,55 @@ describe("contacts of a relay host", function ()
 		end
 		assert.equal(1, #world.lines);
 		assert.truthy(world.lines[1]:find("The contacts of alice@contoso.test cannot be read", 1, true));
-		broken = false;
+		broken, clock = false, clock + 2;
 		assert.equal("yes", listed(BOB));
+	end);
+
+	it("are looked for once in two seconds while they cannot be read, however many stanzas ask", function ()
+		local reads = 0;
+		world.open_store = function () return { get = function ()
+			reads = reads + 1;
+			return nil, "broken";
+		end }; end;
+		start();
+		for _ = 1, 100 do assert.equal("unavailable", listed(BOB)); end
+		assert.equal(1, reads);
+		clock = clock + 2;
+		for _ = 1, 100 do assert.equal("unavailable", listed(BOB)); end
+		assert.equal(2, reads);
+		assert.equal("unavailable", contacts.listed(HOST, "carol", nil, BOB));
+		assert.equal(3, reads);
+	end);
+
+	it("are none where what is stored is damaged, and the others stay", function ()
+		local now = time();
+		for _, stored in ipairs({ 5; "text"; {}; { items = true }; { items = { "x"; [BOB] = true } }; { items = { [BOB] = { to = true } } };
+			{ items = { [BOB] = { to = true; seen = "now"; since = {} } } }; { items = { [BOB] = { to = true; seen = 0 / 0 } } } }) do
+			local items = type(stored) == "table" and type(stored.items) == "table" and stored.items;
+			if items then items["dora@public.test"] = { from = true; seen = now; since = "?" }; end
+			files.alice = stored;
+			contacts = nil;
+			start();
+			assert.equal("no", listed(BOB));
+			sent("probe", "eve@public.test");
+			received("subscribed", BOB);
+			for _, contact in ipairs(contacts.list(HOST, "alice")) do assert.equal("integer", math.type(contact.since)); end
+			assert.equal("yes", listed("eve@public.test"));
+			assert.equal(items and "yes" or "no", listed("dora@public.test"));
+			sent("subscribe", BOB);
+			assert.equal("yes", listed(BOB));
+		end
+		assert.equal("yes", sees("dora@public.test"));
+	end);
+
+	it("that are forgotten by the administrator say whether that could be stored", function ()
+		sent("subscribe", BOB);
+		sent("subscribe", "dora@public.test");
+		assert.same({ true, false }, { contacts.forget(HOST, "alice", BOB) });
+		clock, broken = clock + 10, true;
+		assert.same({ true, true }, { contacts.forget(HOST, "alice", "dora@public.test") });
+		assert.truthy(world.lines[1]:find("cannot be stored", 1, true));
+		assert.equal("no", listed("dora@public.test"));
+		assert.is_false(contacts.forget(HOST, "alice", "dora@public.test"));
 	end);
 end);

@@ -135,7 +135,10 @@ def scenario_unreadable_relation_is_a_refusal(lab):
     lab.edge.start()
     with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
         _refused(bob, ALICE, alice)
+    # A restart, as what could not be read is read again some seconds later.
+    lab.edge.stop()
     path.unlink()
+    lab.edge.start()
 
 
 def scenario_requests_make_no_files(lab):
