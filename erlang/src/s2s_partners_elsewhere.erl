@@ -36,9 +36,19 @@ tell(Key, Count, #{others := Others}) ->
     maps:foreach(fun(Pid, _) ->
                          case send(Pid, {?MODULE, ?VERSION, count, self(), Key, Count}) of
                              ok -> ok;
-                             stuck -> _ = erlang:send_after(500, self(), {?MODULE, again, Pid}), ok
+                             stuck -> later(Pid)
                          end
                  end, Others).
+
+%% One look at a time, however many changes there are meanwhile.
+later(Pid) ->
+    case put({?MODULE, again, Pid}, true) of
+        true ->
+            ok;
+        undefined ->
+            _ = erlang:send_after(500, self(), {?MODULE, again, Pid}),
+            ok
+    end.
 
 %% What the process has received; not_ours: it is for somebody else. Counts: what this node holds, asked for when it is to be told.
 -spec received(term(), fun(() -> counts()), elsewhere()) -> {ok, elsewhere()} | not_ours.
@@ -59,9 +69,10 @@ received({?MODULE, ?VERSION, count, Pid, Key, Count}, _, #{others := Others} = E
             {ok, Elsewhere}
     end;
 received({?MODULE, again, Pid}, Counts, Elsewhere) ->
+    erase({?MODULE, again, Pid}),
     case send(Pid, {?MODULE, ?VERSION, counts, self(), Counts()}) of
         ok -> ok;
-        stuck -> _ = erlang:send_after(500, self(), {?MODULE, again, Pid}), ok
+        stuck -> later(Pid)
     end,
     {ok, Elsewhere};
 received({nodeup, Node}, Counts, Elsewhere) ->

@@ -104,7 +104,8 @@ rejudge(State) ->
         {allow, State1} ->
             s2s_partners_out_queue:again(s2s_partners_stream:keep((s2s_partners_stream:guarded(State1))#guarded{moved = true}, State1));
         {Refusal, #{stream_state := connecting} = State1} ->
-            s2s_partners_out_queue:closed(s2s_partners_out_queue:refused(Refusal, State1));
+            %% The command to connect is on its way, and ignored then, see stillborn/2.
+            s2s_partners_out_queue:closed(s2s_partners_out_queue:refused(Refusal, State1#{stream_state := s2s_partners_refused}));
         {Refusal, State1} ->
             s2s_partners_stream:refuse(Refusal, State1)
     end.

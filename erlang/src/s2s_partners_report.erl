@@ -214,7 +214,16 @@ printable(Name) ->
 stanza_refused(Direction, Label, Remote, Host, Reason, Rule) ->
     ?LOG_DEBUG("~ts a stanza ~ts ~ts (host ~ts): ~ts: ~ts", [verb(<<"Refused">>, <<"refuse">>), way(Direction), printable(Remote), printable(Host), Reason, Rule]),
     _ = add({refused, Label, Direction, Reason}),
-    count(Host, Label, Direction, refuse, Reason).
+    count(label_of(Host), Label, Direction, refuse, Reason).
+
+%% What counters call the host: a stanza can name any domain, and each would have numbers of its own for ever.
+label_of(Host) ->
+    try s2s_partners_in_force:vhost_of(Host) of
+        {ok, VHost} -> VHost;
+        none -> <<"unknown">>
+    catch
+        _:_ -> <<"unknown">>
+    end.
 
 -spec stanza_changed(in | out, Remote :: binary(), Host :: binary(), s2s_partners_nif:reason()) -> ok.
 stanza_changed(Direction, Remote, Host, Reason) ->

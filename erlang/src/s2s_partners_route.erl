@@ -295,7 +295,7 @@ yes_or_no(false) -> no.
 -spec incoming(stanza(), binary()) -> {pass, stanza()} | drop.
 incoming(Packet, VHost) ->
     try
-        judge_incoming(Packet, xmpp:get_from(Packet), xmpp:get_to(Packet))
+        judge_incoming(Packet, xmpp:get_from(Packet), xmpp:get_to(Packet), VHost)
     catch
         Class:Reason:Stack ->
             complain(?FUNCTION_NAME, Class, Reason, Stack),
@@ -304,9 +304,22 @@ incoming(Packet, VHost) ->
             drop
     end.
 
-judge_incoming(Packet, #jid{lserver = Domain} = From, #jid{lserver = LServer} = To) ->
+judge_incoming(Packet, From, #jid{lserver = LServer} = To, Stream) ->
     erase(?WITHDRAWN),
     {VHost, Policy} = s2s_partners_question:policy_of(LServer),
+    case Policy =:= none andalso s2s_partners_in_force:vhost_of(LServer) =:= none of
+        true -> not_served(From, Stream);
+        false -> judge_incoming(Packet, From, To, VHost, Policy)
+    end.
+
+%% Nothing is wrong with the configuration: it cannot name another server's domain. Nobody can answer in that name.
+not_served(#jid{lserver = Domain}, Stream) ->
+    {VHost, Policy} = s2s_partners_question:policy_of(Stream),
+    s2s_partners_report:stanza_refused(in, s2s_partners_question:label(Policy, Domain), Domain, VHost, 'wrong-domain',
+                                       <<"a stanza for a domain that this server does not serve">>),
+    drop.
+
+judge_incoming(Packet, #jid{lserver = Domain} = From, To, VHost, Policy) ->
     Local = s2s_partners_question:local_kind(VHost, To),
     Kind = s2s_partners_question:kind(Packet, To),
     case Kind =/= unknown andalso s2s_partners_question:is_well_formed(Kind, Packet) of
@@ -444,8 +457,10 @@ roster_process_item(Item, Host) ->
 session_ended(_SID, #jid{luser = LUser, lserver = LServer, lresource = LResource}, _Info) ->
     case ejabberd_sm:get_user_resources(LUser, LServer) of
         [] ->
-            everywhere(s2s_partners_directed, session_ended, [{{LUser, LServer}, LResource}]),
-            s2s_partners_interests:session_ended({LUser, LServer});
+            %% All of it, on all nodes: of a node that has died, nobody has said which sessions ended with it; and what contacts can do is
+            %% noted where their streams come to.
+            everywhere(s2s_partners_directed, user_removed, [{LUser, LServer}]),
+            everywhere(s2s_partners_interests, session_ended, [{LUser, LServer}]);
         Resources ->
             lists:member(LResource, Resources) orelse everywhere(s2s_partners_directed, session_ended, [{{LUser, LServer}, LResource}]),
             ok

@@ -122,10 +122,12 @@ deliver(Packet, #jid{lserver = LServer}, #{ip := {IP, _}} = State) ->
             Packet2 =:= drop orelse ejabberd_router:route(Packet2),
             State2;
         false ->
-            ejabberd_s2s_in:handle_authenticated_packet(Packet, spelled(xmpp:get_from(Packet), State))
+            Delivered = ejabberd_s2s_in:handle_authenticated_packet(Packet, spelled(xmpp:get_from(Packet), State)),
+            maps:merge(Delivered, maps:with([auth_domains], State))
     end.
 
-%% Two spellings of a domain are two domains to ejabberd. The record has said that it is the stream's.
+%% Two spellings of a domain are two domains to ejabberd. The record has said that it is the stream's. It is told so for this stanza alone: a
+%% name of many labels has more spellings than there is memory.
 spelled(#jid{lserver = Remote}, #{s2s_partners := #guarded{remote = Remote}} = State) ->
     State;
 spelled(#jid{lserver = Remote}, #{auth_domains := Domains} = State) ->

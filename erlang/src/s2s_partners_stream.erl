@@ -64,6 +64,9 @@ value(Where, Question, State) ->
             exit(shutdown)
     end.
 
+%% Of a stream that is over nothing more comes that would end its process.
+give_up(#{stream_state := disconnected}) ->
+    exit(shutdown);
 give_up(State) ->
     try refuse({refuse, 'internal-error', <<"an error in the handler">>}, State)
     catch _:_ -> exit(shutdown)

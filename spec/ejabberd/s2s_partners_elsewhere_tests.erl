@@ -4,7 +4,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--export([begin_node/0, restart/0, take/2, renew/2, release/1, others/0, counts/0]).
+-export([begin_node/0, restart/0, take/2, renew/2, release/1, others/0, counts/0, told_while_stuck/1]).
 
 -define(PLACES, s2s_partners_places).
 -define(FABRIKAM, <<"fabrikam.test">>).
@@ -15,7 +15,8 @@ nodes_test_() ->
      fun(Cluster) ->
              {inorder, [{Words, {timeout, 60, fun() -> Test(Cluster) end}}
                         || {Words, Test} <- [{"they meet", fun meet/1}, {"one limit for all", fun one_limit/1},
-                                             {"the process starts anew", fun starts_anew/1}, {"they lose one another", fun apart/1},
+                                             {"the process starts anew", fun starts_anew/1},
+                                             {"a connection that is stuck", fun stuck/1}, {"they lose one another", fun apart/1},
                                              {"a smaller limit", fun fewer_places/1}, {"another version", fun another_version/1},
                                              {"a node is killed", fun killed/1}]]}
      end}.
@@ -151,6 +152,32 @@ others() ->
 counts() ->
     maps:get(total, ?PLACES:counts()).
 
+%% How often the node is looked at again after a hundred changes, and after that once more.
+told_while_stuck(Pid) ->
+    {ok, Elsewhere} = s2s_partners_elsewhere:received({s2s_partners_elsewhere, 1, counts, Pid, #{}}, fun() -> #{} end,
+                                                      s2s_partners_elsewhere:new(?PLACES)),
+    fill(Pid, 1000),
+    [ok = s2s_partners_elsewhere:tell(?FABRIKAM, N, Elsewhere) || N <- lists:seq(1, 100)],
+    First = looks(Pid),
+    {ok, _} = s2s_partners_elsewhere:received({s2s_partners_elsewhere, again, Pid}, fun() -> #{} end, Elsewhere),
+    {First, looks(Pid)}.
+
+fill(Pid, Left) when Left > 0 ->
+    case erlang:send(Pid, binary:copy(<<"x">>, 100000), [nosuspend, noconnect]) of
+        ok -> fill(Pid, Left - 1);
+        nosuspend -> ok
+    end.
+
+looks(Pid) ->
+    receive {s2s_partners_elsewhere, again, Pid} -> 1 + more_looks(Pid)
+    after 5000 -> 0
+    end.
+
+more_looks(Pid) ->
+    receive {s2s_partners_elsewhere, again, Pid} -> 1 + more_looks(Pid)
+    after 200 -> 0
+    end.
+
 %%% The tests
 
 meet({_, [{_, NodeA} = A, {_, NodeB} = B, {_, NodeC} = C]}) ->
@@ -180,6 +207,17 @@ starts_anew({_, [{_, NodeA} = A, {_, NodeB} = B, {_, NodeC} = C]}) ->
     soon(fun() -> call(A, counts, []) =:= 0 end),
     call(C, release, [three]),
     soon(fun() -> call(C, counts, []) =:= 0 end).
+
+%% The node falls silent: what it is told stays here, and each change of a count would have all of them sent once more.
+stuck({_, [A, {PeerB, _}, _]}) ->
+    Places = peer:call(PeerB, erlang, whereis, [?PLACES]),
+    Process = peer:call(PeerB, os, getpid, []),
+    os:cmd("kill -STOP " ++ Process),
+    try
+        ?assertEqual({1, 1}, call(A, told_while_stuck, [Places]))
+    after
+        os:cmd("kill -CONT " ++ Process)
+    end.
 
 apart({_, [{PeerA, NodeA} = A, {_, NodeB} = B, {PeerC, NodeC} = C]}) ->
     ?assertEqual(allow, call(B, take, [one, ?LIMIT])),

@@ -2,6 +2,8 @@
 -module(s2s_partners_live_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-include_lib("xmpp/include/xmpp.hrl").
+-include("s2s_partners_stream.hrl").
 
 -define(LIVE, s2s_partners_live).
 -define(KEEPALIVES, s2s_partners_keepalives).
@@ -101,3 +103,34 @@ just_accepted_test() ->
     ?assertEqual(State, ?LIVE:end_if_unguarded(ejabberd_s2s_in, State)),
     ?assertEqual(State, s2s_partners_in:rejudge(State)),
     receive {'$gen_cast', Message} -> error({told, Message}) after 0 -> ok end.
+
+%% What fails where a stream ends (the list of streams is just being made anew) must not leave its process behind: nothing comes any more that
+%% would end it.
+an_error_at_the_end_test() ->
+    State = #{stream_state => disconnected, stream_timeout => infinity, s2s_partners => #guarded{direction = incoming}},
+    ?assertExit(shutdown, s2s_partners_stream:run(handle_stream_end, fun(_) -> error(badarg) end, State)).
+
+%% A reload refuses a stream that has been told to connect and has not begun with it: it connects to nobody.
+called_off_test_() ->
+    {setup,
+     fun() ->
+             ok = application:start(mnesia),
+             {atomic, ok} = mnesia:create_table(s2s, [{type, bag}, {attributes, [fromto, pid]}])
+     end,
+     fun(_) -> application:stop(mnesia) end,
+     fun() ->
+             Entry = {mapping, [{<<"domain">>, <<"fabrikam.test">>}, {<<"partner_type">>, <<"federated">>}]},
+             {ok, Table, _} = s2s_partners_nif:compile(#{lists => [{<<"p">>, {list, [Entry]}}]}),
+             {ok, Policy, _} = s2s_partners_nif:compile_policy(Table, #{}),
+             Stream = s2s_partners_nif:stream_new(outgoing, Policy, 0, false),
+             allow = s2s_partners_nif:stream_identify(Stream, <<"fabrikam.test">>),
+             Guarded = #guarded{direction = outgoing, stream = Stream, policy = Policy, vhost = <<"contoso.test">>, local = <<"contoso.test">>,
+                                remote = <<"fabrikam.test">>},
+             State = s2s_partners_out:rejudge(#{owner => self(), mod => s2s_partners_out, stream_state => connecting, stream_timeout => infinity,
+                                                server => <<"contoso.test">>, remote_server => <<"fabrikam.test">>, on_route => queue,
+                                                queue => p1_queue:new(), s2s_partners => Guarded}),
+             ?assertMatch(#{s2s_partners := #guarded{refused = {'config-invalid', _}}}, State),
+             ?assertNotMatch(#{stream_state := connecting}, State),
+             ?assertEqual({noreply, State, infinity}, xmpp_stream_out:handle_cast(connect, State)),
+             receive {'$gen_cast', stop} -> ok after 0 -> error(goes_on) end
+     end}.

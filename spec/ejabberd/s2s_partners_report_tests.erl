@@ -29,7 +29,7 @@ report_test_() ->
      end,
      [fun established/0, fun refused/0, fun names_of_strangers/0, fun certificate_causes/0, fun lines_of_an_address/0, fun not_covered/0,
       fun lines_in_all/0, fun lines_of_a_network/0, fun addresses_are_bounded/0, fun refused_stanzas/0, fun nothing_to_sum_up/0, fun an_error_without_its_values/0,
-      fun counts/0]}.
+      fun counts/0, fun hosts_that_strangers_name/0]}.
 
 log(#{level := Level, msg := {Format, Arguments}}, _) when is_list(Arguments) ->
     ets:insert(?MODULE, {erlang:unique_integer([monotonic]), {Level, unicode:characters_to_binary(io_lib:format(Format, Arguments))}});
@@ -154,3 +154,17 @@ an_error_without_its_values() ->
 counts() ->
     [?REPORT:count(<<"contoso.test">>, <<"fabrikam.test">>, in, allow, none) || _ <- [1, 2, 3]],
     ?assertEqual([{{<<"contoso.test">>, <<"fabrikam.test">>, in, allow, none}, 3}], ?REPORT:counters()).
+
+%% A stanza can name any domain; the numbers are of this server's hosts.
+hosts_that_strangers_name() ->
+    s2s_partners_in_force:put(#{policies => #{}, vhosts => #{<<"contoso.test">> => []}, limits => #{}, stores => #{}, crls => #{},
+                                crl_signatures => #{}, patterns => #{}, host_crls => #{}, intermediates => #{}, issues => #{}, locals => [],
+                                applied => 0}),
+    try
+        [?REPORT:stanza_refused(in, <<"unlisted">>, <<"fabrikam.test">>, Host, 'wrong-domain', <<"rule">>)
+         || Host <- [<<"contoso.test">> | [integer_to_binary(N) || N <- lists:seq(1, 100)]]],
+        ?assertEqual([{{<<"contoso.test">>, <<"unlisted">>, in, refuse, 'wrong-domain'}, 1},
+                      {{<<"unknown">>, <<"unlisted">>, in, refuse, 'wrong-domain'}, 100}], lists:sort(?REPORT:counters()))
+    after
+        persistent_term:erase(s2s_partners_in_force)
+    end.

@@ -199,7 +199,7 @@ ERLANG_MAY = {
     "s2s_partners_out_queue": "what comes to a stream that a new policy has ended is routed, and decided, once more",
     "s2s_partners_places": "a handler has failed: there is no decision",
     "s2s_partners_report": "labels of counters, and of lines in the log",
-    "s2s_partners_route": "carries changes out; a handler has failed, an authorisation could not be written",
+    "s2s_partners_route": "carries changes out; a handler has failed, an authorisation could not be written, a stanza is for nobody here",
     "s2s_partners_standing": "a new policy's refusal is told the record",
     "s2s_partners_stanza": "carries a refusal out that closes the stream; a stanza without addresses",
     "s2s_partners_stream": "a handler has failed: there is no decision",
