@@ -4,7 +4,6 @@
 -- sees it, its length has no bound, and it can come again and again (0.12.3, 13.0.1).
 --
 -- By us: a word during the TLS handshake would go out in clear. Core's own time-outs do not look whether there is one.
-
 --
 -- What is put into a session stays there for as long as it lives, which may be for many reloads of the module. So it holds nothing of the module, and
 -- no global either (it would hold the module's environment); who guards now is asked for.
