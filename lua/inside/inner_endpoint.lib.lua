@@ -291,7 +291,7 @@ local function new_endpoint(with)
 			if st.is_stanza(item) then return step.element(session, item); end
 			return step[item.step](session, item.attr);
 		end, {
-			ready = function () if session.conn then conn:resume(); end end;
+			ready = function () if session.conn and not session.destroyed then conn:resume(); end end;
 			waiting = function () if session.conn then conn:pause(); end end;
 			error = function (_, err) failed(session, err); end;
 		});
