@@ -23,12 +23,10 @@ new(Name) ->
     ok = net_kernel:monitor_nodes(true),
     #{name => Name, others => #{}}.
 
-%% Says to a node, or to all there are, what this one holds, and asks for the same.
--spec meet(all | node(), {counts(), elsewhere()}) -> ok | stuck.
-meet(all, Held) ->
-    lists:foreach(fun(Node) -> _ = meet(Node, Held) end, nodes());
-meet(Node, {Counts, #{name := Name}}) ->
-    send({Name, Node}, {?MODULE, ?VERSION, meet, self(), Counts}).
+%% Says to all nodes what this one holds, and asks for the same.
+-spec meet(counts(), elsewhere()) -> ok.
+meet(Counts, Elsewhere) ->
+    lists:foreach(fun(Node) -> tell_all(Node, Counts, Elsewhere) end, nodes()).
 
 %% This node's count of a key is another one now. A node whose connection is stuck is told all of it when that is over.
 -spec tell(key(), non_neg_integer(), elsewhere()) -> ok.
@@ -40,20 +38,31 @@ tell(Key, Count, #{others := Others}) ->
                          end
                  end, Others).
 
+%% All counts: to a node that is to answer with its own, or to the process that has asked for them.
+tell_all(To, Counts, #{name := Name}) ->
+    Said = case is_pid(To) of
+               true -> send(To, {?MODULE, ?VERSION, counts, self(), Counts});
+               false -> send({Name, To}, {?MODULE, ?VERSION, meet, self(), Counts})
+           end,
+    case Said of
+        ok -> ok;
+        stuck -> later(To)
+    end.
+
 %% One look at a time, however many changes there are meanwhile.
-later(Pid) ->
-    case put({?MODULE, again, Pid}, true) of
+later(To) ->
+    case put({?MODULE, again, To}, true) of
         true ->
             ok;
         undefined ->
-            _ = erlang:send_after(500, self(), {?MODULE, again, Pid}),
+            _ = erlang:send_after(500, self(), {?MODULE, again, To}),
             ok
     end.
 
 %% What the process has received; not_ours: it is for somebody else. Counts: what this node holds, asked for when it is to be told.
 -spec received(term(), fun(() -> counts()), elsewhere()) -> {ok, elsewhere()} | not_ours.
 received({?MODULE, ?VERSION, meet, Pid, Theirs}, Counts, Elsewhere) when Pid =/= self() ->
-    _ = send(Pid, {?MODULE, ?VERSION, counts, self(), Counts()}),
+    tell_all(Pid, Counts(), Elsewhere),
     {ok, put_counts(Pid, Theirs, Elsewhere)};
 received({?MODULE, ?VERSION, counts, Pid, Theirs}, _, Elsewhere) when Pid =/= self() ->
     {ok, put_counts(Pid, Theirs, Elsewhere)};
@@ -68,15 +77,12 @@ received({?MODULE, ?VERSION, count, Pid, Key, Count}, _, #{others := Others} = E
         _ ->
             {ok, Elsewhere}
     end;
-received({?MODULE, again, Pid}, Counts, Elsewhere) ->
-    erase({?MODULE, again, Pid}),
-    case send(Pid, {?MODULE, ?VERSION, counts, self(), Counts()}) of
-        ok -> ok;
-        stuck -> later(Pid)
-    end,
+received({?MODULE, again, To}, Counts, Elsewhere) ->
+    erase({?MODULE, again, To}),
+    tell_all(To, Counts(), Elsewhere),
     {ok, Elsewhere};
 received({nodeup, Node}, Counts, Elsewhere) ->
-    _ = meet(Node, {Counts(), Elsewhere}),
+    tell_all(Node, Counts(), Elsewhere),
     {ok, Elsewhere};
 received({nodedown, _}, _, Elsewhere) ->
     {ok, Elsewhere};

@@ -133,7 +133,7 @@ question_moved(For) ->
 -spec init([]) -> {ok, #state{}}.
 init([]) ->
     Elsewhere = s2s_partners_elsewhere:new(?MODULE),
-    s2s_partners_elsewhere:meet(all, {#{}, Elsewhere}),
+    s2s_partners_elsewhere:meet(#{}, Elsewhere),
     {ok, #state{elsewhere = Elsewhere}}.
 
 %% What fails refuses the one who asked. The process goes on: with it, all would lose what they hold.
