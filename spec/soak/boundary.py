@@ -22,7 +22,7 @@ from scenarios._edge import HOST, configuration
 
 from federation import LIMITS, RESTLESS, STRANGER, Partners, bobs, domains, entries, steady
 from ledger import Accounted
-from traffic import LAST, MUC, PAUSE, PING, Works, quiet
+from traffic import LAST, MUC, PAUSE, PING, Works
 
 OTHER = "litware.test"
 INSIDES = {HOST: "prosody", OTHER: "ejabberd"}
@@ -151,7 +151,7 @@ class Traffic(Works):
         others = [other for other in INSIDES if other != host]
         for jid in itertools.cycle((*bobs(), f"bob@{RESTLESS}", f"mallory@{STRANGER}", *self.eves(), *map(alice, others))):
             domain = jid.partition("@")[2]
-            if quiet(domain):
+            if self.quiet(domain):
                 continue
             kind = "not listed, out" if jid.startswith("eve@") else "between insides" if domain in INSIDES else "out"
             with self.gates[host].through():
@@ -163,7 +163,7 @@ class Traffic(Works):
         senders = [("in", jid) for jid in (*bobs(), f"mallory@{STRANGER}", f"bob@{RESTLESS}")] + [("not listed, in", jid) for jid in self.eves()]
         for kind, jid in itertools.cycle(senders):
             domain = jid.partition("@")[2]
-            if quiet(domain):
+            if self.quiet(domain):
                 continue
             with self.gates[host].through():
                 if jid in self.clients:     # who is being restarted has none

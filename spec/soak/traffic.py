@@ -20,10 +20,6 @@ PAUSE = 0.1     # seconds between messages, each way
 MUC = "<x xmlns='http://jabber.org/protocol/muc'/>"
 
 
-def quiet(domain):
-    return domain.startswith("dialback") and int(time.monotonic() / QUIET) % 2 == 1
-
-
 class Works:
     """start() ... stop(); `done` counts what was done, `problems` what went wrong in it."""
 
@@ -48,6 +44,7 @@ class Works:
         for jid in self.users():
             self.client(jid)
         self._stop.clear()
+        self._began = time.monotonic()
         self._threads = [threading.Thread(target=self._work, args=work, daemon=True) for work in self.works()]
         for thread in self._threads:
             thread.start()
@@ -72,6 +69,10 @@ class Works:
 
     def _pause(self, seconds):
         return self._stop.wait(seconds)
+
+    def quiet(self, domain):
+        """Whether nobody writes to or from the domain for a while. Never at first: a short time has messages of each way."""
+        return domain.startswith("dialback") and int((time.monotonic() - self._began) / QUIET) % 2 == 1
 
     @staticmethod
     def sues():
@@ -100,7 +101,7 @@ class Traffic(Works):
         """alice writes to everybody, in turn."""
         for jid in itertools.cycle((*bobs(), f"bob@{RESTLESS}", f"mallory@{STRANGER}", *self.eves())):
             domain = jid.partition("@")[2]
-            if quiet(domain):
+            if self.quiet(domain):
                 continue
             self._message(("out", domain) if not jid.startswith("eve@") else ("not listed, out", domain), ALICE, jid)
             if self._pause(PAUSE):
@@ -110,7 +111,7 @@ class Traffic(Works):
         senders = [(("in", jid.partition("@")[2]), jid) for jid in (*bobs(), f"mallory@{STRANGER}", f"bob@{RESTLESS}")]
         senders += [(("not listed, in", jid.partition("@")[2]), jid) for jid in self.eves()]
         for way, jid in itertools.cycle(senders):
-            if quiet(way[1]):
+            if self.quiet(way[1]):
                 continue
             if jid in self.clients:     # who is being restarted has none
                 try:
