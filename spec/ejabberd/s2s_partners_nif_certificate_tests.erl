@@ -27,13 +27,13 @@ verdicts_test_() ->
                      {"what was valid is remembered, for this question alone", fun() -> remembered(Directory) end},
                      {"and forgotten in time", fun() -> forgotten_in_time(Directory) end},
                      {"and with a revocation list", fun() -> remembered_with_lists(Directory) end},
-                     {"never more of it than has room", fun() -> remembered_many(Directory) end}]
+                     {"never more of it than has room", {timeout, 60, fun() -> remembered_many(Directory) end}}]
      end}.
 
 learned_test_() ->
     {setup, fun make/0, fun clean/1,
      fun(Directory) ->
-             {inorder, [{Words, {timeout, 60, fun() -> Test(Directory) end}}
+             {inorder, [{Words, {timeout, 120, fun() -> Test(Directory) end}}
                         || {Words, Test} <- [{"a leaf alone, after its handshake", fun learned/1},
                                              {"what has expired is called so", fun past/1},
                                              {"nobody else gets in", fun strangers/1},
@@ -224,14 +224,22 @@ remembered_many(Directory) ->
          {valid, _, _} = ?NIF:judge(Asked),
          ?assertMatch({valid, _, _}, ?NIF:judged(Asked))
      end || N <- lists:seq(1, 60)],
-    collected(),
-    #{bytes := After} = ?NIF:counts(),
-    ?assert(After - Before < 4096),
+    collected(fun() -> #{bytes := After} = ?NIF:counts(), After - Before end, fun(More) -> More < 4096 end),
     true = is_reference(Store).
 
-collected() ->
+%% What a dirty scheduler has seen last is given back when that comes to it.
+collected(Look, Wanted) ->
+    collected(Look, Wanted, 400).
+
+collected(Look, Wanted, Tries) ->
     erlang:garbage_collect(),
-    timer:sleep(50).
+    timer:sleep(50),
+    Seen = Look(),
+    case Wanted(Seen) of
+        true -> ok;
+        false when Tries =:= 0 -> error({left, Seen});
+        false -> collected(Look, Wanted, Tries - 1)
+    end.
 
 %%% What is learned
 
@@ -280,10 +288,8 @@ strangers(Directory) ->
     true = is_reference(Store).
 
 forgotten(_Directory) ->
-    erlang:garbage_collect(),
-    timer:sleep(50),
-    ?assertMatch(#{kept := 0, bytes := 0}, ?NIF:learned()),
-    ?assertMatch(#{stores := 0}, ?NIF:counts()).
+    collected(fun() -> {?NIF:learned(), ?NIF:counts()} end,
+              fun({#{kept := Kept, bytes := Bytes}, #{stores := Stores}}) -> {Kept, Bytes, Stores} =:= {0, 0, 0} end).
 
 %% An authority that issues without end takes its own share and no more. Three certificates a handshake.
 flooded(Directory) ->
@@ -332,7 +338,7 @@ shown(Directory, Kind, Side, Store) ->
                         end),
     {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
     Client = handshake(Socket, ClientFile, [connect]),
-    Peer = receive {Server, Result} -> Result after 10000 -> timeout end,
+    Peer = receive {Server, Result} -> Result after 30000 -> timeout end,
     gen_tcp:close(Listener),
     case {Side, Peer, Client} of
         {client, {ok, Der}, _} -> {ok, verdict([Der], Store)};
@@ -350,7 +356,7 @@ bundle(Directory, Name) ->
 handshake(Socket, File, More) ->
     {ok, Tls} = fast_tls:tcp_to_tls(Socket, [{certfile, list_to_binary(File)} | More]),
     {ok, <<"hello">>} = case More of
-                            [connect] -> ok = fast_tls:send(Tls, <<"hello">>), fast_tls:recv(Tls, 5, 5000);
-                            [] -> {ok, Hello} = fast_tls:recv(Tls, 5, 5000), ok = fast_tls:send(Tls, Hello), {ok, Hello}
+                            [connect] -> ok = fast_tls:send(Tls, <<"hello">>), fast_tls:recv(Tls, 5, 20000);
+                            [] -> {ok, Hello} = fast_tls:recv(Tls, 5, 20000), ok = fast_tls:send(Tls, Hello), {ok, Hello}
                         end,
     fast_tls:get_peer_certificate(Tls, der).

@@ -20,7 +20,7 @@ each_allocation(Call) ->
     Before = ?NIF:counts(),
     Failures = each_allocation(Call, Whole, 0),
     ?assert(Failures > 0),
-    ?assertEqual(Before, settled(Before, 200)),
+    ?assertEqual([], settled(Before, 2000)),
     ?assertEqual(Whole, Call()).
 
 each_allocation(Call, Whole, Count) when Count < 2000 ->
@@ -38,13 +38,14 @@ each_allocation(Call, Whole, Count) when Count < 2000 ->
             each_allocation(Call, Whole, Count + 1)
     end.
 
-%% A resource that was last seen on a dirty scheduler is given back when that comes to it.
-settled(Wanted, Tries) ->
+%% What there is more of than before. A resource that was last seen on a dirty scheduler is given back when that comes to it, one that was there
+%% before as well: fewer are no loss.
+settled(Before, Tries) ->
     collect(),
-    case ?NIF:counts() of
-        Wanted -> Wanted;
-        Other when Tries =:= 0 -> Other;
-        _ -> settled(Wanted, Tries - 1)
+    case [{What, Number, Now} || {What, Number} <- maps:to_list(Before), Now <- [maps:get(What, ?NIF:counts())], Now > Number] of
+        [] -> [];
+        More when Tries =:= 0 -> More;
+        _ -> settled(Before, Tries - 1)
     end.
 
 collect() ->

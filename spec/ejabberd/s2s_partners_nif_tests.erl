@@ -280,28 +280,42 @@ ask(Name, Arguments) ->
         error:badarg -> ok
     end.
 
-%% Atoms are made at load and by nothing that comes in.
+%% Atoms are made at load and by nothing that comes in. Other processes may load code meanwhile: not each time.
 atoms_test() ->
     Policy = policy([]),
+    ?assertNotEqual([], [Round || Round <- [1, 2, 3], atoms_of_names(Policy, Round) < 10]).
+
+atoms_of_names(Policy, Round) ->
     Before = erlang:system_info(atom_count),
     [begin
-         Name = <<"n", (integer_to_binary(N))/binary, ".example">>,
+         Name = <<"n", (integer_to_binary(Round * 10000 + N))/binary, ".example">>,
          ?NIF:domain(Name), ?NIF:route(Policy, Name, false), ?NIF:stanza_kind(message, Name), ?NIF:is_service(Name, Name),
          ?NIF:stream_identify(?NIF:stream_new(incoming, Policy, 0, false), Name),
          handshake(el(Name, [{<<"xmlns">>, Name}], []))
      end || N <- lists:seq(1, 1000)],
-    ?assert(erlang:system_info(atom_count) - Before < 10).
+    erlang:system_info(atom_count) - Before.
 
 %% What is no longer referred to is freed.
-nothing_is_left_test() ->
+nothing_is_left_test_() ->
+    {timeout, 60, fun nothing_is_left/0}.
+
+nothing_is_left() ->
     #{policies := Policies, streams := Streams, tables := Tables} = ?NIF:counts(),
     Self = self(),
     [begin
          spawn(fun() -> [established(policy([])) || _ <- lists:seq(1, 10)], Self ! done end),
          receive done -> ok end
      end || _ <- lists:seq(1, 10)],
-    timer:sleep(100),
-    ?assertMatch(#{policies := P, streams := S, tables := T} when P =< Policies andalso S =< Streams andalso T =< Tables, ?NIF:counts()).
+    freed({Policies, Streams, Tables}, 400).
+
+%% The processes may still be at their end, and what a dirty scheduler has seen last is given back when that comes to it.
+freed({Policies, Streams, Tables} = Before, Tries) ->
+    timer:sleep(50),
+    case ?NIF:counts() of
+        #{policies := P, streams := S, tables := T} when P =< Policies, S =< Streams, T =< Tables -> ok;
+        Counts when Tries =:= 0 -> error({left, Before, Counts});
+        _ -> freed(Before, Tries - 1)
+    end.
 
 %% A library of another version does not load, and one that is loaded stays.
 versions_test() ->
