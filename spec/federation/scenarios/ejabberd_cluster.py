@@ -127,9 +127,12 @@ def one_limit_for_all_nodes(site):
         held[1].close()
         for node in nodes:
             soon(lambda node=node: site.has_place(node, NORTHWIND), f"a place at {node.name}")
+    no_place_held(NORTHWIND, *nodes)
+
+
+def no_place_held(domain, *nodes):
     for node in nodes:
-        soon(lambda node=node: node.evaluate("maps:get(partners, s2s_partners_places:counts(), #{})").find(NORTHWIND) < 0,
-             f"no place that is still held at {node.name}")
+        soon(lambda node=node: domain not in node.evaluate("maps:get(partners, s2s_partners_places:counts(), #{})"), f"no place that is still held at {node.name}")
 
 
 # A stream on another node
@@ -281,6 +284,7 @@ def closed(probe):
 def node_killed(site):
     """Its places are given back, and what went over its streams goes over others."""
     a, b, c = site.cluster.nodes
+    no_place_held(NORTHWIND, a, b, c)
     with contextlib.ExitStack() as streams:
         for node in (a, a, c):
             streams.enter_context(site.stream(node, NORTHWIND))
@@ -314,6 +318,7 @@ def cut_apart(site):
     site.cluster.cut(a, b)
     for node in (a, b):
         wait_until(lambda node=node: site.cluster.seen_from(node, "[node() | s2s_partners_places:others()]") == [node.name], 20, "the cut")
+    no_place_held(NORTHWIND, a, b)
     with contextlib.ExitStack() as streams:
         held = [streams.enter_context(site.stream(node, NORTHWIND)) for node in (a, b) for _ in range(LIMIT)]
         for node in (a, b):
