@@ -20,8 +20,11 @@ PAUSE = 0.1     # seconds between messages, each way
 MUC = "<x xmlns='http://jabber.org/protocol/muc'/>"
 
 
+_began = [0]    # when the traffic has begun, with a time in which nobody is quiet
+
+
 def quiet(domain):
-    return domain.startswith("dialback") and int(time.monotonic() / QUIET) % 2 == 1
+    return domain.startswith("dialback") and int((time.monotonic() - _began[0]) / QUIET) % 2 == 1
 
 
 class Works:
@@ -51,6 +54,7 @@ class Works:
         for jid in self.users():
             self.client(jid)
         self._stop.clear()
+        _began[0] = time.monotonic()
         self._threads = [threading.Thread(target=self._work, args=work, daemon=True) for work in self.works()]
         for thread in self._threads:
             thread.start()
