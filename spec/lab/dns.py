@@ -24,8 +24,8 @@ class Dns:
         self._config.write_text((FIXTURES / "dns" / "unbound.conf.in").read_text().format(
             address=address, port=port, directory=directory) + more)
         self._process = lab.spawn(["unbound", "-d", "-c", self._config], "unbound" if name == "dns" else f"unbound-{name}")
-        wait_until((directory / "unbound.ctl").exists, 10, "unbound control socket")
-        wait_until(lambda: self._control("status", check=False), 10, "answer from unbound")
+        wait_until((directory / "unbound.ctl").exists, 30, "unbound control socket")
+        wait_until(lambda: self._control("status", check=False), 30, "answer from unbound")
 
     def record(self, line):
         """Adds one record in zone file syntax, such as "a.test. 0 IN A 127.0.1.1"."""

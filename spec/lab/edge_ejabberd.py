@@ -15,7 +15,7 @@ from . import machine
 from .ejabberd import HTTP_PORT, Ejabberd
 from .lab import Skipped
 from .prosody import GREETING, PASSWORD
-from .waiting import answers, port_open, wait_until
+from .waiting import PATIENCE, answers, port_open, wait_until
 
 EVALUATION_PORT = 5281
 MODULE = "mod_s2s_partners"
@@ -369,7 +369,7 @@ class EdgeEjabberd(Ejabberd):
 
     def stop(self):
         """The exit status, negative for a signal."""
-        return self.process.stop(10)
+        return self.process.stop(30)    # what is stored has to be on the disk
 
     def kill(self):
         self.process.stopped = True
@@ -549,11 +549,11 @@ class EdgeEjabberd(Ejabberd):
             log.seek(mark)
             return in_words_of_prosody(log.read().decode(errors="replace"))
 
-    def wait_log(self, pattern, timeout=20, mark=0):
+    def wait_log(self, pattern, timeout=PATIENCE, mark=0):
         """The match of the pattern in what is logged after the mark."""
         def search():
             return re.search(pattern, self._logged(mark), re.MULTILINE)
-        return wait_until(search, timeout, f"{pattern!r} in the log of {self.name}")
+        return wait_until(search, max(timeout, PATIENCE), f"{pattern!r} in the log of {self.name}")
 
 
 class Cluster:
@@ -627,7 +627,8 @@ class Cluster:
     def heal(self, one, other):
         for node, far in ((one, other), (other, one)):
             node.evaluate(f"erlang:set_cookie('{self.node_name(far)}', {self.COOKIE})")
-        one.evaluate(f"pong = net_adm:ping('{self.node_name(other)}')")
+        # A node that still tries with the cookie of before, or clears away the connection that was cut, refuses this one.
+        wait_until(lambda: one.evaluate(f"net_adm:ping('{self.node_name(other)}')") == "pong", 20, f"connection of {one.name} and {other.name}")
 
 
 def _binary(text):

@@ -10,7 +10,7 @@ import subprocess
 
 from . import machine
 from .paths import FIXTURES
-from .waiting import answers, knock, wait_until
+from .waiting import PATIENCE, answers, knock, wait_until
 
 PASSWORD = "secret"
 PLUGINS = pathlib.Path(__file__).resolve().parent / "plugins"
@@ -196,7 +196,7 @@ class Prosody:
 
     def stop(self):
         """The exit status, negative for a signal."""
-        return self.process.stop()
+        return self.process.stop(15)    # Prosody itself waits 6 seconds for streams to end
 
     def kill(self):
         """With SIGKILL; what it has left behind that start() would take for a sign of life is removed."""
@@ -247,11 +247,11 @@ class Prosody:
             log.seek(mark)
             return log.read().decode(errors="replace")
 
-    def wait_log(self, pattern, timeout=20, mark=0):
+    def wait_log(self, pattern, timeout=PATIENCE, mark=0):
         """The match of the pattern in what is logged after the mark."""
         def search():
             return re.search(pattern, self.log_since(mark), re.MULTILINE)
-        return wait_until(search, timeout, f"{pattern!r} in the log of {self.name}")
+        return wait_until(search, max(timeout, PATIENCE), f"{pattern!r} in the log of {self.name}")
 
     def log_tail(self, lines=40):
         text = self.log_since()

@@ -15,7 +15,9 @@ from .xmlstream import (BIDI_FEATURE, DIALBACK, DIALBACK_FEATURE, SASL, TLS, Clo
 
 
 class Connection(Stream):
-    """One connection that was made to a Remote: its elements, in order, in `elements`."""
+    """One connection that was made to a Remote: its elements, in order, in `elements`. `over`: nothing more will come of it."""
+
+    over = False
 
     def __init__(self, remote, sock, peer):
         super().__init__(sock, remote.timeout)
@@ -171,6 +173,7 @@ class Remote:
                 self.failures.append(problem)
         finally:
             connection.close()
+            connection.over = True
 
     # The usual server, step by step; scripts may call these
 

@@ -3,6 +3,8 @@
 import socket
 import time
 
+PATIENCE = 20   # seconds: what a server certainly says, and soon, a busy one says late
+
 
 def wait_until(condition, timeout, what, interval=0.02):
     """The first true value of condition(); TimeoutError naming `what` when there is none."""

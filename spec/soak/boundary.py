@@ -166,8 +166,8 @@ class Traffic(Works):
             if self.quiet(domain):
                 continue
             with self.gates[host].through():
-                if jid in self.clients:     # who is being restarted has none
-                    with contextlib.suppress(KeyError):
+                with self.leaving:
+                    if jid in self.clients:     # who is being restarted has none
                         self._message((kind, domain, host), jid, alice(host))
             if self._pause(PAUSE):
                 return
@@ -325,7 +325,7 @@ def judge_messages(checks, ledger):
                      and back <= ledger.sent[way] // 50, f"{' '.join(way)}: every message delivered, or returned ({back})")
     # An answer that cannot be handed over is dropped (docs/boundary.md): so few, and where nothing was to be delivered.
     refused = {way for way in ledger.sent if way[0].startswith("not listed") or way[1] == STRANGER or way[1] in domains("come")}
-    lost = [way for way in ledger.sent if silent[way] > (ledger.sent[way] // 50 if way in refused else 0) and way[0] != "in" and way[1] != RESTLESS]
+    lost = [way for way in ledger.sent if silent[way] > (max(1, ledger.sent[way] // 50) if way in refused else 0) and way[0] != "in" and way[1] != RESTLESS]
     checks.check(not lost, f"but for what partners' servers refuse and who is killed, nobody's message was lost without a word {lost or ''}")
     for kind in ("not listed, out", "not listed, in", "between insides"):
         ways = [way for way in ledger.sent if way[0] == kind]

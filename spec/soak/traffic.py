@@ -28,6 +28,7 @@ class Works:
         self.done = collections.Counter()
         self.problems = []
         self.clients = {}
+        self.leaving = threading.Lock()
         self._stop = threading.Event()
         self._begun = time.monotonic()
         self._threads = []
@@ -38,8 +39,10 @@ class Works:
         return self.clients[jid]
 
     def leave(self, jid):
-        if jid in self.clients:
-            self.clients.pop(jid).close()
+        with self.leaving:      # nobody is to take it for one that has not logged in yet
+            client = self.clients.pop(jid, None)
+        if client:
+            client.close()
 
     def start(self):
         for jid in self.users():
@@ -114,11 +117,9 @@ class Traffic(Works):
         for way, jid in itertools.cycle(senders):
             if self.quiet(way[1]):
                 continue
-            if jid in self.clients:     # who is being restarted has none
-                try:
+            with self.leaving:
+                if jid in self.clients:     # who is being restarted has none
                     self._message(way, jid, ALICE)
-                except KeyError:
-                    pass
             if self._pause(PAUSE):
                 return
 

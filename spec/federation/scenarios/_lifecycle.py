@@ -51,7 +51,7 @@ def remote_error(remote, condition, text):
     def search():
         return [connection.error for connection in remote.connections if connection.error is not None]
     try:
-        error = wait_until(search, 5, "stream error at the remote")[-1]
+        error = wait_until(search, 20, "stream error at the remote")[-1]
     except TimeoutError:
         raise AssertionError([connection.seen for connection in remote.connections]) from None
     assert error.condition == condition and re.search(text, error.error_text), error

@@ -37,7 +37,7 @@ def _refused(lab, *words, **settings):
 
 def scenario_good_settings(lab):
     assert "Partner configuration applied" in _apply(lab)
-    wait_until(lambda: "s2s_inside" in lab.edge.log_since(), 5, "the inner port")
+    wait_until(lambda: "s2s_inside" in lab.edge.log_since(), 20, "the inner port")
 
 
 def scenario_no_server(lab):

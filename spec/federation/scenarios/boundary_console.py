@@ -32,7 +32,7 @@ def unwrapped(shown):
 def setup(lab):
     lab.boundary = Boundary(lab, PARTNERS, domains=["fabrikam.test"], modules=["http_openmetrics"], options=METRICS)
     lab.edge = lab.boundary.edge.start()
-    lab.inside = lab.boundary.prosody(s2s_timeout=2)
+    lab.inside = lab.boundary.prosody(s2s_timeout=6)
     lab.inside.components["town.contoso.test"] = ("muc", "")
     lab.inside.start()
     lab.partner = Prosody(lab, "partner", ["fabrikam.test"], users=[BOB], preset="any").start()
@@ -165,6 +165,8 @@ def metrics():
 def scenario_metrics(lab):
     with Client(ALICE, lab.inside.address) as alice, Client(BOB, lab.partner.address) as bob:
         alice.subscribe(BOB)
+        alice.send_message(BOB, "behind the request")
+        bob.wait_message("behind the request")
         bob.send_message(ALICE, "for the count")
         alice.wait_message("for the count")
         found = metrics()

@@ -1,9 +1,8 @@
 """Partner types through a relay host: who is in whose roster is learned from what passes, and where it is not known it is refused."""
 
-import time
-
 from lab.client import Client
 from lab.prosody import Prosody
+from lab.waiting import wait_until
 
 from ._boundary import ALICE, CAROL, Boundary
 from ._edge import any_method, configuration
@@ -82,7 +81,7 @@ def scenario_rosters_of_before(lab):
     with Client("old@fabrikam.test", lab.partner.address) as old:
         assert old.wait_error(old.send_message(CAROL, "nobody is online"))[0] == "service-unavailable"
         with Client(CAROL, lab.inside.address) as carol, Client("half@fabrikam.test", lab.partner.address) as half:
-            time.sleep(0.5)
+            wait_until(lambda: "old@fabrikam.test" in lab.edge.shell(f'partners:contacts("{CAROL}")'), 20, "the contact that was probed for")
             old.send_message(CAROL, "an old friend")
             carol.wait_message("an old friend")
             _refused(half, CAROL, carol)

@@ -175,7 +175,7 @@ def scenario_pre_1_0_unlisted_at_once(fixture):
     """Closed as soon as the domain is known, that is with the header."""
     with fixture.probe(EVIL) as probe:
         probe.open(version=None)
-        probe.read_close("policy-violation", "unlisted-domain", timeout=3)
+        probe.read_close("policy-violation", "unlisted-domain", timeout=20)
 
 
 def scenario_pre_1_0_where_allowed(fixture):
@@ -305,7 +305,7 @@ def scenario_verification_by_a_third(fixture):
             probe.secure()
             mark, before = fixture.edge.mark(), len(wingtip.elements("verify"))
             probe.send_result()
-            wait_until(lambda: len(wingtip.elements("verify")) > before, 5, "question about the key")
+            wait_until(lambda: len(wingtip.elements("verify")) > before, 20, "question about the key")
             connection.send(f"<db:verify xmlns:db='{DIALBACK}' from='wingtip.test' to='{HOST}' "
                             f"id='{probe.header.get('id')}' type='valid'/>")
             assert not answered(probe), probe.seen

@@ -348,7 +348,7 @@ def scenario_stanza_over_our_stream(fixture):
     delivered_outbound(fixture, remote, domain, "SASL EXTERNAL")
     seen = fixture.alice.mark()
     remote.connections[-1].send(forged_stanza(domain))
-    wait_until(lambda: "forged" in str(fixture.alice.stanzas[seen:]) or ended_or_quiet(remote), 5, "end of the stream")
+    wait_until(lambda: "forged" in str(fixture.alice.stanzas[seen:]) or ended_or_quiet(remote), 20, "end of the stream")
     assert heard(fixture.alice, seen) == []
 
 
@@ -384,7 +384,7 @@ def scenario_bidi_second_domain(fixture):
         delivered_outbound(fixture, remote, domain, "SASL EXTERNAL")
         seen = fixture.alice.mark()
         remote.connections[-1].send(forged_stanza(sender))
-        wait_until(lambda: remote.connections[-1].error is not None, 5, "stream error")
+        wait_until(lambda: remote.connections[-1].error is not None, 20, "stream error")
         assert remote.connections[-1].error.condition == "not-authorized"
         assert heard(fixture.alice, seen) == []
 
@@ -421,7 +421,7 @@ def scenario_key_over_our_stream(fixture):
         mark, connections, seen = fixture.lab.dns.mark(), len(remote.connections), fixture.alice.mark()
         remote.connections[-1].send(f"<db:result xmlns:db='{DIALBACK}' from='{key_for}' to='{HOST}'>key</db:result>"
                                     + forged_stanza("both.test"))
-        wait_until(lambda: ended_or_quiet(remote), 5, "end of the stream")
+        wait_until(lambda: ended_or_quiet(remote), 20, "end of the stream")
         assert not fixture.lab.dns.asked(key_for, mark) and len(remote.connections) == connections
         assert heard(fixture.alice, seen) == []
 

@@ -243,9 +243,8 @@ class Table:
         assert not remote.elements("auth") and not remote.elements("message"), remote.elements()
         bounce = f"sender: `{stanza.condition}`"
         connection = remote.connections[-1]
-        try:
-            wait_until(lambda: connection.error is not None, 3 if connection.tls else 0.1, "stream error")
-        except TimeoutError:
+        wait_until(lambda: connection.error is not None or connection.over, 20, "stream error, or the end of the connection")
+        if connection.error is None:
             assert not connection.tls, "closed without a stream error"
             return "TLS", f"the handshake fails; {bounce}"
         assert stanza.condition == "not-allowed", stanza

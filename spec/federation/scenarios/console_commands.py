@@ -213,7 +213,7 @@ def scenario_test_beside_a_stream(lab):
             output = lab.edge.shell(f'partners:test("{HOST}", "{FABRIKAM}")')
             assert "There is a stream already" in output and re.search(r"TLS +[\d.]+ m?s +TLSv1\.3", output), output
             assert "works; " in output, output
-        wait_until(lambda: len(re.findall(rf"out +{re.escape(FABRIKAM)}", lab.edge.shell("partners:streams()"))) == 1, 5, "one stream")
+        wait_until(lambda: len(re.findall(rf"out +{re.escape(FABRIKAM)}", lab.edge.shell("partners:streams()"))) == 1, 20, "one stream")
         alice.send_message(BOB, "after")
         bob.wait_message("after")
         assert len(re.findall(rf"Established stream to {re.escape(FABRIKAM)}", lab.edge.log_since(mark))) == 3

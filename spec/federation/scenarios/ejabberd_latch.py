@@ -180,6 +180,9 @@ def scenario_killed_guard(lab):
             before = edge.evaluate(f"whereis({name})")
             edge.evaluate(f"exit(whereis({name}), kill)")
             wait_until(lambda name=name, before=before: edge.evaluate(f"whereis({name})") not in (before, "undefined"), 20, f"another {name}")
+            # Answered when all that had to be started has been.
+            wait_until(lambda: edge.evaluate("catch length([P || {_, P, _, _} <- supervisor:which_children(s2s_partners_sup), is_pid(P)])") == "3", 20,
+                       "all processes of the guard")
             wait_until(lambda: "1 partner" in edge.command("s2s_partners_list", ""), 20, "the list")
             served(alice, carol)
             open_again(edge, alice)
@@ -259,7 +262,7 @@ def scenario_killed_hooks(lab):
     """Who keeps ejabberd's hooks has died, and all hooks with it: ours are back at once, and who came meanwhile is closed."""
     with running(lab, "hooks", **GOOD) as (edge, _, _), stream(lab, edge):
         kill(edge, "ejabberd_hooks")
-        wait_until(lambda: edge.evaluate("length(ets:lookup(hooks, {filter_packet, global}))") == "1", 20, "the hook")
+        wait_until(lambda: edge.evaluate("catch length(ets:lookup(hooks, {filter_packet, global}))") == "1", 20, "the hook")
         logged(edge, "ejabberd_hooks has been restarted: the hooks of mod_s2s_partners are registered again")
         shuts_out(edge)
         # A guard that takes its time, so that there is a meanwhile.

@@ -11,7 +11,7 @@ from lab.xmlstream import DIALBACK
 from scenarios._edge import HOST, closed_somehow, configuration, edge_server, partner, refused
 
 FABRIKAM, EVIL = "fabrikam.test", "evil.test"
-GOOD = configuration(partner(FABRIKAM), s2s_partners_limits={"establishment_timeout": 4})
+GOOD = configuration(partner(FABRIKAM), s2s_partners_limits={"establishment_timeout": 8})
 
 
 def setup(lab):
@@ -108,9 +108,9 @@ def scenario_silence(lab):
         lab.edge.shell("> 1")
         assert sessions(lab, mark) == 0
         for probe in (silent, hidden):
-            refused(probe, "establishment-timeout", "connection-timeout", timeout=9)
+            refused(probe, "establishment-timeout", "connection-timeout", timeout=20)
     ended = r"Destroying incoming session .*establishment-timeout"
-    wait_until(lambda: len(re.findall(ended, lab.edge.log_since(mark))) == sessions(lab, mark) == 2, 5, "end of the sessions")
+    wait_until(lambda: len(re.findall(ended, lab.edge.log_since(mark))) == sessions(lab, mark) == 2, 20, "end of the sessions")
 
 
 def scenario_gone_without_a_word(lab):

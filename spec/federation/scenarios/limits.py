@@ -43,7 +43,7 @@ def scenario_connection_limit(lab):
         scene.send_in(first, FABRIKAM)
         scene.send_in(second, CORP)
         first.close()
-        wait_until(lambda: "fabrikam" in scene.edge.log_since(0) and not busy(scene), 5, "free place")
+        wait_until(lambda: "fabrikam" in scene.edge.log_since(0) and not busy(scene), 20, "free place")
         second.close()
 
 
@@ -245,7 +245,7 @@ def scenario_counts_are_exact(lab):
             except Closed:
                 return False
             return True
-        wait_until(all_free, 10, "two free places", 0.3)
+        wait_until(all_free, 20, "two free places", 0.3)
 
 
 # Time-outs
@@ -343,19 +343,19 @@ def blackhole(lab):
 
 def scenario_inactivity_timeout(lab):
     """Stanzas keep a stream, blanks and pings do not."""
-    with Scene(lab, limited(partner(FABRIKAM), partner(NORTHWIND), inactivity_timeout=3)) as scene:
+    with Scene(lab, limited(partner(FABRIKAM), partner(NORTHWIND), inactivity_timeout=5)) as scene:
         remote = scene.remote(NORTHWIND)
         mark = scene.edge.mark()
         scene.send_out(remote, NORTHWIND)
         with scene.authenticated() as used, scene.authenticated() as blank, scene.authenticated() as pinging:
-            for _ in range(8):
+            for _ in range(12):
                 scene.send_in(used, FABRIKAM)
                 for probe, text in ((blank, " "), (pinging, f"<iq type='get' id='p1' from='{FABRIKAM}' to='{HOST}'>"
                                                             "<ping xmlns='urn:xmpp:ping'/></iq>")):
                     probe.send(text)
                 time.sleep(0.5)
-            refused(blank, "inactivity-timeout", "connection-timeout", timeout=3)
-            refused(pinging, "inactivity-timeout", "connection-timeout", timeout=3)
+            refused(blank, "inactivity-timeout", "connection-timeout", timeout=20)
+            refused(pinging, "inactivity-timeout", "connection-timeout", timeout=20)
             scene.send_in(used, FABRIKAM)
             refusal_logged(scene.edge, "to", NORTHWIND, "inactivity-timeout", mark)
             # The next stanza opens a new stream.
@@ -379,12 +379,12 @@ def scenario_keepalive(lab):
         mark = scene.edge.mark()
         for remote, domain in ((answers.remote, FABRIKAM), (silent, NORTHWIND), (quiet, "litware.test")):
             scene.send_out(remote, domain)
-        silent.wait_element(ping_of, 6)
-        refusal_logged(scene.edge, "to", NORTHWIND, "inactivity-timeout", mark, 8)
+        silent.wait_element(ping_of)
+        refusal_logged(scene.edge, "to", NORTHWIND, "inactivity-timeout", mark)
         # The line is in the log before the error has come through.
-        wait_until(lambda: silent.connections[-1].error is not None, 3, "the stream error")
+        wait_until(lambda: silent.connections[-1].error is not None, 20, "the stream error")
         assert silent.connections[-1].error.condition == "connection-timeout"
-        wait_until(lambda: len([e for e in answers.remote.elements("iq") if ping_of(e)]) >= 3, 12, "third ping")
+        wait_until(lambda: len([e for e in answers.remote.elements("iq") if ping_of(e)]) >= 3, 20, "third ping")
         assert len(answers.remote.connections) == 1, "the partner that answers keeps its stream"
         assert not any(map(ping_of, quiet.elements("iq")))
         answers.close()
@@ -421,25 +421,26 @@ def scenario_keepalive_incoming(lab):
 
 def scenario_keepalive_is_no_activity(lab):
     """Answered or not: without a stanza the stream is closed in the end."""
-    with Scene(lab, limited(partner(FABRIKAM, keepalive=True), keepalive_interval=1, inactivity_timeout=4)) as scene:
+    with Scene(lab, limited(partner(FABRIKAM, keepalive=True), keepalive_interval=2, inactivity_timeout=7)) as scene:
         answers = AnsweringRemote(lab, scene)
         mark = scene.edge.mark()
         scene.send_out(answers.remote, FABRIKAM)
-        scene.edge.wait_log(rf"Refused stream to {FABRIKAM} .*: inactivity-timeout: no stanza", 10, mark)
+        scene.edge.wait_log(rf"Refused stream to {FABRIKAM} .*: inactivity-timeout: no stanza", 20, mark)
         assert len([e for e in answers.remote.elements("iq") if ping_of(e)]) >= 2
         answers.close()
 
 
 def scenario_keepalive_over_a_module_reload(lab):
     """An answer that comes after the module has been loaded anew is an answer."""
-    with Scene(lab, limited(partner(FABRIKAM, keepalive=True), keepalive_interval=3, inactivity_timeout=60)) as scene:
+    # It may take as long as the interval; on a busy machine the shell takes some seconds.
+    with Scene(lab, limited(partner(FABRIKAM, keepalive=True), keepalive_interval=7, inactivity_timeout=60)) as scene:
         remote = scene.remote(FABRIKAM)
         scene.send_out(remote, FABRIKAM)
         with scene.authenticated() as probe:
-            ping = remote.wait_element(ping_of, 8)
+            ping = remote.wait_element(ping_of)
             scene.edge.shell('module:reload("s2s_partners")')
             probe.send(f"<iq type='result' id='{ping.get('id')}' from='{FABRIKAM}' to='{HOST}'/>")
-            wait_until(lambda: len([e for e in remote.elements("iq") if ping_of(e)]) >= 2, 8, "second ping")
+            wait_until(lambda: len([e for e in remote.elements("iq") if ping_of(e)]) >= 2, 20, "second ping")
             assert len(remote.connections) == 1
 
 
@@ -452,7 +453,7 @@ def scenario_waiting_over_a_module_reload(lab):
         said_limit(crowd[0].read_close())
         assert not ended(crowd[-1], 0.1)
         for probe in (crowd[-1], more[-1]):
-            refused(probe, "establishment-timeout", "connection-timeout", timeout=16)
+            refused(probe, "establishment-timeout", "connection-timeout", timeout=25)
         for probe in crowd + more:
             probe.close()
 

@@ -59,7 +59,7 @@ def scenario_incoming(lab):
 def scenario_incoming_direct_tls(lab):
     """The handshake itself is written in pieces: the option is there before it is done."""
     with Probe(lab.edge.address, 5270, from_=FABRIKAM, to=HOST, direct_tls=True) as probe:
-        wait_until(lambda: no_delay(lab.edge, probe.socket.getsockname()), 5, "no delay")
+        wait_until(lambda: no_delay(lab.edge, probe.socket.getsockname()), 20, "no delay")
 
 
 def scenario_outgoing(lab):

@@ -167,7 +167,7 @@ def scenario_reloaded_without_end(lab):
 
 
 SLOWLY = ("> (function () local timer = require 'util.timer'; local add_task = timer.add_task; function timer.add_task(delay, ...) "
-          "if prosody.lab_slow and debug.getinfo(2, 'S').source:find('reload.lib', 1, true) then delay = 0.3 end; return add_task(delay, ...) end; "
+          "if prosody.lab_slow and debug.getinfo(2, 'S').source:find('reload.lib', 1, true) then delay = 0.8 end; return add_task(delay, ...) end; "
           "prosody.lab_slow = true; return 1 end)()")
 
 

@@ -49,6 +49,7 @@ class Traffic:
         self.must_not_pass = set()
         self.stream_ends = []
         self.problems = []
+        self.judging = threading.Lock()     # around what is numbered by what is allowed, and sent
         self._stop = threading.Event()
         self._numbers = itertools.count()
         self.threads = [threading.Thread(target=self.outgoing, daemon=True)]
@@ -69,9 +70,10 @@ class Traffic:
                 if self._stop.is_set():
                     return
                 domain = self.slow if domain == SLOW else domain
-                id_ = self.new_id("out", domain)
-                self.sent_out[id_] = domain
-                self.alice.send_message(f"bob@{domain}", id_, id_=id_)
+                with self.judging:
+                    id_ = self.new_id("out", domain)
+                    self.sent_out[id_] = domain
+                    self.alice.send_message(f"bob@{domain}", id_, id_=id_)
                 time.sleep(0.01)
                 if number % AHEAD == 0:     # a busy machine's server is not to have ever more before it
                     self.alice.iq(HOST, PING, timeout=ANSWER)
@@ -183,7 +185,8 @@ def scenario_every_message_is_accounted_for(lab):
             traffic.slow = SLOWLY[number // 3]
             broken = any(entry["tls"] == "requried" for entry in entries)
             if not broken and any(entry["domain"] == COMING for entry in entries):
-                traffic.forbidden_since = None
+                with traffic.judging:
+                    traffic.forbidden_since = None
                 time.sleep(0.2)     # what was sent before is to be judged before
                 alice.iq(HOST, PING, timeout=ANSWER)
             reload_edge(edge, entries)
@@ -192,7 +195,8 @@ def scenario_every_message_is_accounted_for(lab):
                 traffic.forbidden_since = None if listed else time.monotonic()
             time.sleep(0.25)
     finally:
-        traffic.forbidden_since = None
+        with traffic.judging:
+            traffic.forbidden_since = None
         time.sleep(0.2)
         alice.iq(HOST, PING, timeout=ANSWER)
         reload_edge(edge, POLICIES[0])

@@ -54,7 +54,7 @@ def scenario_its_time_comes(lab):
     with Scene(lab, configuration(partner(FABRIKAM, crls="x.crl"), partner(NORTHWIND, crls="x.crl")), {"x.crl": make.crl()}) as scene, \
          scene.probe() as gone, scene.authenticated(NORTHWIND) as stays:
         mark = scene.edge.mark()
-        scene.write("x.crl", make.crl("good", [scene.leaf()], **{"from": 12 * SECOND}))
+        scene.write("x.crl", make.crl("good", [scene.leaf()], **{"from": 18 * SECOND}))
         start = time.monotonic()
         # Where the list before had been verified it stays until then.
         scene.edge.wait_log(r"error\t.*x\.crl: the revocation list of CN=Test CA is not valid yet", TAKEN_UP, mark)
@@ -63,9 +63,12 @@ def scenario_its_time_comes(lab):
         assert time.monotonic() - start > 5
         scene.taken_up(mark, "x.crl")
         scene.send_in(stays, NORTHWIND)
-    with Scene(lab, configuration(partner(FABRIKAM, crls="x.crl"), partner(NORTHWIND, crls="x.crl")),
-               {"x.crl": make.crl("good", [make.leaf(FABRIKAM)], **{"from": 12 * SECOND})}) as scene, \
+    with Scene(lab, configuration(partner(FABRIKAM), partner(NORTHWIND))) as scene, \
          scene.authenticated() as gone, scene.authenticated(NORTHWIND) as stays:
+        scene.write("x.crl", make.crl("good", [make.leaf(FABRIKAM)], **{"from": 15 * SECOND}))
+        scene.edge.partners = configuration(partner(FABRIKAM, crls="x.crl"), partner(NORTHWIND, crls="x.crl"))
+        scene.edge.reload()
+        scene.send_in(gone)
         mark = scene.edge.mark()
         refused(gone, "certificate-revoked", "not-authorized", 2 * TAKEN_UP)
         scene.edge.wait_log(r"info\tA revocation list in x\.crl is valid from now on", 1)

@@ -29,7 +29,7 @@ class Scene(_scene.Scene):
 
 def closed_as_revoked(remote):
     connection = remote.connections[-1]
-    wait_until(lambda: connection.error is not None, 5, "stream error at the remote")
+    wait_until(lambda: connection.error is not None, 20, "stream error at the remote")
     assert connection.error.condition == "not-authorized" and "(certificate-revoked)" in connection.error.error_text, connection.error
 
 
@@ -194,9 +194,11 @@ def scenario_a_reload_that_demands_more(lab):
 def scenario_after_its_last_second(lab):
     """A chain that was valid while the list was current is not known to be valid after."""
     make = lab.certificates
-    with Scene(lab, configuration(partner(FABRIKAM, crls=["x.crl"], revocation="required")),
-               {"x.crl": make.crl("good", to=12 / 86400)}) as scene:
+    with Scene(lab, configuration(partner(FABRIKAM, crls=["x.crl"], revocation="required")), {"x.crl": make.crl()}) as scene:
+        # Its time begins when the edge has started.
+        scene.write("x.crl", make.crl("good", to=12 / 86400))
         end = time.monotonic() + 13
+        scene.edge.reload()
         for _ in range(2):
             scene.authenticated().close()
         time.sleep(max(0, end - time.monotonic()))

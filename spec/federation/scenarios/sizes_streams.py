@@ -339,7 +339,7 @@ def scenario_answers_to_the_accepting_side(lab):
                 if machine.parser_waits():      # for an incomplete tag to double; the stream may be at its end already
                     with contextlib.suppress(OSError):
                         probe.send(" " * len(text))
-                assert ended(probe, 10), element[:60]
+                assert ended(probe, 30), element[:60]
 
 
 def scenario_unknown_elements_of_a_partner(lab):
@@ -351,7 +351,7 @@ def scenario_unknown_elements_of_a_partner(lab):
             probe.authenticate()
             with cost(lab, f"{element[:30]}, authenticated", LOG_MAX):
                 probe.send(element)
-                assert ended(probe, 10), element[:60]
+                assert ended(probe, 30), element[:60]
 
 
 def scenario_bidirectional_questions(lab):

@@ -136,7 +136,7 @@ def scenario_dies_at_once(lab):
     for _ in range(5):
         assert outbound_error(lab.alice, f"bob@{DYING}")[0] in ("remote-server-not-found", "remote-server-timeout")
     reaches(remote, send(lab, DYING))
-    wait_until(lambda: len(remote.connections) == 6, 5, "sixth connection")
+    wait_until(lambda: len(remote.connections) == 6, 20, "sixth connection")
 
 
 def scenario_certificate_rotates(lab):

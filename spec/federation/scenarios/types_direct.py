@@ -254,4 +254,4 @@ def scenario_roster_removed_at_the_store(fixture):
     alice.roster_set(bob(UNV), name="again")
     delivered(other, alice, ALICE)
     item = "again" if fixture.lab.host == "prosody" else bob(UNV)
-    wait_until(lambda: item in fixture.edge.roster(ALICE), 5, "the item in the store")
+    wait_until(lambda: item in fixture.edge.roster(ALICE), 20, "the item in the store")

@@ -115,7 +115,7 @@ def scenario_last_activity(fixture):
     alice.roster()      # when that is answered, the presence has been seen
     if fixture.lab.home == "ejabberd":      # which says no more of a user who has a session
         fixture.leave(ALICE)
-        wait_until(lambda: fixture.edge.evaluate(f'ejabberd_sm:get_user_resources(<<"alice">>, <<"{HOST}">>)') == "[]", 5, "end of the session")
+        wait_until(lambda: fixture.edge.evaluate(f'ejabberd_sm:get_user_resources(<<"alice">>, <<"{HOST}">>)') == "[]", 20, "end of the session")
     for domain in DOMAINS:
         answer = fixture.clients[bob(domain)].iq(ALICE, "<query xmlns='jabber:iq:last'/>")
         assert answer.get("type") == "result", answer

@@ -64,7 +64,7 @@ def scenario_offline_user(fixture):
     other.subscribe(OFFLINE)
     authorised(fixture, bob(FED), OFFLINE, mark)
     other.wait_presence(OFFLINE, "unavailable", since=mark)
-    wait_until(lambda: '"from"' in fixture.edge.roster(OFFLINE), 5, "the item")
+    wait_until(lambda: '"from"' in fixture.edge.roster(OFFLINE), 20, "the item")
 
 
 def scenario_left_to_the_user(fixture):
@@ -112,7 +112,7 @@ def cancelled_then_added(fixture, user, cancel, add):
     local, other = fixture.client(user), fixture.client(contact)
     mark = again(fixture, contact, user)
     authorised(fixture, contact, user, mark)
-    wait_until(lambda: local.roster().get(contact), 5, "the item")
+    wait_until(lambda: local.roster().get(contact), 20, "the item")
     cancel(local, contact)
     other.wait_presence(user, "unsubscribed", since=mark)
     log = fixture.edge.mark()
