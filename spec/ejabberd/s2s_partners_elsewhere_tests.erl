@@ -151,7 +151,7 @@ take(Name, Limit) ->
     Self = self(),
     {Pid, Monitor} = spawn_monitor(fun() ->
                                            Answer = ?PLACES:ask(policy(Limit), ?FABRIKAM, ?FABRIKAM, takes, erlang:unique_integer([monotonic])),
-                                           %% Whoever hears of the place may tell the process to give it back.
+                                           %% Who hears of the place may tell the process to give it back.
                                            Answer =:= allow andalso register(Name, self()),
                                            Self ! {self(), Answer},
                                            Answer =:= allow andalso holding()
