@@ -71,8 +71,9 @@ class Accounted(Client):
         return f"lab{next(self._ids)}"
 
     def forget(self):
+        """What has come so far, but for answers: another thread may have been told of one and not have taken it yet."""
         with self._came:
-            self.stanzas.clear()
+            self.stanzas[:] = [stanza for stanza in self.stanzas if stanza.name == "iq"]
 
     def _record(self, stanza):
         with self._came:        # in one step: another thread may forget what is kept
