@@ -297,6 +297,8 @@ def restart_inside(soak, host, number):
         if number % 2:
             server.stop()
         else:
+            if INSIDES[host] == "ejabberd":
+                server.evaluate("mnesia:sync_log()")    # it would have forgotten the last changes of rosters
             server.kill()
         time.sleep(1)       # the edge knows that the connections are gone
         traffic.while_down(host)
