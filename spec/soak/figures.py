@@ -17,6 +17,15 @@ BOUNDS = {
 # some minutes.
 AT_REST = {"rss_kb": (0.10, 4000), "lua_kb": (0.30, 0), "files": (0, 0), "s2sin": (0, 0), "s2sout": (0, 0), "c2s": (0, 0),
            "places": (0, 0), "inner": (0, 0), "waiting": (0, 0), "directed": (0, 0), "entries": (0.15, 400)}
+HELD = 75       # seconds: core's timers (s2s_timeout is 60) hold sessions that are over
+
+
+def grown(before, after):
+    """[(name, allowed, whether it is no more than that)] of two states at rest."""
+    bounds = [(name, max(share * before[name], absolute)) for name, (share, absolute) in AT_REST.items()]
+    return [(name, allowed, after[name] - before[name] <= allowed) for name, allowed in bounds]
+
+
 COLUMNS = ("rss_kb", "lua_kb", "files", "sessions", "s2sin", "s2sout", "places", "inner", "waiting", "directed", "entries")
 
 
