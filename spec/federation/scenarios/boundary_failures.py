@@ -145,7 +145,8 @@ def scenario_settings_of_the_inside_change(lab):
     _both_ways(lab, "before")
     text = lab.edge.hosts[HOST]
     mark = lab.edge.mark()
-    lab.edge.hosts[HOST] = text.replace("dialback = true", 'dialback = true; pinned_keys = { "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" }')
+    wrong = f'trust_anchors = "{lab.certificates.trust}"; pinned_keys = {{ "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" }}'
+    lab.edge.hosts[HOST] = text.replace("dialback = true", f"dialback = true; {wrong}")
     lab.edge.reload()
     lab.edge.wait_log(r"Refused inner stream (to|from) contoso.test .*policy-changed", 5, mark)
     with Client(BOB, lab.partner.address) as bob:
