@@ -7,6 +7,8 @@ local timer = require "util.timer";
 
 local hosts = prosody.hosts;
 
+local LOOK_FOR_RELOAD = 10; -- seconds, see reload.look
+
 local function new_guard(native, latch)
 	local life = {};
 	local features, queue, collector = module:require "features", module:require "queue", module:require "collector";
@@ -188,6 +190,10 @@ local function new_guard(native, latch)
 			rejudge.act(rejudge.judge());
 		end
 		module:hook_global("config-reloaded", reload.soon);
+		module:add_timer(LOOK_FOR_RELOAD, function ()
+			reload.look();
+			return LOOK_FOR_RELOAD;
+		end);
 		console = module:require "console/shell" (guard, native, commit, latch, metrics, in_force, reload, observe,
 			function () return boundary; end);
 		remove_adhoc = module:require "console/adhoc" (console);

@@ -76,7 +76,8 @@ local function new_reload(native, in_force, rooms)
 		return applied, judged;
 	end
 
-	local asked, done = 0, 0;
+	local asked, done, ended = 0, 0, 0; -- the last one that was asked for, that is through, and that is through or has failed
+	local steps, steps_seen = 0, 0;
 	local waiting = {}; -- { number, handler }: who wants to hear what became of the reload of that number
 
 	-- `up_to`: the last one that what has been read is an answer to.
@@ -101,12 +102,13 @@ local function new_reload(native, in_force, rooms)
 	-- COMPAT 0.12: a signal's handler runs between any two instructions, so also while a connection writes; what is written to that
 	-- one meanwhile, such as our stream error, is lost. The next turn of the loop is soon enough.
 	function reload.soon()
-		asked = asked + 1;
+		asked, steps = asked + 1, steps + 1;
 		local this = asked;
 		local function pause(seconds)
 			local wait, go_on = async.waiter();
 			timer.add_task(seconds or 0, go_on);
 			wait();
+			steps = steps + 1;
 			-- What has been read may be the configuration before.
 			if in_force.stopped or this ~= asked then error(commit.superseded, 0); end
 		end
@@ -118,7 +120,7 @@ local function new_reload(native, in_force, rooms)
 			async.runner(function ()
 				local up_to = asked;
 				local applied, judged = reload.now(not in_one_go and pause or nil);
-				done = math.max(done, up_to);
+				done, ended = math.max(done, up_to), math.max(ended, up_to);
 				answer(up_to, applied, judged);
 			end, {
 				error = function (_, err)
@@ -126,12 +128,23 @@ local function new_reload(native, in_force, rooms)
 						module:log("debug", "The partner configuration is to be read again: it was reloaded meanwhile");
 						if in_force.stopped then answer(asked, false, nil, "mod_s2s_partners is being unloaded"); end
 					else
+						ended = asked;
 						module:log("error", "The partner configuration could not be applied: %s", err);
 						answer(asked, false, nil, tostring(err));
 					end
 				end;
 			}):run(true);
 		end);
+	end
+
+	-- To be called now and then. COMPAT 0.12: for the same reason a signal can damage the server's own list of timers while it changes, and one is
+	-- lost. It may be the one that this waits for, and a partner who is no longer listed would go on being served.
+	function reload.look()
+		if asked > ended and steps == steps_seen and not in_force.stopped then
+			module:log("warn", "The configuration was reloaded, and nothing has come of it: the partner configuration is read once more");
+			reload.soon();
+		end
+		steps_seen = steps;
 	end
 
 	return reload;

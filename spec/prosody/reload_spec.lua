@@ -82,6 +82,47 @@ describe("a reload", function ()
 		reload.soon();
 	end
 
+	-- A timer that a signal has made the server lose.
+	it("is begun once more when nothing has come of it", function ()
+		change("second");
+		tasks = {};
+		reload.look();
+		turns();
+		assert.equal("first", guard.policies);
+		reload.look();
+		turns();
+		assert.equal("second", guard.policies);
+		assert.matches("warn: .*nothing has come of it", table.concat(lines, "\n"));
+	end);
+
+	it("is begun once more when it stands still in the middle, and only one comes into force", function ()
+		change("second");
+		turn();
+		turn();
+		local lost = tasks;
+		tasks = {};
+		reload.look();
+		reload.look();
+		turns();
+		assert.equal("second", guard.policies);
+		assert.equal(1, #committed);
+		for _, task in ipairs(lost) do task(); end
+		turns();
+		assert.equal(1, #committed);
+	end);
+
+	it("is not begun again while it goes on, when it is through, and when it has failed", function ()
+		change("second");
+		for _ = 1, 20 do turn(); reload.look(); end
+		reload.look();
+		judge = function () error("no memory"); end;
+		reload.soon();
+		turns();
+		for _ = 1, 3 do reload.look(); end
+		assert.equal(0, #tasks);
+		assert.not_matches("nothing has come of it", table.concat(lines, "\n"));
+	end);
+
 	it("can hold the collector for one turn of the loop", function ()
 		local collector, later = stub.library "collector", {};
 		local function soon(action) later[#later+1] = action; end
