@@ -216,7 +216,7 @@ class Traffic(Works):
                 bob, room = self.client(f"bob@{domain}"), f"room{number % 3}@{rooms_of(host)}"
                 mark = bob.mark()
                 bob.presence(to=f"{room}/bob", inside=MUC)
-                bob.wait_stanza(lambda stanza, room=room: stanza.name == "presence" and stanza.get("from") == f"{room}/bob", 20, max(0, mark - 50))
+                bob.wait_stanza(lambda stanza, room=room: stanza.name == "presence" and stanza.get("from") == f"{room}/bob", 20, max(0, mark - bob.KEPT - 1))
                 bob.presence(to=f"{room}/bob", type_="unavailable")
             self.done["rooms"] += 1
 
