@@ -152,7 +152,7 @@ local function new_guard(native, latch)
 
 	--- The life cycle
 
-	local console, remove_adhoc;
+	local console, remove_adhoc, reload_look;
 
 	-- `saved`: what the guard before has handed on, or nil.
 	function life.start(saved)
@@ -190,7 +190,7 @@ local function new_guard(native, latch)
 			rejudge.act(rejudge.judge());
 		end
 		module:hook_global("config-reloaded", reload.soon);
-		module:add_timer(LOOK_FOR_RELOAD, function ()
+		reload_look = module:add_timer(LOOK_FOR_RELOAD, function ()
 			reload.look();
 			return LOOK_FOR_RELOAD;
 		end);
@@ -214,6 +214,7 @@ local function new_guard(native, latch)
 	function life.stop()
 		prosody.s2s_partners_latch.guard = { observing = guard.observing == true };
 		limits.stop();
+		if reload_look then reload_look:stop(); end
 		limits.first_look.stop();
 		no_delay.stop();
 		expiry.stop();
