@@ -183,20 +183,7 @@ renew(Name, Limit) ->
 
 %% The place is given back, and the name free, when this returns. Other nodes may not have heard of it.
 release(Name) ->
-    Pid = whereis(Name),
-    Monitor = monitor(process, Pid),
-    Pid ! stop,
-    receive {'DOWN', Monitor, process, Pid, _} -> ok end,
-    unwatched(Pid),
-    _ = ?PLACES:counts(),
-    ok.
-
-unwatched(Pid) ->
-    {monitors, Watched} = process_info(whereis(?PLACES), monitors),
-    case lists:member({process, Pid}, Watched) of
-        true -> timer:sleep(1), unwatched(Pid);
-        false -> ok
-    end.
+    s2s_partners_places_tests:stop(whereis(Name)).
 
 others() ->
     ?PLACES:others().

@@ -3,6 +3,8 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
+-export([stop/1]).
+
 -define(PLACES, s2s_partners_places).
 -define(FABRIKAM, <<"fabrikam.test">>).
 
@@ -49,6 +51,7 @@ in(Pid, Fun) ->
     after 5000 -> error(late)
     end.
 
+%% The process gives back what it held, which has happened when this returns.
 stop(Pid) ->
     Monitor = monitor(process, Pid),
     Pid ! stop,
