@@ -122,8 +122,13 @@ deliver(Packet, #jid{lserver = LServer}, #{ip := {IP, _}} = State) ->
             Packet2 =:= drop orelse ejabberd_router:route(Packet2),
             State2;
         false ->
-            Delivered = ejabberd_s2s_in:handle_authenticated_packet(Packet, spelled(xmpp:get_from(Packet), State)),
-            maps:merge(Delivered, maps:with([auth_domains], State))
+            case spelled(xmpp:get_from(Packet), State) of
+                State ->
+                    ejabberd_s2s_in:handle_authenticated_packet(Packet, State);
+                Spelled ->
+                    Delivered = ejabberd_s2s_in:handle_authenticated_packet(Packet, Spelled),
+                    Delivered#{auth_domains => maps:get(auth_domains, State)}
+            end
     end.
 
 %% Two spellings of a domain are two domains to ejabberd. The record has said that it is the stream's. It is told so for this stanza alone: a
