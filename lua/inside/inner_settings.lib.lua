@@ -259,6 +259,10 @@ local function new_settings(native)
 				.."partners' domains, such as { \"10.1.0.2\" }");
 			return {};
 		end
+		if not ports[1] then
+			add(nil, "error", "s2s_inside_ports", "{}", "must name at least one port, or be left out: then the edge listens on 5269");
+			return {};
+		end
 		for _, port in ipairs(ports) do
 			if not math.tointeger(tonumber(port)) or tonumber(port) < 1 or tonumber(port) > 65535 then
 				add(nil, "error", "s2s_inside_ports", quote(port), "must be a list of ports from 1 to 65535");

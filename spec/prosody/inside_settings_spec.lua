@@ -180,6 +180,23 @@ describe("settings of relay hosts", function ()
 		assert.truthy(compile():find("overlaps with another service", 1, true));
 	end);
 
+	it("have ports to listen on", function ()
+		for _, bad in ipairs({ 0; -1; 65536; 5269.5; "x"; true; { 5269; 0 }; { {} } }) do
+			config["*"].s2s_inside_ports = bad;
+			local messages = compile();
+			assert.truthy(messages:find("error: s2s_inside_ports: got ", 1, true), messages);
+			assert.truthy(messages:find("must be a list of ports from 1 to 65535", 1, true), messages);
+		end
+		-- A list without any would open nothing, and nobody would be told.
+		config["*"].s2s_inside_ports = {};
+		local told = compile();
+		assert.truthy(told:find("error: s2s_inside_ports: got {}; must name at least one port, or be left out", 1, true), told);
+		for _, good in ipairs({ 5299; { 5269; 65535 }; { 1 } }) do
+			config["*"].s2s_inside_ports = good;
+			assert.equal("", (compile()));
+		end
+	end);
+
 	it("name the files of a certificate that cannot be used", function ()
 		local readable = certificate;
 		local function try(cert, key, err)
