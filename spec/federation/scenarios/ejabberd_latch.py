@@ -34,7 +34,8 @@ def running(lab, name, beams=None, **options):
     before = os.environ["S2S_PARTNERS_ERLANG"]
     os.environ["S2S_PARTNERS_ERLANG"] = str(beams or before)
     try:
-        edge = edge_ejabberd.EdgeEjabberd(lab, name, [HOST], users=[ALICE, CAROL], partners="")
+        # A connection that says nothing has to be there as long as a scenario takes.
+        edge = edge_ejabberd.EdgeEjabberd(lab, name, [HOST], users=[ALICE, CAROL], partners="", s2s_timeout=60)
         edge.yaml = options
         edge.start()
     finally:
