@@ -77,7 +77,7 @@ class Site:
         return connection
 
     def open_connections(self, domain):
-        return [one for one in self.remotes[domain].connections if not one.closed]
+        return [one for one in self.remotes[domain].connections if not (one.closed or one.over)]
 
 
 def is_message(element, body):
