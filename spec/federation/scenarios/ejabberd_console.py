@@ -200,7 +200,7 @@ def browse(lab, path, *arguments):
                "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--window-size=1280,1000", "--virtual-time-budget=3000",
                f"--user-data-dir={lab.edge.directory}/browser", *arguments,
                f"http://{user}%40{host}:{PASSWORD}@{lab.edge.address}:{HTTP_PORT}{path}"]
-    return subprocess.run(command, capture_output=True, timeout=60, check=True, env={"HOME": str(lab.edge.directory), "PATH": "/usr/bin:/bin"}).stdout.decode()
+    return subprocess.run(command, capture_output=True, timeout=TIMEOUT, check=True, env={"HOME": str(lab.edge.directory), "PATH": "/usr/bin:/bin"}).stdout.decode()
 
 
 def scenario_web_admin_in_a_browser(lab):
