@@ -507,7 +507,9 @@ class EdgeEjabberd(Ejabberd):
         return self.evaluate({"load": start, "unload": stop, "reload": f"{stop}, {start}"}[action])
 
     def _close(self, names):
-        """As an administrator has them ended. One that is over, and only takes what is still on its way to it, gives no state."""
+        """As an administrator has them ended. One that is over, and only takes what is still on its way to it, gives no state.
+
+        Returns when no stanza finds them any more: ejabberd takes those that have ended out of its table in a process of its own."""
         return self.evaluate(f"""
             Names = [{', '.join(map(_binary, names))}],
             Of = fun(Supervisor, Module) -> [{{P, Module}} || {{_, P, _, _}} <- supervisor:which_children(Supervisor), is_pid(P)] end,
@@ -515,7 +517,10 @@ class EdgeEjabberd(Ejabberd):
                 begin Text = lists:flatten(io_lib:format("~0p", [catch sys:get_state(P)])),
                     lists:all(fun(N) -> string:find(Text, binary_to_list(N)) =/= nomatch end, Names) end],
             Monitors = [begin Monitor = monitor(process, P), M:stop_async(P), Monitor end || {{P, M}} <- Chosen],
-            [receive {{'DOWN', Monitor, process, _, _}} -> ended after 5000 -> still end || Monitor <- Monitors]""")
+            Ends = [receive {{'DOWN', Monitor, process, _, _}} -> ended after 5000 -> still end || Monitor <- Monitors],
+            Known = fun() -> [P || {{s2s, _, P}} <- ets:tab2list(s2s), lists:keymember(P, 1, Chosen)] end,
+            Wait = fun Wait(N) -> N =:= 0 orelse Known() =:= [] orelse begin timer:sleep(10), Wait(N - 1) end end,
+            Wait(500), Ends""")
 
     def ctl(self, *words, timeout=30):
         raise Skipped(f"no counterpart of prosodyctl {' '.join(map(str, words))[:60]}")

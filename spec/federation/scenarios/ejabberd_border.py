@@ -126,7 +126,7 @@ def scenario_rooms_and_errors_of_ejabberd_pass(servers):
     with servers.probe(FED) as fed:
         fed.authenticate()
         fed.message(bob(FED), CAROL, "while she is away")
-        servers.edge.evaluate("timer:sleep(500)")
+        wait_until(lambda: servers.edge.evaluate(f'mod_offline:count_offline_messages(<<"carol">>, <<"{HOST}">>)') == "1", 20, "the message in the store")
     with Client(CAROL, servers.edge.address) as carol:
         carol.wait_message("while she is away")
 

@@ -2,6 +2,7 @@
 server's own users are served."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import shutil
@@ -19,6 +20,7 @@ HOST, ALICE, CAROL = "contoso.test", "alice@contoso.test", "carol@contoso.test"
 PARTNER, STRANGER = "fabrikam.test", "evil.test"
 GOOD = {"partners": [{"domain": PARTNER, "partner_type": "federated"}]}
 TIMEOUT = 90
+_NUMBERS = itertools.count()
 TRACEBACKS = True       # of what is broken on purpose
 
 
@@ -34,7 +36,8 @@ def running(lab, name, beams=None, **options):
     before = os.environ["S2S_PARTNERS_ERLANG"]
     os.environ["S2S_PARTNERS_ERLANG"] = str(beams or before)
     try:
-        edge = edge_ejabberd.EdgeEjabberd(lab, name, [HOST], users=[ALICE, CAROL], partners="")
+        # A connection that says nothing has to be there as long as a scenario takes.
+        edge = edge_ejabberd.EdgeEjabberd(lab, name, [HOST], users=[ALICE, CAROL], partners="", s2s_timeout=60)
         edge.yaml = options
         edge.start()
     finally:
@@ -57,10 +60,10 @@ def logged(edge, words):
 
 def served(alice, carol):
     """What stays on the server goes its way."""
-    alice.send_message(CAROL, "here I am")
-    carol.wait_message("here I am")
-    carol.send_message(ALICE, "so I see")
-    alice.wait_message("so I see")
+    for sender, receiver in ((alice, carol), (carol, alice)):
+        body = f"here I am, says {sender.jid}: {next(_NUMBERS)}"
+        sender.send_message(receiver.jid, body)
+        receiver.wait_message(body)
 
 
 def shut(edge, alice, carol):
@@ -217,15 +220,15 @@ def scenario_killed_counter(lab):
     """Who counts the places has died: each stream takes its place again, and each connection that waits waits again."""
     with running(lab, "counter", **LIMITED) as (edge, alice, _), stream(lab, edge) as one, Probe(edge.address, from_=PARTNER, to=HOST) as waits:
         wait_until(lambda: edge.evaluate("s2s_partners_places:waiting()") == "{1,1}", 10, "the connection in the waiting room")
-        for _ in range(2):
+        for number in range(2):
             kill(edge, "s2s_partners_places")
             wait_until(lambda: edge.evaluate("s2s_partners_places:waiting()") == "{1,1}", 10, "the waiting room as it was")
             wait_until(lambda: edge.evaluate("maps:get(total, s2s_partners_places:counts())") == "1", 20, "the place of the stream")
             with Probe(edge.address, from_=PARTNER, to=HOST) as late:
                 late.open()
                 refused(late, "connection-limit", "resource-constraint")
-            one.message(f"bob@{PARTNER}", ALICE, "still here")
-            alice.wait_message("still here")
+            one.message(f"bob@{PARTNER}", ALICE, f"still here {number}")
+            alice.wait_message(f"still here {number}")
         logged(edge, "s2s_partners_places has been restarted: each stream takes its place again")
         waits.close()
         wait_until(lambda: edge.evaluate("s2s_partners_places:waiting()") == "{0,0}", 20, "an empty waiting room")

@@ -189,7 +189,7 @@ def authorised(servers, contact, user):
     other.roster_set(user, remove=True)
     mark = other.mark()
     other.subscribe(user)
-    wait_until(lambda: re.search("subscription-authorised|cancelled-by-user", servers.edge.log_since(log)), 10, "a decision")
+    wait_until(lambda: re.search("subscription-authorised|cancelled-by-user", servers.edge.log_since(log)), 20, "a decision")
     if "cancelled-by-user" in servers.edge.log_since(log):
         return False
     other.wait_presence(user, "subscribed", since=mark)

@@ -6,6 +6,7 @@ import os
 from lab.client import Client
 from lab.prosody import Prosody
 
+from scenarios import _scene
 from scenarios._edge import ALICE, HOST, configuration, edge_server, partner
 from scenarios._faults import UNREACHABLE
 
@@ -137,5 +138,6 @@ def scenario_our_own(lab):
     bob = lab.bobs[FABRIKAM]
     bob.wait_error(bob.send_message(ALICE, "lost too"))
     swap(lab, lab.edge, HOST, "good")
+    _scene.no_way_to(lab.edge, FABRIKAM)    # what could not connect returns everything until it has ended
     for domain in DOMAINS:
         passes(lab, domain)

@@ -84,7 +84,7 @@ def scenario_by_name_alone(lab):
 
 def scenario_by_address(lab):
     mark = lab.dns.mark()
-    remote = behind_proxy(lab, LITERAL)
+    remote = behind_proxy(lab, LITERAL, timeout=60)     # it is not to hang up before the reload below
     delivered(lab, remote, LITERAL)
     assert not lab.dns.asked(LITERAL, mark)
 
