@@ -250,7 +250,8 @@ class Prosody:
     def wait_log(self, pattern, timeout=PATIENCE, mark=0):
         """The match of the pattern in what is logged after the mark."""
         def search():
-            return re.search(pattern, self.log_since(mark), re.MULTILINE)
+            log = self.log_since(mark)
+            return re.search(pattern, log[:log.rfind("\n") + 1], re.MULTILINE)      # a line that is just being written comes next time
         return wait_until(search, max(timeout, PATIENCE), f"{pattern!r} in the log of {self.name}")
 
     def log_tail(self, lines=40):
