@@ -7,7 +7,8 @@ end with the lab.  TIMEOUT: seconds for each scenario (60), for setup and for te
 PATIENCE times as much is waited.  The lab has ENDING to end.
 A scenario also fails when a server of the lab ends by itself, a log has a traceback (unless the module says
 TRACEBACKS = True, or its HOST_FAULTS = {series of Prosody: pattern} matches the lines next to it: what is documented of the host) or a
-sanitizer's report, or a remote's script raises.  Nothing is passed over: what has come in setup or between two scenarios fails the one that comes next, what comes while the servers end fails the module.  There a traceback counts
+sanitizer's report, or a remote's script raises.  Nothing is passed over: what has come in setup or between two scenarios fails the one
+that comes next, what comes while the servers end fails the module.  There a traceback counts
 that leads through the code under test: a server that is just stopping has some of its own.
 lab.Skipped, raised by a scenario or by setup, says what is not there to test it with: it counts as skipped."""
 

@@ -103,7 +103,7 @@ class Process:
             self._kill_session()
 
     def _waited_for(self):
-        """Then its number may long be that of another lab's server, or of whoever runs us: the kernel begins anew behind some 30 000."""
+        """Then its number may long be that of another lab's server, or of the program that runs us: the kernel begins anew behind some 30 000."""
         return self.popen.returncode is not None
 
     def _kill_session(self):
