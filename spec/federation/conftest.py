@@ -6,8 +6,9 @@ A module of scenarios/ has functions scenario_*(fixture), or scenarios() that yi
 end with the lab.  TIMEOUT: seconds for each scenario (60), for setup and for teardown, on a machine that does nothing else;
 PATIENCE times as much is waited.  The lab has ENDING to end.
 A scenario also fails when a server of the lab ends by itself, a log has a traceback (unless the module says
-TRACEBACKS = True) or a sanitizer's report, or a remote's script raises.  Nothing is passed over: what has come in setup or
-between two scenarios fails the one that comes next, what comes while the servers end fails the module.  There a traceback counts
+TRACEBACKS = True, or its HOST_FAULTS = {series of Prosody: pattern} matches the lines next to it: what is documented of the host) or a
+sanitizer's report, or a remote's script raises.  Nothing is passed over: what has come in setup or between two scenarios fails the one
+that comes next, what comes while the servers end fails the module.  There a traceback counts
 that leads through the code under test: a server that is just stopping has some of its own.
 lab.Skipped, raised by a scenario or by setup, says what is not there to test it with: it counts as skipped."""
 
@@ -88,7 +89,7 @@ class Logs:
                 log.seek(sizes.get(path, 0))
                 yield path, log.read()
 
-    def complaints(self, tracebacks, ending=False):
+    def complaints(self, tracebacks, ending=False, host_fault=None):
         for path, data in self.since(self.read):
             data = data[:data.rfind(b"\n") + 1]         # a line that is just being written comes next time
             self.read[path] = self.read.get(path, 0) + len(data)
@@ -102,6 +103,8 @@ class Logs:
                     around = [line.rstrip() for line in lines[max(0, number - BEFORE):number + FRAMES]]
                     # What it is about first: the lines next to it, those around it behind.
                     about = " / ".join(near.strip() for near in lines[max(0, number - 2):number + 2])
+                    if host_fault and re.search(host_fault, about):
+                        continue
                     yield "\n    ".join([f"{path.parent.name}: {about}", *around])
         for process in self.lab.processes:
             if not process.running and not process.stopped:
@@ -133,7 +136,8 @@ class ScenarioFile(pytest.File):
         return bounded(PATIENCE * getattr(self.module, "TIMEOUT", 60), function, *arguments)
 
     def complaints(self, **more):
-        return "\n".join(self.logs.complaints(getattr(self.module, "TRACEBACKS", False), **more))
+        host_fault = getattr(self.module, "HOST_FAULTS", {}).get(self.lab.version) if self.lab.host == "prosody" else None
+        return "\n".join(self.logs.complaints(getattr(self.module, "TRACEBACKS", False), host_fault=host_fault, **more))
 
     def setup(self):
         enter_network()

@@ -87,16 +87,26 @@ class Process:
     def stop(self, timeout=5):
         """Asks the process to end, then ends it and the children it may have left."""
         self.stopped = True
+        if self._waited_for():
+            return self.popen.returncode
         self.signal(signal.SIGTERM)
         try:
             self.popen.wait(timeout)
         except subprocess.TimeoutExpired:
             pass
-        self.kill()
+        self._kill_session()
         self.popen.wait(timeout)
         return self.popen.returncode
 
     def kill(self):
+        if not self._waited_for():
+            self._kill_session()
+
+    def _waited_for(self):
+        """Then its number may long be that of another lab's server, or of the program that runs us: the kernel begins anew behind some 30 000."""
+        return self.popen.returncode is not None
+
+    def _kill_session(self):
         try:
             os.killpg(self.popen.pid, signal.SIGKILL)   # its own session, so ours alone
         except ProcessLookupError:

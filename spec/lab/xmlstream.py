@@ -267,14 +267,14 @@ class Stream:
         while not self._events:
             if self.closed:
                 raise Closed(self.error)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(f"nothing from the peer; seen so far: {self.seen}")
-            self.socket.settimeout(left)
+            # What is there is read, however late it is when a busy machine lets us look.
+            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
             try:
                 data = self.socket.recv(65536)
             except (TimeoutError, socket.timeout):
-                continue
+                if time.monotonic() < deadline:
+                    continue
+                raise TimeoutError(f"nothing from the peer; seen so far: {self.seen}") from None
             except (ConnectionError, ssl.SSLError, ValueError) as problem:      # ValueError: TLS that another thread shuts down just now
                 self.seen.append(("connection", repr(problem)))
                 data = b""

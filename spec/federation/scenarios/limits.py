@@ -2,6 +2,7 @@
 
 Partners are probes (in) and scripted remotes (out); each scenario has an edge of its own."""
 
+import contextlib
 import re
 import time
 
@@ -250,6 +251,12 @@ def scenario_counts_are_exact(lab):
 
 # Time-outs
 
+def as_far_as(step):
+    """Or until it is closed on the way, which is what comes of it anyway: a busy machine may be as slow as the time is short."""
+    with contextlib.suppress(Closed):
+        step()
+
+
 def scenario_establishment_timeout(lab):
     """Silent at every stage: before the header, after it, in the middle of the TLS handshake, after it, with a key nobody
     verifies. The same for streams of ours."""
@@ -259,11 +266,11 @@ def scenario_establishment_timeout(lab):
         start = time.monotonic()
         # Each goes as far as it goes before the next one's time begins.
         silent, header = scene.probe(), scene.probe()
-        header.features()
+        as_far_as(header.features)
         after_tls = scene.probe()
-        after_tls.secure()
+        as_far_as(after_tls.secure)
         half_open = scene.probe()
-        half_open.features()
+        as_far_as(half_open.features)
         half_open.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
         for probe in (silent, header, after_tls):
             refused(probe, "establishment-timeout", "connection-timeout", timeout=20)
@@ -288,13 +295,13 @@ def scenario_establishment_timeout_direct_tls(lab):
     """A direct TLS handshake that is never finished (XEP-0368): core has no session for it."""
     with Scene(lab, limited(partner(FABRIKAM), establishment_timeout=2), direct_tls=True) as scene:
         import socket
+        start = time.monotonic()
         with socket.create_connection((scene.edge.address, 5270), 5) as half_open:
-            start = time.monotonic()
             half_open.settimeout(30)
             assert half_open.recv(1) == b""
             assert 1.5 < time.monotonic() - start < 30, time.monotonic() - start       # core would wait 60, or for ever
         with scene.probe(port=5270, direct_tls=True) as probe:
-            probe.features()
+            as_far_as(probe.features)
             refused(probe, "establishment-timeout", "connection-timeout", timeout=20)
 
 
@@ -415,7 +422,7 @@ def scenario_keepalive_incoming(lab):
         with scene.authenticated() as probe:
             mark = scene.edge.mark()
             probe.assert_open(4)
-            assert re.search(r"Sending\[s2sin\]:\s*$", scene.edge.log_since(mark), re.MULTILINE)
+            scene.edge.wait_log(r"Sending\[s2sin\]:\s*$", mark=mark)
             scene.send_in(probe, FABRIKAM)
 
 

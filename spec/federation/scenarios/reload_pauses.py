@@ -166,20 +166,24 @@ def scenario_reloaded_without_end(lab):
         settle(scene, mark)
 
 
-SLOWLY = ("> (function () local timer = require 'util.timer'; local add_task = timer.add_task; function timer.add_task(delay, ...) "
-          "if prosody.lab_slow and debug.getinfo(2, 'S').source:find('reload.lib', 1, true) then delay = 0.8 end; return add_task(delay, ...) end; "
-          "prosody.lab_slow = true; return 1 end)()")
+# From the first pause of a reading on (before that comes the turn in which it begins), until prosody.lab_held is nil.
+HOLD = ("> (function () local timer = require 'util.timer'; local add_task, times = timer.add_task, 0; function timer.add_task(delay, go_on, ...) "
+        "if not prosody.lab_held or not debug.getinfo(2, 'S').source:find('reload.lib', 1, true) then return add_task(delay, go_on, ...) end; "
+        "times = times + 1; if times == 1 then return add_task(delay, go_on, ...) end; "
+        "return add_task(0.05, function (...) if prosody.lab_held then return 0.05 end; return go_on(...) end, ...) end; "
+        "prosody.lab_held = true; return 1 end)()")
 
 
 def scenario_streams_meanwhile(lab):
     """Streams that are opened, and stanzas that are queued, while the list is read: by what was in force, and judged again by what is."""
-    with Scene(lab, GOOD) as scene:
+    with Scene(lab, GOOD, s2s_timeout=60) as scene:
         remote = remote_for(lab, [FABRIKAM], external="ignore")
-        scene.edge.shell(SLOWLY)
+        scene.edge.shell(HOLD)
         scene.edge.partners = configuration(partner(NORTHWIND, connection_limit=1))
         scene.edge.write_config()
         mark = scene.edge.mark()
         scene.edge.shell("config:reload()")
+        scene.edge.wait_log("Reading the partner configuration", mark=mark)
         with scene.probe() as early, scene.probe() as late, scene.authenticated() as done, scene.authenticated(NORTHWIND) as first:
             early.features()
             late.secure()
@@ -188,6 +192,7 @@ def scenario_streams_meanwhile(lab):
             scene.send_in(done, FABRIKAM)
             with scene.authenticated(NORTHWIND) as second:
                 assert "Partner configuration applied" not in scene.edge.log_since(mark), "too late to prove anything"
+                scene.edge.shell("> (function () prosody.lab_held = nil end)()")
                 for probe in (early, late, done, second):
                     refused(probe, "policy-changed")
             condition, text, kind = scene.alice.wait_error(id_)
@@ -198,4 +203,3 @@ def scenario_streams_meanwhile(lab):
             with scene.probe(NORTHWIND) as third:
                 third.open()
                 refused(third, "connection-limit", "resource-constraint")
-        scene.edge.shell("> (function () prosody.lab_slow = nil end)()")
