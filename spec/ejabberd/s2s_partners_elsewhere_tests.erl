@@ -221,7 +221,7 @@ fill(Pid, Left, Looks) when Left > 0 ->
 
 looks(To) ->
     receive {s2s_partners_elsewhere, again, To} -> 1 + more_looks(To)
-    after 5000 -> 0
+    after 20000 -> 0
     end.
 
 more_looks(To) ->
