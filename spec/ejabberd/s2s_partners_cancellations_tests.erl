@@ -38,9 +38,11 @@ start_mnesia() ->
         Error -> Error
     end.
 
+%% On a busy machine Mnesia may take longer to make its table than the start of ejabberd waits for it.
 use() ->
     ok = s2s_partners_cancellations:init(),
-    ok = s2s_partners_cancellations:init(?HOST, mnesia).
+    ok = s2s_partners_cancellations:init(?HOST, mnesia),
+    until(fun() -> backends(?HOST) =/= [] end).
 
 stop(Directory) ->
     stop_mnesia(),

@@ -86,7 +86,7 @@ the_end_of_one_of_many() ->
 unguarded_test_() ->
     Result = fun(Function, Arguments) ->
                      {_, Monitor} = spawn_monitor(fun() -> exit({returned, apply(s2s_partners_latch, Function, Arguments)}) end),
-                     receive {'DOWN', Monitor, process, _, Reason} -> Reason after 5000 -> error(late) end
+                     receive {'DOWN', Monitor, process, _, Reason} -> Reason after 20000 -> error(late) end
              end,
     Presence = {presence, <<>>, available, <<>>, undefined, undefined, [], [], undefined, [], #{}},
     Stream = #{mod => ejabberd_s2s_in},

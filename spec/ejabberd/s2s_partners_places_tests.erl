@@ -48,7 +48,7 @@ holder() ->
 in(Pid, Fun) ->
     Pid ! {do, self(), Fun},
     receive {Pid, Answer} -> Answer
-    after 5000 -> error(late)
+    after 20000 -> error(late)
     end.
 
 %% The process gives back what it held, which has happened when this returns.
@@ -186,7 +186,7 @@ others_are_told_what_it_comes_to() ->
     allow = renew(One, policy(1), <<"after.test">>, true, 1),
     Places = whereis(?PLACES),
     Told = fun Next() -> receive {s2s_partners_elsewhere, 1, What, Places, Key, Count} -> [{What, Key, Count} | Next()] after 0 -> [] end end,
-    ?assertEqual(#{?FABRIKAM => 2}, receive {s2s_partners_elsewhere, 1, counts, Places, Counts} -> Counts after 5000 -> late end),
+    ?assertEqual(#{?FABRIKAM => 2}, receive {s2s_partners_elsewhere, 1, counts, Places, Counts} -> Counts after 20000 -> late end),
     ?assertEqual([{count, ?FABRIKAM, 1}, {count, <<"after.test">>, 1}, {count, ?FABRIKAM, 0}], Told()).
 
 %%% The waiting room: 100 in all and 32 of an address are the least there is

@@ -87,7 +87,7 @@ at_once() ->
                                [s2s_partners_requests:remember(?ALICE, key(integer_to_binary(P * 100 + I))) || I <- lists:seq(1, 10)],
                                Self ! {self(), done}
                        end) || P <- lists:seq(1, 8)],
-    [receive {Pid, done} -> ok after 5000 -> error(late) end || Pid <- Pids],
+    [receive {Pid, done} -> ok after 20000 -> error(late) end || Pid <- Pids],
     ?assertEqual(80, s2s_partners_requests:count()),
     ?assertEqual(80, length([ok || P <- lists:seq(1, 8), I <- lists:seq(1, 10),
                                    s2s_partners_requests:answered(?ALICE, key(integer_to_binary(P * 100 + I)))])).
