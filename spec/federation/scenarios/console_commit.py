@@ -18,7 +18,7 @@ BAD = AFTER + 's2s_partners_default = "refuse all"\n'
 
 
 def setup(lab):
-    lab.edge = edge_server(lab, BEFORE, users=()).start()
+    lab.edge = edge_server(lab, BEFORE, users=(), s2s_timeout=60).start()      # a stream in clear stays while the shell is asked several times
 
 
 def words(text):

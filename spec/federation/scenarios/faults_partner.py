@@ -50,10 +50,14 @@ def everywhere(action):
         remotes = {}
         for parent, stages in STAGES.items():
             remotes |= faulty(lab, parent, stages, action)
-        told(lab, send_each(lab.alice, remotes, "lost"))
+        with patient(lab.edge):     # until all have got to their stages
+            sent = send_each(lab.alice, remotes, "lost")
+            for domain, remote in remotes.items():
+                assert remote.struck.wait(20), f"{domain}: {remote.elements()}"
+        told(lab, sent)
         nothing_left(lab.edge)
         for domain, remote in remotes.items():
-            assert remote.connections and not bodies(remote), (domain, bodies(remote))
+            assert not bodies(remote), (domain, bodies(remote))
             remote.heal()
         arrive(lab, remotes)
         nothing_left(lab.edge)
@@ -89,15 +93,16 @@ def scenario_again_and_again(lab):
 def scenario_established_then_gone(lab):
     """What comes after the end goes over a new stream."""
     remotes = faulty(lab, SASL, ["stanza"], "drop") | faulty(lab, SASL, ["stanza"], "reset")
-    send_each(lab.alice, remotes, "first")
-    for remote in remotes.values():
-        remote.wait_element("message")
-    nothing_left(lab.edge)
-    send_each(lab.alice, remotes, "second")
-    for domain, remote in remotes.items():
-        remote.wait_element(lambda element, domain=domain: element.find("body").text == f"second {domain}"
-                            if element.name == "message" else False)
-        assert bodies(remote) == [f"first {domain}", f"second {domain}"], bodies(remote)
-        assert len(remote.connections) == 2
-        remote.heal()
+    with patient(lab.edge):
+        send_each(lab.alice, remotes, "first")
+        for remote in remotes.values():
+            remote.wait_element("message")
+        nothing_left(lab.edge)
+        send_each(lab.alice, remotes, "second")
+        for domain, remote in remotes.items():
+            remote.wait_element(lambda element, domain=domain: element.find("body").text == f"second {domain}"
+                                if element.name == "message" else False)
+            assert bodies(remote) == [f"first {domain}", f"second {domain}"], bodies(remote)
+            assert len(remote.connections) == 2
+            remote.heal()
     nothing_left(lab.edge)
