@@ -66,7 +66,7 @@ def probe(lab, domain=FABRIKAM):
 
 
 def still_works(lab, body):
-    with probe(lab) as partner_again:
+    with patient(lab.edge), probe(lab) as partner_again:
         partner_again.authenticate()
         partner_again.message(f"bob@{FABRIKAM}", ALICE, body)
         lab.alice.wait_message(body)

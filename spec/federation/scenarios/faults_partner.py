@@ -50,14 +50,16 @@ def everywhere(action):
         remotes = {}
         for parent, stages in STAGES.items():
             remotes |= faulty(lab, parent, stages, action)
-        with patient(lab.edge):     # until all have got to their stages
-            sent = send_each(lab.alice, remotes, "lost")
-            for domain, remote in remotes.items():
-                assert remote.struck.wait(20), f"{domain}: {remote.elements()}"
-        told(lab, sent)
+        # At a reload core writes what waits into a stream that is authenticated and no more; then it is lost with that.
+        late = [domain for domain, remote in remotes.items() if remote.fault[0] in ("success", "done opened")]
+        with patient(lab.edge):     # until all the others have got to their stages
+            sent = send_each(lab.alice, [domain for domain in remotes if domain not in late], "lost")
+            for domain in sent:
+                assert remotes[domain].struck.wait(20), f"{domain}: {remotes[domain].elements()}"
+        told(lab, sent | send_each(lab.alice, late, "lost"))
         nothing_left(lab.edge)
         for domain, remote in remotes.items():
-            assert not bodies(remote), (domain, bodies(remote))
+            assert remote.connections and not bodies(remote), (domain, bodies(remote))
             remote.heal()
         arrive(lab, remotes)
         nothing_left(lab.edge)
