@@ -275,7 +275,8 @@ class Stream:
                 data = self.socket.recv(65536)
             except (TimeoutError, socket.timeout):
                 continue
-            except (ConnectionError, ssl.SSLError, ValueError) as problem:      # ValueError: TLS that another thread shuts down just now
+            # ValueError, AttributeError: TLS that another thread shuts down just now.
+            except (ConnectionError, ssl.SSLError, ValueError, AttributeError) as problem:
                 self.seen.append(("connection", repr(problem)))
                 data = b""
             if not data:
