@@ -76,7 +76,7 @@ class Dns:
 
     def _control(self, *words, check=True, input=None):
         ran = subprocess.run(["unbound-control", "-c", self._config, *words],
-                             capture_output=True, text=True, input=input, timeout=10)
+                             capture_output=True, text=True, input=input, timeout=30)
         if check and ran.returncode != 0:
             raise RuntimeError(f"unbound-control {words}: {ran.stdout}{ran.stderr}")
         return ran.returncode == 0

@@ -536,12 +536,15 @@ class EdgeEjabberd(Ejabberd):
         return self._logged(mark)
 
     def _write_out(self):
-        """What has been logged is on its way to the file: another process writes it."""
-        if self.process is not None and self.process.running:
+        """What has been logged is on its way to the file: another process writes it, and says after 5 seconds that it is busy."""
+        for _ in range(4):
+            if self.process is None or not self.process.running:
+                return
             try:
-                self.evaluate("[logger_std_h:filesync(H) || #{id := H, module := logger_std_h} <- logger:get_handler_config()], ok", 5)
+                if "busy" not in self.evaluate("[logger_std_h:filesync(H) || #{id := H, module := logger_std_h} <- logger:get_handler_config()]", 15):
+                    return
             except (OSError, RuntimeError):     # it is just ending
-                pass
+                return
 
     def module_log(self, mark=0):
         """What the module itself has logged."""

@@ -79,7 +79,7 @@ class Remote:
     after_features  raw text sent straight behind the features, once no STARTTLS is left to be done
     script          script(connection) instead of all this
     fault           (stage, action): action(connection), such as drop, reset or silence, when a connection gets there; heal() ends
-                    it.  Stages: "connected", "starttls", "proceed", "hello" (theirs is there), "half" (and half of ours sent),
+                    it; `struck` is set when one is there.  Stages: "connected", "starttls", "proceed", "hello" (theirs is there), "half" (and half of ours sent),
                     "auth", "success", "result", "verify", "stanza"; and, each in a state ("tcp", "tls" or "done"), "tcp opened" (their
                     header is there), "tcp header" (ours was sent), "tcp features"
     elements(), connections: what has come in"""
@@ -87,7 +87,7 @@ class Remote:
     def __init__(self, lab, domains, leaf=None, tls="optional", offer=("external", "dialback"),
                  external="success", result="valid", verify="valid", version="1.0", after_features="",
                  script=None, fault=None, address=None, port=5269, timeout=20, request_from=None, register=True):
-        self.fault, self.healed = fault, threading.Event()
+        self.fault, self.struck, self.healed = fault, threading.Event(), threading.Event()
         self.domains = list(domains)
         self.leaf, self.tls = leaf, tls if leaf else None
         self.offer, self.external, self.result, self.verify = list(offer), external, result, verify
@@ -121,6 +121,7 @@ class Remote:
 
     def _reached(self, connection, stage):
         if self.fault and self.fault[0] == stage:
+            self.struck.set()
             self.fault[1](connection)
 
     @staticmethod

@@ -275,7 +275,8 @@ class Stream:
                 if time.monotonic() < deadline:
                     continue
                 raise TimeoutError(f"nothing from the peer; seen so far: {self.seen}") from None
-            except (ConnectionError, ssl.SSLError, ValueError) as problem:      # ValueError: TLS that another thread shuts down just now
+            # ValueError, AttributeError: TLS that another thread shuts down just now.
+            except (ConnectionError, ssl.SSLError, ValueError, AttributeError) as problem:
                 self.seen.append(("connection", repr(problem)))
                 data = b""
             if not data:

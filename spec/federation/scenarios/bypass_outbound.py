@@ -61,7 +61,7 @@ def refused_outbound(fixture, domain, reason=None):
     mark = fixture.edge.mark()
     ids = [fixture.alice.send_message(f"eve@{domain}", f"{n} to {domain}") for n in range(2)]
     for id_ in ids:
-        condition, text, kind = fixture.alice.wait_error(id_, 15)
+        condition, text, kind = fixture.alice.wait_error(id_, 30)     # some are told by s2s_timeout, 10 seconds
         if reason:
             assert (condition, kind) == ("not-allowed", "cancel") and text, (condition, kind, text)
     if reason:

@@ -102,6 +102,7 @@ def scenario_farewell_is_understood(lab):
     with Probe(lab.edge.address, from_=SHARED, to=HOST) as probe:
         probe.features()
         probe.send(error("system-shutdown", "back at ten, gr\u00fc\u00dfe"))
+        lab.edge.wait_log(CLOSED, 10, mark)
         closed_somehow(probe, 2)
     said = "\n".join(modest(lab, mark, "short"))
     if lab.edge.host == "ejabberd":

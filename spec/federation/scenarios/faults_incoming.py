@@ -66,7 +66,7 @@ def probe(lab, domain=FABRIKAM):
 
 
 def still_works(lab, body):
-    with probe(lab) as partner_again:
+    with patient(lab.edge), probe(lab) as partner_again:
         partner_again.authenticate()
         partner_again.message(f"bob@{FABRIKAM}", ALICE, body)
         lab.alice.wait_message(body)
@@ -74,12 +74,13 @@ def still_works(lab, body):
 
 def scenario_gone_at_each_stage(lab):
     mark = lab.alice.mark()
-    for action in (drop, reset):
-        for reach in STAGES.values():
-            with probe(lab) as dying:
-                reach(dying)
-                with contextlib.suppress(Closed):
-                    action(dying)
+    with patient(lab.edge):
+        for action in (drop, reset):
+            for reach in STAGES.values():
+                with probe(lab) as dying:
+                    reach(dying)
+                    with contextlib.suppress(Closed):
+                        action(dying)
     nothing_left(lab.edge)
     assert heard(lab.alice, mark) == []
     still_works(lab, "after all that")
@@ -118,21 +119,24 @@ def verifying(action):
                 remotes[domain] = Remote(lab, [domain], leaf=leaf, fault=(stage, ACTIONS[action]))
         mark, failures = lab.alice.mark(), []
         threads = [threading.Thread(target=ask, args=[lab, domain, failures]) for domain in remotes]
+        with patient(lab.edge):     # until all have got to their stages
+            for thread in threads:
+                thread.start()
+            for domain, remote in remotes.items():
+                assert remote.struck.wait(20), f"{domain}: {remote.elements()}, {failures}"
         for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
+            thread.join(60)
         assert not failures, failures
         nothing_left(lab.edge)
         assert heard(lab.alice, mark) == []
-        for domain, remote in remotes.items():
-            assert remote.connections, f"{domain} was not asked"
-            remote.heal()
-            with key(lab, domain) as again:
-                assert again.dialback() == "valid"
-                again.message(f"bob@{domain}", ALICE, f"good key of {domain}")
-                lab.alice.wait_message(f"good key of {domain}")
-            remote.hang_up()
+        with patient(lab.edge):
+            for domain, remote in remotes.items():
+                remote.heal()
+                with key(lab, domain) as again:
+                    assert again.dialback() == "valid"
+                    again.message(f"bob@{domain}", ALICE, f"good key of {domain}")
+                    lab.alice.wait_message(f"good key of {domain}")
+                remote.hang_up()
         nothing_left(lab.edge)
     return scenario
 
@@ -149,11 +153,11 @@ def ask(lab, domain, failures):
     """Its key is never taken for valid, and a stanza sent with it goes nowhere."""
     try:
         with key(lab, domain) as asking:
-            answer = asking.dialback(timeout=12)
+            answer = asking.dialback(timeout=40)
             if answer == "valid":
                 failures.append(f"{domain}: valid")
             asking.message(f"bob@{domain}", ALICE, f"stolen by {domain}")
-            asking.read_close(timeout=12)
+            asking.read_close(timeout=40)
     except Closed:
         pass
     except Exception as problem:

@@ -50,7 +50,13 @@ def everywhere(action):
         remotes = {}
         for parent, stages in STAGES.items():
             remotes |= faulty(lab, parent, stages, action)
-        told(lab, send_each(lab.alice, remotes, "lost"))
+        # At a reload core writes what waits into a stream that is authenticated and no more; then it is lost with that.
+        late = [domain for domain, remote in remotes.items() if remote.fault[0] in ("success", "done opened")]
+        with patient(lab.edge):     # until all the others have got to their stages
+            sent = send_each(lab.alice, [domain for domain in remotes if domain not in late], "lost")
+            for domain in sent:
+                assert remotes[domain].struck.wait(20), f"{domain}: {remotes[domain].elements()}"
+        told(lab, sent | send_each(lab.alice, late, "lost"))
         nothing_left(lab.edge)
         for domain, remote in remotes.items():
             assert remote.connections and not bodies(remote), (domain, bodies(remote))
@@ -89,15 +95,16 @@ def scenario_again_and_again(lab):
 def scenario_established_then_gone(lab):
     """What comes after the end goes over a new stream."""
     remotes = faulty(lab, SASL, ["stanza"], "drop") | faulty(lab, SASL, ["stanza"], "reset")
-    send_each(lab.alice, remotes, "first")
-    for remote in remotes.values():
-        remote.wait_element("message")
-    nothing_left(lab.edge)
-    send_each(lab.alice, remotes, "second")
-    for domain, remote in remotes.items():
-        remote.wait_element(lambda element, domain=domain: element.find("body").text == f"second {domain}"
-                            if element.name == "message" else False)
-        assert bodies(remote) == [f"first {domain}", f"second {domain}"], bodies(remote)
-        assert len(remote.connections) == 2
-        remote.heal()
+    with patient(lab.edge):
+        send_each(lab.alice, remotes, "first")
+        for remote in remotes.values():
+            remote.wait_element("message")
+        nothing_left(lab.edge)
+        send_each(lab.alice, remotes, "second")
+        for domain, remote in remotes.items():
+            remote.wait_element(lambda element, domain=domain: element.find("body").text == f"second {domain}"
+                                if element.name == "message" else False)
+            assert bodies(remote) == [f"first {domain}", f"second {domain}"], bodies(remote)
+            assert len(remote.connections) == 2
+            remote.heal()
     nothing_left(lab.edge)

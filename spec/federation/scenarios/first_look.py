@@ -105,7 +105,9 @@ def scenario_silence(lab):
     """Who says nothing has no session, but a place and a time; then it is told why."""
     mark = lab.edge.mark()
     with Probe(lab.edge.address, from_=FABRIKAM, to=HOST) as silent, Probe(lab.edge.address, 5270, to=HOST, direct_tls=True) as hidden:
-        lab.edge.shell("> 1")
+        with Probe(lab.edge.address, from_=EVIL, to=HOST) as stranger:      # who comes behind them, and has no session either
+            stranger.open()
+            refused(stranger, "unlisted-domain")
         assert sessions(lab, mark) == 0
         for probe in (silent, hidden):
             refused(probe, "establishment-timeout", "connection-timeout", timeout=20)

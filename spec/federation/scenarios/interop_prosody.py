@@ -41,7 +41,7 @@ def setup(lab):
     hosts = {domain_of(ours, theirs): configuration(partner(HOST, **row_settings(theirs))) for ours in VALID for theirs in VALID}
     other = Prosody(lab, "partner", hosts, users=[f"bob@{host}" for host in hosts], partners="", s2s_timeout=SECONDS,
                     version=version)
-    return Pair(edge, other.start(timeout=60), Client(ALICE, edge.address))
+    return Pair(edge, other.start(timeout=150), Client(ALICE, edge.address))
 
 
 def teardown(pair):

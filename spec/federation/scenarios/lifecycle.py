@@ -175,7 +175,7 @@ def scenario_reload_takes_dialback_away(lab):
 
 def scenario_reload_in_mid_handshake(lab):
     """A stream that has not got to the end is judged anew as well (attack 35)."""
-    with Scene(lab, GOOD) as scene, scene.probe() as early, scene.probe() as late, scene.probe(NORTHWIND) as stays:
+    with Scene(lab, GOOD, s2s_timeout=60) as scene, scene.probe() as early, scene.probe() as late, scene.probe(NORTHWIND) as stays:
         early.features()
         late.secure()
         stays.secure()
@@ -187,7 +187,7 @@ def scenario_reload_in_mid_handshake(lab):
 
 def scenario_reload_with_stanzas_queued(lab):
     """What waits for a partner that has been removed is returned, never sent."""
-    with Scene(lab, GOOD) as scene:
+    with Scene(lab, GOOD, s2s_timeout=60) as scene:
         remote = remote_for(lab, [FABRIKAM], external="ignore")
         id_ = scene.alice.send_message(f"bob@{FABRIKAM}", "queued")
         remote.wait_element("auth")

@@ -36,7 +36,7 @@ def scenario_module_reload(lab):
 
 
 def scenario_module_reload_in_mid_handshake(lab):
-    with Scene(lab, GOOD) as scene, scene.probe() as clear, scene.probe() as secure:
+    with Scene(lab, GOOD, s2s_timeout=60) as scene, scene.probe() as clear, scene.probe() as secure:
         clear.features()
         secure.secure()
         module_command(scene, "reload")
@@ -50,8 +50,8 @@ def scenario_module_reload_in_mid_handshake(lab):
 def scenario_module_reload_with_stanzas_queued(lab):
     """What waits for a stream goes on waiting, though everything is refused while the module is being loaded."""
     released = threading.Event()
-    with Scene(lab, GOOD) as scene:
-        remote = remote_for(lab, [FABRIKAM], fault=("auth", lambda _: released.wait(10)))
+    with Scene(lab, GOOD, s2s_timeout=60) as scene:
+        remote = remote_for(lab, [FABRIKAM], fault=("auth", lambda _: released.wait(40)))
         mark = scene.alice.mark()
         for number in range(3):
             scene.alice.send_message(f"bob@{FABRIKAM}", f"queued {number}")
@@ -118,7 +118,7 @@ def scenario_module_unload(lab):
 
 
 def scenario_module_unloaded_in_mid_handshake(lab):
-    with Scene(lab, GOOD) as scene, scene.probe() as clear, scene.probe() as secure:
+    with Scene(lab, GOOD, s2s_timeout=60) as scene, scene.probe() as clear, scene.probe() as secure:
         clear.features()
         secure.secure()
         mark, _ = module_command(scene, "unload")
