@@ -312,7 +312,7 @@ end);
 
 def scenario_switch_judges_all(lab):
     """Streams of both directions, in the handshake too, when the mode changes; and the other way, nobody is closed."""
-    edge = edge_server(lab, "", name="switch")
+    edge = edge_server(lab, "", name="switch", s2s_timeout=60)       # what is halfway stays so, however long a busy machine takes
     northwind, listed = stranger(lab, "listed")
     evil, unlisted = stranger(lab, "unlisted")
     edge.partners = observing(partner(FABRIKAM), tls_dialback(listed))
