@@ -291,8 +291,8 @@ def inner_streams(edge):
 def restart_inside(soak, host, number):
     """In turn: killed, and ended in good order."""
     traffic, server = soak.traffic, soak.federation.insides[host]
+    began = time.monotonic()        # from now on less and less is written
     with traffic.calm(host):
-        began = time.monotonic()
         traffic.leave(alice(host))
         if number % 2:
             server.stop()
