@@ -41,7 +41,7 @@ def probe_of(lab, edge, domain=EVIL, leaf="good", **more):
 def stranger(lab, name):
     """A server of its own for each scenario, and its domain."""
     domain = f"{name}.stranger.test"
-    return Remote(lab, [domain], leaf=lab.certificates.leaf(domain)), domain
+    return Remote(lab, [domain], leaf=lab.certificates.leaf(domain), timeout=60), domain     # its streams are there until they are closed
 
 
 def passes_in(probe, domain, alice, body):
