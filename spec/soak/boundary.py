@@ -26,7 +26,8 @@ from traffic import LAST, MUC, PAUSE, PING, Works
 
 OTHER = "litware.test"
 INSIDES = {HOST: "prosody", OTHER: "ejabberd"}
-INACTIVITY, CYCLE = 15, 5       # seconds; in the second of them every stream has something to carry
+INACTIVITY, CYCLE = 30, 5       # seconds; in the second of them every stream has something to carry, in the first on a busy machine too
+ESTABLISHMENT = 10      # seconds: a server inside that has just started makes twenty streams at once, with a key to be asked about for each
 DOWN = 3        # messages of each partner while the server inside is gone
 RETURNED = {"remote-server-timeout"}
 
@@ -41,7 +42,8 @@ def alice(host):
 
 def text(**changes):
     """Automatic authorisation is an error at a relay host."""
-    return configuration(*({**entry, "presence_authorization": "user"} for entry in entries(**changes)), s2s_partners_limits={**LIMITS, "inactivity_timeout": INACTIVITY})
+    return configuration(*({**entry, "presence_authorization": "user"} for entry in entries(**changes)),
+                         s2s_partners_limits={**LIMITS, "establishment_timeout": ESTABLISHMENT, "inactivity_timeout": INACTIVITY})
 
 
 class Federation(Partners):
@@ -291,8 +293,8 @@ def inner_streams(edge):
 def restart_inside(soak, host, number):
     """In turn: killed, and ended in good order."""
     traffic, server = soak.traffic, soak.federation.insides[host]
+    began = time.monotonic()        # from now on less and less is written
     with traffic.calm(host):
-        began = time.monotonic()
         traffic.leave(alice(host))
         if number % 2:
             server.stop()

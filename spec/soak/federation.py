@@ -8,7 +8,7 @@ CAROL = f"carol@{HOST}"
 ROOMS = f"rooms.{HOST}"
 RESTLESS, STRANGER = "restless.test", "stranger.test"
 INACTIVITY = 8      # seconds
-QUIET = 25          # seconds: for so long nobody writes to or from the domains of "dialback", and their streams end; then they do again
+QUIET = 40          # seconds: for so long nobody writes to or from the domains of "dialback", and their streams end; then they do again
 LIMITS = {"establishment_timeout": 5, "inactivity_timeout": INACTIVITY, "keepalive_interval": 5}
 CHARACTERS = ("sasl", "dialback", "tcp", "unv", "come", "change")
 

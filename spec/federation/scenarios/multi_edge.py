@@ -118,7 +118,7 @@ def the_first_edge_is_gone(site):
     try:
         for domain, server in site.partners.items():
             # What they still have in hand of the first edge ends with it.
-            wait_until(lambda: site.first.address not in server.shell("s2s:show()"), 20, "the streams' end")
+            wait_until(lambda: site.first.address not in server.shell('s2s:show(nil, "dir ip")'), 20, "the streams' end")
             mark = site.second.mark()
             send(f"bob@{domain}", server, ALICE, site.second)
             established(site.second, "from", domain, mark)

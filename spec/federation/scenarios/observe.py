@@ -41,7 +41,7 @@ def probe_of(lab, edge, domain=EVIL, leaf="good", **more):
 def stranger(lab, name):
     """A server of its own for each scenario, and its domain."""
     domain = f"{name}.stranger.test"
-    return Remote(lab, [domain], leaf=lab.certificates.leaf(domain)), domain
+    return Remote(lab, [domain], leaf=lab.certificates.leaf(domain), timeout=60), domain     # its streams are there until they are closed
 
 
 def passes_in(probe, domain, alice, body):
@@ -312,7 +312,7 @@ end);
 
 def scenario_switch_judges_all(lab):
     """Streams of both directions, in the handshake too, when the mode changes; and the other way, nobody is closed."""
-    edge = edge_server(lab, "", name="switch")
+    edge = edge_server(lab, "", name="switch", s2s_timeout=60)       # what is halfway stays so, however long a busy machine takes
     northwind, listed = stranger(lab, "listed")
     evil, unlisted = stranger(lab, "unlisted")
     edge.partners = observing(partner(FABRIKAM), tls_dialback(listed))
