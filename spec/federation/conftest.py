@@ -40,8 +40,10 @@ BEFORE, FRAMES = 12, 14    # lines around a traceback
 REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Sanitizer: ")
 # What an Erlang node writes when one of its processes dies of a fault, or ejabberd when a hook does.
 CRASHES = re.compile(r"CRASH REPORT|^\*\* Generic server .* terminating|^\*\* State machine .* terminating|Hook \S+ crashed|Error in process <")
-# COMPAT Prosody 0.12.3: seen once in net.server_epoll, when a connection ended while the server stopped.
+# COMPAT Prosody 0.12.3: in net.server_epoll, when a connection ends while the server stops: all are closed then, and what the kernel has said of one
+# in the same breath is still looked at.
 OURS = re.compile(r"mod_s2s_partners/|\bs2s_partners_\w+[:,/]")
+SHUT_DOWN, STARTED = re.compile(r"\tShutdown complete$"), re.compile(r"\tHello and welcome to Prosody version ")
 DATED = re.compile(r"[A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[ T]")
 
 
@@ -78,6 +80,7 @@ class Logs:
     def __init__(self, lab):
         self.lab = lab
         self.read = {}          # path: how far complaints() has come
+        self.over = {}          # path: whether that Prosody has shut down there
         self.mark()
 
     def mark(self):
@@ -95,10 +98,14 @@ class Logs:
             self.read[path] = self.read.get(path, 0) + len(data)
             lines = data.decode(errors="replace").splitlines()
             for number, line in enumerate(lines):
+                if SHUT_DOWN.search(line):
+                    self.over[path] = True
+                elif STARTED.search(line):
+                    self.over[path] = False
                 if any(report in line for report in REPORTS):
                     yield f"{path.name}: {line.strip()}"
                 if not tracebacks and ("Traceback" in line or "traceback:" in line or (self.lab.host == "ejabberd" and CRASHES.search(line))):
-                    if ending and not is_ours(lines, number, 2 if self.lab.host == "prosody" else 0):
+                    if (ending or self.over.get(path)) and not is_ours(lines, number, 2 if self.lab.host == "prosody" else 0):
                         continue
                     around = [line.rstrip() for line in lines[max(0, number - BEFORE):number + FRAMES]]
                     # What it is about first: the lines next to it, those around it behind.
