@@ -233,5 +233,5 @@ handle_info(minute, Watched) ->
     s2s_partners_orphans:find(?STREAMS, ?OLD),
     {noreply, Watched};
 handle_info(Message, Watched) ->
-    s2s_partners_orphans:emptied(Message) andalso s2s_partners_orphans:find(?STREAMS, 0),
+    s2s_partners_orphans:emptied(Message) andalso s2s_partners_orphans:find_behind(?STREAMS),
     {noreply, Watched}.

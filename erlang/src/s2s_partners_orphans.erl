@@ -4,7 +4,7 @@
 %%% they are put back; where another one has been opened meanwhile, they end.
 -module(s2s_partners_orphans).
 
--export([watch/0, emptied/1, find/2]).
+-export([watch/0, emptied/1, find/2, find_behind/1]).
 
 %% The calling process gets a message whenever a row changes; emptied/1 knows which of them is meant. Without Mnesia there is nothing to
 %% be told: find/2 is called now and then as well.
@@ -17,6 +17,20 @@ watch() ->
 -spec emptied(term()) -> boolean().
 emptied({mnesia_table_event, {delete, {schema, s2s}, _}}) -> true;
 emptied(_) -> false.
+
+%% As find/2, of all streams, once the table is empty on all nodes. Each node empties it for itself and tells of that just before: what was
+%% looked at or put back sooner could be gone the next moment, here or on another node, for as long as the stream lives. The lock is free
+%% when the last node has done it. It is waited for in a process of its own, since a node may be stuck.
+-spec find_behind(ets:table()) -> ok.
+find_behind(Table) ->
+    _ = spawn(fun() ->
+                      _ = mnesia:transaction(fun() -> mnesia:write_lock_table(s2s) end),
+                      try find(Table, 0)
+                      catch
+                          error:badarg -> ok         % the list has ended meanwhile, with the process that owns it
+                      end
+              end),
+    ok.
 
 %% Goes through the established outgoing streams in the list, a table of {pid(), View}, that are at least so many seconds old: one that
 %% the console has opened to test a partner never has a row.
