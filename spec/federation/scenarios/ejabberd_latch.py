@@ -156,7 +156,8 @@ def scenario_ejabberd_asks_for_more(lab):
 
 def scenario_code_that_is_gone(lab):
     """Modules that cannot be called: each of them refuses what it would have judged, and what is local passes."""
-    with running(lab, "gone", **GOOD) as (edge, alice, carol):
+    copy = copy_of_beams(lab, "beams-that-go")      # those under test are other labs' as well, at the same time
+    with running(lab, "gone", copy.parent, **GOOD) as (edge, alice, carol):
         open_again(edge, alice)
         for module in ("s2s_partners_route", "s2s_partners_in", "s2s_partners_stream", "s2s_partners_facts", "s2s_partners_nif"):
             edge.evaluate(f"""
